@@ -1,0 +1,1 @@
+//! GPTQ and AutoRound: `qweight`, `qzeros`, `scales`, `g_idx`.

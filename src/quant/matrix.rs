@@ -1,0 +1,241 @@
+//! The matrices that kernels read: rows are output features, padded along the input dimension to whole chunks.
+
+use half::{bf16, f16};
+
+/// Input features a kernel reads at a time; every row of a matrix is padded to a multiple of it.
+pub const CHUNK: usize = 32;
+
+/// How a number is stored, in a file as on the GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dtype {
+    /// IEEE binary16.
+    F16,
+    /// The upper half of an IEEE binary32.
+    BF16,
+    /// IEEE binary32.
+    F32,
+}
+
+impl Dtype {
+    /// Bytes of one number.
+    pub fn size_bytes(self) -> usize {
+        match self {
+            Dtype::F16 | Dtype::BF16 => 2,
+            Dtype::F32 => 4,
+        }
+    }
+
+    /// Words (u32) that hold `count` numbers; the last may be half used.
+    pub fn words(self, count: usize) -> usize {
+        (count * self.size_bytes()).div_ceil(4)
+    }
+
+    /// Number `index` of a packed row of words, two 16-bit numbers a word, low half first.
+    pub fn read(self, words: &[u32], index: usize) -> f32 {
+        match self {
+            Dtype::F32 => f32::from_bits(words[index]),
+            Dtype::F16 => f16::from_bits(half_word(words, index)).to_f32(),
+            Dtype::BF16 => bf16::from_bits(half_word(words, index)).to_f32(),
+        }
+    }
+}
+
+fn half_word(words: &[u32], index: usize) -> u16 {
+    (words[index / 2] >> (16 * (index % 2))) as u16
+}
+
+/// A dense weight `[out_features, in_features]` in its stored precision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DenseMatrix {
+    /// Rows.
+    pub out_features: usize,
+    /// Columns, without padding.
+    pub in_features: usize,
+    /// Precision of each value.
+    pub dtype: Dtype,
+    /// `[out_features, row_words]`; values beyond `in_features` are zero.
+    pub words: Vec<u32>,
+}
+
+impl DenseMatrix {
+    /// Words of one row of `in_features` values: whole chunks.
+    pub fn row_words(in_features: usize, dtype: Dtype) -> usize {
+        dtype.words(in_features.next_multiple_of(CHUNK))
+    }
+
+    /// A matrix from f32 values, row by row.
+    pub fn from_f32(out_features: usize, in_features: usize, values: &[f32]) -> Self {
+        assert_eq!(values.len(), out_features * in_features, "values of a dense matrix");
+        let row_words = Self::row_words(in_features, Dtype::F32);
+        let mut words = vec![0; out_features * row_words];
+        for (row, source) in words.chunks_exact_mut(row_words).zip(values.chunks_exact(in_features)) {
+            for (word, value) in row.iter_mut().zip(source) {
+                *word = value.to_bits();
+            }
+        }
+        DenseMatrix { out_features, in_features, dtype: Dtype::F32, words }
+    }
+
+    /// A matrix from little-endian file bytes `[out_features, in_features]`.
+    pub fn from_bytes(out_features: usize, in_features: usize, dtype: Dtype, bytes: &[u8]) -> Self {
+        let row_bytes = in_features * dtype.size_bytes();
+        assert_eq!(bytes.len(), out_features * row_bytes, "bytes of a dense matrix");
+        let row_words = Self::row_words(in_features, dtype);
+        let mut words = vec![0u32; out_features * row_words];
+        for (row, source) in words.chunks_exact_mut(row_words).zip(bytes.chunks_exact(row_bytes)) {
+            for (word, part) in row.iter_mut().zip(source.chunks(4)) {
+                let mut le = [0; 4];
+                le[..part.len()].copy_from_slice(part);
+                *word = u32::from_le_bytes(le);
+            }
+        }
+        DenseMatrix { out_features, in_features, dtype, words }
+    }
+
+    /// Row `n` as f32.
+    pub fn row(&self, n: usize, out: &mut [f32]) {
+        let row_words = Self::row_words(self.in_features, self.dtype);
+        let words = &self.words[n * row_words..][..row_words];
+        for (k, value) in out[..self.in_features].iter_mut().enumerate() {
+            *value = self.dtype.read(words, k);
+        }
+    }
+}
+
+/// Which quantization group an input row belongs to. Groups are counted from row 0 of the **full** matrix, so a shard
+/// keeps the numbers of the whole; `group` answers minus the first group that the matrix stores.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GroupIndex {
+    /// Row `k` lies in group `(first_row + k) / group_size - first_row / group_size`.
+    Sequential {
+        /// Row 0's number in the full matrix.
+        first_row: usize,
+        /// Rows of a group.
+        group_size: usize,
+    },
+    /// The group of each row (`g_idx`, act-order), minus the first stored group.
+    PerRow(Vec<u32>),
+}
+
+impl GroupIndex {
+    /// The stored group of input row `k`.
+    pub fn group(&self, k: usize) -> usize {
+        match self {
+            GroupIndex::Sequential { first_row, group_size } => (first_row + k) / group_size - first_row / group_size,
+            GroupIndex::PerRow(table) => table[k] as usize,
+        }
+    }
+}
+
+/// A group-wise quantized weight `[out_features, in_features]`: `w[n, k] = scale[n, g] * (code[n, k] - zero[n, g])` with
+/// `g = group(k)`. Codes are unsigned. Scales may be negative: AutoRound gives them the sign of the larger extreme.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackedMatrix {
+    /// Rows.
+    pub out_features: usize,
+    /// Columns, without padding.
+    pub in_features: usize,
+    /// Bits of a code: 4.
+    pub bits: u32,
+    /// `[out_features, in_features padded to whole chunks / codes a word]`, first code in the lowest bits, padding 0.
+    pub codes: Vec<u32>,
+    /// Groups that are stored.
+    pub groups: usize,
+    /// Precision of the scales.
+    pub scale_dtype: Dtype,
+    /// `[out_features, scale_dtype.words(groups)]`.
+    pub scales: Vec<u32>,
+    /// `[out_features, groups / codes a word, rounded up]`; `None` where every zero point is `2^(bits - 1)`.
+    pub zeros: Option<Vec<u32>>,
+    /// Which group a row belongs to.
+    pub group_index: GroupIndex,
+}
+
+impl PackedMatrix {
+    /// Words of codes in one row.
+    pub fn code_words(in_features: usize, bits: u32) -> usize {
+        in_features.next_multiple_of(CHUNK) * bits as usize / 32
+    }
+
+    /// Words of zero points in one row.
+    pub fn zero_words(groups: usize, bits: u32) -> usize {
+        (groups * bits as usize).div_ceil(32)
+    }
+
+    fn field(words: &[u32], index: usize, bits: u32) -> u32 {
+        let per_word = 32 / bits as usize;
+        (words[index / per_word] >> (bits as usize * (index % per_word))) & ((1 << bits) - 1)
+    }
+
+    /// The unsigned code at output feature `n`, input feature `k`.
+    pub fn code(&self, n: usize, k: usize) -> u32 {
+        let row_words = Self::code_words(self.in_features, self.bits);
+        Self::field(&self.codes[n * row_words..], k, self.bits)
+    }
+
+    /// The scale of group `g` in row `n`.
+    pub fn scale(&self, n: usize, g: usize) -> f32 {
+        let row_words = self.scale_dtype.words(self.groups);
+        self.scale_dtype.read(&self.scales[n * row_words..][..row_words], g)
+    }
+
+    /// The zero point of group `g` in row `n`.
+    pub fn zero(&self, n: usize, g: usize) -> u32 {
+        match &self.zeros {
+            None => 1 << (self.bits - 1),
+            Some(zeros) => Self::field(&zeros[n * Self::zero_words(self.groups, self.bits)..], g, self.bits),
+        }
+    }
+
+    /// Row `n` as f32: one rounding a value, as in the kernels.
+    pub fn row(&self, n: usize, out: &mut [f32]) {
+        for (k, value) in out[..self.in_features].iter_mut().enumerate() {
+            let g = self.group_index.group(k);
+            *value = self.scale(n, g) * (self.code(n, k) as f32 - self.zero(n, g) as f32);
+        }
+    }
+}
+
+/// A weight matrix, dense or quantized.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Matrix {
+    /// In its stored precision.
+    Dense(DenseMatrix),
+    /// Group-wise quantized.
+    Packed(PackedMatrix),
+}
+
+impl Matrix {
+    /// Rows.
+    pub fn out_features(&self) -> usize {
+        match self {
+            Matrix::Dense(m) => m.out_features,
+            Matrix::Packed(m) => m.out_features,
+        }
+    }
+
+    /// Columns, without padding.
+    pub fn in_features(&self) -> usize {
+        match self {
+            Matrix::Dense(m) => m.in_features,
+            Matrix::Packed(m) => m.in_features,
+        }
+    }
+
+    /// Row `n` as f32.
+    pub fn row(&self, n: usize, out: &mut [f32]) {
+        match self {
+            Matrix::Dense(m) => m.row(n, out),
+            Matrix::Packed(m) => m.row(n, out),
+        }
+    }
+
+    /// The whole matrix as dense f32: what a router becomes on load.
+    pub fn to_dense(&self) -> DenseMatrix {
+        let mut values = vec![0.0; self.out_features() * self.in_features()];
+        for (n, row) in values.chunks_exact_mut(self.in_features()).enumerate() {
+            self.row(n, row);
+        }
+        DenseMatrix::from_f32(self.out_features(), self.in_features(), &values)
+    }
+}

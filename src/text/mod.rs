@@ -1,0 +1,1 @@
+//! Text: tokenizer, chat template, streamed decoding, thinking channel. Strings and token ids only, never tensors.
