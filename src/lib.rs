@@ -2,7 +2,10 @@
 
 pub mod checkpoint;
 pub mod error;
+pub mod gpu;
+pub mod kernels;
 pub mod quant;
+pub mod reference;
 pub mod text;
 
 pub use error::{Error, Faults, Result};

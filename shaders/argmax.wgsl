@@ -1,0 +1,44 @@
+// ids[t] = the index of the largest of logits[t], the lowest index on a tie: greedy choice. One workgroup a row.
+
+const LANES: u32 = 256;
+
+struct Params {
+    width: u32,
+    stride: u32, // of logits
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;    // [rows, stride]
+@group(0) @binding(2) var<storage, read_write> ids: array<u32>; // [rows]
+
+var<workgroup> best_value: array<f32, LANES>;
+var<workgroup> best_index: array<u32, LANES>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    var value = -3.4e38;
+    var index = min(lane, params.width - 1u);
+    for (var i = lane; i < params.width; i += LANES) {
+        let candidate = logits[group.y * params.stride + i];
+        if candidate > value {
+            value = candidate;
+            index = i;
+        }
+    }
+    best_value[lane] = value;
+    best_index[lane] = index;
+    for (var half = LANES / 2u; half > 0u; half >>= 1u) {
+        workgroupBarrier();
+        if lane < half {
+            let other = best_value[lane + half];
+            let closer = best_index[lane + half] < best_index[lane];
+            if other > best_value[lane] || (other == best_value[lane] && closer) {
+                best_value[lane] = other;
+                best_index[lane] = best_index[lane + half];
+            }
+        }
+    }
+    if lane == 0u {
+        ids[group.y] = best_index[0];
+    }
+}

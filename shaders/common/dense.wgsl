@@ -1,0 +1,26 @@
+// Dense weights: eight consecutive values of a row, as f32.
+
+override DTYPE: u32 = 1; // 0: f16, 1: bf16, 2: f32
+
+@group(0) @binding(1) var<storage, read> weights: array<vec4<u32>>; // [rows, row_words / 4]
+
+// Weights [row, 8 * word .. 8 * word + 8].
+fn weights8(row: u32, word: u32) -> array<vec4<f32>, 2> {
+    if DTYPE == 2u {
+        let at = row * (params.row_words / 4u) + word * 2u;
+        return array(bitcast<vec4<f32>>(weights[at]), bitcast<vec4<f32>>(weights[at + 1u]));
+    }
+    let packed = weights[row * (params.row_words / 4u) + word];
+    let low = packed & vec4(0xffffu);
+    let high = packed >> vec4(16u);
+    if DTYPE == 1u {
+        return array(
+            vec4(bf16_value(low.x), bf16_value(high.x), bf16_value(low.y), bf16_value(high.y)),
+            vec4(bf16_value(low.z), bf16_value(high.z), bf16_value(low.w), bf16_value(high.w)),
+        );
+    }
+    return array(
+        vec4(f16_value(low.x), f16_value(high.x), f16_value(low.y), f16_value(high.y)),
+        vec4(f16_value(low.z), f16_value(high.z), f16_value(low.w), f16_value(high.w)),
+    );
+}

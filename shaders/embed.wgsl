@@ -1,0 +1,30 @@
+// y[t, i] = table[token(t), i] * scale. One workgroup a row. A table larger than a binding comes in parts of rows: each
+// dispatch serves the tokens whose row its part holds.
+
+struct Params {
+    row_words: u32,
+    first_row: u32, // token id of the part's first row
+    n_rows: u32,
+    width: u32,
+    y_stride: u32,
+    scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read> rows: array<Row>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>; // [rows, y_stride]
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let t = group.y;
+    let row = rows[t].token - params.first_row;
+    if row >= params.n_rows {
+        return;
+    }
+    for (var word = lane; word * 8u < params.width; word += 64u) {
+        let values = weights8(row, word);
+        for (var i = 0u; i < min(8u, params.width - word * 8u); i++) {
+            y[t * params.y_stride + word * 8u + i] = values[i / 4u][i % 4u] * params.scale;
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Which adapter runs the model, and why.
+
+use wgpu::{Backend, DeviceType};
+
+use crate::{Error, Result};
+
+/// What lapidary's plain kernels need of a device; the floor of WebGPU.
+pub(super) const NEEDED: [(&str, fn(&wgpu::Limits) -> u64, u64); 5] = [
+    ("storage buffers a shader stage", |l| l.max_storage_buffers_per_shader_stage as u64, 8),
+    ("bytes of a storage buffer binding", |l| l.max_storage_buffer_binding_size, 128 << 20),
+    ("invocations a workgroup", |l| l.max_compute_invocations_per_workgroup as u64, 256),
+    ("bytes of workgroup memory", |l| l.max_compute_workgroup_storage_size as u64, 16 << 10),
+    ("workgroups a dimension", |l| l.max_compute_workgroups_per_dimension as u64, 65535),
+];
+
+/// What lapidary makes of an adapter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is used unless another is asked for; why.
+    Default(String),
+    /// It can be asked for; why it is not the default.
+    Available(String),
+    /// It cannot run the kernels; what is missing.
+    Unusable(String),
+}
+
+/// One adapter of this machine.
+#[derive(Debug, Clone)]
+pub struct AdapterReport {
+    /// Name, driver, API and type as wgpu reports them.
+    pub info: wgpu::AdapterInfo,
+    /// What it allows.
+    pub limits: wgpu::Limits,
+    /// What it offers.
+    pub features: wgpu::Features,
+    /// Default, available or unusable, with the reason.
+    pub verdict: Verdict,
+    adapter: wgpu::Adapter,
+}
+
+impl AdapterReport {
+    /// True for adapters that compute on the CPU, such as lavapipe.
+    pub fn is_software(&self) -> bool {
+        self.info.device_type == DeviceType::Cpu
+    }
+
+    /// The name of the API: Vulkan, Metal, DX12 or OpenGL.
+    pub fn api(&self) -> &'static str {
+        match self.info.backend {
+            Backend::Vulkan => "Vulkan",
+            Backend::Metal => "Metal",
+            Backend::Dx12 => "DX12",
+            Backend::Gl => "OpenGL",
+            Backend::BrowserWebGpu => "WebGPU",
+            Backend::Noop => "none",
+        }
+    }
+
+    /// Driver name and version.
+    pub fn driver(&self) -> String {
+        [self.info.driver.trim(), self.info.driver_info.trim()].join(" ").trim().to_string()
+    }
+
+    pub(super) fn adapter(&self) -> &wgpu::Adapter {
+        &self.adapter
+    }
+
+    /// Preference: the kind of device, then the API (OpenGL last: it lacks most features).
+    fn rank(&self) -> (u8, u8) {
+        let kind = match self.info.device_type {
+            DeviceType::DiscreteGpu => 4,
+            DeviceType::IntegratedGpu => 3,
+            DeviceType::VirtualGpu => 2,
+            DeviceType::Other => 1,
+            DeviceType::Cpu => 0,
+        };
+        (kind, u8::from(self.info.backend != Backend::Gl))
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.info.device_type {
+            DeviceType::DiscreteGpu => "a discrete GPU",
+            DeviceType::IntegratedGpu => "an integrated GPU",
+            DeviceType::VirtualGpu => "a virtual GPU",
+            DeviceType::Cpu => "a software adapter",
+            DeviceType::Other => "of unknown type",
+        }
+    }
+}
+
+fn missing(limits: &wgpu::Limits, flags: wgpu::DownlevelFlags) -> Option<String> {
+    if !flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
+        return Some("it has no compute shaders".to_string());
+    }
+    let short = NEEDED.iter().find(|(_, read, needed)| read(limits) < *needed)?;
+    Some(format!("{}: it has {}, needed are {}", short.0, short.1(limits), short.2))
+}
+
+/// All adapters of this machine, the default first, then in order of preference.
+pub fn adapters() -> Vec<AdapterReport> {
+    // VALIDATION_INDIRECT_CALL and debug layers cost time and say nothing that our own checks do not.
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::all();
+    descriptor.flags = wgpu::InstanceFlags::empty().with_env();
+    let instance = wgpu::Instance::new(descriptor);
+    let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    let mut reports: Vec<_> = found
+        .into_iter()
+        .map(|adapter| {
+            let limits = adapter.limits();
+            let verdict = match missing(&limits, adapter.get_downlevel_capabilities().flags) {
+                Some(what) => Verdict::Unusable(what),
+                None => Verdict::Available(String::new()),
+            };
+            AdapterReport { info: adapter.get_info(), limits, features: adapter.features(), verdict, adapter }
+        })
+        .collect();
+    reports.sort_by_key(|r| (matches!(r.verdict, Verdict::Unusable(_)), std::cmp::Reverse(r.rank())));
+    judge(&mut reports);
+    reports
+}
+
+/// Says of each usable adapter why it is or is not the default; the list is in order of preference.
+fn judge(reports: &mut [AdapterReport]) {
+    let Some(first) = reports.first() else { return };
+    let (name, rank, kind) = (first.info.name.clone(), first.rank(), first.kind());
+    let rivals = reports.iter().filter(|r| !matches!(r.verdict, Verdict::Unusable(_))).count();
+    for (i, report) in reports.iter_mut().enumerate() {
+        if matches!(report.verdict, Verdict::Unusable(_)) {
+            continue;
+        }
+        report.verdict = if i > 0 {
+            Verdict::Available(if report.rank().0 < rank.0 {
+                format!("\"{name}\" is {kind}, this is {}", report.kind())
+            } else if report.rank().1 < rank.1 {
+                format!("\"{name}\" is reached through a better API")
+            } else {
+                format!("\"{name}\" comes first in the system's list")
+            })
+        } else if rivals == 1 {
+            Verdict::Default("the only usable adapter".to_string())
+        } else {
+            Verdict::Default(format!("it is {kind}"))
+        };
+    }
+}
+
+/// The adapter to use: the default, or the first usable one whose name, driver or API contains `wanted`.
+///
+/// # Errors
+/// [`Error::Device`] where no adapter fits; it lists what there is.
+pub(super) fn choose(wanted: Option<&str>) -> Result<AdapterReport> {
+    let reports = adapters();
+    let listed = || {
+        reports.iter().map(|r| format!("\"{}\" ({}, {})", r.info.name, r.api(), r.driver())).collect::<Vec<_>>().join(", ")
+    };
+    if reports.is_empty() {
+        return Err(Error::Device(
+            "no GPU adapter found; install a Vulkan driver (on Debian or Ubuntu: apt install mesa-vulkan-drivers)".into(),
+        ));
+    }
+    let fits = |r: &&AdapterReport| match wanted {
+        None => true,
+        Some(text) => {
+            let text = text.to_lowercase();
+            [r.info.name.as_str(), &r.driver(), r.api()].iter().any(|field| field.to_lowercase().contains(&text))
+        }
+    };
+    let chosen = reports.iter().find(fits).ok_or_else(|| {
+        Error::Device(format!("no adapter matches \"{}\"; there are: {}", wanted.unwrap_or_default(), listed()))
+    })?;
+    if let Verdict::Unusable(what) = &chosen.verdict {
+        return Err(Error::Device(format!("adapter \"{}\" cannot be used: {what}", chosen.info.name)));
+    }
+    Ok(chosen.clone())
+}

@@ -1,0 +1,114 @@
+//! Buffers with a shape, and the small uniform blocks that parameterize dispatches.
+
+use std::sync::Mutex;
+
+use super::Gpu;
+use crate::Result;
+use crate::quant::CHUNK;
+
+/// f32 (or u32) values `[rows, width]` on the device. Rows stand `stride` values apart: whole chunks, so that products
+/// read past `width` without a guard. What lies beyond `width` is zero and stays zero.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    /// The storage buffer.
+    pub buffer: wgpu::Buffer,
+    /// Rows that it has room for.
+    pub rows: usize,
+    /// Values of a row.
+    pub width: usize,
+    /// Values from one row to the next.
+    pub stride: usize,
+}
+
+impl Tensor {
+    /// A zero-filled tensor whose rows are padded to whole chunks.
+    ///
+    /// # Errors
+    /// [`crate::Error::Memory`] where it does not fit.
+    pub fn new(gpu: &Gpu, label: &str, rows: usize, width: usize) -> Result<Self> {
+        Self::with_stride(gpu, label, rows, width, width.next_multiple_of(CHUNK))
+    }
+
+    /// A zero-filled tensor without padding.
+    ///
+    /// # Errors
+    /// [`crate::Error::Memory`] where it does not fit.
+    pub fn compact(gpu: &Gpu, label: &str, rows: usize, width: usize) -> Result<Self> {
+        Self::with_stride(gpu, label, rows, width, width)
+    }
+
+    fn with_stride(gpu: &Gpu, label: &str, rows: usize, width: usize, stride: usize) -> Result<Self> {
+        let buffer = gpu.storage(label, (rows * stride * 4) as u64)?;
+        Ok(Tensor { buffer, rows, width, stride })
+    }
+
+    /// A padded tensor that holds `values`, row by row.
+    ///
+    /// # Errors
+    /// [`crate::Error::Memory`] where it does not fit.
+    pub fn from_rows(gpu: &Gpu, label: &str, width: usize, values: &[f32]) -> Result<Self> {
+        assert_eq!(values.len() % width, 0, "{label}: whole rows");
+        let tensor = Self::new(gpu, label, values.len() / width, width)?;
+        let mut padded = vec![0.0f32; tensor.rows * tensor.stride];
+        for (to, from) in padded.chunks_exact_mut(tensor.stride).zip(values.chunks_exact(width)) {
+            to[..width].copy_from_slice(from);
+        }
+        gpu.write(&tensor.buffer, 0, &padded)?;
+        Ok(tensor)
+    }
+
+    /// Bytes of `rows` rows.
+    pub fn bytes(&self, rows: usize) -> u64 {
+        (rows * self.stride * 4) as u64
+    }
+}
+
+/// A buffer, or a part of one, as a dispatch binds it.
+#[derive(Debug, Clone)]
+pub struct Binding {
+    pub(super) buffer: wgpu::Buffer,
+    pub(super) offset: u64,
+    pub(super) size: Option<wgpu::BufferSize>,
+}
+
+impl From<&wgpu::Buffer> for Binding {
+    fn from(buffer: &wgpu::Buffer) -> Self {
+        Binding { buffer: buffer.clone(), offset: 0, size: None }
+    }
+}
+
+impl From<&Tensor> for Binding {
+    fn from(tensor: &Tensor) -> Self {
+        (&tensor.buffer).into()
+    }
+}
+
+/// Uniform blocks, many to a buffer: a plan has thousands of dispatches with a few words of parameters each.
+#[derive(Debug, Default)]
+pub struct Uniforms {
+    current: Mutex<Option<(wgpu::Buffer, u64)>>,
+}
+
+/// Bytes of one shared uniform buffer.
+const BLOCK_BYTES: u64 = 64 << 10;
+
+impl Uniforms {
+    /// Writes `value` into a block of its own and returns where.
+    ///
+    /// # Errors
+    /// [`crate::Error::Memory`] where no buffer can be made.
+    pub fn add<T: bytemuck::Pod>(&self, gpu: &Gpu, value: &T) -> Result<Binding> {
+        let bytes = bytemuck::bytes_of(value);
+        let step = (bytes.len() as u64).next_multiple_of(gpu.limits().min_uniform_buffer_offset_alignment as u64);
+        let mut current = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if current.as_ref().is_none_or(|(_, used)| used + step > BLOCK_BYTES) {
+            let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+            *current = Some((gpu.buffer("uniforms", BLOCK_BYTES, usage)?, 0));
+        }
+        let (buffer, used) = current.as_mut().expect("set above");
+        gpu.write(buffer, *used, bytes)?;
+        let binding = Binding { buffer: buffer.clone(), offset: *used, size: wgpu::BufferSize::new(bytes.len() as u64) };
+        *used += step;
+        Ok(binding)
+    }
+}

@@ -1,0 +1,174 @@
+//! Running: dispatches recorded into one compute pass a submission, with copies of results in between where asked.
+
+use std::sync::Arc;
+
+use super::{Binding, Gpu, Pipeline, Tensor};
+use crate::{Error, Result};
+
+/// How many workgroups a dispatch has; some grow with the rows of the step.
+#[derive(Debug, Clone, Copy)]
+pub struct Grid {
+    /// Workgroups along x.
+    pub x: u32,
+    /// Rows that one workgroup along y serves.
+    pub rows_per_group: u32,
+    /// Workgroup rows that one row of the step makes: `top_k` for experts.
+    pub rows_per_row: u32,
+    /// Workgroups along z.
+    pub z: u32,
+}
+
+impl Grid {
+    /// One workgroup along y for each row of the step, `x` along x.
+    pub fn per_row(x: usize) -> Self {
+        Grid { x: x as u32, rows_per_group: 1, rows_per_row: 1, z: 1 }
+    }
+
+    fn groups(self, n_rows: u32) -> [u32; 3] {
+        [self.x, (n_rows * self.rows_per_row).div_ceil(self.rows_per_group), self.z]
+    }
+}
+
+/// A kernel bound to its buffers: recording it allocates nothing.
+#[derive(Debug, Clone)]
+pub struct Dispatch {
+    label: String,
+    pipeline: Arc<Pipeline>,
+    bind_group: wgpu::BindGroup,
+    grid: Grid,
+}
+
+impl Dispatch {
+    /// Binds `buffers` (number, buffer) to `pipeline`.
+    pub fn new(gpu: &Gpu, label: &str, pipeline: Arc<Pipeline>, buffers: &[(u32, Binding)], grid: Grid) -> Self {
+        let entries: Vec<_> = buffers
+            .iter()
+            .map(|(binding, bound)| wgpu::BindGroupEntry {
+                binding: *binding,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &bound.buffer,
+                    offset: bound.offset,
+                    size: bound.size,
+                }),
+            })
+            .collect();
+        let bind_group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(label),
+            layout: &pipeline.layout,
+            entries: &entries,
+        });
+        Dispatch { label: label.to_string(), pipeline, bind_group, grid }
+    }
+
+    /// The name under which it was planned, `layer.07/q_proj` for instance.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+}
+
+/// A copy of a tensor's first rows that [`Readback::read`] brings to the host.
+#[derive(Debug)]
+pub struct Readback {
+    buffer: wgpu::Buffer,
+    rows: usize,
+    width: usize,
+    stride: usize,
+}
+
+/// Records dispatches and copies and submits them.
+#[derive(Debug)]
+pub struct Recorder<'a> {
+    gpu: &'a Gpu,
+    encoder: wgpu::CommandEncoder,
+    pass: Option<wgpu::ComputePass<'static>>,
+}
+
+impl<'a> Recorder<'a> {
+    /// An empty recording.
+    pub fn new(gpu: &'a Gpu) -> Self {
+        let encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("step") });
+        Recorder { gpu, encoder, pass: None }
+    }
+
+    /// Records `dispatch` for a step of `n_rows` rows.
+    pub fn dispatch(&mut self, dispatch: &Dispatch, n_rows: usize) {
+        let pass = self.pass.get_or_insert_with(|| {
+            self.encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
+        });
+        let [x, y, z] = dispatch.grid.groups(n_rows as u32);
+        pass.set_pipeline(&dispatch.pipeline.pipeline);
+        pass.set_bind_group(0, &dispatch.bind_group, &[]);
+        pass.dispatch_workgroups(x, y, z);
+    }
+
+    /// Copies `size_bytes` from the start of one buffer to the start of another.
+    pub fn copy(&mut self, from: &wgpu::Buffer, to: &wgpu::Buffer, size_bytes: u64) {
+        self.pass = None; // Ends the pass: copies stand between passes.
+        self.encoder.copy_buffer_to_buffer(from, 0, to, 0, size_bytes);
+    }
+
+    /// Keeps the first `rows` rows of `tensor` as they are at this point of the recording.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where there is no room for the copy.
+    pub fn read_back(&mut self, tensor: &Tensor, rows: usize) -> Result<Readback> {
+        use wgpu::BufferUsages as Usage;
+        let bytes = tensor.bytes(rows);
+        let buffer = self.gpu.buffer("readback", bytes, Usage::MAP_READ | Usage::COPY_DST)?;
+        self.copy(&tensor.buffer, &buffer, bytes);
+        Ok(Readback { buffer, rows, width: tensor.width, stride: tensor.stride })
+    }
+
+    /// Copies the first `rows` rows of `tensor` into a readback made by [`Readback::new`].
+    pub fn read_into(&mut self, tensor: &Tensor, rows: usize, readback: &mut Readback) {
+        assert!(rows <= readback.rows && tensor.stride == readback.stride, "a readback of the tensor's shape");
+        self.copy(&tensor.buffer, &readback.buffer, tensor.bytes(rows));
+    }
+
+    /// Hands everything that was recorded to the device.
+    pub fn submit(mut self) {
+        self.pass = None;
+        self.gpu.queue.submit([self.encoder.finish()]);
+    }
+}
+
+impl Readback {
+    /// A readback that can be used again and again for up to `rows` rows of `tensor`.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where there is no room for it.
+    pub fn new(gpu: &Gpu, tensor: &Tensor, rows: usize) -> Result<Self> {
+        use wgpu::BufferUsages as Usage;
+        let buffer = gpu.buffer("readback", tensor.bytes(rows), Usage::MAP_READ | Usage::COPY_DST)?;
+        Ok(Readback { buffer, rows, width: tensor.width, stride: tensor.stride })
+    }
+
+    /// Waits for the device and returns the first `rows` rows without padding.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where the device has failed.
+    pub fn read<T: bytemuck::Pod>(&self, gpu: &Gpu, rows: usize) -> Result<Vec<T>> {
+        assert!(rows <= self.rows, "rows of a readback");
+        let failed = |what: &dyn std::fmt::Display| Error::Run(format!("reading back from the device failed: {what}"));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let end = ((rows * self.stride * 4) as u64).max(4);
+        self.buffer.map_async(wgpu::MapMode::Read, ..end.next_multiple_of(8).min(self.buffer.size()), move |result| {
+            sender.send(result).ok();
+        });
+        gpu.wait()?;
+        receiver.recv().map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
+        let range = ..end.next_multiple_of(8).min(self.buffer.size());
+        let values = {
+            let view = self.buffer.get_mapped_range(range).map_err(|e| failed(&e))?;
+            let all: &[T] = bytemuck::cast_slice(&view[..rows * self.stride * 4]);
+            all.chunks_exact(self.stride).flat_map(|row| &row[..self.width]).copied().collect()
+        };
+        self.buffer.unmap();
+        Ok(values)
+    }
+
+    /// Bytes that it holds on the device.
+    pub fn size_bytes(&self) -> u64 {
+        self.buffer.size()
+    }
+}

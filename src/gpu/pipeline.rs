@@ -1,0 +1,107 @@
+//! Compute pipelines: compiled once for each shader and set of constants, on several threads at load.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::Gpu;
+use crate::{Error, Result};
+
+/// Values of a shader's `override` constants.
+pub type Constants = Vec<(&'static str, u32)>;
+
+/// What a pipeline is made from: a shader's whole WGSL text and the values of its constants.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PipelineKey {
+    /// The shader's stem, for labels and messages.
+    pub stem: &'static str,
+    /// Distinguishes texts of one stem: which snippets stand before the shader.
+    pub variant: &'static str,
+    /// Values of `override` constants.
+    pub constants: Constants,
+}
+
+/// A compiled compute pipeline.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+}
+
+/// The pipelines of a device.
+#[derive(Debug, Default)]
+pub(super) struct Pipelines {
+    ready: Mutex<HashMap<PipelineKey, Arc<Pipeline>>>,
+}
+
+impl Gpu {
+    /// The pipeline for `key`, compiled from `wgsl` unless it is there already.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device rejects the shader.
+    pub fn pipeline(&self, key: &PipelineKey, wgsl: impl FnOnce() -> String) -> Result<Arc<Pipeline>> {
+        let lock = || self.pipelines.ready.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(pipeline) = lock().get(key) {
+            return Ok(pipeline.clone());
+        }
+        let pipeline = Arc::new(self.compile(key, &wgsl())?);
+        Ok(lock().entry(key.clone()).or_insert(pipeline).clone())
+    }
+
+    /// Compiles all of `keys` on the machine's threads; `done` is called with the number that are ready.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device rejects a shader.
+    pub fn prepare(
+        &self,
+        keys: &[PipelineKey],
+        wgsl: impl Fn(&PipelineKey) -> String + Sync,
+        done: impl Fn(usize) + Sync,
+    ) -> Result<()> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(keys.len()).max(1);
+        let (next, ready) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let work = || -> Result<()> {
+            while let Some(key) = keys.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.pipeline(key, || wgsl(key))?;
+                done(ready.fetch_add(1, Ordering::Relaxed) + 1);
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().try_for_each(|w| w.join().expect("compiling reports errors and does not panic"))
+        })
+    }
+
+    fn compile(&self, key: &PipelineKey, wgsl: &str) -> Result<Pipeline> {
+        let label = format!("{}/pipeline", key.stem);
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(key.stem),
+            source: wgpu::ShaderSource::Wgsl(wgsl.into()),
+        });
+        let constants: Vec<_> = key.constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&label),
+            layout: None,
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &constants,
+                // No kernel reads workgroup memory that it has not written.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: None,
+        });
+        let layout = pipeline.get_bind_group_layout(0);
+        match pollster::block_on(scope.pop()) {
+            None => Ok(Pipeline { pipeline, layout }),
+            Some(e) => Err(Error::Device(format!(
+                "shader {} {:?} was rejected by \"{}\": {e}",
+                key.stem,
+                key.constants,
+                self.adapter().info.name
+            ))),
+        }
+    }
+}

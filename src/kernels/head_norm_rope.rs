@@ -1,0 +1,112 @@
+//! `head_norm_rope.wgsl`: per-head norms of q, k and v, rotary embedding of q and k, and the way into the KV cache.
+
+use super::{Planned, Planner, word};
+use crate::Result;
+use crate::gpu::{Grid, Tensor};
+
+super::params! {
+    /// `shaders/head_norm_rope.wgsl`.
+    pub struct Params {
+        n_heads: u32,
+        n_kv_heads: u32,
+        head_dim: u32,
+        rotated_pairs: u32,
+        q_stride: u32,
+        kv_stride: u32,
+        capacity: u32,
+        rotary_stride: u32,
+        rotary_offset: u32,
+        eps: f32,
+    }
+}
+
+/// The largest head dimension that attention's shaders have room for.
+pub const MAX_HEAD_DIM: usize = 512;
+
+/// Where keys and values of a step go.
+#[derive(Debug, Clone, Copy)]
+pub enum KvTarget<'a> {
+    /// Into the cache: `[slots * capacity, kv_heads * head_dim]`, k and v.
+    Cache(&'a Tensor, &'a Tensor, usize),
+    /// Into rows of their own, `[rows, kv_heads * head_dim]`, k and v.
+    Rows(&'a Tensor, &'a Tensor),
+}
+
+/// Sizes of a layer's heads and what its rotation needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Heads {
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads.
+    pub n_kv_heads: usize,
+    /// Dimensions of a head.
+    pub head_dim: usize,
+    /// Pairs `(i, i + head_dim / 2)` that are rotated.
+    pub rotated_pairs: usize,
+    /// Where this kind of layer's pairs begin in a row of the rotary table.
+    pub rotary_offset: usize,
+    /// Epsilon of the norms.
+    pub eps: f32,
+}
+
+/// What the kernel reads.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// `[rows, heads * head_dim]`, changed in place.
+    pub q: &'a Tensor,
+    /// `[rows, kv_heads * head_dim]` and the same for v; `None` where the layer reads another layer's keys and values.
+    pub kv: Option<(&'a Tensor, &'a Tensor)>,
+    /// `q_norm` and `k_norm`, `[2, head_dim]` without padding.
+    pub norms: &'a Tensor,
+    /// cos and sin of each row's angles, two values a pair.
+    pub rotary: &'a Tensor,
+    /// The step's rows.
+    pub rows: &'a Tensor,
+}
+
+/// Plans norms and rotation of all heads of a layer.
+///
+/// # Errors
+/// [`crate::Error::Memory`] where parameters do not fit.
+pub fn plan(planner: &Planner, label: &str, heads: Heads, inputs: &Inputs, target: KvTarget) -> Result<Planned> {
+    let Inputs { q, kv, norms, rotary, rows } = *inputs;
+    let kv_width = heads.n_kv_heads * heads.head_dim;
+    assert!(heads.head_dim <= MAX_HEAD_DIM && heads.head_dim.is_multiple_of(4), "{label}: head_dim");
+    assert_eq!(q.width, heads.n_heads * heads.head_dim, "{label}: width of q");
+    let (k_out, v_out, capacity) = match target {
+        KvTarget::Cache(k, v, capacity) => (k, v, capacity),
+        KvTarget::Rows(k, v) => (k, v, 0),
+    };
+    if let Some((k, v)) = kv {
+        assert!([k, v, k_out, v_out].iter().all(|t| t.width == kv_width && t.stride == k.stride), "{label}: k and v");
+    }
+    let params = Params {
+        n_heads: word(heads.n_heads),
+        n_kv_heads: word(heads.n_kv_heads),
+        head_dim: word(heads.head_dim),
+        rotated_pairs: word(heads.rotated_pairs),
+        q_stride: word(q.stride),
+        kv_stride: word(k_out.stride),
+        capacity: word(capacity),
+        rotary_stride: word(rotary.stride / 2),
+        rotary_offset: word(heads.rotary_offset),
+        eps: heads.eps,
+    };
+    let to_cache = u32::from(matches!(target, KvTarget::Cache(..)));
+    let key =
+        planner.key("head_norm_rope", vec![("THREADS", planner.tuning.threads.min(64)), ("TO_CACHE", to_cache)]);
+    // Without keys of its own the layer's k and v heads are not dispatched, but their bindings must be filled.
+    let (k, v) = kv.unwrap_or((norms, norms));
+    let heads_dispatched = heads.n_heads + if kv.is_some() { 2 * heads.n_kv_heads } else { 0 };
+    let buffers = vec![
+        (1, k.into()),
+        (2, v.into()),
+        (3, norms.into()),
+        (4, rotary.into()),
+        (5, rows.into()),
+        (6, q.into()),
+        (7, k_out.into()),
+        (8, v_out.into()),
+    ];
+    planner.plan(label, key, &params, buffers, Grid::per_row(heads_dispatched))
+}

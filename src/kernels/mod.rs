@@ -1,0 +1,169 @@
+//! The kernels: for each `shaders/NAME.wgsl` a `NAME.rs` with its parameters and `plan`, which checks shapes and names
+//! the buffers that the shader binds. A plan is compiled and bound once ([`Plan::bind`]); running it only records.
+//!
+//! Kernels know tensors and numbers, not layers or checkpoint names. `reference::ops` has the same operations in plain
+//! Rust, under the same names.
+
+pub mod add_norm;
+pub mod argmax;
+pub mod attention;
+pub mod embed;
+pub mod gather_rows;
+pub mod gelu_mul;
+pub mod head_norm_rope;
+pub mod kv_store;
+pub mod moe_combine;
+pub mod product;
+pub mod rms_norm;
+pub mod router;
+mod shaders;
+mod weights;
+
+use crate::Result;
+use crate::gpu::{Binding, Dispatch, Gpu, Grid, PipelineKey, Uniforms};
+
+pub use shaders::{SHADERS, Shader};
+pub use weights::{Weights, WeightsBuilder};
+
+/// Declares a shader's `Params` with the offsets of its fields, which `tests/shaders.rs` compares with the WGSL.
+macro_rules! params {
+    ($(#[$doc:meta])* pub struct Params { $($field:ident: $type:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[repr(C)]
+        #[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        #[expect(missing_docs, reason = "the shader's struct of the same name says what each field means")]
+        pub struct Params { $(pub $field: $type),* }
+
+        /// Name and byte offset of each field of [`Params`].
+        pub const FIELDS: &[(&str, usize)] = &[$((stringify!($field), std::mem::offset_of!(Params, $field))),*];
+    };
+}
+pub(crate) use params;
+
+/// One row of a step as the shaders see it; `shaders/common/rows.wgsl`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct StepRow {
+    /// Token id.
+    pub token: u32,
+    /// The sequence's place in the KV cache.
+    pub slot: u32,
+    /// Position in the sequence, from 0.
+    pub position: u32,
+    /// The step's first row of this slot.
+    pub first: u32,
+    /// That row's position.
+    pub first_position: u32,
+    /// The position of the step's last row of this slot.
+    pub last_position: u32,
+    /// Unused: keeps rows at 32 bytes.
+    pub pad: [u32; 2],
+}
+
+/// Name and byte offset of each field of [`StepRow`].
+pub const STEP_ROW_FIELDS: &[(&str, usize)] = &[
+    ("token", std::mem::offset_of!(StepRow, token)),
+    ("slot", std::mem::offset_of!(StepRow, slot)),
+    ("position", std::mem::offset_of!(StepRow, position)),
+    ("first", std::mem::offset_of!(StepRow, first)),
+    ("first_position", std::mem::offset_of!(StepRow, first_position)),
+    ("last_position", std::mem::offset_of!(StepRow, last_position)),
+];
+
+/// Sizes of workgroups, chosen for the kind of device.
+#[derive(Debug, Clone, Copy)]
+pub struct Tuning {
+    /// Lanes that share one output feature of a matrix-vector product: a power of two up to 64.
+    pub lanes: u32,
+    /// Lanes of kernels that reduce a row: a power of two from 2 to 256.
+    pub threads: u32,
+}
+
+impl Tuning {
+    /// The sizes for `gpu`. A CPU pays for every barrier and has nothing to hide latency from: few lanes a reduction.
+    pub fn for_device(gpu: &Gpu) -> Self {
+        if gpu.adapter().is_software() { Tuning { lanes: 1, threads: 32 } } else { Tuning { lanes: 16, threads: 256 } }
+    }
+}
+
+/// A kernel with its buffers, not yet compiled.
+#[derive(Debug)]
+pub struct Planned {
+    label: String,
+    key: PipelineKey,
+    buffers: Vec<(u32, Binding)>,
+    grid: Grid,
+}
+
+/// Collects what kernels plan, then compiles and binds all of it.
+#[derive(Debug)]
+pub struct Planner<'a> {
+    /// The device.
+    pub gpu: &'a Gpu,
+    /// Workgroup sizes.
+    pub tuning: Tuning,
+    uniforms: Uniforms,
+}
+
+impl<'a> Planner<'a> {
+    /// A planner with the workgroup sizes that suit the device.
+    pub fn new(gpu: &'a Gpu) -> Self {
+        Planner { gpu, tuning: Tuning::for_device(gpu), uniforms: Uniforms::default() }
+    }
+
+    /// A kernel of `key` with `params` at binding 0 and `buffers` at their numbers.
+    fn plan<P: bytemuck::Pod>(
+        &self,
+        label: &str,
+        key: PipelineKey,
+        params: &P,
+        buffers: Vec<(u32, Binding)>,
+        grid: Grid,
+    ) -> Result<Planned> {
+        let mut all = vec![(0, self.uniforms.add(self.gpu, params)?)];
+        all.extend(buffers);
+        Ok(Planned { label: label.to_string(), key, buffers: all, grid })
+    }
+
+    /// The key of the shader `stem` in its only variant.
+    fn key(&self, stem: &'static str, constants: Vec<(&'static str, u32)>) -> PipelineKey {
+        PipelineKey { stem, variant: "", constants }
+    }
+
+    /// Compiles what is not compiled yet, on several threads, and binds everything in order. `progress` is called with
+    /// the number of pipelines that are ready and of those there will be.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] where the device rejects a shader.
+    pub fn bind(&self, planned: &[Planned], progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Vec<Dispatch>> {
+        let mut keys: Vec<PipelineKey> = Vec::new();
+        for one in planned {
+            if !keys.contains(&one.key) {
+                keys.push(one.key.clone());
+            }
+        }
+        self.gpu.prepare(&keys, shaders::source, |ready| progress(ready, keys.len()))?;
+        let dispatches = planned
+            .iter()
+            .map(|one| {
+                let pipeline = self.gpu.pipeline(&one.key, || shaders::source(&one.key))?;
+                Ok(Dispatch::new(self.gpu, &one.label, pipeline, &one.buffers, one.grid))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        self.gpu.check()?;
+        Ok(dispatches)
+    }
+
+    /// Plans and binds in one go: for tests and examples.
+    ///
+    /// # Errors
+    /// As [`Planner::bind`].
+    pub fn bind_all(&self, planned: &[Planned]) -> Result<Vec<Dispatch>> {
+        self.bind(planned, &|_, _| ())
+    }
+}
+
+/// `value` as a shader's u32.
+fn word(value: usize) -> u32 {
+    u32::try_from(value).expect("sizes were checked against the configuration's bounds")
+}

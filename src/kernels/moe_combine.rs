@@ -1,0 +1,78 @@
+//! `moe_combine.wgsl`: the weighted sum of the experts, its norms, and the end of a mixture-of-experts layer.
+
+use super::{Planned, Planner, word};
+use crate::Result;
+use crate::gpu::{Grid, Tensor};
+
+super::params! {
+    /// `shaders/moe_combine.wgsl`.
+    pub struct Params {
+        width: u32,
+        stride: u32,
+        top_k: u32,
+        post_1: u32,
+        post_2: u32,
+        post: u32,
+        next: u32,
+        scalar: f32,
+        eps: f32,
+    }
+}
+
+/// What a mixture-of-experts layer ends with.
+#[derive(Debug)]
+pub struct MoeCombine<'a> {
+    /// Result of the dense MLP, `[rows, hidden]`.
+    pub mlp: &'a Tensor,
+    /// Results of the chosen experts, `[rows * top_k, hidden]`.
+    pub products: &'a Tensor,
+    /// The router's weights, `[rows, top_k]` without padding.
+    pub weights: &'a Tensor,
+    /// All norm weights, `[weights, hidden]`.
+    pub norms: &'a Tensor,
+    /// Rows of `post_feedforward_layernorm_1`, `_2`, `post_feedforward_layernorm` and the next layer's first norm.
+    pub norm_rows: [usize; 4],
+    /// `layer_scalar`.
+    pub scalar: f32,
+    /// Epsilon of the norms.
+    pub eps: f32,
+    /// Receives the weighted sum of the experts, `[rows, hidden]`.
+    pub experts: &'a Tensor,
+    /// The residual stream, `[rows, hidden]`.
+    pub h: &'a Tensor,
+    /// Receives the input of the next layer, `[rows, hidden]`.
+    pub y: &'a Tensor,
+}
+
+/// Plans the end of a layer.
+///
+/// # Errors
+/// [`crate::Error::Memory`] where parameters do not fit.
+pub fn plan(planner: &Planner, label: &str, p: &MoeCombine) -> Result<Planned> {
+    let width = p.h.width;
+    assert!([p.mlp, p.products, p.norms, p.experts, p.y].iter().all(|t| t.width == width), "{label}: widths");
+    assert!(p.norm_rows.iter().all(|&row| row < p.norms.rows), "{label}: norms");
+    let [post_1, post_2, post, next] = p.norm_rows.map(word);
+    let params = Params {
+        width: word(width),
+        stride: word(p.h.stride),
+        top_k: word(p.weights.width),
+        post_1,
+        post_2,
+        post,
+        next,
+        scalar: p.scalar,
+        eps: p.eps,
+    };
+    let key = planner.key("moe_combine", vec![("THREADS", planner.tuning.threads)]);
+    let buffers = vec![
+        (1, p.mlp.into()),
+        (2, p.products.into()),
+        (3, p.weights.into()),
+        (4, p.norms.into()),
+        (5, p.experts.into()),
+        (6, p.h.into()),
+        (7, p.y.into()),
+    ];
+    planner.plan(label, key, &params, buffers, Grid::per_row(1))
+}

@@ -1,0 +1,167 @@
+//! Products with weights: `matvec.wgsl` for one row of x at a time and for experts, `matmul.wgsl` for many rows.
+//!
+//! `y[t, n] = sum_k x[t, k] * w[n, k]`, and for experts `y[p, n] = sum_k x[p / x_repeat, k] * w[ids[p], n, k]`.
+
+use super::weights::{Kind, Part};
+use super::{Planned, Planner, Weights, word};
+use crate::Result;
+use crate::gpu::{Grid, PipelineKey, Tensor};
+use crate::quant::{Dtype, PackedMatrix};
+
+super::params! {
+    /// `shaders/common/product.wgsl`.
+    pub struct Params {
+        in_words: u32,
+        row_words: u32,
+        n_rows: u32,
+        rows_per_matrix: u32,
+        first_matrix: u32,
+        n_matrices: u32,
+        x_stride: u32,
+        x_repeat: u32,
+        y_stride: u32,
+        y_offset: u32,
+        scale_words: u32,
+        zero_words: u32,
+        groups: u32,
+        first_row: u32,
+        first_group: u32,
+        softcap: f32,
+    }
+}
+
+/// Output features of a `matmul.wgsl` workgroup.
+const TILE_N: usize = 64;
+/// Rows of x of a `matmul.wgsl` workgroup.
+const TILE_T: u32 = 32;
+
+/// How a product treats the rows of x.
+#[derive(Debug, Clone, Copy)]
+pub enum Rows<'a> {
+    /// Few rows, each on its own.
+    Few,
+    /// Many rows that share each weight they read; the tensor's first word is their number.
+    Many(&'a Tensor),
+    /// The rows of y belong to tokens, `ids.width` each; `repeat` consecutive ones read the same row of x.
+    Experts {
+        /// Expert of each row of y, `[tokens, top_k]` without padding.
+        ids: &'a Tensor,
+        /// Rows of y that read one row of x.
+        repeat: usize,
+    },
+}
+
+/// Plans `y = x w^T`, one dispatch for each part of the weights. `softcap` caps logits; 0 leaves them.
+///
+/// # Errors
+/// [`crate::Error::Memory`] where parameters do not fit.
+pub fn plan(
+    planner: &Planner,
+    label: &str,
+    weights: &Weights,
+    rows: Rows,
+    x: &Tensor,
+    y: &Tensor,
+    softcap: f32,
+) -> Result<Vec<Planned>> {
+    assert_eq!(x.width, weights.in_features, "{label}: width of x");
+    assert_eq!(y.width, weights.out_features, "{label}: width of y");
+    assert!(x.stride >= x.width.next_multiple_of(crate::quant::CHUNK), "{label}: x is padded");
+    weights.parts.iter().map(|part| plan_part(planner, label, weights, part, rows, x, y, softcap)).collect()
+}
+
+#[expect(clippy::too_many_arguments, reason = "the arguments of `plan` and the part")]
+fn plan_part(
+    planner: &Planner,
+    label: &str,
+    weights: &Weights,
+    part: &Part,
+    rows: Rows,
+    x: &Tensor,
+    y: &Tensor,
+    softcap: f32,
+) -> Result<Planned> {
+    let row_words = weights.row_words();
+    let mut params = Params {
+        in_words: word(weights.in_features.next_multiple_of(crate::quant::CHUNK) / 8),
+        row_words: word(row_words),
+        n_rows: word(part.n_rows),
+        rows_per_matrix: word(part.n_rows),
+        first_matrix: word(part.first_matrix),
+        n_matrices: word(part.n_matrices),
+        x_stride: word(x.stride),
+        x_repeat: 1,
+        y_stride: word(y.stride),
+        y_offset: word(part.first_row),
+        softcap,
+        ..Params::default()
+    };
+    let mut constants = Vec::new();
+    let mut buffers = vec![(1, (&part.data).into()), (5, x.into()), (7, y.into())];
+    let variant = match weights.kind {
+        Kind::Dense(dtype) => {
+            constants.push(("DTYPE", dtype_number(dtype)));
+            "dense"
+        }
+        Kind::Packed { scale_dtype, groups, group_size, first_row } => {
+            params.scale_words = word(scale_dtype.words(groups));
+            params.zero_words = word(PackedMatrix::zero_words(groups, super::weights::BITS));
+            params.groups = word(groups);
+            params.first_row = word(first_row);
+            params.first_group = word(first_row / group_size);
+            constants.push(("SCALE_DTYPE", dtype_number(scale_dtype)));
+            constants.push(("GROUP_SIZE", word(group_size)));
+            constants.push(("PER_ROW", u32::from(part.g_idx.is_some())));
+            constants.push(("HAS_ZEROS", u32::from(part.zeros.is_some())));
+            // A binding must be filled also where a constant keeps the shader from reading it.
+            let unread = &part.data;
+            buffers.push((2, part.scales.as_ref().expect("packed weights have scales").into()));
+            buffers.push((3, part.zeros.as_ref().unwrap_or(unread).into()));
+            buffers.push((4, part.g_idx.as_ref().unwrap_or(unread).into()));
+            "packed"
+        }
+    };
+    let stem = match rows {
+        Rows::Many(_) => "matmul",
+        Rows::Few | Rows::Experts { .. } => "matvec",
+    };
+    let grid = match rows {
+        Rows::Many(count) => {
+            buffers.push((6, count.into()));
+            Grid { x: word(part.n_rows.div_ceil(TILE_N)), rows_per_group: TILE_T, rows_per_row: 1, z: 1 }
+        }
+        Rows::Few | Rows::Experts { .. } => {
+            constants.push(("LANES", planner.tuning.lanes));
+            let mut rows_per_row = 1;
+            match rows {
+                Rows::Experts { ids, repeat } => {
+                    constants.push(("EXPERTS", 1));
+                    params.x_repeat = word(repeat);
+                    rows_per_row = word(ids.width);
+                    buffers.push((6, ids.into()));
+                }
+                _ => buffers.push((6, (&part.data).into())),
+            }
+            matvec_grid(planner, part.n_rows, rows_per_row)
+        }
+    };
+    let key = PipelineKey { stem, variant, constants };
+    planner.plan(label, key, &params, buffers, grid)
+}
+
+/// Workgroups for `n_rows` output features; what exceeds a dimension's limit goes along z.
+fn matvec_grid(planner: &Planner, n_rows: usize, rows_per_row: u32) -> Grid {
+    let groups = n_rows.div_ceil(64 / planner.tuning.lanes as usize);
+    let limit = planner.gpu.limits().max_compute_workgroups_per_dimension as usize;
+    let z = groups.div_ceil(limit);
+    Grid { x: word(groups.div_ceil(z)), rows_per_group: 1, rows_per_row, z: word(z) }
+}
+
+/// The number by which shaders know a precision.
+pub(super) fn dtype_number(dtype: Dtype) -> u32 {
+    match dtype {
+        Dtype::F16 => 0,
+        Dtype::BF16 => 1,
+        Dtype::F32 => 2,
+    }
+}

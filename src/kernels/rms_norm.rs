@@ -1,0 +1,34 @@
+//! `rms_norm.wgsl`: `y[t] = x[t] / sqrt(mean(x[t]^2) + eps) * norms[weight]`.
+
+use super::{Planned, Planner, word};
+use crate::Result;
+use crate::gpu::{Grid, Tensor};
+
+super::params! {
+    /// `shaders/rms_norm.wgsl`.
+    pub struct Params {
+        width: u32,
+        stride: u32,
+        weight: u32,
+        eps: f32,
+    }
+}
+
+/// Plans the norm of every row of x with row `weight` of `norms`.
+///
+/// # Errors
+/// [`crate::Error::Memory`] where parameters do not fit.
+pub fn plan(
+    planner: &Planner,
+    label: &str,
+    (norms, weight): (&Tensor, usize),
+    x: &Tensor,
+    y: &Tensor,
+    eps: f32,
+) -> Result<Planned> {
+    assert!(x.width == norms.width && y.width == norms.width && weight < norms.rows, "{label}: shapes");
+    let params = Params { width: word(x.width), stride: word(x.stride), weight: word(weight), eps };
+    let key = planner.key("rms_norm", vec![("THREADS", planner.tuning.threads)]);
+    let buffers = vec![(1, x.into()), (2, norms.into()), (3, y.into())];
+    planner.plan(label, key, &params, buffers, Grid::per_row(1))
+}

@@ -1,0 +1,39 @@
+//! `router.wgsl`: softmax over the experts, the `top_k` largest, renormalized, times `per_expert_scale`.
+
+use super::{Planned, Planner, word};
+use crate::Result;
+use crate::gpu::{Grid, Tensor};
+
+super::params! {
+    /// `shaders/router.wgsl`.
+    pub struct Params {
+        n_experts: u32,
+        top_k: u32,
+        stride: u32,
+    }
+}
+
+/// Experts that the shader has room for.
+pub const MAX_EXPERTS: usize = 1024;
+/// Experts a token that the shader has room for.
+pub const MAX_TOP_K: usize = 64;
+
+/// Plans the choice of experts: `ids` and `weights` are `[rows, top_k]` without padding, by descending probability.
+///
+/// # Errors
+/// [`crate::Error::Memory`] where parameters do not fit.
+pub fn plan(
+    planner: &Planner,
+    label: &str,
+    logits: &Tensor,
+    per_expert_scale: &Tensor,
+    ids: &Tensor,
+    weights: &Tensor,
+) -> Result<Planned> {
+    let (n_experts, top_k) = (logits.width, ids.width);
+    assert!(n_experts <= MAX_EXPERTS && top_k <= MAX_TOP_K && top_k <= n_experts, "{label}: experts");
+    assert!(ids.stride == top_k && weights.stride == top_k && per_expert_scale.width == n_experts, "{label}: shapes");
+    let params = Params { n_experts: word(n_experts), top_k: word(top_k), stride: word(logits.stride) };
+    let buffers = vec![(1, logits.into()), (2, per_expert_scale.into()), (3, ids.into()), (4, weights.into())];
+    planner.plan(label, planner.key("router", vec![]), &params, buffers, Grid::per_row(1))
+}

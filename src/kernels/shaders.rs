@@ -1,0 +1,61 @@
+//! The table of shaders: which snippets stand before each one.
+
+use crate::gpu::PipelineKey;
+
+/// One shader text: a stem, its variant, and the parts that make it up.
+#[derive(Debug)]
+pub struct Shader {
+    /// The file's stem in `shaders/`.
+    pub stem: &'static str,
+    /// "dense" or "packed" where the shader reads weights, else "".
+    pub variant: &'static str,
+    parts: &'static [&'static str],
+}
+
+impl Shader {
+    /// The whole WGSL text.
+    pub fn wgsl(&self) -> String {
+        self.parts.join("\n")
+    }
+}
+
+macro_rules! wgsl {
+    ($name:literal) => {
+        include_str!(concat!("../../shaders/", $name, ".wgsl"))
+    };
+}
+
+const HALF: &str = wgsl!("common/half");
+const DENSE: &str = wgsl!("common/dense");
+const PACKED: &str = wgsl!("common/packed");
+const PRODUCT: &str = wgsl!("common/product");
+const REDUCE: &str = wgsl!("common/reduce");
+const ROWS: &str = wgsl!("common/rows");
+
+/// Every shader in every variant.
+pub const SHADERS: &[Shader] = &[
+    Shader { stem: "matvec", variant: "dense", parts: &[HALF, PRODUCT, DENSE, wgsl!("matvec")] },
+    Shader { stem: "matvec", variant: "packed", parts: &[HALF, PRODUCT, PACKED, wgsl!("matvec")] },
+    Shader { stem: "matmul", variant: "dense", parts: &[HALF, PRODUCT, DENSE, wgsl!("matmul")] },
+    Shader { stem: "matmul", variant: "packed", parts: &[HALF, PRODUCT, PACKED, wgsl!("matmul")] },
+    Shader { stem: "embed", variant: "", parts: &[HALF, DENSE, ROWS, wgsl!("embed")] },
+    Shader { stem: "rms_norm", variant: "", parts: &[REDUCE, wgsl!("rms_norm")] },
+    Shader { stem: "add_norm", variant: "", parts: &[REDUCE, wgsl!("add_norm")] },
+    Shader { stem: "moe_combine", variant: "", parts: &[REDUCE, wgsl!("moe_combine")] },
+    Shader { stem: "router", variant: "", parts: &[wgsl!("router")] },
+    Shader { stem: "gelu_mul", variant: "", parts: &[wgsl!("gelu_mul")] },
+    Shader { stem: "head_norm_rope", variant: "", parts: &[REDUCE, ROWS, wgsl!("head_norm_rope")] },
+    Shader { stem: "kv_store", variant: "", parts: &[ROWS, wgsl!("kv_store")] },
+    Shader { stem: "attention", variant: "", parts: &[ROWS, wgsl!("attention")] },
+    Shader { stem: "gather_rows", variant: "", parts: &[wgsl!("gather_rows")] },
+    Shader { stem: "argmax", variant: "", parts: &[wgsl!("argmax")] },
+];
+
+/// The text for a key.
+pub(super) fn source(key: &PipelineKey) -> String {
+    SHADERS
+        .iter()
+        .find(|s| s.stem == key.stem && s.variant == key.variant)
+        .expect("kernels name shaders of the table")
+        .wgsl()
+}

@@ -1,0 +1,119 @@
+//! The operations, row-major and one row after the other. Sums are taken in f64, so that a difference to a kernel is the
+//! kernel's rounding and not this one's.
+
+use crate::quant::Matrix;
+
+/// `y[t, n] = sum_k x[t, k] * w[n, k]`; x is `[tokens, in_features]`.
+pub fn product(x: &[f32], w: &Matrix) -> Vec<f32> {
+    let (n_out, n_in) = (w.out_features(), w.in_features());
+    let tokens = x.len() / n_in;
+    let mut y = vec![0.0; tokens * n_out];
+    let mut row = vec![0.0; n_in];
+    for n in 0..n_out {
+        w.row(n, &mut row);
+        for (t, x_row) in x.chunks_exact(n_in).enumerate() {
+            y[t * n_out + n] = dot(x_row, &row) as f32;
+        }
+    }
+    y
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
+
+/// `cap * tanh(x / cap)`; `None` leaves x.
+pub fn softcap(x: &mut [f32], cap: Option<f32>) {
+    if let Some(cap) = cap {
+        x.iter_mut().for_each(|v| *v = cap * (*v / cap).tanh());
+    }
+}
+
+/// `x / sqrt(mean(x^2) + eps) * weight`; `None` for the norms without a weight. x is one row.
+pub fn rms_norm(x: &[f32], weight: Option<&[f32]>, eps: f32) -> Vec<f32> {
+    let mean = dot(x, x) / x.len() as f64;
+    let factor = (1.0 / (mean + f64::from(eps)).sqrt()) as f32;
+    match weight {
+        None => x.iter().map(|v| v * factor).collect(),
+        Some(w) => x.iter().zip(w).map(|(v, w)| v * factor * w).collect(),
+    }
+}
+
+/// `h = (h + rms(x) * post) * scalar`, in place; the norms that follow are [`rms_norm`] of the new h. One row.
+pub fn add_norm(h: &mut [f32], x: &[f32], post: &[f32], scalar: f32, eps: f32) {
+    for (h, x) in h.iter_mut().zip(rms_norm(x, Some(post), eps)) {
+        *h = (*h + x) * scalar;
+    }
+}
+
+/// The end of a mixture-of-experts layer for one row: `m = rms(mlp) * post_1 + rms(experts) * post_2`, then
+/// `h = (h + rms(m) * post) * scalar`. `experts` is the weighted sum of the chosen experts.
+pub fn moe_combine(h: &mut [f32], mlp: &[f32], experts: &[f32], norms: [&[f32]; 3], scalar: f32, eps: f32) {
+    let [post_1, post_2, post] = norms;
+    let mut m = rms_norm(mlp, Some(post_1), eps);
+    for (m, e) in m.iter_mut().zip(rms_norm(experts, Some(post_2), eps)) {
+        *m += e;
+    }
+    add_norm(h, &m, post, scalar, eps);
+}
+
+/// The `top_k` most probable experts of one row, by descending probability, the lower index first on a tie, and their
+/// weights: the softmax over all experts, renormalized over the chosen ones, times `per_expert_scale`.
+pub fn router(logits: &[f32], per_expert_scale: &[f32], top_k: usize) -> (Vec<u32>, Vec<f32>) {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exps: Vec<f64> = logits.iter().map(|&l| f64::from(l - largest).exp()).collect();
+    let all: f64 = exps.iter().sum();
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a])); // Stable: ties keep the lower index first.
+    order.truncate(top_k);
+    let chosen: f64 = order.iter().map(|&e| exps[e] / all).sum();
+    let weights = order.iter().map(|&e| (exps[e] / all / chosen) as f32 * per_expert_scale[e]).collect();
+    (order.into_iter().map(|e| e as u32).collect(), weights)
+}
+
+/// The tanh form of GELU.
+pub fn gelu(x: f32) -> f32 {
+    let x = f64::from(x);
+    (0.5 * x * (1.0 + (0.797_884_560_802_865_4 * (x + 0.044715 * x * x * x)).tanh())) as f32
+}
+
+/// `gelu(gate) * up`, element by element.
+pub fn gelu_mul(gate: &[f32], up: &[f32]) -> Vec<f32> {
+    gate.iter().zip(up).map(|(&g, &u)| gelu(g) * u).collect()
+}
+
+/// Rotates the pairs `(i, i + d / 2)` of one head by `angles[i]` = (cos, sin); dimensions beyond the angles stay.
+pub fn rope(head: &mut [f32], angles: &[[f32; 2]]) {
+    let half = head.len() / 2;
+    for (i, [cos, sin]) in angles.iter().enumerate() {
+        let (a, b) = (head[i], head[i + half]);
+        head[i] = a * cos - b * sin;
+        head[i + half] = b * cos + a * sin;
+    }
+}
+
+/// Softmax attention of one query head over keys and values `[positions, head_dim]`, all of them visible, no scale.
+pub fn attention(q: &[f32], keys: &[&[f32]], values: &[&[f32]]) -> Vec<f32> {
+    let scores: Vec<f64> = keys.iter().map(|k| dot(q, k)).collect();
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exps: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
+    let total: f64 = exps.iter().sum();
+    let mut out = vec![0.0f64; q.len()];
+    for (e, v) in exps.iter().zip(values) {
+        for (o, v) in out.iter_mut().zip(*v) {
+            *o += e / total * f64::from(*v);
+        }
+    }
+    out.into_iter().map(|v| v as f32).collect()
+}
+
+/// The index of the largest value, the lowest on a tie.
+pub fn argmax(values: &[f32]) -> u32 {
+    let mut best = 0;
+    for (i, v) in values.iter().enumerate() {
+        if *v > values[best] {
+            best = i;
+        }
+    }
+    best as u32
+}
