@@ -1,1 +1,152 @@
 //! Files to configuration and named tensors.
+//!
+//! [`Checkpoint::open`] reads `config.json` and the headers of all files, finds every tensor that the configuration asks
+//! for and reports all faults at once; [`Checkpoint::verify_contents`] reads the small tensors that a kernel trusts.
+//! After that nothing is known to be wrong, and [`Checkpoint::load`] and its like read one matrix at a time.
+
+mod config;
+mod generation;
+mod header;
+mod index;
+mod json;
+mod load;
+mod matrix_info;
+mod resolve;
+mod roles;
+mod skipped;
+mod source;
+mod verify;
+
+use std::collections::BTreeMap;
+
+use crate::{Error, Result};
+use index::Index;
+use matrix_info::dtype_label;
+use resolve::Resolved;
+
+pub use config::{Config, LayerConfig, LayerKind, ParameterCounts, QuantizationConfig, Rope};
+pub use generation::GenerationConfig;
+pub use matrix_info::{MatrixFormat, MatrixInfo, Projection};
+pub use roles::Role;
+pub use skipped::{Skipped, SkippedGroup};
+pub use source::Source;
+
+/// An opened checkpoint of a Gemma 4 text model.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// `config.json`.
+    pub config: Config,
+    /// `generation_config.json`, or all defaults where there is none.
+    pub generation: GenerationConfig,
+    source: Source,
+    index: Index,
+    resolved: Resolved,
+}
+
+/// Tensors of one role in one format, for a summary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorGroup {
+    /// What they are for.
+    pub role: Role,
+    /// `int4 g32 sym`, `bf16`, …
+    pub format: String,
+    /// Tensors in the files.
+    pub tensors: usize,
+    /// Weights.
+    pub parameters: u64,
+    /// Bytes in the files.
+    pub size_bytes: u64,
+}
+
+impl Checkpoint {
+    /// Opens a checkpoint: configuration, index and the headers of all files. No tensor data is read.
+    ///
+    /// # Errors
+    /// [`Error::Model`] with all faults of the configuration, or else all faults of the files; [`Error::Io`] for what
+    /// the system refuses.
+    pub fn open(source: Source) -> Result<Self> {
+        source.check()?;
+        let Some(bytes) = source.read("config.json")? else {
+            return Err(Error::model(format!(
+                "model {:?}: no config.json, expected a directory with config.json and *.safetensors",
+                source.describe()
+            )));
+        };
+        let config = Config::parse(&bytes)?;
+        let generation = match source.read("generation_config.json")? {
+            Some(bytes) => GenerationConfig::parse(&bytes)?,
+            None => GenerationConfig::default(),
+        };
+        let index = Index::open(&source)?;
+        let resolved = resolve::resolve(&index, &config)?;
+        for group in resolved.skipped.unknown() {
+            let (count, first) = (group.tensors, group.names.first().map_or("", String::as_str));
+            log::warn!("{}: {count} unknown tensors are not used, first {first:?}", source.describe());
+        }
+        Ok(Checkpoint { config, generation, source, index, resolved })
+    }
+
+    /// Where the files come from.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Tokens that end a text: from `generation_config.json`, else from `config.json`.
+    pub fn stop_ids(&self) -> &[u32] {
+        match self.generation.eos_token_id.as_slice() {
+            [] => &self.config.eos_token_id,
+            ids => ids,
+        }
+    }
+
+    /// Whether there is a matrix or vector `name`, as [`Self::load`] and [`Self::vector`] know it.
+    pub fn has(&self, name: &str) -> bool {
+        self.resolved.matrices.contains_key(name) || self.resolved.vectors.contains_key(name)
+    }
+
+    /// The matrix `name`, without `.weight` and relative to the text model: `layers.3.self_attn.q_proj`.
+    ///
+    /// # Panics
+    /// If the configuration asks for no such matrix; [`Self::has`] tells.
+    pub fn matrix_info(&self, name: &str) -> &MatrixInfo {
+        let info = self.resolved.matrices.get(name);
+        assert!(info.is_some(), "no matrix {name:?} in this model");
+        info.expect("asserted above")
+    }
+
+    /// One matrix of an expert.
+    ///
+    /// # Panics
+    /// If there is no such layer or expert.
+    pub fn expert_info(&self, layer: usize, expert: usize, projection: Projection) -> &MatrixInfo {
+        let (layers, experts) = (self.config.num_hidden_layers, self.config.num_experts);
+        assert!(layer < layers && expert < experts, "expert {expert} of {experts} in layer {layer} of {layers}");
+        &self.resolved.experts[(layer * experts + expert) * Projection::ALL.len() + projection as usize]
+    }
+
+    /// The tensors that are left in the files.
+    pub fn skipped(&self) -> &Skipped {
+        &self.resolved.skipped
+    }
+
+    /// All tensors that are used, summed up by role and format.
+    pub fn groups(&self) -> Vec<TensorGroup> {
+        let mut groups: BTreeMap<(Role, String), TensorGroup> = BTreeMap::new();
+        let mut add = |role: Role, format: String, tensors: usize, parameters: u64, size_bytes: u64| {
+            let empty = TensorGroup { role, format: format.clone(), tensors: 0, parameters: 0, size_bytes: 0 };
+            let group = groups.entry((role, format)).or_insert(empty);
+            group.tensors += tensors;
+            group.parameters += parameters;
+            group.size_bytes += size_bytes;
+        };
+        for info in self.resolved.matrices.values().chain(&self.resolved.experts) {
+            add(info.role, info.format.describe(info.in_features), info.tensors(), info.parameters(), info.size_bytes);
+        }
+        for &(id, role) in self.resolved.vectors.values() {
+            let tensor = &self.index.tensors[id];
+            let label = tensor.float().map_or("", dtype_label);
+            add(role, label.to_owned(), 1, tensor.shape.iter().product::<usize>() as u64, tensor.size_bytes);
+        }
+        groups.into_values().collect()
+    }
+}

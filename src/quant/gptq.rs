@@ -1,1 +1,183 @@
 //! GPTQ and AutoRound: `qweight`, `qzeros`, `scales`, `g_idx`.
+//!
+//! The files are transposed against our layout: every tensor has the output features last. With `K` input and `N`
+//! output features and 4-bit codes:
+//!
+//! ```text
+//! qweight [K / 8, N]       word (r, n), nibble i = code of input feature 8 r + i
+//! qzeros  [groups, N / 8]  word (g, c), nibble i = zero point of output feature 8 c + i
+//! scales  [groups, N]      f16, bf16 or f32; may be negative
+//! g_idx   [K]              group of an input feature; absent = k / group_size
+//! ```
+//!
+//! The last group is short where `K` is not a multiple of the group size: there are `ceil(K / group_size)` groups.
+
+use std::ops::Range;
+
+use super::{Dtype, GroupIndex, PackedMatrix};
+
+/// Codes a word.
+pub const CODES: usize = 8;
+/// The only width so far.
+pub const BITS: u32 = 4;
+/// A zero point of 8 in every nibble.
+const SYMMETRIC: u32 = 0x8888_8888;
+/// Tile of the transposition, words each way: reads and writes stay in one or two cache lines a row.
+const TILE: usize = 32;
+
+/// How `qzeros` hold a zero point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ZeroPoints {
+    /// Minus one (`gptq`, `auto_round:auto_gptq`). Undone by one wrapping addition a word, carries included, as
+    /// GPTQModel writes it; only so a zero point of 0, stored as 15, reads back right.
+    MinusOne,
+    /// As they are (`gptq_v2`, `auto_round`, `auto_round:gptqmodel`).
+    AsStored,
+}
+
+impl ZeroPoints {
+    /// A word of `qzeros` as zero points.
+    pub fn decode(self, word: u32) -> u32 {
+        match self {
+            ZeroPoints::MinusOne => word.wrapping_add(0x1111_1111),
+            ZeroPoints::AsStored => word,
+        }
+    }
+}
+
+/// The shapes of one quantized matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// `K`, a multiple of 8.
+    pub in_features: usize,
+    /// `N`, a multiple of 8.
+    pub out_features: usize,
+    /// Rows of `scales` and `qzeros`.
+    pub groups: usize,
+    /// Input features of a group.
+    pub group_size: usize,
+    /// Precision of `scales`.
+    pub scale_dtype: Dtype,
+    /// Convention of `qzeros`.
+    pub zero_points: ZeroPoints,
+}
+
+/// The tensors of one quantized matrix as words of the file; 16-bit scales two a word, low half first.
+#[derive(Debug, Clone, Copy)]
+pub struct Raw<'a> {
+    /// `[K / 8, N]`.
+    pub qweight: &'a [u32],
+    /// `[groups, N / 8]`.
+    pub qzeros: &'a [u32],
+    /// `[groups, N]`.
+    pub scales: &'a [u32],
+    /// `[K]`.
+    pub g_idx: Option<&'a [u32]>,
+}
+
+/// The first element of `g_idx` that is not a group, with its value (negative ones included).
+pub fn find_bad_group(g_idx: &[u32], groups: usize) -> Option<(usize, i32)> {
+    g_idx.iter().position(|&group| group as usize >= groups).map(|element| (element, g_idx[element] as i32))
+}
+
+/// The first of `count` scales that is NaN or infinite.
+pub fn find_bad_scale(scales: &[u32], dtype: Dtype, count: usize) -> Option<(usize, f32)> {
+    (0..count).map(|element| (element, dtype.read(scales, element))).find(|(_, scale)| !scale.is_finite())
+}
+
+/// Output features `rows` of the matrix in the layout of the kernels.
+///
+/// # Panics
+/// If the tensors do not have the sizes that `layout` says, or `g_idx` names a group that there is not: the caller
+/// checks both.
+pub fn pack(layout: &Layout, raw: &Raw, rows: Range<usize>) -> PackedMatrix {
+    let (k, n, groups) = (layout.in_features, layout.out_features, layout.groups);
+    assert!(k.is_multiple_of(CODES) && n.is_multiple_of(CODES), "a GPTQ matrix of {n} x {k}");
+    assert_eq!(raw.qweight.len(), k / CODES * n, "words of qweight");
+    assert_eq!(raw.qzeros.len(), groups * n / CODES, "words of qzeros");
+    assert_eq!(raw.scales.len(), layout.scale_dtype.words(groups * n), "words of scales");
+    assert!(rows.start <= rows.end && rows.end <= n, "rows {rows:?} of {n}");
+
+    let row_words = PackedMatrix::code_words(k, BITS);
+    let mut codes = vec![0; rows.len() * row_words];
+    transpose(raw.qweight, n, rows.clone(), &mut codes, row_words);
+    PackedMatrix {
+        out_features: rows.len(),
+        in_features: k,
+        bits: BITS,
+        codes,
+        groups,
+        scale_dtype: layout.scale_dtype,
+        scales: pack_scales(layout, raw.scales, rows.clone()),
+        zeros: pack_zeros(layout, raw.qzeros, rows),
+        group_index: group_index(layout, raw.g_idx),
+    }
+}
+
+/// `out[c, r] = words[r, columns.start + c]`, in tiles: a real file has 14 GB of this.
+fn transpose(words: &[u32], width: usize, columns: Range<usize>, out: &mut [u32], row_words: usize) {
+    let height = words.len() / width;
+    for first_column in columns.clone().step_by(TILE) {
+        let tile_columns = first_column..(first_column + TILE).min(columns.end);
+        for first_row in (0..height).step_by(TILE) {
+            let tile_rows = (height - first_row).min(TILE);
+            for column in tile_columns.clone() {
+                let target = &mut out[(column - columns.start) * row_words + first_row..][..tile_rows];
+                let source = &words[first_row * width + column..];
+                for (word, value) in target.iter_mut().zip(source.iter().step_by(width)) {
+                    *word = *value;
+                }
+            }
+        }
+    }
+}
+
+fn pack_scales(layout: &Layout, scales: &[u32], rows: Range<usize>) -> Vec<u32> {
+    let (n, groups, dtype) = (layout.out_features, layout.groups, layout.scale_dtype);
+    let row_words = dtype.words(groups);
+    let mut out = vec![0u32; rows.len() * row_words];
+    if dtype == Dtype::F32 {
+        transpose(scales, n, rows, &mut out, row_words);
+        return out;
+    }
+    for group in 0..groups {
+        let shift = 16 * (group % 2);
+        for row in rows.clone() {
+            let element = group * n + row;
+            let half = (scales[element / 2] >> (16 * (element % 2))) & 0xffff;
+            out[(row - rows.start) * row_words + group / 2] |= half << shift;
+        }
+    }
+    out
+}
+
+/// `None` where all zero points of the whole matrix are 8, whatever the configuration says.
+fn pack_zeros(layout: &Layout, qzeros: &[u32], rows: Range<usize>) -> Option<Vec<u32>> {
+    if qzeros.iter().all(|&word| layout.zero_points.decode(word) == SYMMETRIC) {
+        return None;
+    }
+    let width = layout.out_features / CODES;
+    let row_words = PackedMatrix::zero_words(layout.groups, BITS);
+    let mut out = vec![0u32; rows.len() * row_words];
+    for group in 0..layout.groups {
+        let shift = 4 * (group % CODES);
+        for row in rows.clone() {
+            let word = layout.zero_points.decode(qzeros[group * width + row / CODES]);
+            let zero = (word >> (4 * (row % CODES))) & 15;
+            out[(row - rows.start) * row_words + group / CODES] |= zero << shift;
+        }
+    }
+    Some(out)
+}
+
+fn group_index(layout: &Layout, g_idx: Option<&[u32]>) -> GroupIndex {
+    let sequential = GroupIndex::Sequential { first_row: 0, group_size: layout.group_size };
+    let Some(g_idx) = g_idx else { return sequential };
+    assert_eq!(g_idx.len(), layout.in_features, "elements of g_idx");
+    assert!(find_bad_group(g_idx, layout.groups).is_none(), "g_idx names a group beyond {}", layout.groups);
+    // Many tools write g_idx also where nothing was reordered.
+    match g_idx.iter().enumerate().all(|(k, &group)| group as usize == k / layout.group_size) {
+        true => sequential,
+        false => GroupIndex::PerRow(g_idx.to_vec()),
+    }
+}

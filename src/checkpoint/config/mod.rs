@@ -1,0 +1,293 @@
+//! `config.json`: both dialects of Gemma 4, nested or flat, with everything that depends on the layer worked out.
+
+mod layers;
+mod quantization;
+
+use std::cell::RefCell;
+
+use serde_json::Value;
+
+use super::json::{self, Keys};
+use super::roles;
+use crate::quant::Dtype;
+use crate::{Error, Faults, Result};
+
+pub use layers::{LayerConfig, LayerKind, Rope};
+pub use quantization::QuantizationConfig;
+
+const FILE: &str = "config.json";
+/// Limits far above every real model, so that no arithmetic on sizes can overflow.
+const MAX_SIZE: usize = 1 << 24;
+const MAX_LAYERS: usize = 4096;
+const MAX_HEADS: usize = 1 << 16;
+/// Experts of all layers together: each needs tensors, and a file has at most this many.
+const MAX_EXPERTS: usize = 262_144;
+
+/// The model's configuration. Fields are named as in `config.json`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `gemma4` or `gemma4_unified`, or their `_text` forms.
+    pub model_type: String,
+    /// Rows of the embedding.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the dense MLP; a layer's own is in [`LayerConfig`].
+    pub intermediate_size: usize,
+    /// Width of one expert; 0 if dense.
+    pub moe_intermediate_size: usize,
+    /// Number of layers.
+    pub num_hidden_layers: usize,
+    /// Query heads of every layer.
+    pub num_attention_heads: usize,
+    /// Positions that a sliding layer sees, itself included.
+    pub sliding_window: usize,
+    /// Added to the mean square in every RMS norm.
+    pub rms_norm_eps: f32,
+    /// `c` of `c * tanh(logits / c)`.
+    pub final_logit_softcapping: Option<f32>,
+    /// Longest context that the model was made for.
+    pub max_position_embeddings: usize,
+    /// Experts of a layer; 0 if dense.
+    pub num_experts: usize,
+    /// Experts that a token uses; 0 if dense.
+    pub top_k_experts: usize,
+    /// Width of the per-layer embeddings (E2B, E4B); 0 if there are none.
+    pub hidden_size_per_layer_input: usize,
+    /// Rows of the per-layer embedding table.
+    pub vocab_size_per_layer_input: usize,
+    /// The last so many layers read the K and V of an earlier one.
+    pub num_kv_shared_layers: usize,
+    /// Layers that share K and V have an MLP twice as wide (E2B).
+    pub use_double_wide_mlp: bool,
+    /// Full layers have no `v_proj`: V is made of what `k_proj` gives.
+    pub attention_k_eq_v: bool,
+    /// The head is the embedding.
+    pub tie_word_embeddings: bool,
+    /// Tokens that end a text: from the top level, else from `text_config`.
+    pub eos_token_id: Vec<u32>,
+    /// Begin of text.
+    pub bos_token_id: Option<u32>,
+    /// Padding.
+    pub pad_token_id: Option<u32>,
+    /// Precision in which the model was trained and its dense tensors are usually stored.
+    pub dtype: Dtype,
+    /// One entry a layer.
+    pub layers: Vec<LayerConfig>,
+    /// How matrices with a `qweight` are quantized.
+    pub quantization: Option<QuantizationConfig>,
+}
+
+/// Parameters of the text model, counted from shapes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ParameterCounts {
+    /// Everything but what follows.
+    pub text: u64,
+    /// All experts.
+    pub experts: u64,
+    /// The embedding, which is also the head where they are tied.
+    pub embedding: u64,
+    /// The per-layer embedding table.
+    pub per_layer_embedding: u64,
+    /// An own head; 0 where it is tied.
+    pub head: u64,
+}
+
+impl ParameterCounts {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.text + self.experts + self.embedding + self.per_layer_embedding + self.head
+    }
+}
+
+impl Config {
+    /// Reads `config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Model`] with every key that is missing, out of range, contradictory or not supported.
+    pub fn parse(config_json: &[u8]) -> Result<Config> {
+        let map = json::parse(FILE, config_json)?;
+        let faults = RefCell::default();
+        let top = Keys::new(FILE, &map, &faults);
+        check_model_type(&top)?;
+        let text = top.object("text_config");
+        finish(&faults)?;
+        let keys = text.as_ref().unwrap_or(&top);
+        let config = read(&top, keys);
+        finish(&faults)?;
+        let mut config = config;
+        config.layers = layers::read(keys, &config);
+        config.quantization = quantization::read(&top, keys);
+        finish(&faults)?;
+        config.check_size()?;
+        Ok(config)
+    }
+
+    /// Whether layers have experts.
+    pub fn is_moe(&self) -> bool {
+        self.num_experts > 0
+    }
+
+    /// Parameters of the text model; dead K and V projections of shared layers are not counted.
+    pub fn parameter_counts(&self) -> ParameterCounts {
+        let mut counts = ParameterCounts::default();
+        for tensor in roles::expected(self) {
+            let sum = match tensor.role {
+                roles::Role::Embedding => &mut counts.embedding,
+                roles::Role::PerLayerEmbedding => &mut counts.per_layer_embedding,
+                roles::Role::Head => &mut counts.head,
+                _ => &mut counts.text,
+            };
+            *sum += tensor.parameters();
+        }
+        let expert = 3 * (self.hidden_size as u64) * (self.moe_intermediate_size as u64);
+        counts.experts = expert * (self.num_experts * self.num_hidden_layers) as u64;
+        counts
+    }
+
+    /// Refuses sizes whose byte counts could overflow further on.
+    fn check_size(&self) -> Result<()> {
+        // Each matrix is at most 2^24 x 2^24; the sum of 2^18 experts or layers stays below 2^70.
+        const MOST: u128 = 1 << 44;
+        let expert = 3 * self.hidden_size as u128 * self.moe_intermediate_size as u128;
+        let experts = expert * (self.num_experts * self.num_hidden_layers) as u128;
+        let others: u128 = roles::expected(self).iter().map(|tensor| u128::from(tensor.parameters())).sum();
+        if experts + others > MOST {
+            return Err(Error::model(format!(
+                "{FILE}: sizes add up to {} parameters, expected at most {MOST}",
+                experts + others
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn finish(faults: &RefCell<Faults>) -> Result<()> {
+    faults.take().into_result(())
+}
+
+fn check_model_type(top: &Keys) -> Result<()> {
+    let known = ["gemma4", "gemma4_unified", "gemma4_text", "gemma4_unified_text"];
+    let expected = "one of \"gemma4\", \"gemma4_unified\" and their \"_text\" forms";
+    let faults_of = |keys: &Keys| {
+        let found = keys.value("model_type").and_then(Value::as_str);
+        if !found.is_some_and(|found| known.contains(&found)) {
+            keys.fault("model_type", expected);
+        }
+    };
+    faults_of(top);
+    if let Some(text) = top.object("text_config")
+        && text.value("model_type").is_some()
+    {
+        faults_of(&text);
+    }
+    top.finish()
+}
+
+/// Everything but layers and quantization, which need these values to be right.
+fn read(top: &Keys, keys: &Keys) -> Config {
+    check_supported(keys);
+    let moe = read_experts(keys);
+    let vocab_size = keys.size("vocab_size", MAX_SIZE);
+    let per_layer_vocab = keys.optional_size("vocab_size_per_layer_input", MAX_SIZE);
+    let layers = keys.size("num_hidden_layers", MAX_LAYERS);
+    if moe.num_experts.saturating_mul(layers) > MAX_EXPERTS {
+        keys.fault("num_experts", &format!("at most {MAX_EXPERTS} experts in {layers} layers"));
+    }
+    let shared = keys.optional_size("num_kv_shared_layers", MAX_LAYERS);
+    if shared >= layers {
+        keys.fault("num_kv_shared_layers", &format!("less than the {layers} of num_hidden_layers"));
+    }
+    let eos = top.ids("eos_token_id");
+    Config {
+        model_type: top.text("model_type").unwrap_or_default().to_owned(),
+        vocab_size,
+        hidden_size: keys.size("hidden_size", MAX_SIZE),
+        intermediate_size: keys.size("intermediate_size", MAX_SIZE),
+        moe_intermediate_size: moe.moe_intermediate_size,
+        num_hidden_layers: layers,
+        num_attention_heads: keys.size("num_attention_heads", MAX_HEADS),
+        sliding_window: keys.integer("sliding_window", Some(512), 1, 1 << 30),
+        rms_norm_eps: keys.positive("rms_norm_eps").unwrap_or(1e-6) as f32,
+        final_logit_softcapping: keys.positive("final_logit_softcapping").map(|cap| cap as f32),
+        max_position_embeddings: keys.integer("max_position_embeddings", Some(131_072), 1, 1 << 30),
+        num_experts: moe.num_experts,
+        top_k_experts: moe.top_k_experts,
+        hidden_size_per_layer_input: keys.optional_size("hidden_size_per_layer_input", MAX_SIZE),
+        vocab_size_per_layer_input: if per_layer_vocab == 0 { vocab_size } else { per_layer_vocab },
+        num_kv_shared_layers: shared,
+        use_double_wide_mlp: keys.flag("use_double_wide_mlp").unwrap_or(false),
+        attention_k_eq_v: keys.flag("attention_k_eq_v").unwrap_or(false),
+        tie_word_embeddings: top
+            .flag("tie_word_embeddings")
+            .or_else(|| keys.flag("tie_word_embeddings"))
+            .unwrap_or(true),
+        eos_token_id: if eos.is_empty() { keys.ids("eos_token_id") } else { eos },
+        bos_token_id: top.id("bos_token_id").or_else(|| keys.id("bos_token_id")),
+        pad_token_id: top.id("pad_token_id").or_else(|| keys.id("pad_token_id")),
+        dtype: read_dtype(top, keys),
+        layers: Vec::new(),
+        quantization: None,
+    }
+}
+
+fn read_dtype(top: &Keys, keys: &Keys) -> Dtype {
+    for (keys, key) in [(keys, "dtype"), (top, "dtype"), (keys, "torch_dtype"), (top, "torch_dtype")] {
+        match keys.text(key) {
+            None => {}
+            Some("bfloat16") => return Dtype::BF16,
+            Some("float16") => return Dtype::F16,
+            Some("float32") => return Dtype::F32,
+            Some(_) => {
+                keys.fault(key, "\"bfloat16\", \"float16\" or \"float32\"");
+                return Dtype::BF16;
+            }
+        }
+    }
+    Dtype::BF16
+}
+
+/// Values that would change the mathematics and that no Gemma 4 language model has.
+fn check_supported(keys: &Keys) {
+    if keys.flag("attention_bias") == Some(true) {
+        keys.fault("attention_bias", "false");
+    }
+    if let Some(activation) = keys.value("hidden_activation")
+        && activation.as_str() != Some("gelu_pytorch_tanh")
+    {
+        keys.fault("hidden_activation", "\"gelu_pytorch_tanh\"");
+    }
+    match keys.value("use_bidirectional_attention") {
+        None | Some(Value::Bool(false)) => {}
+        Some(value) if value.as_str() == Some("vision") => {}
+        Some(_) => keys.fault("use_bidirectional_attention", "null or \"vision\" (a causal language model)"),
+    }
+}
+
+#[derive(Default)]
+struct Experts {
+    num_experts: usize,
+    top_k_experts: usize,
+    moe_intermediate_size: usize,
+}
+
+fn read_experts(keys: &Keys) -> Experts {
+    let count = keys.optional_size("num_experts", MAX_EXPERTS);
+    let enabled = keys.flag("enable_moe_block").unwrap_or(count > 0);
+    if !enabled {
+        return Experts::default();
+    }
+    // Early files say expert_intermediate_size.
+    let old = "expert_intermediate_size";
+    let width = if keys.value("moe_intermediate_size").is_none() && keys.value(old).is_some() {
+        keys.size(old, MAX_SIZE)
+    } else {
+        keys.size("moe_intermediate_size", MAX_SIZE)
+    };
+    let num_experts = keys.size("num_experts", MAX_EXPERTS);
+    Experts {
+        num_experts,
+        top_k_experts: keys.integer("top_k_experts", None, 1, num_experts),
+        moe_intermediate_size: width,
+    }
+}

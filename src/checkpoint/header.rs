@@ -1,0 +1,298 @@
+//! The header of one safetensors file: our own limits and checks first, so that a hostile file costs no time and no
+//! memory and is refused with its reason, then the `safetensors` crate's own rules.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use serde::de::value::{Error as ValueError, StrDeserializer};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::source::Blob;
+use crate::{Error, Result};
+
+/// Largest header that is parsed. A real Gemma 4 with 46,080 tensors has 6 MB.
+const HEADER_LIMIT: u64 = 32 << 20;
+/// Most tensors of one file.
+const TENSOR_LIMIT: usize = 262_144;
+/// Most entries of `__metadata__`, which real files have a handful of.
+const METADATA_LIMIT: usize = 65_536;
+const RANK_LIMIT: usize = 8;
+const NAME_LIMIT: usize = 512;
+const DIMENSION_LIMIT: u64 = 1 << 31;
+/// Bytes of the length before the header.
+const PREFIX: u64 = 8;
+
+/// A tensor's place in its file.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    /// First byte, counted from the beginning of the file.
+    pub(super) offset: u64,
+    pub(super) size_bytes: u64,
+}
+
+/// Reads and checks the header of `blob`: all its tensors in the order of the file.
+pub(super) fn read(blob: &Blob) -> Result<Vec<Entry>> {
+    let text = read_text(blob)?;
+    let fault = |what: String| Error::model(format!("file {:?}: {what}", blob.name));
+    let Parsed(mut tensors, extra) =
+        serde_json::from_slice(&text).map_err(|error| fault(format!("header is not valid: {error}")))?;
+    if let Some(extra) = extra {
+        log::warn!("file {:?}: {extra}", blob.name);
+    }
+    tensors.sort_by_key(|(_, info)| info.data_offsets);
+    let data_bytes = check_layout(&tensors).map_err(fault)?;
+    let start = PREFIX + text.len() as u64;
+    let (expected, found) = (start + data_bytes, blob.len());
+    if found < expected {
+        return Err(fault(format!("truncated: {found} bytes, its header describes {expected}")));
+    }
+    if found > expected {
+        let more = found - expected;
+        return Err(fault(format!("{more} trailing bytes: {found} bytes, its header describes {expected}")));
+    }
+    // The crate has the last word: its rules are the format's reference.
+    Metadata::new(None, tensors.clone()).map_err(|error| fault(format!("header is not valid: {error}")))?;
+    let entries = tensors.into_iter().map(|(name, info)| Entry {
+        name,
+        dtype: info.dtype,
+        shape: info.shape,
+        offset: start + info.data_offsets.0 as u64,
+        size_bytes: (info.data_offsets.1 - info.data_offsets.0) as u64,
+    });
+    Ok(entries.collect())
+}
+
+/// The JSON text, after its length was checked against the limit and the file.
+fn read_text(blob: &Blob) -> Result<Vec<u8>> {
+    let fault = |what: String| Error::model(format!("file {:?}: {what}", blob.name));
+    if blob.len() < PREFIX {
+        return Err(fault(format!(
+            "truncated: {} bytes, expected at least the {PREFIX} of a header length",
+            blob.len()
+        )));
+    }
+    let mut prefix = [0; PREFIX as usize];
+    blob.read_at(0, &mut prefix)?;
+    let length = u64::from_le_bytes(prefix);
+    if length > HEADER_LIMIT {
+        return Err(fault(format!("header of {length} bytes, at most {HEADER_LIMIT} are accepted")));
+    }
+    if PREFIX + length > blob.len() {
+        return Err(fault(format!("truncated: {} bytes, its header alone ends at {}", blob.len(), PREFIX + length)));
+    }
+    let mut text = vec![0; length as usize];
+    blob.read_at(PREFIX, &mut text)?;
+    if let Err(error) = std::str::from_utf8(&text) {
+        return Err(fault(format!("header is not UTF-8 from byte {}", PREFIX + error.valid_up_to() as u64)));
+    }
+    Ok(text)
+}
+
+/// Checks that the tensors, sorted by offset, fill the data without holes or overlaps; gives its size.
+fn check_layout(tensors: &[(String, TensorInfo)]) -> std::result::Result<u64, String> {
+    let mut end_before = 0;
+    for (name, info) in tensors {
+        let (begin, end) = info.data_offsets;
+        let at = format!("tensor {name:?}: data_offsets [{begin}, {end}]");
+        if end < begin {
+            return Err(format!("{at} are reversed"));
+        }
+        if begin != end_before {
+            let what = if begin < end_before { "overlap the tensor before" } else { "leave a hole" };
+            return Err(format!("{at} {what}, expected to begin at {end_before}"));
+        }
+        let elements = info.shape.iter().try_fold(1usize, |all, &size| all.checked_mul(size));
+        let bits = elements.and_then(|elements| elements.checked_mul(info.dtype.bitsize()));
+        let Some(bits) = bits else {
+            return Err(format!("tensor {name:?}: shape {:?} overflows", info.shape));
+        };
+        if bits % 8 != 0 || bits / 8 != end - begin {
+            let (shape, dtype, held) = (&info.shape, info.dtype, end - begin);
+            return Err(format!(
+                "tensor {name:?}: shape {shape:?} of {dtype} needs {} bytes, data_offsets give {held}",
+                bits.div_ceil(8)
+            ));
+        }
+        end_before = end;
+    }
+    Ok(end_before as u64)
+}
+
+/// A parsed header: tensors as listed, and what to warn of.
+struct Parsed(Vec<(String, TensorInfo)>, Option<String>);
+
+impl<'de> Deserialize<'de> for Parsed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}
+
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = Parsed;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of tensors")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> std::result::Result<Parsed, A::Error> {
+        let mut tensors = Vec::new();
+        let mut seen = HashSet::new();
+        let mut extra = None;
+        while let Some(name) = access.next_key::<String>()? {
+            if !seen.insert(name.clone()) {
+                return Err(A::Error::custom(format!("duplicate tensor name {name:?}")));
+            }
+            if name == "__metadata__" {
+                access.next_value_seed(MetadataSeed)?;
+                continue;
+            }
+            check_name(&name).map_err(A::Error::custom)?;
+            if tensors.len() == TENSOR_LIMIT {
+                return Err(A::Error::custom(format!("more than {TENSOR_LIMIT} tensors")));
+            }
+            let info = access.next_value_seed(EntrySeed { name: &name, extra: &mut extra })?;
+            tensors.push((name, info));
+        }
+        Ok(Parsed(tensors, extra))
+    }
+}
+
+fn check_name(name: &str) -> std::result::Result<(), String> {
+    if name.is_empty() {
+        return Err("empty tensor name".to_owned());
+    }
+    if name.len() > NAME_LIMIT {
+        return Err(format!("tensor name of {} bytes, at most {NAME_LIMIT} are accepted", name.len()));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(format!("tensor name {name:?} has control characters"));
+    }
+    Ok(())
+}
+
+/// `__metadata__`: strings by name, of no use to us but part of the format.
+struct MetadataSeed;
+
+impl<'de> DeserializeSeed<'de> for MetadataSeed {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for MetadataSeed {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of strings in __metadata__")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> std::result::Result<(), A::Error> {
+        let mut seen = HashSet::new();
+        while let Some((key, _)) = access.next_entry::<String, String>()? {
+            if let Some(key) = seen.replace(key) {
+                return Err(A::Error::custom(format!("duplicate key {key:?} in __metadata__")));
+            }
+            if seen.len() > METADATA_LIMIT {
+                return Err(A::Error::custom(format!("more than {METADATA_LIMIT} entries in __metadata__")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One tensor's entry.
+struct EntrySeed<'a> {
+    name: &'a str,
+    extra: &'a mut Option<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for EntrySeed<'_> {
+    type Value = TensorInfo;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<TensorInfo, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for EntrySeed<'_> {
+    type Value = TensorInfo;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an object for tensor {:?}", self.name)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> std::result::Result<TensorInfo, A::Error> {
+        let name = self.name;
+        let fault = |what: String| A::Error::custom(format!("tensor {name:?}: {what}"));
+        let (mut dtype, mut shape, mut offsets) = (None, None, None);
+        while let Some(key) = access.next_key::<String>()? {
+            let first = match key.as_str() {
+                "dtype" => dtype.replace(access.next_value::<String>()?).is_none(),
+                "shape" => shape.replace(access.next_value_seed(ShapeSeed { name })?).is_none(),
+                "data_offsets" => offsets.replace(access.next_value::<(usize, usize)>()?).is_none(),
+                _ => {
+                    access.next_value::<IgnoredAny>()?;
+                    self.extra.get_or_insert_with(|| format!("tensor {name:?}: unknown field {key:?} ignored"));
+                    true
+                }
+            };
+            if !first {
+                return Err(fault(format!("duplicate field {key:?}")));
+            }
+        }
+        let missing = |field: &str| fault(format!("no {field}"));
+        let dtype = dtype.ok_or_else(|| missing("dtype"))?;
+        Ok(TensorInfo {
+            dtype: parse_dtype(&dtype).ok_or_else(|| fault(format!("unknown dtype {dtype:?}")))?,
+            shape: shape.ok_or_else(|| missing("shape"))?,
+            data_offsets: offsets.ok_or_else(|| missing("data_offsets"))?,
+        })
+    }
+}
+
+fn parse_dtype(name: &str) -> Option<Dtype> {
+    Dtype::deserialize(StrDeserializer::<ValueError>::new(name)).ok()
+}
+
+struct ShapeSeed<'a> {
+    name: &'a str,
+}
+
+impl<'de> DeserializeSeed<'de> for ShapeSeed<'_> {
+    type Value = Vec<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Vec<usize>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ShapeSeed<'_> {
+    type Value = Vec<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of sizes as shape of tensor {:?}", self.name)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> std::result::Result<Vec<usize>, A::Error> {
+        let fault = |what: String| A::Error::custom(format!("tensor {:?}: {what}", self.name));
+        let mut shape = Vec::new();
+        while let Some(size) = access.next_element::<u64>()? {
+            if shape.len() == RANK_LIMIT {
+                return Err(fault(format!("more than {RANK_LIMIT} dimensions")));
+            }
+            if size > DIMENSION_LIMIT {
+                return Err(fault(format!("dimension {size}, at most {DIMENSION_LIMIT} is accepted")));
+            }
+            shape.push(size as usize);
+        }
+        Ok(shape)
+    }
+}

@@ -1,0 +1,134 @@
+//! What is known of a weight matrix before its data is read.
+
+use std::fmt;
+
+use super::roles::Role;
+use crate::quant::Dtype;
+use crate::quant::gptq::ZeroPoints;
+
+/// A weight matrix of the checkpoint.
+#[derive(Debug, Clone)]
+pub struct MatrixInfo {
+    /// Rows.
+    pub out_features: usize,
+    /// Columns.
+    pub in_features: usize,
+    /// How the file stores it.
+    pub format: MatrixFormat,
+    /// What it is for.
+    pub role: Role,
+    /// Bytes in the file, all its tensors together.
+    pub size_bytes: u64,
+    pub(super) storage: Storage,
+}
+
+impl MatrixInfo {
+    /// Weights, however many bits each has.
+    pub fn parameters(&self) -> u64 {
+        self.out_features as u64 * self.in_features as u64
+    }
+
+    /// Tensors in the file; a slice of a fused one counts as none.
+    pub(super) fn tensors(&self) -> usize {
+        match self.storage {
+            Storage::Dense { first_byte, .. } => usize::from(first_byte == 0),
+            Storage::Packed { g_idx, .. } => 3 + usize::from(g_idx.is_some()),
+        }
+    }
+}
+
+/// How a file stores a matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MatrixFormat {
+    /// Plain numbers.
+    Dense(Dtype),
+    /// Group-wise quantized.
+    Packed {
+        /// Bits of a code.
+        bits: u32,
+        /// Input features of a group; all of them where the file says -1.
+        group_size: usize,
+        /// Groups of a row, a short last one included.
+        groups: usize,
+        /// Precision of the scales.
+        scale_dtype: Dtype,
+        /// The configuration's claim that zero points are `2^(bits - 1)`; what counts are the zero points.
+        symmetric: bool,
+        /// The file carries a `g_idx`. It may still say what `group_size` says.
+        per_row: bool,
+    },
+}
+
+impl MatrixFormat {
+    /// `int4 g32 sym`; `whole` if a group is a whole row.
+    fn describe_packed(bits: u32, group_size: Option<usize>, symmetric: bool, per_row: bool) -> String {
+        let group = group_size.map_or_else(|| "per-channel".to_owned(), |size| format!("g{size}"));
+        let symmetry = if symmetric { "sym" } else { "asym" };
+        format!("int{bits} {group} {symmetry}{}", if per_row { " g_idx" } else { "" })
+    }
+
+    /// The format of a matrix with `in_features`, in a few words.
+    pub fn describe(&self, in_features: usize) -> String {
+        match *self {
+            MatrixFormat::Dense(dtype) => dtype_label(dtype).to_owned(),
+            MatrixFormat::Packed { bits, group_size, symmetric, per_row, .. } => {
+                let group_size = (group_size != in_features).then_some(group_size);
+                Self::describe_packed(bits, group_size, symmetric, per_row)
+            }
+        }
+    }
+}
+
+pub(super) fn dtype_label(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::F16 => "f16",
+        Dtype::BF16 => "bf16",
+        Dtype::F32 => "f32",
+    }
+}
+
+/// Where the data lies: numbers of tensors in the index.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Storage {
+    Dense { tensor: usize, first_byte: u64 },
+    Packed { qweight: usize, qzeros: usize, scales: usize, g_idx: Option<usize>, zero_points: ZeroPoints },
+}
+
+/// Which of an expert's three matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Projection {
+    /// `gate_proj`.
+    Gate,
+    /// `up_proj`.
+    Up,
+    /// `down_proj`.
+    Down,
+}
+
+impl Projection {
+    /// All three, in this order.
+    pub const ALL: [Projection; 3] = [Projection::Gate, Projection::Up, Projection::Down];
+
+    /// The name in the checkpoint.
+    pub fn name(self) -> &'static str {
+        match self {
+            Projection::Gate => "gate_proj",
+            Projection::Up => "up_proj",
+            Projection::Down => "down_proj",
+        }
+    }
+
+    /// `[out_features, in_features]` for a model of width `hidden` with experts of width `intermediate`.
+    pub(super) fn shape(self, hidden: usize, intermediate: usize) -> [usize; 2] {
+        match self {
+            Projection::Gate | Projection::Up => [intermediate, hidden],
+            Projection::Down => [hidden, intermediate],
+        }
+    }
+}
+
+impl fmt::Display for Projection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,387 @@
+//! From tensors in files to the tensors that the model needs: finds each under its name, checks dtype and shape against
+//! the configuration, and notes every fault. Reads no tensor data.
+
+use std::collections::HashMap;
+
+use safetensors::tensor::Dtype as FileDtype;
+
+use super::config::Config;
+use super::index::{Index, Tensor};
+use super::matrix_info::{MatrixFormat, MatrixInfo, Projection, Storage};
+use super::roles::{Expected, Role, Shape, expected};
+use super::skipped::{self, Skipped};
+use crate::quant::Dtype;
+use crate::quant::gptq::{BITS, CODES};
+use crate::{Faults, Result};
+
+/// What the text model's tensors begin with, in releases, in vLLM's layout, in text-only exports, and bare.
+const PREFIXES: [&str; 4] = ["model.language_model.", "language_model.model.", "model.", ""];
+
+/// Every tensor of the text model, by its name relative to the prefix.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub(super) matrices: HashMap<String, MatrixInfo>,
+    /// `[layers, experts, 3]` in the order of [`Projection::ALL`]; empty if dense.
+    pub(super) experts: Vec<MatrixInfo>,
+    /// Tensor number and role.
+    pub(super) vectors: HashMap<String, (usize, Role)>,
+    pub(super) skipped: Skipped,
+}
+
+/// Finds everything that `config` asks for.
+pub(super) fn resolve(index: &Index, config: &Config) -> Result<Resolved> {
+    let prefix = find_prefix(index);
+    let used = vec![false; index.tensors.len()];
+    let mut resolver = Resolver { index, config, prefix, used, faults: Faults::default() };
+    let mut resolved = Resolved {
+        matrices: HashMap::new(),
+        experts: Vec::new(),
+        vectors: HashMap::new(),
+        skipped: Skipped::default(),
+    };
+    for tensor in expected(config) {
+        match tensor.shape {
+            Shape::Vector(length) => {
+                if let Some(id) = resolver.vector(&tensor, length) {
+                    resolved.vectors.insert(tensor.name, (id, tensor.role));
+                }
+            }
+            Shape::Matrix(out_features, in_features) => {
+                let bases = resolver.bases(&tensor);
+                if let Some(info) = resolver.matrix(&bases, tensor.role, [out_features, in_features]) {
+                    resolved.matrices.insert(tensor.name, info);
+                }
+            }
+        }
+    }
+    if config.is_moe() {
+        resolver.experts(&mut resolved.experts);
+    }
+    let Resolver { used, mut faults, .. } = resolver;
+    resolved.skipped = skipped::sort(index, config, prefix, &used, &mut faults);
+    faults.into_result(resolved)
+}
+
+/// The prefix under which most layers lie.
+fn find_prefix(index: &Index) -> &'static str {
+    let count = |prefix: &str| {
+        let inside = |tensor: &&Tensor| {
+            tensor.name.strip_prefix(prefix).is_some_and(|rest| {
+                rest.starts_with("layers.") || rest.starts_with("embed_tokens.") || rest == "norm.weight"
+            })
+        };
+        index.tensors.iter().filter(inside).count()
+    };
+    // The first of equals: with no layers at all, messages name the released layout.
+    PREFIXES.into_iter().rev().max_by_key(|prefix| count(prefix)).unwrap_or(PREFIXES[0])
+}
+
+struct Resolver<'a> {
+    index: &'a Index,
+    config: &'a Config,
+    prefix: &'static str,
+    used: Vec<bool>,
+    faults: Faults,
+}
+
+impl Resolver<'_> {
+    fn find(&mut self, name: &str) -> Option<usize> {
+        let id = self.index.find(name)?;
+        self.used[id] = true;
+        Some(id)
+    }
+
+    fn tensor(&self, id: usize) -> &Tensor {
+        &self.index.tensors[id]
+    }
+
+    fn fault(&mut self, name: &str, what: &str) {
+        self.faults.push(format!("tensor {name:?}: {what}"));
+    }
+
+    fn vector(&mut self, expected: &Expected, length: usize) -> Option<usize> {
+        let name = format!("{}{}", self.prefix, expected.name);
+        let Some(id) = self.find(&name) else {
+            self.fault(&name, &format!("missing, expected [{length}]"));
+            return None;
+        };
+        self.check_float(id)?;
+        // A scalar may have no dimension.
+        let scalar = length == 1 && self.tensor(id).shape.is_empty();
+        if !scalar {
+            self.check_shape(id, &[length])?;
+        }
+        Some(id)
+    }
+
+    /// Full names, without suffix, under which a matrix may lie.
+    fn bases(&self, expected: &Expected) -> Vec<String> {
+        let inside = format!("{}{}", self.prefix, expected.name);
+        match expected.role {
+            Role::Head => skipped::HEADS.iter().map(|head| (*head).to_owned()).chain([inside]).collect(),
+            _ => vec![inside],
+        }
+    }
+
+    /// The matrix under the first of `bases` that has any tensor.
+    fn matrix(&mut self, bases: &[String], role: Role, shape: [usize; 2]) -> Option<MatrixInfo> {
+        for base in bases {
+            let dense = self.find(&format!("{base}.weight"));
+            let quantized = ["qweight", "qzeros", "scales"].map(|part| self.index.find(&format!("{base}.{part}")));
+            match (dense, quantized.iter().any(Option::is_some)) {
+                (Some(id), false) => return self.dense(id, role, shape),
+                (None, true) => return self.packed(base, role, shape),
+                (Some(_), true) => {
+                    self.fault(&format!("{base}.weight"), "is there beside quantized tensors, expected one of the two");
+                    return None;
+                }
+                (None, false) => {}
+            }
+        }
+        self.fault(&format!("{}.weight", bases[0]), &format!("missing, expected {shape:?}"));
+        None
+    }
+
+    fn dense(&mut self, tensor: usize, role: Role, shape: [usize; 2]) -> Option<MatrixInfo> {
+        let dtype = self.check_float(tensor);
+        let fits = self.check_shape(tensor, &shape);
+        fits?;
+        let size_bytes = self.tensor(tensor).size_bytes;
+        Some(MatrixInfo {
+            out_features: shape[0],
+            in_features: shape[1],
+            format: MatrixFormat::Dense(dtype?),
+            role,
+            size_bytes,
+            storage: Storage::Dense { tensor, first_byte: 0 },
+        })
+    }
+
+    fn packed(&mut self, base: &str, role: Role, shape: [usize; 2]) -> Option<MatrixInfo> {
+        let parts = ["qweight", "qzeros", "scales"].map(|part| self.find(&format!("{base}.{part}")));
+        let g_idx = self.find(&format!("{base}.g_idx"));
+        for (part, _) in ["qweight", "qzeros", "scales"].iter().zip(parts).filter(|(_, id)| id.is_none()) {
+            self.fault(&format!("{base}.{part}"), "missing, expected beside the other tensors of a quantized matrix");
+        }
+        let [Some(qweight), Some(qzeros), Some(scales)] = parts else { return None };
+        let config = self.config;
+        let Some(quantization) = &config.quantization else {
+            self.fault(&format!("{base}.qweight"), "is quantized, but config.json has no quantization_config");
+            return None;
+        };
+        let [out_features, in_features] = shape;
+        if !in_features.is_multiple_of(CODES) || !out_features.is_multiple_of(CODES) {
+            let what = format!("is a quantized {shape:?}, expected multiples of {CODES}");
+            self.fault(&format!("{base}.qweight"), &what);
+            return None;
+        }
+        if quantization.desc_act && g_idx.is_none() && quantization.group_size.is_some() {
+            self.fault(&format!("{base}.g_idx"), "missing, expected because quantization_config.desc_act is true");
+        }
+        self.check_words(qweight, in_features, out_features)?;
+        let (groups, group_size) = self.check_groups(base, scales, shape)?;
+        let scale_dtype = self.check_float(scales);
+        let zeros = self.check_i32(qzeros, &[groups, out_features / CODES]);
+        let table = g_idx.map_or(Some(()), |g_idx| self.check_i32(g_idx, &[in_features]));
+        zeros?;
+        table?;
+        let tensors = [Some(qweight), Some(qzeros), Some(scales), g_idx];
+        Some(MatrixInfo {
+            out_features,
+            in_features,
+            format: MatrixFormat::Packed {
+                bits: BITS,
+                group_size,
+                groups,
+                scale_dtype: scale_dtype?,
+                symmetric: quantization.sym,
+                per_row: g_idx.is_some(),
+            },
+            role,
+            size_bytes: tensors.iter().flatten().map(|&id| self.tensor(id).size_bytes).sum(),
+            storage: Storage::Packed { qweight, qzeros, scales, g_idx, zero_points: quantization.zero_points },
+        })
+    }
+
+    /// `qweight` must be `[K / 8, N]`; another whole number of bits is named.
+    fn check_words(&mut self, qweight: usize, in_features: usize, out_features: usize) -> Option<()> {
+        let quantization = self.config.quantization.as_ref()?;
+        let tensor = self.tensor(qweight);
+        if let [rows, columns] = tensor.shape[..]
+            && columns == out_features
+            && let Some(bits) = [2, 3, 5, 6, 7, 8].into_iter().find(|bits| rows == (in_features * bits).div_ceil(32))
+        {
+            let name = tensor.name.clone();
+            let what = match quantization.mentions_bits(bits as u32) {
+                true => format!("has {bits}-bit codes, which are not supported yet, expected {BITS}-bit codes"),
+                false => format!(
+                    "shape {:?} has {bits}-bit codes, but quantization_config.bits is {}",
+                    tensor.shape, quantization.bits
+                ),
+            };
+            self.fault(&name, &what);
+            return None;
+        }
+        self.check_i32(qweight, &[in_features / CODES, out_features])
+    }
+
+    /// Groups and group size: the tensor's rows must be what the configuration makes of the input features.
+    fn check_groups(&mut self, base: &str, scales: usize, shape: [usize; 2]) -> Option<(usize, usize)> {
+        let quantization = self.config.quantization.as_ref()?;
+        let [out_features, in_features] = shape;
+        let tensor = self.tensor(scales);
+        let groups = match tensor.shape[..] {
+            [groups, columns] if groups > 0 && columns == out_features => groups,
+            _ => {
+                let groups = quantization.group_size.map_or(1, |size| in_features.div_ceil(size));
+                self.check_shape(scales, &[groups, out_features])?;
+                return None;
+            }
+        };
+        match quantization.group_size(base, in_features, groups) {
+            Ok(group_size) => Some((groups, group_size)),
+            Err(offered) => {
+                let offered: Vec<String> = offered
+                    .iter()
+                    .map(|size| match size {
+                        Some(size) => format!("{size} makes {}", in_features.div_ceil(*size)),
+                        None => "-1 makes 1".to_owned(),
+                    })
+                    .collect();
+                let what = format!(
+                    "shape {:?} has {groups} groups for {in_features} input features, but quantization_config.group_size \
+                     {}",
+                    tensor.shape,
+                    offered.join(", ")
+                );
+                self.fault(&format!("{base}.scales"), &what);
+                None
+            }
+        }
+    }
+
+    /// All experts of all layers.
+    fn experts(&mut self, experts: &mut Vec<MatrixInfo>) {
+        let (hidden, intermediate) = (self.config.hidden_size, self.config.moe_intermediate_size);
+        let layouts = self.find_layouts();
+        for (layer, layout) in layouts.into_iter().enumerate() {
+            let at = |layout: &str| format!("{}layers.{layer}.{layout}", self.prefix);
+            match layout {
+                None => {
+                    let name = at("experts");
+                    let what = format!(
+                        "missing, expected gate_up_proj and down_proj or {} experts with gate_proj, up_proj and down_proj",
+                        self.config.num_experts
+                    );
+                    self.fault(&name, &what);
+                }
+                Some(Layout { base, fused: true }) => self.fused_experts(&at(base), experts),
+                Some(Layout { base, fused: false }) => {
+                    let base = at(base);
+                    for expert in 0..self.config.num_experts {
+                        for projection in Projection::ALL {
+                            let bases = [format!("{base}.{expert}.{projection}")];
+                            let info = self.matrix(&bases, Role::Experts, projection.shape(hidden, intermediate));
+                            experts.extend(info);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// How each layer's experts are stored, from the names that are there.
+    fn find_layouts(&self) -> Vec<Option<Layout>> {
+        let mut layouts = vec![None; self.config.num_hidden_layers];
+        for tensor in &self.index.tensors {
+            let Some(rest) = tensor.name.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix("layers.")) else {
+                continue;
+            };
+            let Some((layer, rest)) = rest.split_once('.') else { continue };
+            let Some(layout) = layer.parse::<usize>().ok().and_then(|layer| layouts.get_mut(layer)) else { continue };
+            for base in ["experts", "moe.experts"] {
+                if let Some(rest) = rest.strip_prefix(base).and_then(|rest| rest.strip_prefix('.')) {
+                    let fused = rest.starts_with("gate_up_proj") || rest.starts_with("down_proj");
+                    *layout = Some(Layout { base, fused });
+                }
+            }
+        }
+        layouts
+    }
+
+    /// `gate_up_proj [experts, 2 * intermediate, hidden]`, gate first, and `down_proj [experts, hidden, intermediate]`.
+    fn fused_experts(&mut self, base: &str, experts: &mut Vec<MatrixInfo>) {
+        let config = self.config;
+        let (hidden, intermediate) = (config.hidden_size, config.moe_intermediate_size);
+        let gate_up = self.fused(base, "gate_up_proj", [config.num_experts, 2 * intermediate, hidden]);
+        let down = self.fused(base, "down_proj", [config.num_experts, hidden, intermediate]);
+        let (Some(gate_up), Some(down)) = (gate_up, down) else { return };
+        for expert in 0..config.num_experts {
+            for (projection, (tensor, dtype)) in Projection::ALL.into_iter().zip([gate_up, gate_up, down]) {
+                let [out_features, in_features] = projection.shape(hidden, intermediate);
+                let size_bytes = (out_features * in_features * dtype.size_bytes()) as u64;
+                let number = match projection {
+                    Projection::Gate => 2 * expert,
+                    Projection::Up => 2 * expert + 1,
+                    Projection::Down => expert,
+                };
+                experts.push(MatrixInfo {
+                    out_features,
+                    in_features,
+                    format: MatrixFormat::Dense(dtype),
+                    role: Role::Experts,
+                    size_bytes,
+                    storage: Storage::Dense { tensor, first_byte: number as u64 * size_bytes },
+                });
+            }
+        }
+    }
+
+    fn fused(&mut self, base: &str, part: &str, shape: [usize; 3]) -> Option<(usize, Dtype)> {
+        let name = format!("{base}.{part}");
+        let Some(id) = self.find(&name).or_else(|| self.find(&format!("{name}.weight"))) else {
+            self.fault(&name, &format!("missing, expected {shape:?}"));
+            return None;
+        };
+        let dtype = self.check_float(id);
+        self.check_shape(id, &shape)?;
+        Some((id, dtype?))
+    }
+
+    fn check_float(&mut self, id: usize) -> Option<Dtype> {
+        let tensor = self.tensor(id);
+        let float = tensor.float();
+        if float.is_none() {
+            let (name, dtype) = (tensor.name.clone(), tensor.dtype);
+            self.fault(&name, &format!("dtype {dtype}, expected BF16, F16 or F32"));
+        }
+        float
+    }
+
+    fn check_i32(&mut self, id: usize, shape: &[usize]) -> Option<()> {
+        let tensor = self.tensor(id);
+        if tensor.dtype != FileDtype::I32 {
+            let (name, dtype) = (tensor.name.clone(), tensor.dtype);
+            self.fault(&name, &format!("dtype {dtype}, expected I32"));
+            return None;
+        }
+        self.check_shape(id, shape)
+    }
+
+    fn check_shape(&mut self, id: usize, shape: &[usize]) -> Option<()> {
+        let tensor = self.tensor(id);
+        if tensor.shape == shape {
+            return Some(());
+        }
+        let (name, found) = (tensor.name.clone(), tensor.shape.clone());
+        self.fault(&name, &format!("shape {found:?}, expected {shape:?}"));
+        None
+    }
+}
+
+/// Where a layer's experts lie.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    base: &'static str,
+    fused: bool,
+}
