@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod error;
 pub mod gpu;
 pub mod kernels;
+pub mod model;
 pub mod quant;
 pub mod reference;
 pub mod text;

@@ -96,14 +96,20 @@ fn missing(limits: &wgpu::Limits, flags: wgpu::DownlevelFlags) -> Option<String>
     Some(format!("{}: it has {}, needed are {}", short.0, short.1(limits), short.2))
 }
 
-/// All adapters of this machine, the default first, then in order of preference.
+/// All adapters of this machine, the default first, then in order of preference. OpenGL is looked at only where nothing
+/// else is found: it lacks most features, and its loader writes to stderr on machines without a desktop.
 pub fn adapters() -> Vec<AdapterReport> {
+    let reports = adapters_of(wgpu::Backends::PRIMARY);
+    if reports.is_empty() { adapters_of(wgpu::Backends::GL) } else { reports }
+}
+
+fn adapters_of(backends: wgpu::Backends) -> Vec<AdapterReport> {
     // VALIDATION_INDIRECT_CALL and debug layers cost time and say nothing that our own checks do not.
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.backends = wgpu::Backends::all();
+    descriptor.backends = backends;
     descriptor.flags = wgpu::InstanceFlags::empty().with_env();
     let instance = wgpu::Instance::new(descriptor);
-    let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    let found = pollster::block_on(instance.enumerate_adapters(backends));
     let mut reports: Vec<_> = found
         .into_iter()
         .map(|adapter| {

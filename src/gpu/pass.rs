@@ -101,10 +101,10 @@ impl<'a> Recorder<'a> {
         pass.dispatch_workgroups(x, y, z);
     }
 
-    /// Copies `size_bytes` from the start of one buffer to the start of another.
-    pub fn copy(&mut self, from: &wgpu::Buffer, to: &wgpu::Buffer, size_bytes: u64) {
+    /// Copies `size_bytes` from one buffer and offset to another.
+    pub fn copy(&mut self, from: (&wgpu::Buffer, u64), to: (&wgpu::Buffer, u64), size_bytes: u64) {
         self.pass = None; // Ends the pass: copies stand between passes.
-        self.encoder.copy_buffer_to_buffer(from, 0, to, 0, size_bytes);
+        self.encoder.copy_buffer_to_buffer(from.0, from.1, to.0, to.1, size_bytes);
     }
 
     /// Keeps the first `rows` rows of `tensor` as they are at this point of the recording.
@@ -115,14 +115,14 @@ impl<'a> Recorder<'a> {
         use wgpu::BufferUsages as Usage;
         let bytes = tensor.bytes(rows);
         let buffer = self.gpu.buffer("readback", bytes, Usage::MAP_READ | Usage::COPY_DST)?;
-        self.copy(&tensor.buffer, &buffer, bytes);
+        self.copy((&tensor.buffer, 0), (&buffer, 0), bytes);
         Ok(Readback { buffer, rows, width: tensor.width, stride: tensor.stride })
     }
 
     /// Copies the first `rows` rows of `tensor` into a readback made by [`Readback::new`].
-    pub fn read_into(&mut self, tensor: &Tensor, rows: usize, readback: &mut Readback) {
+    pub fn read_into(&mut self, tensor: &Tensor, rows: usize, readback: &Readback) {
         assert!(rows <= readback.rows && tensor.stride == readback.stride, "a readback of the tensor's shape");
-        self.copy(&tensor.buffer, &readback.buffer, tensor.bytes(rows));
+        self.copy((&tensor.buffer, 0), (&readback.buffer, 0), tensor.bytes(rows));
     }
 
     /// Hands everything that was recorded to the device.

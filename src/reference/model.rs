@@ -1,1 +1,238 @@
-//! The whole model.
+//! The whole Gemma 4 text model on the CPU, one token after the other, with a cache of keys and values.
+
+use std::collections::BTreeMap;
+
+use super::ops;
+use crate::Result;
+use crate::checkpoint::{Checkpoint, Config, LayerKind, Projection};
+use crate::quant::Matrix;
+
+/// Inner tensors by name, `[tokens, width]` each: `embed`, `layer.N.attn`, `layer.N.mlp`, `layer.N.experts`,
+/// `layer.N.router.weights`, `layer.N.out`, `final_norm`, `per_layer_inputs`, `logits`.
+pub type Trace = BTreeMap<String, Vec<f32>>;
+
+/// All weights of a checkpoint, dequantized to f32 in host memory: for small models.
+#[derive(Debug)]
+pub struct Model {
+    config: Config,
+    matrices: BTreeMap<String, Matrix>,
+    vectors: BTreeMap<String, Vec<f32>>,
+}
+
+/// Keys and values of one sequence so far, `[layer][position]` with all KV heads of a position side by side.
+#[derive(Debug, Default, Clone)]
+pub struct Cache {
+    keys: Vec<Vec<Vec<f32>>>,
+    values: Vec<Vec<Vec<f32>>>,
+    position: usize,
+}
+
+const LINEARS: [&str; 10] = [
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+    "router.proj",
+    "per_layer_input_gate",
+    "per_layer_projection",
+];
+
+const VECTORS: [&str; 13] = [
+    "input_layernorm.weight",
+    "post_attention_layernorm.weight",
+    "pre_feedforward_layernorm.weight",
+    "post_feedforward_layernorm.weight",
+    "post_feedforward_layernorm_1.weight",
+    "pre_feedforward_layernorm_2.weight",
+    "post_feedforward_layernorm_2.weight",
+    "layer_scalar",
+    "self_attn.q_norm.weight",
+    "self_attn.k_norm.weight",
+    "router.scale",
+    "router.per_expert_scale",
+    "post_per_layer_input_norm.weight",
+];
+
+impl Model {
+    /// Reads every weight.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn load(checkpoint: &Checkpoint) -> Result<Self> {
+        let config = checkpoint.config.clone();
+        let (mut matrices, mut vectors) = (BTreeMap::new(), BTreeMap::new());
+        let mut names: Vec<String> =
+            ["embed_tokens", "lm_head", "embed_tokens_per_layer", "per_layer_model_projection"].map(String::from).into();
+        let mut vector_names: Vec<String> = ["norm.weight", "per_layer_projection_norm.weight"].map(String::from).into();
+        for l in 0..config.num_hidden_layers {
+            names.extend(LINEARS.map(|name| format!("layers.{l}.{name}")));
+            vector_names.extend(VECTORS.map(|name| format!("layers.{l}.{name}")));
+            for e in 0..config.num_experts {
+                for projection in Projection::ALL {
+                    let matrix = checkpoint.expert(l, e, projection)?;
+                    let name = format!("layers.{l}.experts.{e}.{}", projection.name());
+                    matrices.insert(name, Matrix::Dense(matrix.to_dense()));
+                }
+            }
+        }
+        for name in names.into_iter().filter(|name| checkpoint.has(name)) {
+            let matrix = checkpoint.load(&name)?.to_dense();
+            matrices.insert(name, Matrix::Dense(matrix));
+        }
+        for name in vector_names.into_iter().filter(|name| checkpoint.has(name)) {
+            let vector = checkpoint.vector(&name)?;
+            vectors.insert(name, vector);
+        }
+        Ok(Model { config, matrices, vectors })
+    }
+
+    /// Runs `ids` behind what `cache` holds and returns every inner tensor of these tokens.
+    pub fn forward(&self, ids: &[u32], cache: &mut Cache) -> Trace {
+        let mut trace = Trace::new();
+        cache.keys.resize(self.config.num_hidden_layers, Vec::new());
+        cache.values.resize(self.config.num_hidden_layers, Vec::new());
+        for &id in ids {
+            self.token(id, cache, &mut trace);
+            cache.position += 1;
+        }
+        trace
+    }
+
+    fn token(&self, id: u32, cache: &mut Cache, trace: &mut Trace) {
+        let c = &self.config;
+        let mut keep = |name: &str, values: &[f32]| trace.entry(name.to_string()).or_default().extend_from_slice(values);
+        let mut h = vec![0.0; c.hidden_size];
+        self.matrices["embed_tokens"].row(id as usize, &mut h);
+        let scale = (c.hidden_size as f64).sqrt() as f32;
+        h.iter_mut().for_each(|v| *v *= scale);
+        keep("embed", &h);
+        let per_layer_inputs = self.per_layer_inputs(id, &h);
+        if let Some(inputs) = &per_layer_inputs {
+            keep("per_layer_inputs", inputs);
+        }
+        for l in 0..c.num_hidden_layers {
+            let eps = c.rms_norm_eps;
+            let attn = self.attention(l, &ops::rms_norm(&h, Some(self.vector(l, "input_layernorm.weight")), eps), cache);
+            keep(&format!("layer.{l}.attn"), &attn);
+            ops::add_norm(&mut h, &attn, self.vector(l, "post_attention_layernorm.weight"), 1.0, eps);
+            let x = ops::rms_norm(&h, Some(self.vector(l, "pre_feedforward_layernorm.weight")), eps);
+            let mlp = self.mlp(&format!("layers.{l}.mlp"), &x);
+            keep(&format!("layer.{l}.mlp"), &mlp);
+            let scalar = self.vector(l, "layer_scalar")[0];
+            // The per-layer input comes before the scalar, so such a layer scales at its own end.
+            let end = if per_layer_inputs.is_some() { 1.0 } else { scalar };
+            if c.is_moe() {
+                let (weights, experts) = self.experts(l, &h);
+                keep(&format!("layer.{l}.router.weights"), &weights);
+                keep(&format!("layer.{l}.experts"), &experts);
+                let norms = ["_1", "_2", ""].map(|n| self.vector(l, &format!("post_feedforward_layernorm{n}.weight")));
+                ops::moe_combine(&mut h, &mlp, &experts, norms, end, eps);
+            } else {
+                ops::add_norm(&mut h, &mlp, self.vector(l, "post_feedforward_layernorm.weight"), end, eps);
+            }
+            if let Some(inputs) = &per_layer_inputs {
+                let n = c.hidden_size_per_layer_input;
+                let gate = ops::product(&h, self.matrix(l, "per_layer_input_gate"));
+                let gated = ops::gelu_mul(&gate, &inputs[l * n..(l + 1) * n]);
+                let x = ops::product(&gated, self.matrix(l, "per_layer_projection"));
+                ops::add_norm(&mut h, &x, self.vector(l, "post_per_layer_input_norm.weight"), scalar, eps);
+            }
+            keep(&format!("layer.{l}.out"), &h);
+        }
+        let x = ops::rms_norm(&h, Some(&self.vectors["norm.weight"]), c.rms_norm_eps);
+        keep("final_norm", &x);
+        let head = self.matrices.get("lm_head").unwrap_or(&self.matrices["embed_tokens"]);
+        let mut logits = ops::product(&x, head);
+        ops::softcap(&mut logits, c.final_logit_softcapping);
+        keep("logits", &logits);
+    }
+
+    /// `(rms(W h / sqrt(hidden); w) + table[id] * sqrt(n)) / sqrt(2)`, all layers side by side.
+    fn per_layer_inputs(&self, id: u32, h: &[f32]) -> Option<Vec<f32>> {
+        let (c, n) = (&self.config, self.config.hidden_size_per_layer_input);
+        let table = self.matrices.get("embed_tokens_per_layer")?;
+        let mut tokens = vec![0.0; table.in_features()];
+        table.row(if (id as usize) < table.out_features() { id as usize } else { 0 }, &mut tokens);
+        let mut context = ops::product(h, &self.matrices["per_layer_model_projection"]);
+        let scale = (c.hidden_size as f32).powf(-0.5);
+        context.iter_mut().for_each(|v| *v *= scale);
+        let weight = &self.vectors["per_layer_projection_norm.weight"];
+        let normed = context.chunks_exact(n).flat_map(|part| ops::rms_norm(part, Some(weight), c.rms_norm_eps));
+        let root = (n as f32).sqrt();
+        Some(normed.zip(&tokens).map(|(x, t)| (x + t * root) * std::f32::consts::FRAC_1_SQRT_2).collect())
+    }
+
+    fn attention(&self, l: usize, a: &[f32], cache: &mut Cache) -> Vec<f32> {
+        let (c, layer) = (&self.config, &self.config.layers[l]);
+        let (d, eps, position) = (layer.head_dim, c.rms_norm_eps, cache.position);
+        let angles = layer.rope.angles(d, position);
+        let turned = |x: &[f32], norm: &str| -> Vec<f32> {
+            let weight = self.vector(l, norm);
+            let mut all = Vec::with_capacity(x.len());
+            for head in x.chunks_exact(d) {
+                let mut head = ops::rms_norm(head, Some(weight), eps);
+                ops::rope(&mut head, &angles);
+                all.extend(head);
+            }
+            all
+        };
+        let q = turned(&ops::product(a, self.matrix(l, "self_attn.q_proj")), "self_attn.q_norm.weight");
+        if layer.kv_source.is_none() {
+            let k = ops::product(a, self.matrix(l, "self_attn.k_proj"));
+            let v = if layer.k_eq_v { k.clone() } else { ops::product(a, self.matrix(l, "self_attn.v_proj")) };
+            cache.values[l].push(v.chunks_exact(d).flat_map(|head| ops::rms_norm(head, None, eps)).collect());
+            cache.keys[l].push(turned(&k, "self_attn.k_norm.weight"));
+        }
+        let source = layer.kv_source.unwrap_or(l);
+        let first = match layer.kind {
+            LayerKind::Sliding => (position + 1).saturating_sub(c.sliding_window),
+            LayerKind::Full => 0,
+        };
+        let group = c.num_attention_heads / layer.num_key_value_heads;
+        let mut out = Vec::with_capacity(q.len());
+        for (j, head) in q.chunks_exact(d).enumerate() {
+            let part = j / group * d..(j / group + 1) * d;
+            let slice = |rows: &'_ [Vec<f32>]| -> Vec<Vec<f32>> {
+                rows[first..=position].iter().map(|row| row[part.clone()].to_vec()).collect()
+            };
+            let (keys, values) = (slice(&cache.keys[source]), slice(&cache.values[source]));
+            let (keys, values): (Vec<&[f32]>, Vec<&[f32]>) =
+                (keys.iter().map(Vec::as_slice).collect(), values.iter().map(Vec::as_slice).collect());
+            out.extend(ops::attention(head, &keys, &values));
+        }
+        ops::product(&out, self.matrix(l, "self_attn.o_proj"))
+    }
+
+    fn mlp(&self, prefix: &str, x: &[f32]) -> Vec<f32> {
+        let product = |x: &[f32], name: &str| ops::product(x, &self.matrices[&format!("{prefix}.{name}")]);
+        product(&ops::gelu_mul(&product(x, "gate_proj"), &product(x, "up_proj")), "down_proj")
+    }
+
+    /// The router's weights and the weighted sum of the chosen experts; both start from the residual stream.
+    fn experts(&self, l: usize, h: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let (c, eps) = (&self.config, self.config.rms_norm_eps);
+        let root = (c.hidden_size as f32).powf(-0.5);
+        let scale: Vec<f32> = self.vector(l, "router.scale").iter().map(|s| s * root).collect();
+        let logits = ops::product(&ops::rms_norm(h, Some(&scale), eps), self.matrix(l, "router.proj"));
+        let (ids, weights) = ops::router(&logits, self.vector(l, "router.per_expert_scale"), c.top_k_experts);
+        let y = ops::rms_norm(h, Some(self.vector(l, "pre_feedforward_layernorm_2.weight")), eps);
+        let mut sum = vec![0.0; h.len()];
+        for (id, weight) in ids.iter().zip(&weights) {
+            for (s, v) in sum.iter_mut().zip(self.mlp(&format!("layers.{l}.experts.{id}"), &y)) {
+                *s += weight * v;
+            }
+        }
+        (weights, sum)
+    }
+
+    fn matrix(&self, layer: usize, name: &str) -> &Matrix {
+        &self.matrices[&format!("layers.{layer}.{name}")]
+    }
+
+    fn vector(&self, layer: usize, name: &str) -> &[f32] {
+        &self.vectors[&format!("layers.{layer}.{name}")]
+    }
+}

@@ -2,6 +2,7 @@
 
 mod layers;
 mod quantization;
+mod rotary;
 
 use std::cell::RefCell;
 

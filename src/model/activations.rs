@@ -1,0 +1,179 @@
+//! Every intermediate value of the forward pass, named once, with its shape.
+
+use crate::Result;
+use crate::checkpoint::Config;
+use crate::gpu::{Gpu, Tensor};
+
+/// Steps of up to this many rows take the path for few rows; also the rows that get logits at a time.
+pub(super) const FEW_ROWS: usize = 16;
+
+/// The buffers of a step, for up to `rows` rows. H = `hidden_size`.
+#[derive(Debug)]
+pub(super) struct Activations {
+    /// `[rows, 8]` words: [`crate::kernels::StepRow`].
+    pub rows: Tensor,
+    /// `[1, 1]`: how many rows the step has.
+    pub row_count: Tensor,
+    /// `[rows, 2 * pairs]`: cos and sin for sliding layers' pairs, then for full layers'.
+    pub rotary: Tensor,
+    /// `[rows, H]`: the residual stream.
+    pub h: Tensor,
+    /// `[rows, H]`: input of the next block, normed.
+    pub x: Tensor,
+    /// By layer kind, `[rows, heads * head_dim]`: queries and what attention makes of them; keys and values of the step's
+    /// own rows, `[rows, kv_heads * head_dim]`, before and after norm and rotation.
+    pub attention: Vec<AttentionActivations>,
+    /// `[rows, H]`: output of `o_proj`.
+    pub attn: Tensor,
+    /// By width of the dense MLP, `[rows, intermediate_size]`.
+    pub mlp: Vec<GatedActivations>,
+    /// `[rows, H]`: output of the dense MLP.
+    pub mlp_out: Tensor,
+    /// What a mixture of experts adds.
+    pub moe: Option<MoeActivations>,
+    /// Bound where a kernel has an output that a layer does not use.
+    pub unused: [Tensor; 2],
+    /// `[FEW_ROWS, 1]`: the rows that want logits.
+    pub chosen: Tensor,
+    /// `[FEW_ROWS, H]`: their final hidden state.
+    pub chosen_x: Tensor,
+    /// `[FEW_ROWS, vocab_size]`.
+    pub logits: Tensor,
+    /// `[FEW_ROWS, 1]`: the greedy choice.
+    pub ids: Tensor,
+}
+
+/// Buffers of attention for one shape of heads.
+#[derive(Debug)]
+pub(super) struct AttentionActivations {
+    pub q: Tensor,
+    pub out: Tensor,
+    pub k: Tensor,
+    pub v: Tensor,
+    pub k_new: Tensor,
+    pub v_new: Tensor,
+}
+
+/// Buffers of a gated product.
+#[derive(Debug)]
+pub(super) struct GatedActivations {
+    pub gate: Tensor,
+    pub up: Tensor,
+    pub act: Tensor,
+}
+
+/// Buffers of the mixture of experts; `top_k` rows to a row of the step.
+#[derive(Debug)]
+pub(super) struct MoeActivations {
+    /// `[rows, H]`: input of the router, of the experts.
+    pub router_x: Tensor,
+    pub x: Tensor,
+    /// `[rows, num_experts]`.
+    pub router_logits: Tensor,
+    /// `[rows, top_k]` without padding.
+    pub ids: Tensor,
+    pub weights: Tensor,
+    /// `[rows * top_k, moe_intermediate_size]`.
+    pub gated: GatedActivations,
+    /// `[rows * top_k, H]`.
+    pub products: Tensor,
+    /// `[rows, H]`: weighted sum.
+    pub sum: Tensor,
+}
+
+/// The shapes of heads that occur: (head_dim, kv heads).
+pub(super) fn head_shapes(config: &Config) -> Vec<(usize, usize)> {
+    let mut shapes = Vec::new();
+    for layer in &config.layers {
+        let shape = (layer.head_dim, layer.num_key_value_heads);
+        if !shapes.contains(&shape) {
+            shapes.push(shape);
+        }
+    }
+    shapes
+}
+
+/// The widths of dense MLPs that occur.
+pub(super) fn mlp_widths(config: &Config) -> Vec<usize> {
+    let mut widths: Vec<usize> = config.layers.iter().map(|layer| layer.intermediate_size).collect();
+    widths.sort_unstable();
+    widths.dedup();
+    widths
+}
+
+/// The rotations that occur; each has its own range of pairs in a row of the rotary table.
+pub(super) fn rotations(config: &Config) -> Vec<(usize, crate::checkpoint::Rope)> {
+    let mut all = Vec::new();
+    for layer in &config.layers {
+        if !all.contains(&(layer.head_dim, layer.rope)) {
+            all.push((layer.head_dim, layer.rope));
+        }
+    }
+    all
+}
+
+impl GatedActivations {
+    fn new(gpu: &Gpu, label: &str, rows: usize, width: usize) -> Result<Self> {
+        let new = |what| Tensor::new(gpu, &format!("{label}{what}"), rows, width);
+        Ok(GatedActivations { gate: new("gate")?, up: new("up")?, act: new("act")? })
+    }
+}
+
+impl Activations {
+    pub(super) fn new(gpu: &Gpu, config: &Config, rows: usize) -> Result<Self> {
+        let hidden = |label: &str, rows| Tensor::new(gpu, label, rows, config.hidden_size);
+        let attention = head_shapes(config)
+            .into_iter()
+            .map(|(head_dim, kv_heads)| {
+                let q = |label: &str| Tensor::new(gpu, label, rows, config.num_attention_heads * head_dim);
+                let kv = |label: &str| Tensor::new(gpu, label, rows, kv_heads * head_dim);
+                Ok(AttentionActivations {
+                    q: q("q")?,
+                    out: q("attention_out")?,
+                    k: kv("k")?,
+                    v: kv("v")?,
+                    k_new: kv("k_new")?,
+                    v_new: kv("v_new")?,
+                })
+            })
+            .collect::<Result<_>>()?;
+        let mlp = mlp_widths(config)
+            .into_iter()
+            .map(|width| GatedActivations::new(gpu, "mlp.", rows, width))
+            .collect::<Result<_>>()?;
+        let pairs: usize = rotations(config).iter().map(|(_, rope)| rope.rotated_pairs).sum();
+        Ok(Activations {
+            rows: Tensor::compact(gpu, "rows", rows, 8)?,
+            row_count: Tensor::compact(gpu, "row_count", 1, 1)?,
+            rotary: Tensor::compact(gpu, "rotary", rows, 2 * pairs)?,
+            h: hidden("h", rows)?,
+            x: hidden("x", rows)?,
+            attention,
+            attn: hidden("attn", rows)?,
+            mlp,
+            mlp_out: hidden("mlp_out", rows)?,
+            moe: config.is_moe().then(|| MoeActivations::new(gpu, config, rows)).transpose()?,
+            unused: [hidden("unused", 1)?, hidden("unused", 1)?],
+            chosen: Tensor::compact(gpu, "chosen", FEW_ROWS, 1)?,
+            chosen_x: hidden("chosen_x", FEW_ROWS)?,
+            logits: Tensor::new(gpu, "logits", FEW_ROWS, config.vocab_size)?,
+            ids: Tensor::compact(gpu, "ids", FEW_ROWS, 1)?,
+        })
+    }
+}
+
+impl MoeActivations {
+    fn new(gpu: &Gpu, config: &Config, rows: usize) -> Result<Self> {
+        let slots = rows * config.top_k_experts;
+        Ok(MoeActivations {
+            router_x: Tensor::new(gpu, "router_x", rows, config.hidden_size)?,
+            x: Tensor::new(gpu, "experts_x", rows, config.hidden_size)?,
+            router_logits: Tensor::new(gpu, "router_logits", rows, config.num_experts)?,
+            ids: Tensor::compact(gpu, "router_ids", rows, config.top_k_experts)?,
+            weights: Tensor::compact(gpu, "router_weights", rows, config.top_k_experts)?,
+            gated: GatedActivations::new(gpu, "experts.", slots, config.moe_intermediate_size)?,
+            products: Tensor::new(gpu, "experts_products", slots, config.hidden_size)?,
+            sum: Tensor::new(gpu, "experts", rows, config.hidden_size)?,
+        })
+    }
+}

@@ -1,0 +1,328 @@
+//! The model: load it, run steps.
+
+use std::collections::BTreeMap;
+
+use super::activations::{Activations, FEW_ROWS, rotations};
+use super::kv_cache::KvCache;
+use super::memory::MemoryPlan;
+use super::pass::{Op, Pass, PassPlan};
+use super::step::{Row, step_rows};
+use super::weights::{Loader, ModelWeights};
+use crate::checkpoint::{Checkpoint, Config};
+use crate::gpu::{Dispatch, Gpu, Readback, Recorder};
+use crate::kernels::Planner;
+use crate::{Error, Result};
+
+/// How a model is laid out on the device.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Positions a sequence can have; `None` for the model's own limit, cut to what the device can address.
+    pub context: Option<usize>,
+    /// Sequences that the KV cache holds side by side.
+    pub slots: usize,
+    /// Rows of a prefill chunk.
+    pub chunk_rows: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { context: None, slots: 1, chunk_rows: 256 }
+    }
+}
+
+/// How far loading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Bytes of weights on the device.
+    Weights {
+        /// So far.
+        done: u64,
+        /// In all.
+        total: u64,
+    },
+    /// Compute pipelines compiled.
+    Pipelines {
+        /// So far.
+        done: usize,
+        /// In all.
+        total: usize,
+    },
+}
+
+/// What a step shall bring back, for which of its rows.
+#[derive(Debug, Clone, Copy)]
+pub enum Want<'a> {
+    /// Nothing: the rows only enter the KV cache.
+    Nothing,
+    /// The greedy choice of the next token.
+    Greedy(&'a [usize]),
+    /// All logits.
+    Logits(&'a [usize]),
+}
+
+/// What a step brought back.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Output {
+    /// The greedy choice for each row that wanted it.
+    pub ids: Vec<u32>,
+    /// `[rows that wanted logits, vocab_size]`.
+    pub logits: Vec<f32>,
+}
+
+/// An inner tensor of a step, `[rows, width]` without padding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Activation {
+    /// Values of a row.
+    pub width: usize,
+    /// All rows.
+    pub values: Vec<f32>,
+}
+
+/// A Gemma 4 model on a device, with the KV cache of its slots.
+#[derive(Debug)]
+pub struct Gemma4 {
+    gpu: Gpu,
+    config: Config,
+    context: usize,
+    chunk_rows: usize,
+    weights: ModelWeights,
+    activations: Activations,
+    cache: KvCache,
+    pass: Pass,
+    ids: Readback,
+    logits: Readback,
+}
+
+impl Gemma4 {
+    /// Verifies a checkpoint's contents, uploads its weights and compiles its forward pass.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for faults in the checkpoint, before anything is uploaded; [`Error::Usage`] for a context that
+    /// the model or the device does not have; [`Error::Memory`] and [`Error::Device`] from the device.
+    pub fn load(
+        gpu: Gpu,
+        checkpoint: &Checkpoint,
+        options: &Options,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Self> {
+        let config = checkpoint.config.clone();
+        supported(&config)?;
+        checkpoint.verify_contents()?;
+        let context = context_length(&config, options, gpu.max_binding_bytes())?;
+        let chunk_rows = options.chunk_rows.max(FEW_ROWS).min(context.max(FEW_ROWS));
+        let activations = Activations::new(&gpu, &config, chunk_rows)?;
+        let cache = KvCache::new(&gpu, &config, options.slots, context)?;
+        let total_bytes = checkpoint.groups().iter().map(|group| group.size_bytes).sum();
+        let weights = Loader { gpu: &gpu, checkpoint, progress, done_bytes: 0, total_bytes }.model()?;
+        checkpoint.check_unchanged()?;
+        let plan = PassPlan { config: &config, weights: &weights, activations: &activations, cache: &cache };
+        let compiling = |done, total| progress(Progress::Pipelines { done, total });
+        let pass = plan.bind(&Planner::new(&gpu), &compiling)?;
+        let ids = Readback::new(&gpu, &activations.ids, FEW_ROWS)?;
+        let logits = Readback::new(&gpu, &activations.logits, FEW_ROWS)?;
+        gpu.wait()?;
+        Ok(Gemma4 { gpu, config, context, chunk_rows, weights, activations, cache, pass, ids, logits })
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The device that it runs on.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Positions that a sequence can have.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// The most rows that a step can have.
+    pub fn chunk_rows(&self) -> usize {
+        self.chunk_rows
+    }
+
+    /// Sequences that the KV cache holds side by side.
+    pub fn slots(&self) -> usize {
+        self.cache.n_slots()
+    }
+
+    /// Positions that `slot` holds.
+    pub fn len(&self, slot: usize) -> usize {
+        self.cache.len(slot)
+    }
+
+    /// True where no slot holds anything.
+    pub fn is_empty(&self) -> bool {
+        (0..self.slots()).all(|slot| self.len(slot) == 0)
+    }
+
+    /// Keeps the first `len` positions of `slot`, or none where a sliding layer's ring no longer holds the window before
+    /// them. Returns how many are kept: what lies behind must be run again.
+    pub fn truncate(&mut self, slot: usize, len: usize) -> usize {
+        self.cache.truncate(slot, len)
+    }
+
+    /// Runs `rows` through the model. Rows of a slot stand together and continue what the slot holds.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a position beyond the context or a token beyond the vocabulary; [`Error::Memory`] where the
+    /// KV cache cannot grow; [`Error::Run`] where the device fails.
+    pub fn step(&mut self, rows: &[Row], want: Want) -> Result<Output> {
+        Ok(self.run(rows, want, false)?.0)
+    }
+
+    /// As [`Gemma4::step`] with every inner tensor, for comparing engines: slow.
+    ///
+    /// # Errors
+    /// As [`Gemma4::step`].
+    pub fn step_with_activations(&mut self, rows: &[Row], want: Want) -> Result<(Output, BTreeMap<String, Activation>)> {
+        self.run(rows, want, true)
+    }
+
+    fn run(&mut self, rows: &[Row], want: Want, keep: bool) -> Result<(Output, BTreeMap<String, Activation>)> {
+        self.check(rows)?;
+        let positions = rows.iter().map(|row| row.position + 1).max().unwrap_or(0);
+        if self.cache.reserve(&self.gpu, positions)? {
+            self.plan_again()?;
+        }
+        self.upload(rows)?;
+        let mut recorder = Recorder::new(&self.gpu);
+        let body = if rows.len() <= FEW_ROWS { &self.pass.few } else { &self.pass.chunk };
+        let mut captures = Vec::new();
+        for op in body {
+            match op {
+                Op::Dispatch(dispatch) => recorder.dispatch(dispatch, rows.len()),
+                Op::Capture { name, tensor } if keep => {
+                    captures.push((name, tensor.width, recorder.read_back(tensor, rows.len())?));
+                }
+                Op::Capture { .. } => {}
+            }
+        }
+        let output = self.outputs(recorder, want)?;
+        for part in rows.chunk_by(|a, b| a.slot == b.slot) {
+            self.cache.extend(part[0].slot, part[part.len() - 1].position + 1);
+        }
+        let mut kept = BTreeMap::new();
+        for (name, width, readback) in captures {
+            kept.insert(name.clone(), Activation { width, values: readback.read(&self.gpu, rows.len())? });
+            self.gpu.forget_bytes(readback.size_bytes());
+        }
+        Ok((output, kept))
+    }
+
+    /// Submits the body with the first rows' head, then the head for the others, `FEW_ROWS` at a time.
+    fn outputs(&self, recorder: Recorder, want: Want) -> Result<Output> {
+        let (chosen, greedy) = match want {
+            Want::Nothing => (&[][..], false),
+            Want::Greedy(chosen) => (chosen, true),
+            Want::Logits(chosen) => (chosen, false),
+        };
+        let mut output = Output::default();
+        if chosen.is_empty() {
+            recorder.submit();
+            self.gpu.check()?;
+            return Ok(output);
+        }
+        let mut recorder = Some(recorder);
+        for part in chosen.chunks(FEW_ROWS) {
+            let indices: Vec<u32> = part.iter().map(|&i| i as u32).collect();
+            self.gpu.write(&self.activations.chosen.buffer, 0, &indices)?;
+            let mut recorder = recorder.take().unwrap_or_else(|| Recorder::new(&self.gpu));
+            record(&mut recorder, &self.pass.head, part.len());
+            if greedy {
+                record(&mut recorder, &self.pass.argmax, part.len());
+                recorder.read_into(&self.activations.ids, part.len(), &self.ids);
+                recorder.submit();
+                output.ids.extend(self.ids.read::<u32>(&self.gpu, part.len())?);
+            } else {
+                recorder.read_into(&self.activations.logits, part.len(), &self.logits);
+                recorder.submit();
+                output.logits.extend(self.logits.read::<f32>(&self.gpu, part.len())?);
+            }
+        }
+        Ok(output)
+    }
+
+    fn check(&self, rows: &[Row]) -> Result<()> {
+        assert!(!rows.is_empty() && rows.len() <= self.chunk_rows, "a step has 1 to {} rows", self.chunk_rows);
+        for row in rows {
+            if row.token as usize >= self.config.vocab_size {
+                let vocab = self.config.vocab_size;
+                return Err(Error::Usage(format!("token id {} is beyond the vocabulary of {vocab}", row.token)));
+            }
+            if row.position >= self.context {
+                return Err(Error::Usage(format!("position {} is beyond the context of {}", row.position, self.context)));
+            }
+            assert!(row.slot < self.slots(), "slot {} of {}", row.slot, self.slots());
+        }
+        for part in rows.chunk_by(|a, b| a.slot == b.slot) {
+            let (slot, position) = (part[0].slot, part[0].position);
+            assert_eq!(position, self.len(slot), "rows continue what slot {slot} holds");
+        }
+        Ok(())
+    }
+
+    fn upload(&self, rows: &[Row]) -> Result<()> {
+        let a = &self.activations;
+        self.gpu.write(&a.rows.buffer, 0, &step_rows(rows))?;
+        self.gpu.write(&a.row_count.buffer, 0, &[rows.len() as u32])?;
+        let rotations = rotations(&self.config);
+        let table: Vec<[f32; 2]> = rows
+            .iter()
+            .flat_map(|row| rotations.iter().flat_map(move |(head_dim, rope)| rope.angles(*head_dim, row.position)))
+            .collect();
+        self.gpu.write(&a.rotary.buffer, 0, &table)
+    }
+
+    /// Binds the pass again after buffers of the cache were replaced.
+    fn plan_again(&mut self) -> Result<()> {
+        let plan = PassPlan {
+            config: &self.config,
+            weights: &self.weights,
+            activations: &self.activations,
+            cache: &self.cache,
+        };
+        self.pass = plan.bind(&Planner::new(&self.gpu), &|_, _| ())?;
+        Ok(())
+    }
+}
+
+fn record(recorder: &mut Recorder, ops: &[Op<Dispatch>], n_rows: usize) {
+    for op in ops {
+        if let Op::Dispatch(dispatch) = op {
+            recorder.dispatch(dispatch, n_rows);
+        }
+    }
+}
+
+/// What this forward pass does not do yet.
+fn supported(config: &Config) -> Result<()> {
+    if config.hidden_size_per_layer_input > 0 || config.num_kv_shared_layers > 0 {
+        return Err(Error::model(
+            "config.json: per-layer embeddings and shared K/V layers (E2B, E4B) are not supported yet, expected a \
+             26B-A4B, 31B or 12B model",
+        ));
+    }
+    Ok(())
+}
+
+/// The context to plan for: what was asked, or the model's own, within what one binding of a full layer can hold.
+pub(super) fn context_length(config: &Config, options: &Options, max_binding_bytes: u64) -> Result<usize> {
+    let position_bytes = MemoryPlan::largest_position_bytes(config) * options.slots as u64;
+    let fits = (max_binding_bytes / position_bytes.max(1)) as usize;
+    match options.context {
+        None => Ok(config.max_position_embeddings.min(fits)),
+        Some(0) => Err(Error::Usage("a context of 0 holds no token, expected at least 1".into())),
+        Some(asked) if asked > config.max_position_embeddings => Err(Error::Usage(format!(
+            "a context of {asked} was asked for, but the model's is {}",
+            config.max_position_embeddings
+        ))),
+        Some(asked) if asked > fits => Err(Error::Usage(format!(
+            "a context of {asked} was asked for, but this device binds at most {fits} positions of a layer's KV cache"
+        ))),
+        Some(asked) => Ok(asked),
+    }
+}

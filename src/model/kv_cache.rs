@@ -1,0 +1,140 @@
+//! Keys and values of all slots: a ring a little longer than the window in sliding layers, growing buffers in full ones.
+
+use super::activations::FEW_ROWS;
+use crate::Result;
+use crate::checkpoint::{Config, LayerKind};
+use crate::gpu::{Gpu, Recorder, Tensor};
+
+/// Positions that a full layer's cache starts with; it doubles when they are used up.
+const FIRST_CAPACITY: usize = 2048;
+
+/// Keys and values of one layer, `[slots * capacity, kv_heads * head_dim]` each.
+#[derive(Debug)]
+pub(super) struct LayerCache {
+    pub k: Tensor,
+    pub v: Tensor,
+    pub capacity: usize,
+    kind: LayerKind,
+}
+
+/// What each slot holds, and the buffers of the layers that have keys and values of their own.
+#[derive(Debug)]
+pub(super) struct KvCache {
+    layers: Vec<Option<LayerCache>>,
+    slots: Vec<Slot>,
+    context: usize,
+    window: usize,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Slot {
+    /// Positions 0 to `len` are valid.
+    len: usize,
+    /// One more than the largest position ever written: what the rings have overwritten follows from it.
+    written: usize,
+}
+
+/// Positions that a sliding layer's ring holds: the window, and room for a small step's rows to be written before they
+/// are read, without overwriting what the step's first row still sees.
+pub(super) fn ring_capacity(window: usize, context: usize) -> usize {
+    (window + FEW_ROWS - 1).min(context)
+}
+
+/// Positions that a full layer holds at first.
+pub(super) fn first_capacity(context: usize) -> usize {
+    FIRST_CAPACITY.min(context)
+}
+
+impl KvCache {
+    pub(super) fn new(gpu: &Gpu, config: &Config, slots: usize, context: usize) -> Result<Self> {
+        let mut layers = Vec::new();
+        for (l, layer) in config.layers.iter().enumerate() {
+            if layer.kv_source.is_some() {
+                layers.push(None);
+                continue;
+            }
+            let capacity = match layer.kind {
+                LayerKind::Sliding => ring_capacity(config.sliding_window, context),
+                LayerKind::Full => first_capacity(context),
+            };
+            let width = layer.num_key_value_heads * layer.head_dim;
+            let new = |what| Tensor::new(gpu, &format!("layer.{l:02}/{what}_cache"), slots * capacity, width);
+            layers.push(Some(LayerCache { k: new("k")?, v: new("v")?, capacity, kind: layer.kind }));
+        }
+        Ok(KvCache { layers, slots: vec![Slot::default(); slots], context, window: config.sliding_window })
+    }
+
+    /// The cache that layer `l` writes; `None` where it reads another layer's.
+    pub(super) fn layer(&self, l: usize) -> Option<&LayerCache> {
+        self.layers[l].as_ref()
+    }
+
+    pub(super) fn n_slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn len(&self, slot: usize) -> usize {
+        self.slots[slot].len
+    }
+
+    /// Notes that `slot` now holds `len` positions.
+    pub(super) fn extend(&mut self, slot: usize, len: usize) {
+        let state = &mut self.slots[slot];
+        state.len = len;
+        state.written = state.written.max(len);
+    }
+
+    /// Keeps the first `len` positions of `slot`, or none where a ring no longer holds the window before them. Returns
+    /// how many are kept.
+    pub(super) fn truncate(&mut self, slot: usize, len: usize) -> usize {
+        let ring = ring_capacity(self.window, self.context);
+        let has_ring = self.layers.iter().flatten().any(|layer| layer.kind == LayerKind::Sliding);
+        let state = &mut self.slots[slot];
+        let len = len.min(state.len);
+        let (needed, overwritten) = ((len + 1).saturating_sub(self.window), state.written.saturating_sub(ring));
+        if len == 0 || (has_ring && needed < overwritten) {
+            *state = Slot::default();
+        } else {
+            state.len = len;
+        }
+        state.len
+    }
+
+    /// Makes room for positions up to `len` in the full layers; true where buffers were replaced, so that whatever is
+    /// bound to them must be bound again.
+    ///
+    /// # Errors
+    /// [`crate::Error::Memory`] where the larger buffers do not fit; the old ones stay.
+    pub(super) fn reserve(&mut self, gpu: &Gpu, len: usize) -> Result<bool> {
+        let slots = self.slots.len();
+        let mut grown = Vec::new();
+        for (l, layer) in self.layers.iter().enumerate() {
+            let Some(layer) = layer.as_ref().filter(|c| c.kind == LayerKind::Full && c.capacity < len) else { continue };
+            let capacity = len.next_power_of_two().max(FIRST_CAPACITY).min(self.context);
+            let new = |what| Tensor::new(gpu, &format!("layer.{l:02}/{what}_cache"), slots * capacity, layer.k.width);
+            grown.push((l, LayerCache { k: new("k")?, v: new("v")?, capacity, kind: layer.kind }));
+        }
+        let mut recorder = Recorder::new(gpu);
+        let mut released = 0;
+        for (l, new) in &grown {
+            let old = self.layers[*l].as_ref().expect("grown from it");
+            for slot in 0..slots {
+                let (from, to) = (old.k.bytes(slot * old.capacity), old.k.bytes(slot * new.capacity));
+                for (a, b) in [(&old.k, &new.k), (&old.v, &new.v)] {
+                    recorder.copy((&a.buffer, from), (&b.buffer, to), a.bytes(old.capacity));
+                }
+            }
+            released += 2 * old.k.bytes(old.k.rows);
+        }
+        let any = !grown.is_empty();
+        if any {
+            recorder.submit();
+            gpu.wait()?;
+            gpu.forget_bytes(released);
+        }
+        for (l, new) in grown {
+            self.layers[l] = Some(new);
+        }
+        Ok(any)
+    }
+}

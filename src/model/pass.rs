@@ -1,0 +1,112 @@
+//! The forward pass as a flat list of dispatches, planned for few rows and for chunks.
+
+use super::activations::Activations;
+use super::kv_cache::KvCache;
+use super::layer::LayerPlan;
+use super::weights::{ModelWeights, Norm, norm_row};
+use crate::Result;
+use crate::checkpoint::Config;
+use crate::gpu::{Dispatch, Tensor};
+use crate::kernels::product::Rows;
+use crate::kernels::{Planned, Planner, argmax, embed, gather_rows, product, rms_norm};
+
+/// For which steps a body is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// Up to [`super::activations::FEW_ROWS`] rows: keys and values go to the cache at once.
+    Few,
+    /// More rows: products share each weight they read, sliding layers store keys and values after attention.
+    Chunk,
+}
+
+/// One entry of a plan.
+#[derive(Debug)]
+pub(super) enum Op<D = Planned> {
+    Dispatch(D),
+    /// An inner tensor that can be looked at from here on.
+    Capture { name: String, tensor: Tensor },
+}
+
+impl Op {
+    pub(super) fn capture(name: String, tensor: &Tensor) -> Self {
+        Op::Capture { name, tensor: tensor.clone() }
+    }
+}
+
+/// A planned forward pass, bound to its buffers.
+#[derive(Debug)]
+pub(super) struct Pass {
+    pub few: Vec<Op<Dispatch>>,
+    pub chunk: Vec<Op<Dispatch>>,
+    /// From chosen rows of the final state to logits.
+    pub head: Vec<Op<Dispatch>>,
+    /// From logits to ids.
+    pub argmax: Vec<Op<Dispatch>>,
+}
+
+/// What a pass is planned from.
+pub(super) struct PassPlan<'a> {
+    pub config: &'a Config,
+    pub weights: &'a ModelWeights,
+    pub activations: &'a Activations,
+    pub cache: &'a KvCache,
+}
+
+impl PassPlan<'_> {
+    /// Plans, compiles and binds everything.
+    pub(super) fn bind(&self, planner: &Planner, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Pass> {
+        let lists = [self.body(planner, Body::Few)?, self.body(planner, Body::Chunk)?, self.head(planner)?];
+        let argmax = argmax::plan(planner, "argmax", &self.activations.logits, &self.activations.ids)?;
+        let (mut planned, mut shapes) = (Vec::new(), Vec::new());
+        for list in lists.into_iter().chain([vec![Op::Dispatch(argmax)]]) {
+            let shape: Vec<Option<Op>> = list
+                .into_iter()
+                .map(|op| match op {
+                    Op::Dispatch(one) => {
+                        planned.push(one);
+                        None
+                    }
+                    capture => Some(capture),
+                })
+                .collect();
+            shapes.push(shape);
+        }
+        let mut bound = planner.bind(&planned, progress)?.into_iter();
+        let mut lists = shapes.into_iter().map(|shape| {
+            let op = |op| match op {
+                Some(Op::Capture { name, tensor }) => Op::Capture { name, tensor },
+                _ => Op::Dispatch(bound.next().expect("one bound dispatch for each planned")),
+            };
+            shape.into_iter().map(op).collect::<Vec<_>>()
+        });
+        let mut next = || lists.next().expect("four lists");
+        Ok(Pass { few: next(), chunk: next(), head: next(), argmax: next() })
+    }
+
+    /// (1) embedding, the layers, (15) final norm.
+    fn body(&self, planner: &Planner, body: Body) -> Result<Vec<Op>> {
+        let (c, a, w) = (self.config, self.activations, self.weights);
+        let scale = (c.hidden_size as f64).sqrt() as f32;
+        let mut ops: Vec<Op> =
+            embed::plan(planner, "embed", &w.embed_tokens, &a.rows, &a.h, scale)?.into_iter().map(Op::Dispatch).collect();
+        ops.push(Op::capture("embed".into(), &a.h));
+        let input = (&w.norms, norm_row(0, Norm::Input));
+        ops.push(Op::Dispatch(rms_norm::plan(planner, "input_norm", input, &a.h, &a.x, c.rms_norm_eps)?));
+        let plan = LayerPlan { planner, config: c, weights: w, activations: a, cache: self.cache, body };
+        for l in 0..c.num_hidden_layers {
+            ops.extend(plan.layer(l)?);
+        }
+        ops.push(Op::capture("final_norm".into(), &a.x));
+        Ok(ops)
+    }
+
+    /// The chosen rows' logits.
+    fn head(&self, planner: &Planner) -> Result<Vec<Op>> {
+        let (a, w) = (self.activations, self.weights);
+        let gather = gather_rows::plan(planner, "gather_rows", &a.x, &a.chosen, &a.chosen_x)?;
+        let head = w.lm_head.as_ref().unwrap_or(&w.embed_tokens);
+        let softcap = self.config.final_logit_softcapping.unwrap_or(0.0);
+        let product = product::plan(planner, "lm_head", head, Rows::Few, &a.chosen_x, &a.logits, softcap)?;
+        Ok([gather].into_iter().chain(product).map(Op::Dispatch).collect())
+    }
+}

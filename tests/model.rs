@@ -1,0 +1,203 @@
+//! The whole model on the device and in the reference, against golden numbers made by other engines.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+#[path = "model/fixtures.rs"]
+mod fixtures;
+
+use std::path::Path;
+
+use fixtures::{Set, assert_within, sets};
+use lapidary::checkpoint::{Checkpoint, Source};
+use lapidary::gpu::Gpu;
+use lapidary::model::{Gemma4, Options, Output, Row, Want};
+use lapidary::reference;
+
+/// Inner activations of order 1 to 20 through 6 to 9 layers in f32; `fixtures/README.md`.
+const ACTIVATIONS: f32 = 2e-3;
+const LOGITS: f32 = 1e-3;
+
+fn load(checkpoint: &Checkpoint, options: &Options) -> Gemma4 {
+    Gemma4::load(Gpu::open(None).unwrap(), checkpoint, options, &|_| ()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn rows(slot: usize, first: usize, ids: &[u32]) -> Vec<Row> {
+    ids.iter().enumerate().map(|(i, &token)| Row { slot, position: first + i, token }).collect()
+}
+
+/// Logits of all positions of `ids`, run in chunks of `chunk`.
+fn logits_in_chunks(model: &mut Gemma4, slot: usize, ids: &[u32], chunk: usize) -> Vec<f32> {
+    model.truncate(slot, 0);
+    let mut logits = Vec::new();
+    for part in ids.chunks(chunk) {
+        let all: Vec<usize> = (0..part.len()).collect();
+        logits.extend(model.step(&rows(slot, model.len(slot), part), Want::Logits(&all)).unwrap().logits);
+    }
+    logits
+}
+
+/// Prefills `ids` in as few chunks as the model allows; what the last one wants of its last row.
+fn prefill(model: &mut Gemma4, slot: usize, ids: &[u32], greedy: bool) -> Output {
+    model.truncate(slot, 0);
+    let mut output = Output::default();
+    for part in ids.chunks(model.chunk_rows()) {
+        let last = [part.len() - 1];
+        let want = if greedy { Want::Greedy(&last) } else { Want::Logits(&last) };
+        output = model.step(&rows(slot, model.len(slot), part), want).unwrap();
+    }
+    output
+}
+
+fn greedy(model: &mut Gemma4, slot: usize, ids: &[u32], count: usize) -> Vec<u32> {
+    let mut out = prefill(model, slot, ids, true).ids;
+    while out.len() < count {
+        let row = Row { slot, position: model.len(slot), token: *out.last().unwrap() };
+        out.extend(model.step(&[row], Want::Greedy(&[0])).unwrap().ids);
+    }
+    out
+}
+
+#[test]
+fn golden_sets_on_the_device() {
+    for Set { name, checkpoint, input_ids, greedy_ids, tensors } in sets() {
+        let mut model = load(&checkpoint, &Options::default());
+        let all: Vec<usize> = (0..input_ids.len()).collect();
+        let (output, inner) = model.step_with_activations(&rows(0, 0, &input_ids), Want::Logits(&all)).unwrap();
+        let mut worst = 0.0f32;
+        for (key, activation) in &inner {
+            worst = worst.max(assert_within(&format!("{name} {key}"), &activation.values, &tensors[key].1, ACTIVATIONS));
+        }
+        // Some goldens also hold the router's probabilities and choice, which its weights follow from.
+        let inner_name = |key: &&String| !["logits", "router.probs", "router.index"].iter().any(|end| key.ends_with(end));
+        let golden: Vec<_> = tensors.keys().filter(inner_name).collect();
+        assert_eq!(inner.keys().collect::<Vec<_>>(), golden, "{name}: inner tensors that were compared");
+        let off = assert_within(&format!("{name} logits"), &output.logits, &tensors["logits"].1, LOGITS);
+        assert_eq!(greedy(&mut model, 0, &input_ids, greedy_ids.len()), greedy_ids, "{name}: greedy ids");
+        eprintln!("{name}: activations {worst:.1e}, logits {off:.1e}");
+    }
+}
+
+#[test]
+fn golden_sets_in_the_reference() {
+    for Set { name, checkpoint, input_ids, greedy_ids, tensors } in sets() {
+        let model = reference::model::Model::load(&checkpoint).unwrap();
+        let mut cache = reference::model::Cache::default();
+        let trace = model.forward(&input_ids, &mut cache);
+        for (key, values) in &trace {
+            let limit = if key == "logits" { LOGITS } else { ACTIVATIONS };
+            assert_within(&format!("{name} {key}"), values, &tensors[key].1, limit);
+        }
+        let (width, golden) = &tensors["greedy_logits"];
+        for (i, id) in greedy_ids.iter().enumerate().take(greedy_ids.len() - 1) {
+            let logits = &model.forward(&[*id], &mut cache)["logits"];
+            assert_within(&format!("{name} greedy {i}"), logits, &golden[(i + 1) * width..(i + 2) * width], LOGITS);
+        }
+    }
+}
+
+#[test]
+fn chunks_and_steps_agree() {
+    for Set { name, checkpoint, input_ids, greedy_ids, tensors } in sets().into_iter().take(3) {
+        let mut model = load(&checkpoint, &Options { chunk_rows: 64, ..Options::default() });
+        let ids: Vec<u32> = input_ids.iter().chain(&greedy_ids).copied().collect();
+        let (width, golden) = &tensors["logits"];
+        let whole = logits_in_chunks(&mut model, 0, &ids, 64);
+        assert_within(&format!("{name} in one chunk"), &whole[..golden.len()], golden, LOGITS);
+        for chunk in [1, 7, 17, 33] {
+            let logits = logits_in_chunks(&mut model, 0, &ids, chunk);
+            assert_within(&format!("{name} in chunks of {chunk}"), &logits, &whole, LOGITS);
+        }
+        assert_eq!(width * ids.len(), whole.len());
+    }
+}
+
+#[test]
+fn slots_do_not_mix() {
+    let set = sets().swap_remove(0);
+    let mut model = load(&set.checkpoint, &Options { slots: 2, ..Options::default() });
+    let (a, b) = (&set.input_ids, set.input_ids.iter().rev().copied().collect::<Vec<_>>());
+    let (alone_a, alone_b) = (logits_in_chunks(&mut model, 0, a, 64), logits_in_chunks(&mut model, 1, &b, 64));
+    model.truncate(0, 0);
+    model.truncate(1, 0);
+    let (mut together_a, mut together_b) = (Vec::new(), Vec::new());
+    // Rows of both slots in one step: few, then a chunk.
+    for (from, to) in [(0, 5), (5, 6), (6, a.len())] {
+        let mut step = rows(1, from, &b[from..to]);
+        step.extend(rows(0, from, &a[from..to]));
+        let all: Vec<usize> = (0..step.len()).collect();
+        let logits = model.step(&step, Want::Logits(&all)).unwrap().logits;
+        let (of_b, of_a) = logits.split_at(logits.len() / 2);
+        together_a.extend_from_slice(of_a);
+        together_b.extend_from_slice(of_b);
+    }
+    assert_within("slot 0", &together_a, &alone_a, LOGITS);
+    assert_within("slot 1", &together_b, &alone_b, LOGITS);
+}
+
+/// Rolling back within what the ring still holds, and beyond it.
+#[test]
+fn a_shortened_sequence_goes_on_as_if_it_had_never_been_longer() {
+    let set = sets().swap_remove(0);
+    let mut model = load(&set.checkpoint, &Options::default());
+    let ids: Vec<u32> = set.input_ids.iter().chain(&set.greedy_ids).copied().collect();
+    let whole = logits_in_chunks(&mut model, 0, &ids, 64);
+    let width = whole.len() / ids.len();
+    for keep in [ids.len() - 1, ids.len() - 10, ids.len() - 15, ids.len() - 16, ids.len() - 40, 3, 0] {
+        logits_in_chunks(&mut model, 0, &ids, 64);
+        // Other tokens behind the kept ones: what they leave in the rings must not be seen.
+        let kept = model.truncate(0, keep);
+        assert!(kept == keep || kept == 0, "kept {kept} of {keep}");
+        assert!(kept == keep || keep + 15 < ids.len(), "the ring still holds the window before {keep}");
+        let rest = &ids[kept..];
+        let all: Vec<usize> = (0..rest.len()).collect();
+        let logits = model.step(&rows(0, kept, rest), Want::Logits(&all)).unwrap().logits;
+        assert_within(&format!("keeping {keep}"), &logits, &whole[kept * width..], LOGITS);
+    }
+}
+
+fn demo() -> Checkpoint {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/demo-model");
+    Checkpoint::open(Source::Directory(dir)).unwrap()
+}
+
+#[test]
+fn the_demo_model_s_golden_chats() {
+    let bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/demo-model/golden.json")).unwrap();
+    let golden: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let checkpoint = demo();
+    let mut model = load(&checkpoint, &Options::default());
+    let oracle = reference::model::Model::load(&checkpoint).unwrap();
+    let numbers = |value: &serde_json::Value| -> Vec<f64> {
+        value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+    };
+    let ids = |value: &serde_json::Value| -> Vec<u32> { numbers(value).into_iter().map(|v| v as u32).collect() };
+    for case in golden["cases"].as_array().unwrap() {
+        let name = case["name"].as_str().unwrap();
+        let (prompt, expected) = (ids(&case["prompt_ids"]), ids(&case["greedy_ids"]));
+        let logits = prefill(&mut model, 0, &prompt, false).logits;
+        let trace = oracle.forward(&prompt, &mut reference::model::Cache::default());
+        assert_within(name, &logits, &trace["logits"][(prompt.len() - 1) * logits.len()..], LOGITS);
+        for (id, logit) in ids(&case["top10_ids"]).into_iter().zip(numbers(&case["top10_logits"])) {
+            assert_within(&format!("{name} token {id}"), &[logits[id as usize]], &[logit as f32], LOGITS);
+        }
+        assert_eq!(greedy(&mut model, 0, &prompt, expected.len()), expected, "{name}: greedy ids");
+    }
+}
+
+/// The demo's window is 128 and a full layer's cache starts with 2,048 positions: both must be outgrown unnoticed.
+#[test]
+fn a_long_sequence_outgrows_ring_and_cache() {
+    let mut model = load(&demo(), &Options { chunk_rows: 200, ..Options::default() });
+    let ids: Vec<u32> = (0..2300u32).map(|i| 30 + (i * 2654435761u32.wrapping_mul(i + 1) >> 7) % 4000).collect();
+    let last = |model: &mut Gemma4, chunk: usize| {
+        model.truncate(0, 0);
+        let mut logits = Vec::new();
+        for part in ids.chunks(chunk) {
+            logits = model.step(&rows(0, model.len(0), part), Want::Logits(&[part.len() - 1])).unwrap().logits;
+        }
+        logits
+    };
+    let a = last(&mut model, 200);
+    let b = last(&mut model, 16);
+    assert_within("chunks of 16 against 200", &b, &a, LOGITS);
+}
