@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use lapidary::checkpoint::{Checkpoint, Projection, Source};
-use lapidary::quant::Matrix;
+use lapidary::checkpoint::{Checkpoint, Config, LayerKind, MatrixFormat, Projection, Role, Source};
+use lapidary::quant::gptq::{self, Layout, Raw, ZeroPoints};
+use lapidary::quant::{Dtype, GroupIndex, Matrix};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -233,6 +234,286 @@ fn compare_fused(checkpoint: &Checkpoint, full: &str, shape: &[usize], all: &[f3
             assert_same(full, &load(Projection::Up), up);
         } else {
             assert_same(full, &load(Projection::Down), values);
+        }
+    }
+}
+
+fn golden_config(name: &str) -> Config {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/configs/{name}.json"));
+    Config::parse(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// Millions of parameters: text without embeddings, experts, embedding, per-layer table; counted on the published
+/// modules.
+#[test]
+fn parameter_counts_of_the_real_models() {
+    let table = [
+        ("e2b", 1877, 0, 403, 2349),
+        ("e4b", 3973, 0, 671, 2819),
+        ("12b", 10901, 0, 1007, 0),
+        ("26b-a4b", 1657, 22838, 738, 0),
+        ("31b", 29288, 0, 1409, 0),
+    ];
+    for (name, text, experts, embedding, per_layer_embedding) in table {
+        let counts = golden_config(name).parameter_counts();
+        let found = [counts.text, counts.experts, counts.embedding, counts.per_layer_embedding];
+        let millions = found.map(|count| (count + 500_000) / 1_000_000);
+        assert_eq!(millions, [text, experts, embedding, per_layer_embedding], "{name}: {found:?}");
+        assert_eq!(counts.head, 0, "{name}: tied");
+        assert_eq!(counts.total(), found.iter().sum::<u64>());
+    }
+}
+
+#[test]
+fn layers_of_the_real_models() {
+    let e2b = golden_config("e2b");
+    assert!(!e2b.is_moe());
+    assert_eq!(e2b.hidden_size_per_layer_input, 256);
+    assert_eq!(e2b.layers.iter().filter(|layer| layer.kind == LayerKind::Full).count(), 7);
+    assert_eq!([14, 15, 19, 34].map(|l: usize| e2b.layers[l].kv_source), [None, Some(13), Some(14), Some(14)]);
+    assert_eq!([14, 15].map(|l: usize| e2b.layers[l].intermediate_size), [6144, 12288]);
+    assert_eq!(e2b.layers[4].num_key_value_heads, 1);
+
+    let e4b = golden_config("e4b");
+    assert_eq!([23, 24, 29].map(|l: usize| e4b.layers[l].kv_source), [None, Some(22), Some(23)]);
+    assert_eq!(e4b.layers[41].intermediate_size, 10240);
+
+    let moe = golden_config("26b-a4b");
+    assert!(moe.is_moe());
+    assert_eq!((moe.num_experts, moe.top_k_experts, moe.moe_intermediate_size), (128, 8, 704));
+    let (sliding, full) = (&moe.layers[4], &moe.layers[5]);
+    assert_eq!((sliding.head_dim, sliding.num_key_value_heads, sliding.k_eq_v), (256, 8, false));
+    assert_eq!((full.head_dim, full.num_key_value_heads, full.k_eq_v), (512, 2, true));
+    assert_eq!((sliding.rope.theta, sliding.rope.rotated_pairs, sliding.rope.factor), (1e4, 128, 1.0));
+    assert_eq!((full.rope.theta, full.rope.rotated_pairs, full.rope.factor), (1e6, 64, 1.0));
+    assert_eq!(moe.eos_token_id, [1, 106]);
+    assert_eq!((moe.final_logit_softcapping, moe.rms_norm_eps), (Some(30.0), 1e-6));
+
+    assert_eq!(golden_config("12b").layers[5].num_key_value_heads, 1);
+    assert_eq!(golden_config("31b").layers[59].num_key_value_heads, 4);
+}
+
+/// The same model, said in another way, is the same configuration.
+#[test]
+fn dialects_mean_the_same() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/configs/26b-a4b.json");
+    let json: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let parse = |json: &Value| Config::parse(json.to_string().as_bytes()).unwrap();
+    let usual = parse(&json);
+
+    let mut new = json.clone();
+    let text = new["text_config"].as_object_mut().unwrap();
+    text.remove("global_head_dim");
+    text.remove("num_global_key_value_heads");
+    let entries = [5, 11, 17, 23, 29]
+        .map(|layer| (format!("{layer:02}"), serde_json::json!({"head_dim": 512, "num_key_value_heads": 2})));
+    text.insert("per_layer_config".to_owned(), Value::Object(entries.into_iter().collect()));
+    assert_eq!(parse(&new), usual, "per_layer_config");
+
+    let mut bare = json.clone();
+    let text = bare["text_config"].as_object_mut().unwrap();
+    for default in ["layer_types", "global_head_dim", "rope_parameters", "head_dim", "enable_moe_block"] {
+        text.remove(default);
+    }
+    let width = text.remove("moe_intermediate_size").unwrap();
+    text.insert("expert_intermediate_size".to_owned(), width);
+    assert_eq!(parse(&bare), usual, "defaults and the old name of the expert width");
+
+    let mut flat = json["text_config"].clone();
+    flat["eos_token_id"] = serde_json::json!([1, 106]);
+    let flat = parse(&flat);
+    assert_eq!(Config { model_type: usual.model_type.clone(), ..flat }, usual, "flat");
+}
+
+#[test]
+fn configurations_of_the_fixtures() {
+    for folder in fixtures().into_iter().filter(|folder| !NOT_YET.contains(&name(folder))) {
+        let checkpoint = open(&folder);
+        let config = &checkpoint.config;
+        let what = name(&folder);
+        if what == "demo-model" {
+            assert_eq!((config.hidden_size, config.num_experts, config.top_k_experts), (256, 8, 2));
+            assert_eq!(checkpoint.stop_ids(), [1, 6, 14]);
+            assert_eq!(checkpoint.generation.top_k, Some(64));
+            continue;
+        }
+        assert_eq!((config.hidden_size, config.vocab_size, config.sliding_window), (96, 512, 16), "{what}");
+        assert_eq!(checkpoint.stop_ids(), [1, 106], "{what}");
+        let (layers, experts, shared, per_layer) = match what.split('-').next().unwrap() {
+            "moe" => (6, 16, 0, 0),
+            "dense" => (9, 0, 0, 0),
+            "e2b" => (15, 0, 8, 32),
+            "e4b" => (12, 0, 5, 32),
+            other => panic!("{other}"),
+        };
+        assert_eq!(config.layers.len(), layers, "{what}");
+        assert_eq!((config.num_experts, config.num_kv_shared_layers), (experts, shared), "{what}");
+        assert_eq!(config.hidden_size_per_layer_input, per_layer, "{what}");
+        let full = config.layers.last().unwrap();
+        assert_eq!((full.head_dim, full.rope.rotated_pairs), (32, 4), "{what}");
+        let dead = checkpoint.skipped().tensors();
+        assert_eq!(dead > 0, what.starts_with("e2b") || what.starts_with("e4b"), "{what}: {:?}", checkpoint.skipped());
+        assert_eq!(checkpoint.skipped().unknown().count(), 0, "{what}");
+        let counted: u64 = checkpoint.groups().iter().map(|group| group.parameters).sum();
+        assert_eq!(counted, config.parameter_counts().total(), "{what}");
+    }
+}
+
+#[test]
+fn summary_of_the_demo_model() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/demo-model");
+    let checkpoint = open(&folder);
+    let groups = checkpoint.groups();
+    let format = |role| groups.iter().filter(|g| g.role == role).map(|g| g.format.as_str()).collect::<Vec<_>>();
+    assert_eq!(format(Role::Experts), ["int4 g32 sym"]);
+    assert_eq!(format(Role::Embedding), ["bf16"]);
+    let tensors: usize = groups.iter().map(|group| group.tensors).sum();
+    assert_eq!(tensors + checkpoint.skipped().tensors(), Tensors::read(&folder).0.len());
+    let bytes: u64 = groups.iter().map(|group| group.size_bytes).sum();
+    assert_eq!(bytes, Tensors::read(&folder).0.values().map(|tensor| tensor.2.len() as u64).sum::<u64>());
+    let down = checkpoint.expert_info(0, 0, Projection::Down);
+    assert_eq!((down.out_features, down.in_features), (256, 80));
+    let MatrixFormat::Packed { bits: 4, group_size: 32, groups: 3, .. } = down.format else {
+        panic!("{:?}", down.format);
+    };
+}
+
+/// Random words with a fixed seed (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn words(&mut self, count: usize) -> Vec<u32> {
+        (0..count).map(|_| self.next() as u32).collect()
+    }
+
+    /// Finite scales: any sign and exponent, zeros and subnormals included.
+    fn scales(&mut self, dtype: Dtype, count: usize) -> Vec<u32> {
+        let finite = |bits: u32| if bits & 0x7f80 == 0x7f80 { bits & !0x0080 } else { bits };
+        let half = |bits: u32| match dtype {
+            Dtype::F16 if bits & 0x7c00 == 0x7c00 => bits & !0x0400,
+            Dtype::BF16 => finite(bits),
+            _ => bits,
+        };
+        let edges = [0x0001, 0x8001, 0x03ff, 0x0000, 0x00a8, 0x80a8];
+        (0..dtype.words(count))
+            .map(|word| match dtype {
+                Dtype::F32 => finite(self.next() as u32 >> 16) << 16 | 0x1234,
+                _ if word < edges.len() => half(self.next() as u32 & 0xffff) << 16 | edges[word],
+                _ => half(self.next() as u32 & 0xffff) << 16 | half(self.next() as u32 & 0xffff),
+            })
+            .collect()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Order {
+    None,
+    Sequential,
+    Shuffled,
+}
+
+/// One synthetic matrix through `gptq::pack`, whole and in part, against the formula.
+fn check_pack(layout: &Layout, symmetric: bool, order: Order, random: &mut Random) {
+    let (k_count, n_count, groups) = (layout.in_features, layout.out_features, layout.groups);
+    let stored = match layout.zero_points {
+        ZeroPoints::MinusOne => 0x7777_7777,
+        ZeroPoints::AsStored => 0x8888_8888,
+    };
+    let qweight = random.words(k_count / 8 * n_count);
+    let qzeros = if symmetric { vec![stored; groups * n_count / 8] } else { random.words(groups * n_count / 8) };
+    let scales = random.scales(layout.scale_dtype, groups * n_count);
+    let mut table: Vec<u32> = (0..k_count).map(|k| (k / layout.group_size) as u32).collect();
+    if order == Order::Shuffled {
+        for k in (1..k_count).rev() {
+            table.swap(k, random.next() as usize % (k + 1));
+        }
+    }
+    let g_idx = (order != Order::None).then_some(table.as_slice());
+    let raw = Raw { qweight: &qweight, qzeros: &qzeros, scales: &scales, g_idx };
+    let scale = |i: usize| match layout.scale_dtype {
+        Dtype::F32 => f32::from_bits(scales[i]),
+        Dtype::F16 => f16::from_bits((scales[i / 2] >> (16 * (i % 2))) as u16).to_f32(),
+        Dtype::BF16 => f32::from_bits((scales[i / 2] >> (16 * (i % 2))) << 16),
+    };
+    let weight = |n: usize, k: usize| {
+        let g = table[k] as usize;
+        let code = (qweight[k / 8 * n_count + n] >> (4 * (k % 8))) & 15;
+        let zero = layout.zero_points.decode(qzeros[g * (n_count / 8) + n / 8]) >> (4 * (n % 8)) & 15;
+        scale(g * n_count + n) * (code as f32 - zero as f32)
+    };
+    for rows in [0..n_count, 0..1, n_count - 1..n_count, 3..n_count - 2, 5..5] {
+        let packed = gptq::pack(layout, &raw, rows.clone());
+        assert_eq!(packed.zeros.is_none(), symmetric, "{layout:?}");
+        let moved = order == Order::Shuffled && groups > 1 && !table.is_sorted();
+        assert_eq!(matches!(packed.group_index, GroupIndex::PerRow(_)), moved, "{layout:?}");
+        let expected: Vec<f32> =
+            rows.flat_map(|n| (0..k_count).map(move |k| (n, k))).map(|(n, k)| weight(n, k)).collect();
+        let matrix = Matrix::Packed(packed);
+        assert_same(&format!("{layout:?}"), &rows_of(&matrix), &expected);
+    }
+}
+
+#[test]
+fn synthetic_matrices_equal_the_formula() {
+    let mut random = Random(7);
+    let mut cases = 0;
+    for (in_features, out_features) in
+        [(8usize, 8), (32, 8), (40, 24), (96, 48), (200, 72), (704, 40), (2112, 8), (264, 328)]
+    {
+        for group_size in [16, 32, 64, 128, in_features] {
+            for scale_dtype in [Dtype::F16, Dtype::BF16, Dtype::F32] {
+                for zero_points in [ZeroPoints::MinusOne, ZeroPoints::AsStored] {
+                    for order in [Order::None, Order::Sequential, Order::Shuffled] {
+                        let groups = in_features.div_ceil(group_size);
+                        let layout = Layout { in_features, out_features, groups, group_size, scale_dtype, zero_points };
+                        check_pack(&layout, cases % 2 == 0, order, &mut random);
+                        cases += 1;
+                    }
+                }
+            }
+        }
+    }
+    println!("{cases} matrices");
+}
+
+/// A zero point of 0 is stored as 15 and borrows from the next nibble; only an addition to the whole word undoes it.
+#[test]
+fn zero_points_of_version_one_carry() {
+    for word in [0x0000_0000u32, 0x8888_8880, 0x0123_4567, 0xffff_ffff, 0x1000_0000] {
+        assert_eq!(ZeroPoints::MinusOne.decode(word.wrapping_sub(0x1111_1111)), word);
+        assert_eq!(ZeroPoints::AsStored.decode(word), word);
+    }
+    assert_eq!(ZeroPoints::MinusOne.decode(0x7777_7777), 0x8888_8888);
+}
+
+/// The embedding rows of the prompt, times the root of the width, are the golden's first activations.
+#[test]
+fn embedding_rows_match_the_goldens() {
+    for folder in fixtures().into_iter().filter(|folder| !NOT_YET.contains(&name(folder))) {
+        let Ok(bytes) = std::fs::read(folder.join("golden.safetensors")) else { continue };
+        let golden = SafeTensors::deserialize(&bytes).unwrap();
+        let ids = golden.tensor("input_ids").unwrap();
+        let ids = ids.data().chunks(ids.dtype().bitsize() / 8).map(|b| usize::from(b[0]) + 256 * usize::from(b[1]));
+        let embed = golden.tensor("embed").unwrap();
+        let checkpoint = open(&folder);
+        let hidden = checkpoint.config.hidden_size;
+        for (id, expected) in ids.zip(embed.data().chunks(hidden * 4)) {
+            let row = rows_of(&checkpoint.load_rows("embed_tokens", id..id + 1).unwrap());
+            for (value, bytes) in row.iter().zip(expected.chunks(4)) {
+                let expected = f32::from_le_bytes(bytes.try_into().unwrap());
+                assert!(
+                    (value * (hidden as f32).sqrt() - expected).abs() <= 1e-6 * expected.abs(),
+                    "{}",
+                    name(&folder)
+                );
+            }
         }
     }
 }

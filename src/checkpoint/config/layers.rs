@@ -146,11 +146,16 @@ impl Sizes {
     fn layer(&self, kind: LayerKind, new_dialect: bool) -> LayerConfig {
         let full = kind == LayerKind::Full;
         let k_eq_v = full && self.k_eq_v;
-        let full_head_dim = self.global_head_dim.unwrap_or(if new_dialect { self.head_dim } else { 512 });
+        // The reference looks at the old keys only where there is no per_layer_config.
+        let old_dialect = full && !new_dialect;
+        let full_head_dim = self.global_head_dim.unwrap_or(512);
         LayerConfig {
             kind,
-            head_dim: if full { full_head_dim } else { self.head_dim },
-            num_key_value_heads: self.num_global_key_value_heads.filter(|_| k_eq_v).unwrap_or(self.num_key_value_heads),
+            head_dim: if old_dialect { full_head_dim } else { self.head_dim },
+            num_key_value_heads: self
+                .num_global_key_value_heads
+                .filter(|_| old_dialect && k_eq_v)
+                .unwrap_or(self.num_key_value_heads),
             intermediate_size: self.intermediate_size,
             kv_source: None,
             rope: Rope { theta: 1.0, rotated_pairs: 0, factor: 1.0 },
