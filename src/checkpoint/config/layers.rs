@@ -62,7 +62,7 @@ pub struct LayerConfig {
 /// All layers of `config`, whose other fields are read.
 pub(super) fn read(keys: &Keys, config: &Config) -> Vec<LayerConfig> {
     let kinds = read_kinds(keys, config.num_hidden_layers);
-    let overrides = Overrides::read(keys, config.num_hidden_layers);
+    let overrides = read_overrides(keys, config.num_hidden_layers);
     let sizes = Sizes::read(keys, config);
     let first_shared = config.num_hidden_layers - config.num_kv_shared_layers.min(config.num_hidden_layers);
     let mut layers = Vec::with_capacity(kinds.len());
@@ -172,38 +172,29 @@ struct Override {
     intermediate_size: Option<usize>,
 }
 
-type Overrides = HashMap<usize, Override>;
-
-trait ReadOverrides: Sized {
-    fn read(keys: &Keys, count: usize) -> Option<Self>;
-}
-
-impl ReadOverrides for Overrides {
-    fn read(keys: &Keys, count: usize) -> Option<Self> {
-        let entries = keys.object("per_layer_config")?;
-        let mut all = HashMap::new();
-        for (name, _) in entries.entries() {
-            let index = name.parse().ok().filter(|&index: &usize| index < count && !all.contains_key(&index));
-            let Some(index) = index else {
-                entries.fault(name, &format!("each layer index below {count} at most once"));
-                continue;
-            };
-            let Some(entry) = entries.object(name) else { continue };
-            let mut change = Override::default();
-            for (key, _) in entry.entries().filter(|(_, value)| !value.is_null()) {
-                match key.as_str() {
-                    "head_dim" => change.head_dim = Some(entry.size(key, MAX_HEAD_DIM)),
-                    "num_key_value_heads" => change.num_key_value_heads = Some(entry.size(key, MAX_HEADS)),
-                    "intermediate_size" => change.intermediate_size = Some(entry.size(key, MAX_SIZE)),
-                    _ => {
-                        entry.fault(key, "only head_dim, num_key_value_heads and intermediate_size to differ by layer")
-                    }
-                }
+/// The entries of `per_layer_config` by layer, if there is one. Its keys are numbers, often with leading zeros.
+fn read_overrides(keys: &Keys, count: usize) -> Option<HashMap<usize, Override>> {
+    let entries = keys.object("per_layer_config")?;
+    let mut all = HashMap::new();
+    for (name, _) in entries.entries() {
+        let index = name.parse().ok().filter(|&index: &usize| index < count && !all.contains_key(&index));
+        let Some(index) = index else {
+            entries.fault(name, &format!("each layer index below {count} at most once"));
+            continue;
+        };
+        let Some(entry) = entries.object(name) else { continue };
+        let mut change = Override::default();
+        for (key, _) in entry.entries().filter(|(_, value)| !value.is_null()) {
+            match key.as_str() {
+                "head_dim" => change.head_dim = Some(entry.size(key, MAX_HEAD_DIM)),
+                "num_key_value_heads" => change.num_key_value_heads = Some(entry.size(key, MAX_HEADS)),
+                "intermediate_size" => change.intermediate_size = Some(entry.size(key, MAX_SIZE)),
+                _ => entry.fault(key, "only head_dim, num_key_value_heads and intermediate_size to differ by layer"),
             }
-            all.insert(index, change);
         }
-        Some(all)
+        all.insert(index, change);
     }
+    Some(all)
 }
 
 impl Override {
