@@ -21,7 +21,7 @@ const PREFIXES: [&str; 4] = ["model.language_model.", "language_model.model.", "
 #[derive(Debug)]
 pub(super) struct Resolved {
     pub(super) matrices: HashMap<String, MatrixInfo>,
-    /// `[layers, experts, 3]` in the order of [`Projection::ALL`]; empty if dense.
+    /// `[layers, experts, 3]` in the order of `Projection::ALL`; empty if dense.
     pub(super) experts: Vec<MatrixInfo>,
     /// Tensor number and role.
     pub(super) vectors: HashMap<String, (usize, Role)>,

@@ -278,3 +278,30 @@ fn skipped_tensors_are_listed() {
     let checkpoint = open(model.write().path()).unwrap();
     assert!(checkpoint.has("lm_head") && checkpoint.config.parameter_counts().head == 640);
 }
+
+/// Fused experts hold the gate's rows first, then those of up: each row of the file is filled with its number.
+#[test]
+fn fused_experts_are_cut_at_the_right_rows() {
+    let mut model = synthetic(PREFIX, Kind::Fused);
+    for part in ["gate_up_proj", "down_proj"] {
+        let tensor = model.get(&format!("layers.1.experts.{part}"));
+        let width = tensor.shape[2];
+        for (element, value) in tensor.data.chunks_exact_mut(2).enumerate() {
+            let number = ((element / width) as f32).to_bits().to_be_bytes();
+            value.copy_from_slice(&[number[1], number[0]]);
+        }
+    }
+    let checkpoint = open(model.write().path()).unwrap();
+    for expert in 0..3 {
+        for (projection, first) in
+            [(Projection::Gate, 16 * expert), (Projection::Up, 16 * expert + 8), (Projection::Down, 16 * expert)]
+        {
+            let matrix = checkpoint.expert(1, expert, projection).unwrap();
+            let mut row = vec![0.0; matrix.in_features()];
+            for n in 0..matrix.out_features() {
+                matrix.row(n, &mut row);
+                assert!(row.iter().all(|&value| value == (first + n) as f32), "{expert} {projection} {n}: {row:?}");
+            }
+        }
+    }
+}
