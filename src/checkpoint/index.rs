@@ -54,6 +54,9 @@ impl Index {
         let mut faults = Faults::default();
         if let Some(bytes) = source.read(INDEX)? {
             index.open_listed(source, &bytes, &mut faults)?;
+            if index.files.iter().all(|blob| blob.name != SINGLE) && source.open(SINGLE)?.is_some() {
+                log::warn!("{}: {SINGLE} is not used, because {INDEX} does not name it", source.describe());
+            }
         } else if let Some(blob) = source.open(SINGLE)? {
             index.add(blob, &mut faults)?;
         } else {

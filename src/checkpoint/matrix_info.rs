@@ -60,20 +60,14 @@ pub enum MatrixFormat {
 }
 
 impl MatrixFormat {
-    /// `int4 g32 sym`; `whole` if a group is a whole row.
-    fn describe_packed(bits: u32, group_size: Option<usize>, symmetric: bool, per_row: bool) -> String {
-        let group = group_size.map_or_else(|| "per-channel".to_owned(), |size| format!("g{size}"));
-        let symmetry = if symmetric { "sym" } else { "asym" };
-        format!("int{bits} {group} {symmetry}{}", if per_row { " g_idx" } else { "" })
-    }
-
-    /// The format of a matrix with `in_features`, in a few words.
+    /// The format of a matrix with `in_features`, in a few words: `bf16`, `int4 g32 sym`, `int4 per-channel asym g_idx`.
     pub fn describe(&self, in_features: usize) -> String {
         match *self {
             MatrixFormat::Dense(dtype) => dtype_label(dtype).to_owned(),
             MatrixFormat::Packed { bits, group_size, symmetric, per_row, .. } => {
-                let group_size = (group_size != in_features).then_some(group_size);
-                Self::describe_packed(bits, group_size, symmetric, per_row)
+                let group = if group_size == in_features { "per-channel".to_owned() } else { format!("g{group_size}") };
+                let symmetry = if symmetric { "sym" } else { "asym" };
+                format!("int{bits} {group} {symmetry}{}", if per_row { " g_idx" } else { "" })
             }
         }
     }

@@ -5,6 +5,7 @@
 //! After that nothing is known to be wrong, and [`Checkpoint::load`] and its like read one matrix at a time.
 
 mod config;
+mod experts;
 mod generation;
 mod header;
 mod index;

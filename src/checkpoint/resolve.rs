@@ -7,7 +7,7 @@ use safetensors::tensor::Dtype as FileDtype;
 
 use super::config::Config;
 use super::index::{Index, Tensor};
-use super::matrix_info::{MatrixFormat, MatrixInfo, Projection, Storage};
+use super::matrix_info::{MatrixFormat, MatrixInfo, Storage};
 use super::roles::{Expected, Role, Shape, expected};
 use super::skipped::{self, Skipped};
 use crate::quant::Dtype;
@@ -21,7 +21,7 @@ const PREFIXES: [&str; 4] = ["model.language_model.", "language_model.model.", "
 #[derive(Debug)]
 pub(super) struct Resolved {
     pub(super) matrices: HashMap<String, MatrixInfo>,
-    /// `[layers, experts, 3]` in the order of [`Projection::ALL`]; empty if dense.
+    /// `[layers, experts, 3]` in the order of `Projection::ALL`; empty if dense.
     pub(super) experts: Vec<MatrixInfo>,
     /// Tensor number and role.
     pub(super) vectors: HashMap<String, (usize, Role)>,
@@ -76,16 +76,17 @@ fn find_prefix(index: &Index) -> &'static str {
     PREFIXES.into_iter().rev().max_by_key(|prefix| count(prefix)).unwrap_or(PREFIXES[0])
 }
 
-struct Resolver<'a> {
-    index: &'a Index,
-    config: &'a Config,
-    prefix: &'static str,
+/// The search, with what it has found wrong.
+pub(super) struct Resolver<'a> {
+    pub(super) index: &'a Index,
+    pub(super) config: &'a Config,
+    pub(super) prefix: &'static str,
     used: Vec<bool>,
     faults: Faults,
 }
 
 impl Resolver<'_> {
-    fn find(&mut self, name: &str) -> Option<usize> {
+    pub(super) fn find(&mut self, name: &str) -> Option<usize> {
         let id = self.index.find(name)?;
         self.used[id] = true;
         Some(id)
@@ -95,7 +96,7 @@ impl Resolver<'_> {
         &self.index.tensors[id]
     }
 
-    fn fault(&mut self, name: &str, what: &str) {
+    pub(super) fn fault(&mut self, name: &str, what: &str) {
         self.faults.push(format!("tensor {name:?}: {what}"));
     }
 
@@ -124,7 +125,7 @@ impl Resolver<'_> {
     }
 
     /// The matrix under the first of `bases` that has any tensor.
-    fn matrix(&mut self, bases: &[String], role: Role, shape: [usize; 2]) -> Option<MatrixInfo> {
+    pub(super) fn matrix(&mut self, bases: &[String], role: Role, shape: [usize; 2]) -> Option<MatrixInfo> {
         for base in bases {
             let dense = self.find(&format!("{base}.weight"));
             let quantized = ["qweight", "qzeros", "scales"].map(|part| self.index.find(&format!("{base}.{part}")));
@@ -260,95 +261,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// All experts of all layers.
-    fn experts(&mut self, experts: &mut Vec<MatrixInfo>) {
-        let (hidden, intermediate) = (self.config.hidden_size, self.config.moe_intermediate_size);
-        let layouts = self.find_layouts();
-        for (layer, layout) in layouts.into_iter().enumerate() {
-            let at = |layout: &str| format!("{}layers.{layer}.{layout}", self.prefix);
-            match layout {
-                None => {
-                    let name = at("experts");
-                    let what = format!(
-                        "missing, expected gate_up_proj and down_proj or {} experts with gate_proj, up_proj and down_proj",
-                        self.config.num_experts
-                    );
-                    self.fault(&name, &what);
-                }
-                Some(Layout { base, fused: true }) => self.fused_experts(&at(base), experts),
-                Some(Layout { base, fused: false }) => {
-                    let base = at(base);
-                    for expert in 0..self.config.num_experts {
-                        for projection in Projection::ALL {
-                            let bases = [format!("{base}.{expert}.{projection}")];
-                            let info = self.matrix(&bases, Role::Experts, projection.shape(hidden, intermediate));
-                            experts.extend(info);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// How each layer's experts are stored, from the names that are there.
-    fn find_layouts(&self) -> Vec<Option<Layout>> {
-        let mut layouts = vec![None; self.config.num_hidden_layers];
-        for tensor in &self.index.tensors {
-            let Some(rest) = tensor.name.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix("layers.")) else {
-                continue;
-            };
-            let Some((layer, rest)) = rest.split_once('.') else { continue };
-            let Some(layout) = layer.parse::<usize>().ok().and_then(|layer| layouts.get_mut(layer)) else { continue };
-            for base in ["experts", "moe.experts"] {
-                if let Some(rest) = rest.strip_prefix(base).and_then(|rest| rest.strip_prefix('.')) {
-                    let fused = rest.starts_with("gate_up_proj") || rest.starts_with("down_proj");
-                    *layout = Some(Layout { base, fused });
-                }
-            }
-        }
-        layouts
-    }
-
-    /// `gate_up_proj [experts, 2 * intermediate, hidden]`, gate first, and `down_proj [experts, hidden, intermediate]`.
-    fn fused_experts(&mut self, base: &str, experts: &mut Vec<MatrixInfo>) {
-        let config = self.config;
-        let (hidden, intermediate) = (config.hidden_size, config.moe_intermediate_size);
-        let gate_up = self.fused(base, "gate_up_proj", [config.num_experts, 2 * intermediate, hidden]);
-        let down = self.fused(base, "down_proj", [config.num_experts, hidden, intermediate]);
-        let (Some(gate_up), Some(down)) = (gate_up, down) else { return };
-        for expert in 0..config.num_experts {
-            for (projection, (tensor, dtype)) in Projection::ALL.into_iter().zip([gate_up, gate_up, down]) {
-                let [out_features, in_features] = projection.shape(hidden, intermediate);
-                let size_bytes = (out_features * in_features * dtype.size_bytes()) as u64;
-                let number = match projection {
-                    Projection::Gate => 2 * expert,
-                    Projection::Up => 2 * expert + 1,
-                    Projection::Down => expert,
-                };
-                experts.push(MatrixInfo {
-                    out_features,
-                    in_features,
-                    format: MatrixFormat::Dense(dtype),
-                    role: Role::Experts,
-                    size_bytes,
-                    storage: Storage::Dense { tensor, first_byte: number as u64 * size_bytes },
-                });
-            }
-        }
-    }
-
-    fn fused(&mut self, base: &str, part: &str, shape: [usize; 3]) -> Option<(usize, Dtype)> {
-        let name = format!("{base}.{part}");
-        let Some(id) = self.find(&name).or_else(|| self.find(&format!("{name}.weight"))) else {
-            self.fault(&name, &format!("missing, expected {shape:?}"));
-            return None;
-        };
-        let dtype = self.check_float(id);
-        self.check_shape(id, &shape)?;
-        Some((id, dtype?))
-    }
-
-    fn check_float(&mut self, id: usize) -> Option<Dtype> {
+    pub(super) fn check_float(&mut self, id: usize) -> Option<Dtype> {
         let tensor = self.tensor(id);
         let float = tensor.float();
         if float.is_none() {
@@ -368,7 +281,7 @@ impl Resolver<'_> {
         self.check_shape(id, shape)
     }
 
-    fn check_shape(&mut self, id: usize, shape: &[usize]) -> Option<()> {
+    pub(super) fn check_shape(&mut self, id: usize, shape: &[usize]) -> Option<()> {
         let tensor = self.tensor(id);
         if tensor.shape == shape {
             return Some(());
@@ -377,11 +290,4 @@ impl Resolver<'_> {
         self.fault(&name, &format!("shape {found:?}, expected {shape:?}"));
         None
     }
-}
-
-/// Where a layer's experts lie.
-#[derive(Debug, Clone, Copy)]
-struct Layout {
-    base: &'static str,
-    fused: bool,
 }

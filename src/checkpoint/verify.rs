@@ -11,8 +11,8 @@ impl Checkpoint {
     /// called before anything goes to a GPU.
     ///
     /// # Errors
-    /// [`Error::Model`] with every tensor that holds NaN, infinity or a group that there is not; [`Error::Io`] or
-    /// [`Error::Model`] if a file cannot be read any more.
+    /// [`crate::Error::Model`] with every tensor that holds NaN, infinity or a group that there is not;
+    /// [`crate::Error::Io`] or [`crate::Error::Model`] if a file cannot be read any more.
     pub fn verify_contents(&self) -> Result<()> {
         let mut faults = Faults::default();
         let mut vectors: Vec<usize> = self.resolved.vectors.values().map(|&(id, _)| id).collect();
@@ -54,7 +54,7 @@ impl Checkpoint {
     /// Fails if a file was written to since the checkpoint was opened: to be called when everything is loaded.
     ///
     /// # Errors
-    /// [`Error::Model`] naming the file.
+    /// [`crate::Error::Model`] naming the file.
     pub fn check_unchanged(&self) -> Result<()> {
         self.index.check_unchanged()
     }

@@ -114,18 +114,23 @@ pub fn pack(layout: &Layout, raw: &Raw, rows: Range<usize>) -> PackedMatrix {
     }
 }
 
-/// `out[c, r] = words[r, columns.start + c]`, in tiles: a real file has 14 GB of this.
+/// `out[c, r] = words[r, columns.start + c]`, in tiles that go through a small square: a real file has 14 GB of this, and
+/// walking down a column whose stride is a power of two would throw each line out of the cache before its next use.
 fn transpose(words: &[u32], width: usize, columns: Range<usize>, out: &mut [u32], row_words: usize) {
     let height = words.len() / width;
+    let mut tile = [[0u32; TILE]; TILE];
     for first_column in columns.clone().step_by(TILE) {
-        let tile_columns = first_column..(first_column + TILE).min(columns.end);
+        let tile_columns = (columns.end - first_column).min(TILE);
         for first_row in (0..height).step_by(TILE) {
             let tile_rows = (height - first_row).min(TILE);
-            for column in tile_columns.clone() {
-                let target = &mut out[(column - columns.start) * row_words + first_row..][..tile_rows];
-                let source = &words[first_row * width + column..];
-                for (word, value) in target.iter_mut().zip(source.iter().step_by(width)) {
-                    *word = *value;
+            for (row, line) in tile.iter_mut().enumerate().take(tile_rows) {
+                let source = &words[(first_row + row) * width + first_column..][..tile_columns];
+                line[..tile_columns].copy_from_slice(source);
+            }
+            for column in 0..tile_columns {
+                let target = &mut out[(first_column - columns.start + column) * row_words + first_row..][..tile_rows];
+                for (word, line) in target.iter_mut().zip(&tile) {
+                    *word = line[column];
                 }
             }
         }

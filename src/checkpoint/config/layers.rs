@@ -62,7 +62,7 @@ pub struct LayerConfig {
 /// All layers of `config`, whose other fields are read.
 pub(super) fn read(keys: &Keys, config: &Config) -> Vec<LayerConfig> {
     let kinds = read_kinds(keys, config.num_hidden_layers);
-    let overrides = Overrides::read(keys, config.num_hidden_layers);
+    let overrides = read_overrides(keys, config.num_hidden_layers);
     let sizes = Sizes::read(keys, config);
     let first_shared = config.num_hidden_layers - config.num_kv_shared_layers.min(config.num_hidden_layers);
     let mut layers = Vec::with_capacity(kinds.len());
@@ -146,11 +146,16 @@ impl Sizes {
     fn layer(&self, kind: LayerKind, new_dialect: bool) -> LayerConfig {
         let full = kind == LayerKind::Full;
         let k_eq_v = full && self.k_eq_v;
-        let full_head_dim = self.global_head_dim.unwrap_or(if new_dialect { self.head_dim } else { 512 });
+        // The reference looks at the old keys only where there is no per_layer_config.
+        let old_dialect = full && !new_dialect;
+        let full_head_dim = self.global_head_dim.unwrap_or(512);
         LayerConfig {
             kind,
-            head_dim: if full { full_head_dim } else { self.head_dim },
-            num_key_value_heads: self.num_global_key_value_heads.filter(|_| k_eq_v).unwrap_or(self.num_key_value_heads),
+            head_dim: if old_dialect { full_head_dim } else { self.head_dim },
+            num_key_value_heads: self
+                .num_global_key_value_heads
+                .filter(|_| old_dialect && k_eq_v)
+                .unwrap_or(self.num_key_value_heads),
             intermediate_size: self.intermediate_size,
             kv_source: None,
             rope: Rope { theta: 1.0, rotated_pairs: 0, factor: 1.0 },
@@ -167,38 +172,29 @@ struct Override {
     intermediate_size: Option<usize>,
 }
 
-type Overrides = HashMap<usize, Override>;
-
-trait ReadOverrides: Sized {
-    fn read(keys: &Keys, count: usize) -> Option<Self>;
-}
-
-impl ReadOverrides for Overrides {
-    fn read(keys: &Keys, count: usize) -> Option<Self> {
-        let entries = keys.object("per_layer_config")?;
-        let mut all = HashMap::new();
-        for (name, _) in entries.entries() {
-            let index = name.parse().ok().filter(|&index: &usize| index < count && !all.contains_key(&index));
-            let Some(index) = index else {
-                entries.fault(name, &format!("each layer index below {count} at most once"));
-                continue;
-            };
-            let Some(entry) = entries.object(name) else { continue };
-            let mut change = Override::default();
-            for (key, _) in entry.entries().filter(|(_, value)| !value.is_null()) {
-                match key.as_str() {
-                    "head_dim" => change.head_dim = Some(entry.size(key, MAX_HEAD_DIM)),
-                    "num_key_value_heads" => change.num_key_value_heads = Some(entry.size(key, MAX_HEADS)),
-                    "intermediate_size" => change.intermediate_size = Some(entry.size(key, MAX_SIZE)),
-                    _ => {
-                        entry.fault(key, "only head_dim, num_key_value_heads and intermediate_size to differ by layer")
-                    }
-                }
+/// The entries of `per_layer_config` by layer, if there is one. Its keys are numbers, often with leading zeros.
+fn read_overrides(keys: &Keys, count: usize) -> Option<HashMap<usize, Override>> {
+    let entries = keys.object("per_layer_config")?;
+    let mut all = HashMap::new();
+    for (name, _) in entries.entries() {
+        let index = name.parse().ok().filter(|&index: &usize| index < count && !all.contains_key(&index));
+        let Some(index) = index else {
+            entries.fault(name, &format!("each layer index below {count} at most once"));
+            continue;
+        };
+        let Some(entry) = entries.object(name) else { continue };
+        let mut change = Override::default();
+        for (key, _) in entry.entries().filter(|(_, value)| !value.is_null()) {
+            match key.as_str() {
+                "head_dim" => change.head_dim = Some(entry.size(key, MAX_HEAD_DIM)),
+                "num_key_value_heads" => change.num_key_value_heads = Some(entry.size(key, MAX_HEADS)),
+                "intermediate_size" => change.intermediate_size = Some(entry.size(key, MAX_SIZE)),
+                _ => entry.fault(key, "only head_dim, num_key_value_heads and intermediate_size to differ by layer"),
             }
-            all.insert(index, change);
         }
-        Some(all)
+        all.insert(index, change);
     }
+    Some(all)
 }
 
 impl Override {

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::super::json::Keys;
-use crate::quant::gptq::ZeroPoints;
+use crate::quant::gptq::{BITS, ZeroPoints};
 
 /// How a checkpoint is quantized.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,17 +82,15 @@ pub(super) fn read(top: &Keys, text: &Keys) -> Option<QuantizationConfig> {
             return None;
         }
     };
-    let bits = keys.integer("bits", None, 2, 16);
-    if keys.value("bits").is_some() && bits != 4 {
+    if keys.value("bits").and_then(Value::as_u64) != Some(u64::from(BITS)) {
         keys.fault("bits", "4 (other widths are not supported yet)");
     }
-    if let Some(kind) = keys.value("data_type").filter(|kind| kind.as_str() != Some("int")) {
-        let _ = kind;
+    if keys.value("data_type").is_some_and(|kind| kind.as_str() != Some("int")) {
         keys.fault("data_type", "\"int\"");
     }
     Some(QuantizationConfig {
         quant_method: method.unwrap_or_default().to_owned(),
-        bits: bits as u32,
+        bits: BITS,
         group_size: read_group_size(&keys).unwrap_or_else(|| {
             if keys.value("group_size").is_none() {
                 keys.fault("group_size", GROUP_SIZE);

@@ -2,11 +2,13 @@
 //! the raw tensors, bit for bit.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod synthetic;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use lapidary::checkpoint::{Checkpoint, Projection, Source};
+use lapidary::checkpoint::{Checkpoint, Config, LayerKind, MatrixFormat, Projection, Role, Source};
 use lapidary::quant::Matrix;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -33,6 +35,11 @@ fn fixtures() -> Vec<PathBuf> {
 
 fn name(folder: &Path) -> &str {
     folder.file_name().unwrap().to_str().unwrap()
+}
+
+/// A tensor's name without the text model's prefix, nested or flat.
+fn relative(name: &str) -> &str {
+    ["model.language_model.", "model."].iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
 }
 
 fn open(folder: &Path) -> Checkpoint {
@@ -169,7 +176,7 @@ fn quantized_matrices_equal_a_plain_decode() {
         let v1 = ["gptq", "auto_round:auto_gptq", "auto_round:gptq"].contains(&format);
         let group_size = quantization["group_size"].as_i64().unwrap();
         for base in tensors.0.keys().filter_map(|name| name.strip_suffix(".qweight")) {
-            let relative = base.strip_prefix("model.language_model.").unwrap();
+            let relative = relative(base);
             let shared = relative.split('.').nth(1).and_then(|layer| layer.parse::<usize>().ok());
             if shared.is_some_and(|layer| checkpoint.config.layers[layer].kv_source.is_some())
                 && ["k_proj", "v_proj"].iter().any(|end| relative.ends_with(end))
@@ -201,7 +208,7 @@ fn dense_matrices_and_vectors_equal_the_file() {
         let checkpoint = open(&folder);
         let tensors = Tensors::read(&folder);
         for full in tensors.0.keys() {
-            let relative = full.strip_prefix("model.language_model.").unwrap();
+            let relative = relative(full);
             let bare = relative.strip_suffix(".weight").unwrap_or(relative);
             let shape = &tensors.0[full].1;
             if checkpoint.has(relative) {
@@ -211,6 +218,10 @@ fn dense_matrices_and_vectors_equal_the_file() {
                 assert_same(full, &rows_of(&checkpoint.load(bare).unwrap()), &all);
                 let some = checkpoint.load_rows(bare, 5..9).unwrap();
                 assert_same(full, &rows_of(&some), &all[5 * shape[1]..9 * shape[1]]);
+            } else if let Some((layer, expert, projection)) = as_expert(bare).filter(|_| relative.ends_with(".weight"))
+            {
+                let matrix = checkpoint.expert(layer, expert, projection).unwrap();
+                assert_same(full, &rows_of(&matrix), &tensors.floats(full));
             } else if shape.len() == 3 {
                 compare_fused(&checkpoint, full, shape, &tensors.floats(full));
             } else {
@@ -224,7 +235,7 @@ fn dense_matrices_and_vectors_equal_the_file() {
 
 /// Fused experts: gate rows first, then up.
 fn compare_fused(checkpoint: &Checkpoint, full: &str, shape: &[usize], all: &[f32]) {
-    let layer = full.split('.').nth(3).unwrap().parse().unwrap();
+    let layer = relative(full).split('.').nth(1).unwrap().parse().unwrap();
     for (expert, values) in all.chunks_exact(shape[1] * shape[2]).enumerate() {
         let load = |projection| rows_of(&checkpoint.expert(layer, expert, projection).unwrap());
         if full.ends_with("gate_up_proj") {
@@ -233,6 +244,171 @@ fn compare_fused(checkpoint: &Checkpoint, full: &str, shape: &[usize], all: &[f3
             assert_same(full, &load(Projection::Up), up);
         } else {
             assert_same(full, &load(Projection::Down), values);
+        }
+    }
+}
+
+fn golden_config(name: &str) -> Config {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/configs/{name}.json"));
+    Config::parse(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// Millions of parameters: text without embeddings, experts, embedding, per-layer table; counted on the published
+/// modules.
+#[test]
+fn parameter_counts_of_the_real_models() {
+    let table = [
+        ("e2b", 1877, 0, 403, 2349),
+        ("e4b", 3973, 0, 671, 2819),
+        ("12b", 10901, 0, 1007, 0),
+        ("26b-a4b", 1657, 22838, 738, 0),
+        ("31b", 29288, 0, 1409, 0),
+    ];
+    for (name, text, experts, embedding, per_layer_embedding) in table {
+        let counts = golden_config(name).parameter_counts();
+        let found = [counts.text, counts.experts, counts.embedding, counts.per_layer_embedding];
+        let millions = found.map(|count| (count + 500_000) / 1_000_000);
+        assert_eq!(millions, [text, experts, embedding, per_layer_embedding], "{name}: {found:?}");
+        assert_eq!(counts.head, 0, "{name}: tied");
+        assert_eq!(counts.total(), found.iter().sum::<u64>());
+    }
+}
+
+#[test]
+fn layers_of_the_real_models() {
+    let e2b = golden_config("e2b");
+    assert!(!e2b.is_moe());
+    assert_eq!(e2b.hidden_size_per_layer_input, 256);
+    assert_eq!(e2b.layers.iter().filter(|layer| layer.kind == LayerKind::Full).count(), 7);
+    assert_eq!([14, 15, 19, 34].map(|l: usize| e2b.layers[l].kv_source), [None, Some(13), Some(14), Some(14)]);
+    assert_eq!([14, 15].map(|l: usize| e2b.layers[l].intermediate_size), [6144, 12288]);
+    assert_eq!(e2b.layers[4].num_key_value_heads, 1);
+
+    let e4b = golden_config("e4b");
+    assert_eq!([23, 24, 29].map(|l: usize| e4b.layers[l].kv_source), [None, Some(22), Some(23)]);
+    assert_eq!(e4b.layers[41].intermediate_size, 10240);
+
+    let moe = golden_config("26b-a4b");
+    assert!(moe.is_moe());
+    assert_eq!((moe.num_experts, moe.top_k_experts, moe.moe_intermediate_size), (128, 8, 704));
+    let (sliding, full) = (&moe.layers[4], &moe.layers[5]);
+    assert_eq!((sliding.head_dim, sliding.num_key_value_heads, sliding.k_eq_v), (256, 8, false));
+    assert_eq!((full.head_dim, full.num_key_value_heads, full.k_eq_v), (512, 2, true));
+    assert_eq!((sliding.rope.theta, sliding.rope.rotated_pairs, sliding.rope.factor), (1e4, 128, 1.0));
+    assert_eq!((full.rope.theta, full.rope.rotated_pairs, full.rope.factor), (1e6, 64, 1.0));
+    assert_eq!(moe.eos_token_id, [1, 106]);
+    assert_eq!((moe.final_logit_softcapping, moe.rms_norm_eps), (Some(30.0), 1e-6));
+
+    assert_eq!(golden_config("12b").layers[5].num_key_value_heads, 1);
+    assert_eq!(golden_config("31b").layers[59].num_key_value_heads, 4);
+}
+
+/// The same model, said in another way, is the same configuration.
+#[test]
+fn dialects_mean_the_same() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/configs/26b-a4b.json");
+    let json: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let parse = |json: &Value| Config::parse(json.to_string().as_bytes()).unwrap();
+    let usual = parse(&json);
+
+    let mut new = json.clone();
+    let text = new["text_config"].as_object_mut().unwrap();
+    text.remove("global_head_dim");
+    text.remove("num_global_key_value_heads");
+    let entries = [5, 11, 17, 23, 29]
+        .map(|layer| (format!("{layer:02}"), serde_json::json!({"head_dim": 512, "num_key_value_heads": 2})));
+    text.insert("per_layer_config".to_owned(), Value::Object(entries.into_iter().collect()));
+    assert_eq!(parse(&new), usual, "per_layer_config");
+
+    let mut bare = json.clone();
+    let text = bare["text_config"].as_object_mut().unwrap();
+    for default in ["layer_types", "global_head_dim", "rope_parameters", "head_dim", "enable_moe_block"] {
+        text.remove(default);
+    }
+    let width = text.remove("moe_intermediate_size").unwrap();
+    text.insert("expert_intermediate_size".to_owned(), width);
+    assert_eq!(parse(&bare), usual, "defaults and the old name of the expert width");
+
+    let mut flat = json["text_config"].clone();
+    flat["eos_token_id"] = serde_json::json!([1, 106]);
+    let flat = parse(&flat);
+    assert_eq!(Config { model_type: usual.model_type.clone(), ..flat }, usual, "flat");
+}
+
+#[test]
+fn configurations_of_the_fixtures() {
+    for folder in fixtures().into_iter().filter(|folder| !NOT_YET.contains(&name(folder))) {
+        let checkpoint = open(&folder);
+        let config = &checkpoint.config;
+        let what = name(&folder);
+        if what == "demo-model" {
+            assert_eq!((config.hidden_size, config.num_experts, config.top_k_experts), (256, 8, 2));
+            assert_eq!(checkpoint.stop_ids(), [1, 6, 14]);
+            assert_eq!(checkpoint.generation.top_k, Some(64));
+            continue;
+        }
+        assert_eq!((config.hidden_size, config.vocab_size, config.sliding_window), (96, 512, 16), "{what}");
+        assert_eq!(checkpoint.stop_ids()[0], 1, "{what}");
+        let (layers, experts, shared, per_layer) = match what.split('-').next().unwrap() {
+            "moe" => (6, 16, 0, 0),
+            "dense" => (9, 0, 0, 0),
+            "e2b" => (15, 0, 8, 32),
+            "e4b" => (12, 0, 5, 32),
+            other => panic!("{other}"),
+        };
+        assert_eq!(config.layers.len(), layers, "{what}");
+        assert_eq!((config.num_experts, config.num_kv_shared_layers), (experts, shared), "{what}");
+        assert_eq!(config.hidden_size_per_layer_input, per_layer, "{what}");
+        let full = config.layers.last().unwrap();
+        assert_eq!((full.head_dim, full.rope.rotated_pairs), (32, 4), "{what}");
+        let dead = checkpoint.skipped().tensors();
+        assert_eq!(dead > 0, what.starts_with("e2b") || what.starts_with("e4b"), "{what}: {:?}", checkpoint.skipped());
+        assert_eq!(checkpoint.skipped().unknown().count(), 0, "{what}");
+        let counted: u64 = checkpoint.groups().iter().map(|group| group.parameters).sum();
+        assert_eq!(counted, config.parameter_counts().total(), "{what}");
+    }
+}
+
+#[test]
+fn summary_of_the_demo_model() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/demo-model");
+    let checkpoint = open(&folder);
+    let groups = checkpoint.groups();
+    let format = |role| groups.iter().filter(|g| g.role == role).map(|g| g.format.as_str()).collect::<Vec<_>>();
+    assert_eq!(format(Role::Experts), ["int4 g32 sym"]);
+    assert_eq!(format(Role::Embedding), ["bf16"]);
+    let tensors: usize = groups.iter().map(|group| group.tensors).sum();
+    assert_eq!(tensors + checkpoint.skipped().tensors(), Tensors::read(&folder).0.len());
+    let bytes: u64 = groups.iter().map(|group| group.size_bytes).sum();
+    assert_eq!(bytes, Tensors::read(&folder).0.values().map(|tensor| tensor.2.len() as u64).sum::<u64>());
+    let down = checkpoint.expert_info(0, 0, Projection::Down);
+    assert_eq!((down.out_features, down.in_features), (256, 80));
+    let MatrixFormat::Packed { bits: 4, group_size: 32, groups: 3, .. } = down.format else {
+        panic!("{:?}", down.format);
+    };
+}
+
+/// The embedding rows of the prompt, times the root of the width, are the golden's first activations.
+#[test]
+fn embedding_rows_match_the_goldens() {
+    for folder in fixtures().into_iter().filter(|folder| !NOT_YET.contains(&name(folder))) {
+        let Ok(bytes) = std::fs::read(folder.join("golden.safetensors")) else { continue };
+        let golden = SafeTensors::deserialize(&bytes).unwrap();
+        let ids = golden.tensor("input_ids").unwrap();
+        let ids = ids.data().chunks(ids.dtype().bitsize() / 8).map(|b| usize::from(b[0]) + 256 * usize::from(b[1]));
+        let embed = golden.tensor("embed").unwrap();
+        let checkpoint = open(&folder);
+        let hidden = checkpoint.config.hidden_size;
+        for (id, expected) in ids.zip(embed.data().chunks(hidden * 4)) {
+            let row = rows_of(&checkpoint.load_rows("embed_tokens", id..id + 1).unwrap());
+            for (value, bytes) in row.iter().zip(expected.chunks(4)) {
+                let expected = f32::from_le_bytes(bytes.try_into().unwrap());
+                assert!(
+                    (value * (hidden as f32).sqrt() - expected).abs() <= 1e-6 * expected.abs(),
+                    "{}",
+                    name(&folder)
+                );
+            }
         }
     }
 }

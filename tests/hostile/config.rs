@@ -1,0 +1,226 @@
+//! Configurations that cannot be, and that contradict the tensors.
+
+use std::fs;
+
+use lapidary::checkpoint::{Config, GenerationConfig};
+use serde_json::{Value, json};
+
+use super::{Model, PREFIX, Tensor, expect, open, refused};
+
+/// Sets the value at `path` (dots between keys) or, for `null` with a leading `-`, removes it.
+fn changed(config: &Value, path: &str, value: Value) -> Value {
+    let mut config = config.clone();
+    let pointer = format!("/{}", path.trim_start_matches('-').replace('.', "/"));
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    let object = config.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+    if path.starts_with('-') {
+        object.remove(key).unwrap();
+    } else {
+        object.insert(key.to_owned(), value);
+    }
+    config
+}
+
+#[test]
+fn configurations_that_cannot_be() {
+    let config = Model::base().config;
+    let huge = json!(18_446_744_073_709_551_615u64);
+    let cases: Vec<(&str, Value, &[&str])> = vec![
+        ("model_type", json!("llama"), &["model_type is \"llama\"", "\"gemma4\""]),
+        ("-model_type", json!(null), &["model_type is missing"]),
+        ("text_config", json!(5), &["text_config is 5", "an object"]),
+        ("text_config.model_type", json!("gemma3_text"), &["text_config.model_type is \"gemma3_text\""]),
+        ("text_config.use_bidirectional_attention", json!("all"), &["use_bidirectional_attention is \"all\""]),
+        ("text_config.attention_bias", json!(true), &["attention_bias is true, expected false"]),
+        ("text_config.hidden_activation", json!("silu"), &["hidden_activation is \"silu\"", "gelu_pytorch_tanh"]),
+        ("-text_config.hidden_size", json!(null), &["text_config.hidden_size is missing"]),
+        ("text_config.hidden_size", json!(0), &["text_config.hidden_size is 0", "from 1 to"]),
+        ("text_config.hidden_size", json!(-96), &["text_config.hidden_size is -96"]),
+        ("text_config.hidden_size", json!("96"), &["text_config.hidden_size is \"96\""]),
+        ("text_config.hidden_size", json!(96.5), &["text_config.hidden_size is 96.5"]),
+        ("text_config.hidden_size", huge.clone(), &["text_config.hidden_size is 18446744073709551615"]),
+        ("text_config.vocab_size", huge.clone(), &["text_config.vocab_size"]),
+        ("text_config.num_hidden_layers", huge.clone(), &["text_config.num_hidden_layers"]),
+        ("text_config.num_hidden_layers", json!(0), &["text_config.num_hidden_layers is 0"]),
+        ("text_config.num_hidden_layers", json!(5), &["layer_types", "a list of 5"]),
+        ("text_config.layer_types", json!(["full_attention"]), &["layer_types", "a list of 6"]),
+        ("text_config.layer_types", json!(["a", "b", "c", "d", "e", "f"]), &["layer_types", "sliding_attention"]),
+        ("text_config.num_attention_heads", json!(0), &["num_attention_heads is 0"]),
+        ("text_config.num_attention_heads", json!(3), &["num_attention_heads is 3", "a multiple of the 2"]),
+        ("text_config.num_key_value_heads", json!(0), &["num_key_value_heads is 0"]),
+        ("text_config.head_dim", json!(15), &["head_dim is 15", "even"]),
+        ("text_config.head_dim", huge.clone(), &["head_dim is 184"]),
+        ("text_config.global_head_dim", json!(0), &["global_head_dim is 0"]),
+        ("text_config.intermediate_size", json!(null), &["intermediate_size is null"]),
+        ("text_config.num_experts", json!(null), &["num_experts is null"]),
+        ("text_config.num_experts", json!(200_000), &["num_experts is 200000", "at most 262144"]),
+        ("text_config.top_k_experts", json!(17), &["top_k_experts is 17", "from 1 to 16"]),
+        ("text_config.top_k_experts", json!(0), &["top_k_experts is 0"]),
+        ("text_config.moe_intermediate_size", json!(null), &["moe_intermediate_size is null"]),
+        ("text_config.sliding_window", json!(0), &["sliding_window is 0"]),
+        ("text_config.rms_norm_eps", json!(-1e-6), &["rms_norm_eps", "positive"]),
+        ("text_config.rms_norm_eps", json!("x"), &["rms_norm_eps is \"x\""]),
+        ("text_config.final_logit_softcapping", json!(0), &["final_logit_softcapping is 0"]),
+        ("text_config.num_kv_shared_layers", json!(6), &["num_kv_shared_layers is 6", "less than the 6"]),
+        (
+            "text_config.num_kv_shared_layers",
+            json!(5),
+            &["num_kv_shared_layers is 5", "full_attention layer for layer 2"],
+        ),
+        ("text_config.per_layer_config", json!({"6": {}}), &["per_layer_config.6", "below 6"]),
+        ("text_config.per_layer_config", json!({"2": {}, "02": {}}), &["per_layer_config.02", "once"]),
+        ("text_config.per_layer_config", json!({"x": {}}), &["per_layer_config.x"]),
+        ("text_config.per_layer_config", json!({"2": {"head_dim": 0}}), &["per_layer_config.2.head_dim is 0"]),
+        ("text_config.per_layer_config", json!({"2": {"skip": 1}}), &["per_layer_config.2.skip is 1"]),
+        ("text_config.rope_parameters", json!({}), &["rope_parameters.sliding_attention is missing"]),
+        (
+            "text_config.rope_parameters.full_attention.rope_type",
+            json!("yarn"),
+            &["full_attention.rope_type is \"yarn\""],
+        ),
+        ("text_config.rope_parameters.full_attention.rope_theta", json!(0), &["full_attention.rope_theta is 0"]),
+        ("text_config.rope_parameters.full_attention.partial_rotary_factor", json!(2), &["partial_rotary_factor is 2"]),
+        ("text_config.rope_parameters.sliding_attention.partial_rotary_factor", json!(0.5), &["rotary_factor is 0.5"]),
+        ("text_config.rope_parameters.full_attention.beta_fast", json!(1), &["beta_fast is 1"]),
+        ("text_config.dtype", json!("int4"), &["dtype is \"int4\"", "bfloat16"]),
+        ("text_config.use_double_wide_mlp", json!("yes"), &["use_double_wide_mlp is \"yes\""]),
+        ("eos_token_id", json!([1, -1]), &["eos_token_id is [1,-1]", "token id"]),
+        ("quantization_config.quant_method", json!("awq"), &["quant_method is \"awq\"", "not supported yet", "gptq"]),
+        ("quantization_config.quant_method", json!("bitsandbytes"), &["quant_method is \"bitsandbytes\""]),
+        ("-quantization_config.quant_method", json!(null), &["quant_method is missing"]),
+        ("quantization_config.bits", json!(8), &["quantization_config.bits is 8, expected 4", "not supported yet"]),
+        ("quantization_config.bits", json!(0), &["quantization_config.bits is 0"]),
+        ("-quantization_config.bits", json!(null), &["quantization_config.bits is missing"]),
+        ("quantization_config.group_size", json!(0), &["group_size is 0"]),
+        ("quantization_config.group_size", json!(-2), &["group_size is -2", "-1 or"]),
+        ("quantization_config.group_size", json!("32"), &["group_size is \"32\""]),
+        ("quantization_config.checkpoint_format", json!("marlin"), &["checkpoint_format is \"marlin\"", "gptq_v2"]),
+        ("quantization_config.dynamic", json!({"+:x.*": 5}), &["dynamic.+:x.* is 5"]),
+        ("quantization_config", json!([]), &["quantization_config is []"]),
+        ("compression_config", json!({"format": "x"}), &["compression_config", "not supported yet"]),
+    ];
+    for (path, value, needles) in cases {
+        let shown = format!("{path} {value}");
+        let error = Config::parse(changed(&config, path, value).to_string().as_bytes()).expect_err(&shown);
+        let found = expect(&shown, &error, needles);
+        assert!(found.contains("config.json: "), "{found}");
+    }
+    let mut vast = config;
+    for key in ["vocab_size", "hidden_size", "intermediate_size", "moe_intermediate_size"] {
+        vast = changed(&vast, &format!("text_config.{key}"), json!(1 << 24));
+    }
+    let error = Config::parse(vast.to_string().as_bytes()).unwrap_err();
+    expect("vast", &error, &["sizes add up to"]);
+}
+
+#[test]
+fn broken_json_files() {
+    let dir = Model::base().write();
+    let deep = "[".repeat(1_000_000);
+    for (bytes, needle) in [
+        ("", "EOF"),
+        ("{", "EOF"),
+        ("[]", "expected a JSON object"),
+        ("{\"a\":1,\"a\":2}", "duplicate key \"a\""),
+        ("{\"text_config\":{\"a\":1,\"\\u0061\":2}}", "duplicate key \"a\""),
+        (deep.as_str(), "recursion"),
+    ] {
+        fs::write(dir.path().join("config.json"), bytes).unwrap();
+        refused(needle, dir.path(), &["config.json: ", needle]);
+    }
+    fs::write(dir.path().join("config.json"), b"{\"a\":\"\xff\"}").unwrap();
+    refused("not UTF-8", dir.path(), &["config.json: not valid JSON"]);
+    fs::File::create(dir.path().join("config.json")).unwrap().set_len(65 << 20).unwrap();
+    refused("too long", dir.path(), &["\"config.json\"", "68157440 bytes", "67108864"]);
+
+    let dir = Model::base().write();
+    fs::write(dir.path().join("generation_config.json"), r#"{"temperature":-1,"top_p":2,"top_k":-5}"#).unwrap();
+    let found = refused("generation", dir.path(), &["temperature is -1", "top_p is 2", "top_k is -5"]);
+    assert!(found.contains("generation_config.json: "));
+    assert_eq!(GenerationConfig::parse(b"{}").unwrap(), GenerationConfig::default());
+}
+
+#[test]
+fn configuration_against_tensors() {
+    let base = Model::base();
+    let with = |path: &str, value: Value| Model { config: changed(&base.config, path, value), ..base.clone() };
+    let cases: Vec<(&str, Model, &[&str])> = vec![
+        ("group size", with("quantization_config.group_size", json!(64)), &["scales\": shape [3, ", "64 makes 2"]),
+        ("per channel", with("quantization_config.group_size", json!(-1)), &["-1 makes 1"]),
+        ("not quantized", with("-quantization_config", json!(null)), &["qweight", "has no quantization_config"]),
+        (
+            "fewer layers",
+            {
+                let model = with("text_config.num_hidden_layers", json!(3));
+                let kinds = json!(["sliding_attention", "sliding_attention", "full_attention"]);
+                Model { config: changed(&model.config, "text_config.layer_types", kinds), ..model }
+            },
+            &["layers.3.", "num_hidden_layers 3"],
+        ),
+        (
+            "fewer experts",
+            with("text_config.num_experts", json!(8)),
+            &["layers.0.experts.", "num_experts 8", "router.proj"],
+        ),
+        ("dense", with("text_config.enable_moe_block", json!(false)), &["without experts"]),
+        (
+            "V is not K",
+            with("text_config.attention_k_eq_v", json!(false)),
+            &["layers.2.self_attn.v_proj.weight", "missing"],
+        ),
+        ("own head", with("tie_word_embeddings", json!(false)), &["lm_head.weight", "missing, expected [512, 96]"]),
+        (
+            "wider",
+            with("text_config.hidden_size", json!(104)),
+            &["embed_tokens.weight\": shape [512, 96], expected [512, 104]"],
+        ),
+        (
+            "per-layer embeddings",
+            with("text_config.hidden_size_per_layer_input", json!(32)),
+            &["embed_tokens_per_layer.weight"],
+        ),
+    ];
+    for (what, model, needles) in cases {
+        refused(what, model.write().path(), needles);
+    }
+
+    let mut eight = base.clone();
+    let tensor = eight.get("layers.0.mlp.up_proj.qweight");
+    tensor.shape[0] *= 2;
+    tensor.data.extend(tensor.data.clone());
+    refused("8-bit tensor", eight.write().path(), &["up_proj.qweight", "8-bit codes", "bits is 4"]);
+    let mixed = json!({"+:.*mlp.*": {"bits": 8}});
+    eight.config = changed(&eight.config, "quantization_config.dynamic", mixed);
+    refused("8-bit override", eight.write().path(), &["up_proj.qweight", "8-bit codes", "not supported yet"]);
+
+    let name = "layers.0.mlp.up_proj.g_idx";
+    refused("no g_idx", base.clone().without(name).write().path(), &[name, "desc_act is true"]);
+    let mut stray = base.clone();
+    let name = format!("{PREFIX}layers.2.per_layer_input_gate.weight");
+    stray.tensors.push(Tensor { name, dtype: "BF16".into(), shape: vec![1], data: vec![0; 2] });
+    refused("stray", stray.write().path(), &["per_layer_input_gate.weight", "hidden_size_per_layer_input 0"]);
+}
+
+/// A matrix with a group size of its own, by name or by pattern.
+#[test]
+fn overrides_of_the_group_size() {
+    let mut model = Model::base();
+    for pattern in [format!("+:^{PREFIX}layers.0.mlp.up_proj$").replace('.', "\\."), r"+:.*layers\.0\.mlp\.up.*".into()]
+    {
+        // 96 input features in 2 groups of 64 rather than 3 of 32.
+        for (part, row) in [("scales", 160), ("qzeros", 40)] {
+            let tensor = model.get(&format!("layers.0.mlp.up_proj.{part}"));
+            tensor.shape[0] = 2;
+            tensor.data.truncate(2 * row);
+        }
+        let table: Vec<u8> = (0..96).flat_map(|k: i32| (k / 64).to_le_bytes()).collect();
+        model.get("layers.0.mlp.up_proj.g_idx").data = table;
+        model.config["quantization_config"]["dynamic"] = json!({});
+        refused("no override", model.write().path(), &["up_proj.scales", "2 groups for 96", "32 makes 3"]);
+        model.config["quantization_config"]["dynamic"] = json!({pattern: {"group_size": 64}});
+        let dir = model.write();
+        let checkpoint = open(dir.path()).unwrap();
+        checkpoint.verify_contents().unwrap();
+        checkpoint.load("layers.0.mlp.up_proj").unwrap();
+    }
+}
