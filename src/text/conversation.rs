@@ -1,0 +1,226 @@
+//! What a chat template gets: messages, tools and switches, checked so that a fault names its place.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// A conversation to be rendered. In a file: `{"messages": [...], "tools": [...], "enable_thinking": false,
+/// "add_generation_prompt": true}` with all but the messages optional, or the bare list of messages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Value")]
+pub struct Conversation {
+    /// At least one message.
+    pub messages: Vec<Message>,
+    /// Declarations of tools, a list of `{"type": "function", "function": {"name": ...}}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Value>,
+    /// Whether the model may think before it answers.
+    pub enable_thinking: bool,
+    /// Whether the prompt ends with the opening of the model's turn.
+    pub add_generation_prompt: bool,
+}
+
+/// Who a message is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Instructions ahead of the conversation.
+    System,
+    /// The newer name of `system`.
+    Developer,
+    /// The user.
+    User,
+    /// The model; Gemma's own name for it, `model`, is read as well.
+    Assistant,
+    /// The result of a tool call.
+    Tool,
+}
+
+/// One message. Fields that only templates know (`tool_calls`, `tool_call_id`, `name`, `reasoning_content` ...) are kept
+/// as JSON.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Message {
+    /// Who it is from.
+    pub role: Role,
+    /// A string, a list of `{"type": "text", "text": ...}`, for tools also an object; null in a bare tool call.
+    pub content: Value,
+    /// All other fields.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+impl Message {
+    /// A message of plain text.
+    pub fn new(role: Role, text: impl Into<String>) -> Self {
+        Self { role, content: Value::String(text.into()), rest: Map::new() }
+    }
+
+    fn read(value: Value, place: &str) -> Result<Self> {
+        let Value::Object(mut fields) = value else {
+            return Err(fault(place, Some(&value), "an object with role and content"));
+        };
+        let role = match fields.shift_remove("role") {
+            Some(Value::String(name)) => Role::read(&name).ok_or(Some(Value::String(name))),
+            other => Err(other),
+        }
+        .map_err(|found| {
+            fault(&format!("{place}.role"), found.as_ref(), "system, developer, user, assistant or tool")
+        })?;
+        let content = fields.shift_remove("content").unwrap_or(Value::Null);
+        Ok(Self { role, content, rest: fields })
+    }
+
+    fn check(&self, place: &str) -> Result<()> {
+        let calls = self.rest.get("tool_calls").filter(|calls| !calls.is_null());
+        if let Some(calls) = calls {
+            check_named(calls, &format!("{place}.tool_calls"))?;
+        }
+        // A bare tool call, or a message that holds its tools' answers or its reasoning only, has no content.
+        let may_be_empty = self.role == Role::Assistant
+            && ["tool_calls", "tool_responses", "reasoning", "reasoning_content"]
+                .iter()
+                .any(|key| self.rest.get(*key).is_some_and(|value| !value.is_null()));
+        let place = format!("{place}.content");
+        match &self.content {
+            Value::String(_) => Ok(()),
+            Value::Null if may_be_empty => Ok(()),
+            Value::Object(_) if self.role == Role::Tool => Ok(()),
+            Value::Array(parts) => parts.iter().enumerate().try_for_each(|(i, part)| {
+                let kind = part.get("type");
+                if kind.and_then(Value::as_str) != Some("text") {
+                    return Err(fault(&format!("{place}[{i}].type"), kind, "\"text\""));
+                }
+                match part.get("text") {
+                    Some(Value::String(_)) => Ok(()),
+                    other => Err(fault(&format!("{place}[{i}].text"), other, "a string")),
+                }
+            }),
+            Value::Null => Err(fault(&place, None, "a string or a list of text parts")),
+            other if self.role == Role::Tool => {
+                Err(fault(&place, Some(other), "a string, a list of text parts or an object"))
+            }
+            other => Err(fault(&place, Some(other), "a string or a list of text parts")),
+        }
+    }
+}
+
+impl Role {
+    fn read(name: &str) -> Option<Self> {
+        Some(match name {
+            "system" => Role::System,
+            "developer" => Role::Developer,
+            "user" => Role::User,
+            "assistant" | "model" => Role::Assistant,
+            "tool" => Role::Tool,
+            _ => return None,
+        })
+    }
+
+    /// The name that templates see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::System => "system",
+            Role::Developer => "developer",
+            Role::User => "user",
+            Role::Assistant => "assistant",
+            Role::Tool => "tool",
+        }
+    }
+}
+
+impl Conversation {
+    /// These messages, no tools, no thinking, with the opening of the model's turn.
+    pub fn new(messages: Vec<Message>) -> Self {
+        Self { messages, tools: None, enable_thinking: false, add_generation_prompt: true }
+    }
+
+    /// Reads a conversation file.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] that names the place, what was found and what was expected.
+    pub fn from_json(json: &[u8]) -> Result<Self> {
+        let value: Value =
+            serde_json::from_slice(json).map_err(|e| Error::Usage(format!("conversation: not JSON: {e}")))?;
+        Self::try_from(value)
+    }
+
+    /// Checks what no type says: at least one message, contents that fit the roles, named tools.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] that names the place, what was found and what was expected.
+    pub fn check(&self) -> Result<()> {
+        if self.messages.is_empty() {
+            return Err(Error::Usage("messages: found an empty list, expected at least one message".into()));
+        }
+        for (i, message) in self.messages.iter().enumerate() {
+            message.check(&format!("messages[{i}]"))?;
+        }
+        match self.tools.as_ref().filter(|tools| !tools.is_null()) {
+            Some(tools) => check_named(tools, "tools"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl TryFrom<Value> for Conversation {
+    type Error = Error;
+
+    fn try_from(value: Value) -> Result<Self> {
+        let mut fields = match value {
+            Value::Array(_) => Map::from_iter([("messages".to_owned(), value)]),
+            Value::Object(fields) => fields,
+            other => return Err(fault("conversation", Some(&other), "an object with messages, or a list of messages")),
+        };
+        let messages = match fields.shift_remove("messages") {
+            Some(Value::Array(list)) => list,
+            other => return Err(fault("messages", other.as_ref(), "a list of messages")),
+        };
+        let read = messages.into_iter().enumerate().map(|(i, m)| Message::read(m, &format!("messages[{i}]")));
+        let mut conversation = Conversation::new(read.collect::<Result<Vec<_>>>()?);
+        for (key, value) in fields {
+            match (key.as_str(), value) {
+                ("tools", value) => conversation.tools = Some(value).filter(|tools| !tools.is_null()),
+                ("enable_thinking", Value::Bool(on)) => conversation.enable_thinking = on,
+                ("add_generation_prompt", Value::Bool(on)) => conversation.add_generation_prompt = on,
+                ("enable_thinking" | "add_generation_prompt", other) => {
+                    return Err(fault(&key, Some(&other), "true or false"));
+                }
+                _ => {
+                    let known = "messages, tools, enable_thinking or add_generation_prompt";
+                    return Err(Error::Usage(format!("conversation: found the key {key:?}, expected {known}")));
+                }
+            }
+        }
+        conversation.check()?;
+        Ok(conversation)
+    }
+}
+
+/// `list` must be a list of objects with a `function.name`.
+fn check_named(list: &Value, place: &str) -> Result<()> {
+    let Value::Array(list) = list else { return Err(fault(place, Some(list), "a list")) };
+    for (i, entry) in list.iter().enumerate() {
+        let Some(function) = entry.get("function").filter(|f| f.is_object()) else {
+            return Err(fault(&format!("{place}[{i}].function"), entry.get("function"), "an object"));
+        };
+        if !function.get("name").is_some_and(Value::is_string) {
+            return Err(fault(&format!("{place}[{i}].function.name"), function.get("name"), "a string"));
+        }
+    }
+    Ok(())
+}
+
+/// `place: found X, expected Y`.
+fn fault(place: &str, found: Option<&Value>, expected: &str) -> Error {
+    let found = match found {
+        None => "found nothing".to_owned(),
+        Some(Value::Null) => "found null".to_owned(),
+        Some(Value::Bool(_)) => "found a boolean".to_owned(),
+        Some(Value::Number(_)) => "found a number".to_owned(),
+        Some(Value::String(text)) => format!("found {:?}", text.chars().take(40).collect::<String>()),
+        Some(Value::Array(_)) => "found a list".to_owned(),
+        Some(Value::Object(_)) => "found an object".to_owned(),
+    };
+    Error::Usage(format!("{place}: {found}, expected {expected}"))
+}

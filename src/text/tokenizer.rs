@@ -1,0 +1,181 @@
+//! Text to token ids and back, over the `tokenizers` crate.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::special::{Piece, Prompt, Specials};
+use super::stream::StreamDecoder;
+use super::tokenizer_file::{Facts, MAX_VOCABULARY, check, fault};
+use crate::error::{Error, Result};
+
+/// A vocabulary, as `tokenizer.json` describes it.
+///
+/// Special tokens are found by name: ids differ between vocabularies.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    facts: Facts,
+    specials: Specials,
+    special_ids: HashSet<u32>,
+    unknown_id: Option<u32>,
+}
+
+/// What one id stands for in decoded text.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    /// Text.
+    Text(String),
+    /// One byte of a character that has no token.
+    Byte(u8),
+    /// A special token, by name.
+    Special(String),
+    /// No token has this id.
+    Unknown,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a file that is too large, is no byte-pair vocabulary that can be decoded in a stream, or
+    /// contradicts itself.
+    pub fn from_bytes(json: &[u8]) -> Result<Self> {
+        let facts = check(json)?;
+        let mut inner = contained("reading", || tokenizers::Tokenizer::from_bytes(json))?;
+        contained("reading", || {
+            inner.set_encode_special_tokens(true);
+            inner.with_padding(None);
+            inner.with_truncation(None).map(|_| ())
+        })?;
+        let size = inner.get_vocab_size(true);
+        if size == 0 || size > MAX_VOCABULARY {
+            return Err(fault(format!("{size} tokens, expected 1 to {MAX_VOCABULARY}")));
+        }
+        for (name, id) in &facts.added {
+            match inner.token_to_id(name) {
+                Some(found) if found == *id => {}
+                found => {
+                    let found = found.map_or("none".to_owned(), |id| id.to_string());
+                    return Err(fault(format!("added token {name:?}: id {found} in the vocabulary, expected {id}")));
+                }
+            }
+        }
+        let special = inner.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special);
+        let special: Vec<(String, u32)> = special.map(|(id, token)| (token.content, id)).collect();
+        let unknown_id = facts.unknown.as_deref().and_then(|name| inner.token_to_id(name));
+        Ok(Self {
+            special_ids: special.iter().map(|(_, id)| *id).collect(),
+            specials: Specials::new(special),
+            unknown_id,
+            inner,
+            facts,
+        })
+    }
+
+    /// The ids of plain text: what is spelled like a special token stays text, and nothing is put in front.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the tokenizer fails.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let ids = self.encode_part(text)?;
+        if !ids.iter().any(|id| self.is_forbidden(*id)) {
+            return Ok(ids);
+        }
+        // Some vocabularies merge the characters of a special token's name back into that token.
+        let mut ids = Vec::new();
+        for part in self.specials.cut_spellings(text) {
+            ids.extend(self.encode_part(part)?);
+        }
+        match ids.iter().find(|id| self.is_forbidden(**id)) {
+            None => Ok(ids),
+            Some(id) => Err(fault(format!("plain text gives the special token {id}, expected ordinary tokens only"))),
+        }
+    }
+
+    /// The ids of a rendered prompt. The template has written all special tokens, `<bos>` among them; nothing is added.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the tokenizer fails.
+    pub fn encode_prompt(&self, prompt: &Prompt) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        for piece in &prompt.pieces {
+            match piece {
+                Piece::Special(id) => ids.push(*id),
+                Piece::Text(text) => ids.extend(self.encode(text)?),
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The text of `ids`, without special tokens. Bytes that make no character become U+FFFD, one each.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let mut decoder = StreamDecoder::new(self);
+        let mut text: String = ids.iter().filter_map(|id| decoder.push(*id)).collect();
+        text.extend(decoder.finish());
+        text
+    }
+
+    /// The id of the token with this name, special or not.
+    pub fn token_id(&self, name: &str) -> Option<u32> {
+        self.inner.token_to_id(name)
+    }
+
+    /// Number of tokens, those that are added by name included.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// Whether `id` is a special token, that is, never text.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.special_ids.contains(&id)
+    }
+
+    /// The special tokens, by spelling.
+    pub fn specials(&self) -> &Specials {
+        &self.specials
+    }
+
+    pub(crate) fn token(&self, id: u32) -> Token {
+        let Some(mut text) = self.inner.id_to_token(id) else { return Token::Unknown };
+        if self.is_special(id) {
+            return Token::Special(text);
+        }
+        for (from, to) in &self.facts.replacements {
+            if text.contains(from) {
+                text = text.replace(from, to);
+            }
+        }
+        match byte(&text) {
+            Some(byte) if self.facts.byte_fallback => Token::Byte(byte),
+            _ => Token::Text(text),
+        }
+    }
+
+    /// Special tokens do not come from text, except the one for what the vocabulary does not have.
+    fn is_forbidden(&self, id: u32) -> bool {
+        self.is_special(id) && Some(id) != self.unknown_id
+    }
+
+    fn encode_part(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = contained("encoding", || self.inner.encode_fast(text, false))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+}
+
+/// `<0xE2>` is byte E2.
+fn byte(token: &str) -> Option<u8> {
+    let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
+    if digits.len() != 2 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    u8::from_str_radix(digits, 16).ok()
+}
+
+/// Runs a call of the tokenizer crate; an error or a panic there becomes an error here.
+fn contained<T>(doing: &str, call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(fault(error)),
+        Err(_) => Err(Error::model(format!("tokenizer.json: the tokenizer panicked while {doing}, expected a result"))),
+    }
+}
