@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod error;
+pub mod generate;
 pub mod gpu;
 pub mod kernels;
 pub mod model;

@@ -65,10 +65,12 @@ fn golden_sets_on_the_device() {
         let (output, inner) = model.step_with_activations(&rows(0, 0, &input_ids), Want::Logits(&all)).unwrap();
         let mut worst = 0.0f32;
         for (key, activation) in &inner {
-            worst = worst.max(assert_within(&format!("{name} {key}"), &activation.values, &tensors[key].1, ACTIVATIONS));
+            worst =
+                worst.max(assert_within(&format!("{name} {key}"), &activation.values, &tensors[key].1, ACTIVATIONS));
         }
         // Some goldens also hold the router's probabilities and choice, which its weights follow from.
-        let inner_name = |key: &&String| !["logits", "router.probs", "router.index"].iter().any(|end| key.ends_with(end));
+        let inner_name =
+            |key: &&String| !["logits", "router.probs", "router.index"].iter().any(|end| key.ends_with(end));
         let golden: Vec<_> = tensors.keys().filter(inner_name).collect();
         assert_eq!(inner.keys().collect::<Vec<_>>(), golden, "{name}: inner tensors that were compared");
         let off = assert_within(&format!("{name} logits"), &output.logits, &tensors["logits"].1, LOGITS);

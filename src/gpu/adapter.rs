@@ -158,11 +158,16 @@ fn judge(reports: &mut [AdapterReport]) {
 pub(super) fn choose(wanted: Option<&str>) -> Result<AdapterReport> {
     let reports = adapters();
     let listed = || {
-        reports.iter().map(|r| format!("\"{}\" ({}, {})", r.info.name, r.api(), r.driver())).collect::<Vec<_>>().join(", ")
+        reports
+            .iter()
+            .map(|r| format!("\"{}\" ({}, {})", r.info.name, r.api(), r.driver()))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     if reports.is_empty() {
         return Err(Error::Device(
-            "no GPU adapter found; install a Vulkan driver (on Debian or Ubuntu: apt install mesa-vulkan-drivers)".into(),
+            "no GPU adapter found; install a Vulkan driver (on Debian or Ubuntu: apt install mesa-vulkan-drivers)"
+                .into(),
         ));
     }
     let fits = |r: &&AdapterReport| match wanted {

@@ -107,7 +107,8 @@ impl Uniforms {
         }
         let (buffer, used) = current.as_mut().expect("set above");
         gpu.write(buffer, *used, bytes)?;
-        let binding = Binding { buffer: buffer.clone(), offset: *used, size: wgpu::BufferSize::new(bytes.len() as u64) };
+        let binding =
+            Binding { buffer: buffer.clone(), offset: *used, size: wgpu::BufferSize::new(bytes.len() as u64) };
         *used += step;
         Ok(binding)
     }

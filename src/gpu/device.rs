@@ -113,8 +113,12 @@ impl Gpu {
             )));
         }
         let out_of_memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let buffer =
-            self.device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false });
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage,
+            mapped_at_creation: false,
+        });
         if pollster::block_on(out_of_memory.pop()).is_some() {
             return Err(Error::Memory(format!(
                 "{label}: no room for {size} bytes on \"{}\" beside {} bytes already taken",

@@ -43,7 +43,10 @@ pub fn plan(
     kv: KvSource,
     rows: &Tensor,
 ) -> Result<Planned> {
-    assert!(heads.head_dim <= super::head_norm_rope::MAX_HEAD_DIM && heads.head_dim.is_multiple_of(4), "{label}: head_dim");
+    assert!(
+        heads.head_dim <= super::head_norm_rope::MAX_HEAD_DIM && heads.head_dim.is_multiple_of(4),
+        "{label}: head_dim"
+    );
     assert!(heads.n_heads.is_multiple_of(heads.n_kv_heads), "{label}: query heads per KV head");
     assert!(q.stride == out.stride && kv.cache.0.stride == kv.cache.1.stride, "{label}: strides");
     let params = Params {

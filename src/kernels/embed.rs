@@ -21,7 +21,14 @@ super::params! {
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
-pub fn plan(planner: &Planner, label: &str, table: &Weights, rows: &Tensor, y: &Tensor, scale: f32) -> Result<Vec<Planned>> {
+pub fn plan(
+    planner: &Planner,
+    label: &str,
+    table: &Weights,
+    rows: &Tensor,
+    y: &Tensor,
+    scale: f32,
+) -> Result<Vec<Planned>> {
     let Kind::Dense(dtype) = table.kind else { panic!("{label}: embeddings are dense") };
     assert_eq!(y.width, table.in_features, "{label}: width of y");
     let key = planner.key("embed", vec![("DTYPE", super::product::dtype_number(dtype))]);

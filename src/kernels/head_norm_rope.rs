@@ -93,8 +93,7 @@ pub fn plan(planner: &Planner, label: &str, heads: Heads, inputs: &Inputs, targe
         eps: heads.eps,
     };
     let to_cache = u32::from(matches!(target, KvTarget::Cache(..)));
-    let key =
-        planner.key("head_norm_rope", vec![("THREADS", planner.tuning.threads.min(64)), ("TO_CACHE", to_cache)]);
+    let key = planner.key("head_norm_rope", vec![("THREADS", planner.tuning.threads.min(64)), ("TO_CACHE", to_cache)]);
     // Without keys of its own the layer's k and v heads are not dispatched, but their bindings must be filled.
     let (k, v) = kv.unwrap_or((norms, norms));
     let heads_dispatched = heads.n_heads + if kv.is_some() { 2 * heads.n_kv_heads } else { 0 };

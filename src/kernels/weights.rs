@@ -220,7 +220,16 @@ impl<'a> WeightsBuilder<'a> {
                     }
                 };
                 let data = self.gpu.storage(&self.label, rows * row_bytes)?;
-                self.parts.push(Part { first_matrix, n_matrices, first_row, n_rows, data, scales, zeros: None, g_idx: None });
+                self.parts.push(Part {
+                    first_matrix,
+                    n_matrices,
+                    first_row,
+                    n_rows,
+                    data,
+                    scales,
+                    zeros: None,
+                    g_idx: None,
+                });
             }
         }
         Ok(())

@@ -178,7 +178,11 @@ impl Gemma4 {
     ///
     /// # Errors
     /// As [`Gemma4::step`].
-    pub fn step_with_activations(&mut self, rows: &[Row], want: Want) -> Result<(Output, BTreeMap<String, Activation>)> {
+    pub fn step_with_activations(
+        &mut self,
+        rows: &[Row],
+        want: Want,
+    ) -> Result<(Output, BTreeMap<String, Activation>)> {
         self.run(rows, want, true)
     }
 
@@ -254,7 +258,10 @@ impl Gemma4 {
                 return Err(Error::Usage(format!("token id {} is beyond the vocabulary of {vocab}", row.token)));
             }
             if row.position >= self.context {
-                return Err(Error::Usage(format!("position {} is beyond the context of {}", row.position, self.context)));
+                return Err(Error::Usage(format!(
+                    "position {} is beyond the context of {}",
+                    row.position, self.context
+                )));
             }
             assert!(row.slot < self.slots(), "slot {} of {}", row.slot, self.slots());
         }

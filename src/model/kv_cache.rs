@@ -109,7 +109,9 @@ impl KvCache {
         let slots = self.slots.len();
         let mut grown = Vec::new();
         for (l, layer) in self.layers.iter().enumerate() {
-            let Some(layer) = layer.as_ref().filter(|c| c.kind == LayerKind::Full && c.capacity < len) else { continue };
+            let Some(layer) = layer.as_ref().filter(|c| c.kind == LayerKind::Full && c.capacity < len) else {
+                continue;
+            };
             let capacity = len.next_power_of_two().max(FIRST_CAPACITY).min(self.context);
             let new = |what| Tensor::new(gpu, &format!("layer.{l:02}/{what}_cache"), slots * capacity, layer.k.width);
             grown.push((l, LayerCache { k: new("k")?, v: new("v")?, capacity, kind: layer.kind }));

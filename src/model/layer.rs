@@ -10,9 +10,7 @@ use crate::checkpoint::{Config, LayerKind};
 use crate::gpu::Tensor;
 use crate::kernels::head_norm_rope::{Heads, Inputs, KvTarget};
 use crate::kernels::product::Rows;
-use crate::kernels::{
-    Planner, add_norm, attention, gelu_mul, head_norm_rope, kv_store, moe_combine, product, router,
-};
+use crate::kernels::{Planner, add_norm, attention, gelu_mul, head_norm_rope, kv_store, moe_combine, product, router};
 
 /// What the plan of a layer reads.
 pub(super) struct LayerPlan<'a> {
@@ -33,7 +31,16 @@ impl LayerPlan<'_> {
         ops.push(self.after_attention(l)?);
         let width = self.config.layers[l].intermediate_size;
         let gated = &a.mlp[mlp_widths(self.config).iter().position(|&w| w == width).expect("every width has buffers")];
-        ops.extend(self.gated(&format!("layer.{l:02}/mlp"), &w.mlp, self.rows(), self.rows(), 1, &a.x, gated, &a.mlp_out)?);
+        ops.extend(self.gated(
+            &format!("layer.{l:02}/mlp"),
+            &w.mlp,
+            self.rows(),
+            self.rows(),
+            1,
+            &a.x,
+            gated,
+            &a.mlp_out,
+        )?);
         ops.push(Op::capture(format!("layer.{l}.mlp"), &a.mlp_out));
         match &w.moe {
             Some(moe) => ops.extend(self.experts(l, moe, w.layer_scalar)?),

@@ -24,7 +24,10 @@ pub(super) enum Body {
 pub(super) enum Op<D = Planned> {
     Dispatch(D),
     /// An inner tensor that can be looked at from here on.
-    Capture { name: String, tensor: Tensor },
+    Capture {
+        name: String,
+        tensor: Tensor,
+    },
 }
 
 impl Op {
@@ -87,8 +90,10 @@ impl PassPlan<'_> {
     fn body(&self, planner: &Planner, body: Body) -> Result<Vec<Op>> {
         let (c, a, w) = (self.config, self.activations, self.weights);
         let scale = (c.hidden_size as f64).sqrt() as f32;
-        let mut ops: Vec<Op> =
-            embed::plan(planner, "embed", &w.embed_tokens, &a.rows, &a.h, scale)?.into_iter().map(Op::Dispatch).collect();
+        let mut ops: Vec<Op> = embed::plan(planner, "embed", &w.embed_tokens, &a.rows, &a.h, scale)?
+            .into_iter()
+            .map(Op::Dispatch)
+            .collect();
         ops.push(Op::capture("embed".into(), &a.h));
         let input = (&w.norms, norm_row(0, Norm::Input));
         ops.push(Op::Dispatch(rms_norm::plan(planner, "input_norm", input, &a.h, &a.x, c.rms_norm_eps)?));

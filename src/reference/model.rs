@@ -65,8 +65,11 @@ impl Model {
         let config = checkpoint.config.clone();
         let (mut matrices, mut vectors) = (BTreeMap::new(), BTreeMap::new());
         let mut names: Vec<String> =
-            ["embed_tokens", "lm_head", "embed_tokens_per_layer", "per_layer_model_projection"].map(String::from).into();
-        let mut vector_names: Vec<String> = ["norm.weight", "per_layer_projection_norm.weight"].map(String::from).into();
+            ["embed_tokens", "lm_head", "embed_tokens_per_layer", "per_layer_model_projection"]
+                .map(String::from)
+                .into();
+        let mut vector_names: Vec<String> =
+            ["norm.weight", "per_layer_projection_norm.weight"].map(String::from).into();
         for l in 0..config.num_hidden_layers {
             names.extend(LINEARS.map(|name| format!("layers.{l}.{name}")));
             vector_names.extend(VECTORS.map(|name| format!("layers.{l}.{name}")));
@@ -103,7 +106,8 @@ impl Model {
 
     fn token(&self, id: u32, cache: &mut Cache, trace: &mut Trace) {
         let c = &self.config;
-        let mut keep = |name: &str, values: &[f32]| trace.entry(name.to_string()).or_default().extend_from_slice(values);
+        let mut keep =
+            |name: &str, values: &[f32]| trace.entry(name.to_string()).or_default().extend_from_slice(values);
         let mut h = vec![0.0; c.hidden_size];
         self.matrices["embed_tokens"].row(id as usize, &mut h);
         let scale = (c.hidden_size as f64).sqrt() as f32;
@@ -115,7 +119,8 @@ impl Model {
         }
         for l in 0..c.num_hidden_layers {
             let eps = c.rms_norm_eps;
-            let attn = self.attention(l, &ops::rms_norm(&h, Some(self.vector(l, "input_layernorm.weight")), eps), cache);
+            let attn =
+                self.attention(l, &ops::rms_norm(&h, Some(self.vector(l, "input_layernorm.weight")), eps), cache);
             keep(&format!("layer.{l}.attn"), &attn);
             ops::add_norm(&mut h, &attn, self.vector(l, "post_attention_layernorm.weight"), 1.0, eps);
             let x = ops::rms_norm(&h, Some(self.vector(l, "pre_feedforward_layernorm.weight")), eps);

@@ -1,0 +1,10 @@
+//! From prompt ids to generated ids: sequences in slots, sampling, stop rules. Ids only, never text.
+//!
+//! [`Generator`] owns a model and remembers which ids each slot holds, so that the next turn of a conversation runs only
+//! what is new. [`Sampler`] chooses from logits by temperature, top-k and top-p, in this order, from a seeded counter.
+
+mod generator;
+mod sampler;
+
+pub use generator::{Finish, Generator, Outcome, Request, Timings};
+pub use sampler::{Sampler, Sampling};
