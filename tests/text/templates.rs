@@ -1,0 +1,161 @@
+//! What templates may do and see, and what they cannot do; what conversations must look like.
+
+use super::*;
+
+#[test]
+fn templates_work_as_in_transformers() {
+    let text = |source: &str| render(source, hello()).unwrap().text;
+    assert_eq!(text("  {% if true %}\n  a\n  {% endif %}\nb"), "  a\nb");
+    assert_eq!(
+        text("{{ {'a': [1, 2.5, none, true], 'é<': \"x'&\"} | tojson }}"),
+        r#"{"a": [1, 2.5, null, true], "é<": "x'&"}"#
+    );
+    assert_eq!(text("{{ {'a': [1], 'b': []} | tojson(indent=2) }}"), "{\n  \"a\": [\n    1\n  ],\n  \"b\": []\n}");
+    assert_eq!(
+        text("{{ none }} {{ true }} {{ tools is none }} {{ bos_token }}{{ eos_token }}"),
+        "None True True <bos><eos>"
+    );
+    assert_eq!(text("{{ strftime_now('%d') | length }}{% for i in [1, 2] %}{% break %}{% endfor %}"), "2");
+    assert_eq!(text("{{ messages[0].content.upper().startswith('H') }}"), "True");
+    let refused = render("{{ raise_exception('roles must <alternate>') }}", hello()).unwrap_err();
+    assert_eq!(refused.to_string(), "chat template: refuses the conversation: roles must <alternate>");
+    assert_eq!(refused.exit_code(), 2);
+}
+
+#[test]
+fn lists_of_text_and_string_arguments_work_everywhere() {
+    let parts = json!([{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]);
+    let call = json!([{"id": "1", "function": {"name": "f", "arguments": "{\"b\": \"x\", \"a\": 1}"}}]);
+    let input = conversation(json!([{"role": "system", "content": parts}, {"role": "user", "content": parts},
+        {"role": "assistant", "content": null, "tool_calls": call}, {"role": "tool", "tool_call_id": "1", "content": {"k": 2}}]));
+    let call = "<|tool_call>call:f{a:1,b:<|\"|>x<|\"|>}<tool_call|><|tool_response>response:f{k:2}<tool_response|>";
+    let system = "<bos><|turn>system\none\ntwo<turn|>\n<|turn>user\n";
+    let demo = DEMO.prompt(&input).unwrap().text;
+    assert_eq!(demo, format!("{system}one\ntwo<turn|>\n<|turn>model\n{call}"));
+    let gemma = template("chat_template_31B.jinja").render(&input, &specials()).unwrap().text;
+    assert_eq!(gemma, format!("{system}onetwo<turn|>\n<|turn>model\n{call}"));
+}
+
+#[test]
+fn long_conversations_have_steps_enough() {
+    let turn =
+        |i: usize| Message::new(if i.is_multiple_of(2) { Role::User } else { Role::Assistant }, format!("turn {i}"));
+    let mut input = Conversation::new((0..1001).map(turn).collect());
+    input.messages[0] = Message::new(Role::User, "<x> ".repeat(1 << 18));
+    let prompt = template("chat_template_31B.jinja").render(&input, &specials()).unwrap();
+    assert!(prompt.text.ends_with("turn 1000<turn|>\n<|turn>model\n<|channel>thought\n<channel|>"));
+}
+
+#[test]
+fn template_bombs_end_quickly_with_an_error() {
+    let nested = format!("{}1{}", "(".repeat(5000), ")".repeat(5000));
+    let deep = format!("{}x{}", "{% if true %}".repeat(5000), "{% endif %}".repeat(5000));
+    let sources = [
+        "{% for i in range(10000) %}{% for j in range(10000) %}{% endfor %}{% endfor %}",
+        "{% for i in range(1000000000) %}x{% endfor %}",
+        "{{ 'x' * 1000000000 }}",
+        "{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s }}",
+        "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l | tojson }}",
+        "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}",
+        "{% set ns = namespace(l=1) %}{% for i in range(90000) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l | tojson }}",
+        "{% set ns = namespace(l=1) %}{% for i in range(14000) %}{% set ns.l = [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[ns.l]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]] %}{% endfor %}{{ ns.l == [ns.l] }}{{ ns.l }}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{% for i in range(2000) %}{{ 'xxxxxxxxxxxxxxxx' * 64 }}{% endfor %}",
+        "{{ '%1000000000d' | format(1) }}",
+        "{{ 'aaaaaaaa'.replace('a', 'x' * 10000000) * 100 }}",
+        "{{ messages | tojson(indent=1000000000) * 100000000 }}",
+        "{% include 'x' %}",
+        "{% import '/etc/passwd' as p %}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ messages[0].content.nothing() }}",
+        "{{ x.y.z }}",
+        "{{ nothing() }}",
+        "{% if %}",
+        "{{ strftime_now('%Y' * 100000000) }}",
+        &format!("{{{{ {nested} }}}}"),
+        &deep,
+        &" ".repeat(MAX_TEMPLATE_BYTES + 1),
+    ];
+    for source in sources {
+        let start = Instant::now();
+        let error = render(source, hello()).expect_err(&source[..source.len().min(80)]);
+        let name = &source[..source.len().min(80)];
+        assert!(start.elapsed() < Duration::from_secs(10), "{name}: {:?}", start.elapsed());
+        assert!(matches!(error, Error::Model(_) | Error::Usage(_)), "{name}: {error}");
+        assert!(!error.to_string().contains('\n') && !error.to_string().contains("panicked"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_template_that_outwits_the_fuel_is_left_alone() {
+    let slices = "[0:]".repeat(20);
+    let source = format!(
+        "{{% set ns = namespace(l=[1]) %}}{{% for i in range(9000) %}}{{% set ns.l = ns.l{slices} %}}{{% endfor %}}"
+    );
+    let start = Instant::now();
+    let error = render(&source, hello()).unwrap_err().to_string();
+    assert!(error.starts_with("chat template: still running") || error.contains("ran out of steps"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn conversation_faults_name_place_found_and_expected() {
+    let cases = [
+        (json!([]), "messages: found an empty list, expected at least one message"),
+        (json!({}), "messages: found nothing, expected a list of messages"),
+        (json!(3), "conversation: found a number, expected an object with messages, or a list of messages"),
+        (json!(["x"]), "messages[0]: found \"x\", expected an object with role and content"),
+        (
+            json!([{"role": "robot"}]),
+            "messages[0].role: found \"robot\", expected system, developer, user, assistant or tool",
+        ),
+        (
+            json!([{"content": "x"}]),
+            "messages[0].role: found nothing, expected system, developer, user, assistant or tool",
+        ),
+        (
+            json!([{"role": "user", "content": "x"}, {"role": "user"}]),
+            "messages[1].content: found nothing, expected a string or a list of text parts",
+        ),
+        (
+            json!([{"role": "user", "content": 5}]),
+            "messages[0].content: found a number, expected a string or a list of text parts",
+        ),
+        (
+            json!([{"role": "user", "content": [{"type": "image", "url": "x"}]}]),
+            "messages[0].content[0].type: found \"image\", expected \"text\"",
+        ),
+        (
+            json!([{"role": "assistant", "tool_calls": [{"function": {}}]}]),
+            "messages[0].tool_calls[0].function.name: found nothing, expected a string",
+        ),
+        (json!({"messages": hello(), "tools": {}}), "tools: found an object, expected a list"),
+        (
+            json!({"messages": hello(), "tools": [{"name": "f"}]}),
+            "tools[0].function: found nothing, expected an object",
+        ),
+        (
+            json!({"messages": hello(), "enable_thinking": "yes"}),
+            "enable_thinking: found \"yes\", expected true or false",
+        ),
+        (
+            json!({"messages": hello(), "seed": 1}),
+            "conversation: found the key \"seed\", expected messages, tools, enable_thinking or add_generation_prompt",
+        ),
+    ];
+    for (value, expected) in cases {
+        let error = Conversation::try_from(value).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.exit_code(), 2);
+    }
+    assert!(Conversation::from_json(b"{").unwrap_err().to_string().starts_with("conversation: not JSON"));
+    let read =
+        Conversation::from_json(br#"{"messages": [{"role": "model", "content": "x"}], "enable_thinking": true}"#)
+            .unwrap();
+    assert_eq!(
+        (read.messages[0].role, read.enable_thinking, read.add_generation_prompt),
+        (Role::Assistant, true, true)
+    );
+    let back: Conversation = serde_json::from_str(&serde_json::to_string(&read).unwrap()).unwrap();
+    assert_eq!(back, read);
+}
