@@ -46,7 +46,7 @@ pub(super) fn read(blob: &Blob) -> Result<Vec<Entry>> {
     tensors.sort_by_key(|(_, info)| info.data_offsets);
     let data_bytes = check_layout(&tensors).map_err(fault)?;
     let start = PREFIX + text.len() as u64;
-    let (expected, found) = (start + data_bytes, blob.len());
+    let (expected, found) = (start.saturating_add(data_bytes), blob.len());
     if found < expected {
         return Err(fault(format!("truncated: {found} bytes, its header describes {expected}")));
     }

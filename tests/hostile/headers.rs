@@ -31,6 +31,13 @@ fn hostile_headers() {
     bad_utf8[14] = 0xff;
     let many = (0..262_145).map(|i| format!("\"{i}\":{{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}"));
     let many = format!("{{{}}}", many.collect::<Vec<_>>().join(","));
+    // Together 40 bytes less than 2^64: with the header in front, the sum wraps around.
+    let large = (1u64 << 61) - (1 << 31);
+    let vast = (0..8).map(|i| (i, "2147483648,1073741823", i * large, (i + 1) * large));
+    let vast = vast.chain([(8, "8,2147483643", 8 * large, u64::MAX - 39)]).map(|(i, shape, begin, end)| {
+        format!("\"{i}\":{{\"dtype\":\"U8\",\"shape\":[{shape}],\"data_offsets\":[{begin},{end}]}}")
+    });
+    let vast = format!("{{{}}}", vast.collect::<Vec<_>>().join(","));
     let metadata = (0..2_000_000).map(|i| format!("\"{i}\":\"\"")).collect::<Vec<_>>().join(",");
     let metadata = format!("{{\"__metadata__\":{{{metadata}}}}}");
     let dims = |dims: &str| one(&format!(r#"{{"dtype":"F32","shape":[{dims}],"data_offsets":[0,4]}}"#));
@@ -92,6 +99,7 @@ fn hostile_headers() {
         ("nested lists", dims(&"[".repeat(100_000)), &["header is not valid"]),
         ("nested unknown", one(&format!("{{\"z\":{}", "[".repeat(1_000_000))), &["header is not valid"]),
         ("only brackets", text(&"[".repeat(1_000_000)), &["header is not valid"]),
+        ("vast", text(&vast), &["truncated", "its header describes 18446744073709551615"]),
         ("too many tensors", text(&many), &["more than 262144 tensors"]),
         ("too much metadata", text(&metadata), &["more than 65536 entries"]),
     ];
