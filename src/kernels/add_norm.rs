@@ -42,7 +42,11 @@ pub struct AddNorm<'a> {
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
 pub fn plan(planner: &Planner, label: &str, x: &Tensor, p: &AddNorm) -> Result<Planned> {
-    assert!(x.width == p.norms.width && p.h.width == x.width && p.y.iter().all(|y| y.width == x.width), "{label}: widths");
+    assert!(
+        x.width == p.norms.width && p.h.width == x.width && p.y.iter().all(|y| y.width == x.width),
+        "{label}: widths"
+    );
+    assert!([p.norms, p.h].iter().chain(&p.y).all(|t| t.stride == x.stride), "{label}: strides");
     assert!(p.post < p.norms.rows && p.pre + p.n_outputs <= p.norms.rows && p.n_outputs <= 3, "{label}: norms");
     let params = Params {
         width: word(x.width),
