@@ -5,6 +5,8 @@ pub(crate) mod matrices;
 pub(crate) mod random;
 pub(crate) mod tolerance;
 
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use lapidary::gpu::{Dispatch, Gpu, Recorder, Tensor};
@@ -30,6 +32,26 @@ pub(crate) struct Bug {
     pub(crate) to: &'static str,
 }
 
+thread_local! {
+    /// The bug that new runners of this thread plant.
+    static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+}
+
+/// What `check` panics with while `bug` is planted in every shader that this thread runs; `None` where it sees nothing.
+pub(crate) fn failure_with(bug: Bug, check: impl FnOnce()) -> Option<String> {
+    PLANTED.set(Some(bug));
+    let result = catch_unwind(AssertUnwindSafe(check));
+    PLANTED.set(None);
+    gpu().check().unwrap_or_else(|e| panic!("bug \"{}\" {NOT_PLANTED}: {e}", bug.name));
+    let panic = result.err()?;
+    let message = panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "a panic without a message".to_string());
+    assert!(!message.contains(NOT_PLANTED), "{message}");
+    Some(message)
+}
+
+/// Marks the failure to plant a bug, which is no success of a check.
+const NOT_PLANTED: &str = "cannot be planted";
+
 /// Runs kernels, as they are or with a bug planted.
 pub(crate) struct Runner {
     pub(crate) planner: Planner<'static>,
@@ -38,7 +60,7 @@ pub(crate) struct Runner {
 
 impl Runner {
     pub(crate) fn new() -> Self {
-        Runner { planner: Planner::new(gpu()), bug: None }
+        Runner { planner: Planner::new(gpu()), bug: PLANTED.get() }
     }
 
     /// With this many lanes for a product's output feature.
@@ -55,19 +77,15 @@ impl Runner {
         runner
     }
 
-    pub(crate) fn with_bug(bug: Option<Bug>) -> Self {
-        Runner { bug, ..Self::new() }
-    }
-
     fn bind(&self, planned: &[Planned]) -> Vec<Dispatch> {
         let bound = match self.bug {
             None => self.planner.bind_all(planned),
             Some(Bug { name, from, to }) => self.planner.bind_altered(planned, name, |text| {
-                assert!(text.contains(from), "bug {name}: the shader has no \"{from}\"");
+                assert!(text.contains(from), "bug \"{name}\" {NOT_PLANTED}: the shader has no \"{from}\"");
                 text.replace(from, to)
             }),
         };
-        bound.unwrap_or_else(|e| panic!("{e}"))
+        bound.unwrap_or_else(|e| panic!("{}: {e}", self.bug.map_or("kernels", |_| NOT_PLANTED)))
     }
 
     /// Runs `planned` for a step of `n_rows` rows and returns what stands in the written part of `outputs`. Panics where

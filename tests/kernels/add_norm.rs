@@ -24,7 +24,7 @@ fn shapes_outputs_and_scalars() {
     }
 }
 
-fn check(random: &mut Random, threads: u32, width: usize, n_rows: usize, n_outputs: usize, scalar: f32) {
+pub(super) fn check(random: &mut Random, threads: u32, width: usize, n_rows: usize, n_outputs: usize, scalar: f32) {
     let what = format!("{threads} threads, [{n_rows}, {width}], {n_outputs} outputs, scalar {scalar}");
     let runner = Runner::with_threads(threads);
     // Row 1 is the norm behind the block; rows 3 to 5 stand before the next ones.

@@ -13,7 +13,7 @@ fn choose(width: usize, logits: &[f32]) -> Vec<u32> {
     runner.run_one(planned, n_rows, &ids).iter().map(|v| v.to_bits()).collect()
 }
 
-fn check(what: &str, width: usize, logits: &[f32]) {
+pub(super) fn check(what: &str, width: usize, logits: &[f32]) {
     let expected: Vec<u32> = logits.chunks_exact(width).map(ops::argmax).collect();
     assert_eq!(choose(width, logits), expected, "{what}, width {width}");
 }

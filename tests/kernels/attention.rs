@@ -9,21 +9,21 @@ use crate::common::tolerance::{EPS, assert_close, nmse};
 use crate::common::{Output, Runner, compact, rows_tensor, step_rows};
 
 #[derive(Debug, Clone, Copy)]
-struct Case {
-    n_heads: usize,
-    n_kv_heads: usize,
-    head_dim: usize,
-    window: Option<usize>,
+pub(super) struct Case {
+    pub(super) n_heads: usize,
+    pub(super) n_kv_heads: usize,
+    pub(super) head_dim: usize,
+    pub(super) window: Option<usize>,
     /// Positions of a slot's ring.
-    capacity: usize,
+    pub(super) capacity: usize,
     /// The step's own keys stand in rows of their own, not in the cache.
-    new_rows: bool,
+    pub(super) new_rows: bool,
     /// Factor on the queries: large ones make the softmax sharp.
-    sharpness: f32,
+    pub(super) sharpness: f32,
 }
 
 impl Case {
-    fn new(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> Self {
+    pub(super) fn new(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> Self {
         let sharpness = 1.0 / (head_dim as f32).sqrt();
         Case { n_heads, n_kv_heads, head_dim, window: None, capacity: 1024, new_rows: false, sharpness }
     }
@@ -58,7 +58,7 @@ fn head(q: &[f32], keys: &[&[f32]], values: &[&[f32]]) -> (Vec<f32>, Vec<f64>) {
 
 /// Runs a step over slots whose earlier positions are in the ring. What lies outside of the ring, and in the ring where
 /// nothing was stored, is NaN: reading it shows.
-fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
+pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
     let Case { n_heads, n_kv_heads, head_dim: d, window, capacity, new_rows, sharpness } = case;
     let (q_width, kv_width) = (n_heads * d, n_kv_heads * d);
     let step = step_rows(rows);
@@ -115,7 +115,7 @@ fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
     }
 }
 
-fn chunk(slot: u32, first: u32, count: u32) -> Vec<(u32, u32, u32)> {
+pub(super) fn chunk(slot: u32, first: u32, count: u32) -> Vec<(u32, u32, u32)> {
     (first..first + count).map(|position| (slot, position, 0)).collect()
 }
 

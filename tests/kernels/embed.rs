@@ -11,8 +11,12 @@ use crate::common::{Output, Runner, gpu, rows_tensor, step_rows};
 
 #[test]
 fn rows_of_the_table() {
+    check(&[1, 7, 8, 33, 64, 513]);
+}
+
+pub(super) fn check(widths: &[usize]) {
     let mut random = Random::new(600);
-    for width in [1, 7, 8, 33, 64, 513] {
+    for &width in widths {
         for dtype in DTYPES {
             let n_tokens = 200;
             let table = Matrix::Dense(dense(&mut random, n_tokens, width, dtype));

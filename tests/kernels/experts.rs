@@ -89,6 +89,10 @@ fn packed_in_one_part_and_in_several() {
 
 #[test]
 fn dense_stack() {
+    check_dense_stack();
+}
+
+pub(super) fn check_dense_stack() {
     let mut random = Random::new(401);
     for dtype in DTYPES {
         let stack: Vec<_> = (0..5).map(|_| Matrix::Dense(dense(&mut random, 33, 41, dtype))).collect();

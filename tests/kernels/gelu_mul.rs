@@ -8,7 +8,7 @@ use crate::common::tolerance::{EPS, assert_close};
 use crate::common::{Output, Runner, tensor};
 
 /// 1 + tanh is off by a few epsilon of 1 (drivers compute it from exp), and so gelu(x) by as much of |x|.
-fn check(what: &str, width: usize, gate: &[f32], up: &[f32], rows_per_row: usize) {
+pub(super) fn check(what: &str, width: usize, gate: &[f32], up: &[f32], rows_per_row: usize) {
     let n_rows = gate.len() / width;
     let (runner, y) = (Runner::new(), Output::new(n_rows, width));
     let (gate_tensor, up_tensor) = (tensor(width, gate), tensor(width, up));

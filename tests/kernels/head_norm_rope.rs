@@ -10,14 +10,14 @@ use crate::common::{Output, Runner, compact, is_untouched, rows_tensor, step_row
 const EPS: f32 = 1e-6;
 
 #[derive(Debug, Clone, Copy)]
-struct Case {
-    heads: Heads,
+pub(super) struct Case {
+    pub(super) heads: Heads,
     /// The layer has K = V: v is the key before its norm.
-    k_is_v: bool,
+    pub(super) k_is_v: bool,
     /// The layer reads another layer's keys and values.
-    without_kv: bool,
+    pub(super) without_kv: bool,
     /// Positions of a slot's ring; `None` for rows of their own.
-    capacity: Option<usize>,
+    pub(super) capacity: Option<usize>,
 }
 
 /// One head after norm and rotation, with a tolerance for each element.
@@ -38,7 +38,7 @@ fn head(x: &[f32], weight: Option<&[f32]>, angles: &[[f32; 2]], threads: u32) ->
     (value, tolerance)
 }
 
-fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
+pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
     let Case { heads, k_is_v, without_kv, capacity } = case;
     let (d, n_rows, threads) = (heads.head_dim, rows.len(), 64);
     let (q_width, kv_width) = (heads.n_heads * d, heads.n_kv_heads * d);
@@ -108,12 +108,18 @@ fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
     }
 }
 
-fn heads(n_heads: usize, n_kv_heads: usize, head_dim: usize, rotated_pairs: usize, rotary_offset: usize) -> Heads {
+pub(super) fn heads(
+    n_heads: usize,
+    n_kv_heads: usize,
+    head_dim: usize,
+    rotated_pairs: usize,
+    rotary_offset: usize,
+) -> Heads {
     Heads { n_heads, n_kv_heads, head_dim, rotated_pairs, rotary_offset, eps: EPS }
 }
 
 /// Two slots, positions that wrap around a ring of 5.
-const ROWS: [(u32, u32, u32); 5] = [(0, 3, 1), (0, 4, 1), (0, 5, 1), (2, 11, 1), (2, 12, 1)];
+pub(super) const ROWS: [(u32, u32, u32); 5] = [(0, 3, 1), (0, 4, 1), (0, 5, 1), (2, 11, 1), (2, 12, 1)];
 
 #[test]
 fn shapes_and_targets() {

@@ -6,7 +6,7 @@ use crate::common::random::{Random, Spread};
 use crate::common::{Output, Runner, is_untouched, rows_tensor, step_rows, tensor};
 
 /// The ring after a step, by the plain rule: rows in order, later ones replace earlier ones.
-fn check(random: &mut Random, width: usize, capacity: usize, n_slots: usize, rows: &[(u32, u32, u32)]) {
+pub(super) fn check(random: &mut Random, width: usize, capacity: usize, n_slots: usize, rows: &[(u32, u32, u32)]) {
     let what = format!("width {width}, capacity {capacity}, {} rows", rows.len());
     let (k, v) = (random.values(rows.len() * width, Spread::Normal), random.values(rows.len() * width, Spread::Normal));
     // The kernel copies whole padded rows, so widths here are whole chunks.
@@ -35,7 +35,7 @@ fn check(random: &mut Random, width: usize, capacity: usize, n_slots: usize, row
     }
 }
 
-fn chunk(slot: u32, first: u32, count: u32) -> Vec<(u32, u32, u32)> {
+pub(super) fn chunk(slot: u32, first: u32, count: u32) -> Vec<(u32, u32, u32)> {
     (first..first + count).map(|position| (slot, position, 0)).collect()
 }
 

@@ -21,7 +21,7 @@ fn shapes() {
     }
 }
 
-fn check(random: &mut Random, threads: u32, width: usize, top_k: usize, n_rows: usize, scalar: f32) {
+pub(super) fn check(random: &mut Random, threads: u32, width: usize, top_k: usize, n_rows: usize, scalar: f32) {
     let what = format!("{threads} threads, [{n_rows}, {width}], top {top_k}");
     let runner = Runner::with_threads(threads);
     let norms = random.values(7 * width, Spread::Normal);

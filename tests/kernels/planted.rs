@@ -1,10 +1,15 @@
-//! Do the probes see bugs? Each bug of a list is planted in the shader's text and must make them fail.
+//! Do the tests see bugs? Each bug of a list is planted in a shader's text and must make the shader's own checks fail.
 
+use super::head_norm_rope::heads;
 use super::probes::{interesting, probe, probe_experts};
 use super::product::Path;
+use super::{
+    add_norm, argmax, attention, embed, experts, gather_rows, gelu_mul, head_norm_rope, kv_store, moe_combine, product,
+    rms_norm, router,
+};
 use crate::common::matrices::{Order, Scales, Spec, Unpacked};
-use crate::common::random::Random;
-use crate::common::{Bug, Runner};
+use crate::common::random::{Random, Spread};
+use crate::common::{Bug, Runner, failure_with};
 
 /// Bugs of the packed weights, in both product shaders.
 const PACKED: [Bug; 9] = [
@@ -64,9 +69,9 @@ fn cases() -> Vec<Spec> {
     vec![spec, fine, Spec { order: Order::Shuffled, ..fine }]
 }
 
-/// What the probes of a linear layer and of experts say with `bug` planted.
-fn probes(bug: Option<Bug>, paths: &[Path], with_experts: bool) -> Vec<Result<(), String>> {
-    let runner = Runner::with_bug(bug);
+/// What the probes of a linear layer and of experts say.
+fn probes(paths: &[Path], with_experts: bool) -> Vec<Result<(), String>> {
+    let runner = Runner::new();
     let mut results = Vec::new();
     for (i, spec) in cases().into_iter().enumerate() {
         let mut random = Random::new(500 + i as u64);
@@ -86,13 +91,23 @@ fn probes(bug: Option<Bug>, paths: &[Path], with_experts: bool) -> Vec<Result<()
 }
 
 fn is_caught(bug: Bug, paths: &[Path], with_experts: bool) {
-    let results = probes(Some(bug), paths, with_experts);
-    assert!(results.iter().any(Result::is_err), "planted \"{}\": no probe of {paths:?} saw it", bug.name);
+    sees(bug, || {
+        for result in probes(paths, with_experts) {
+            result.unwrap_or_else(|e| panic!("{e}"));
+        }
+    });
+}
+
+/// Asserts that `check` fails with `bug` planted.
+fn sees(bug: Bug, check: impl FnOnce()) {
+    let failure = failure_with(bug, check);
+    let failure = failure.unwrap_or_else(|| panic!("planted \"{}\": no check saw it", bug.name));
+    println!("{}: {failure}", bug.name);
 }
 
 #[test]
 fn probes_pass_without_a_bug() {
-    for result in probes(None, &[Path::Matvec, Path::Matmul], true) {
+    for result in probes(&[Path::Matvec, Path::Matmul], true) {
         result.unwrap_or_else(|e| panic!("{e}"));
     }
 }
@@ -117,4 +132,155 @@ fn bugs_of_the_products_are_caught() {
     for bug in EXPERTS {
         is_caught(bug, &[], true);
     }
+}
+
+/// A bug of a shader, by name, what stands there and what is planted.
+const fn bug(name: &'static str, from: &'static str, to: &'static str) -> Bug {
+    Bug { name, from, to }
+}
+
+#[test]
+fn bugs_of_attention_are_caught() {
+    let cases = || {
+        let mut random = Random::new(510);
+        let case = attention::Case::new(4, 2, 64);
+        attention::check(&mut random, case, &attention::chunk(1, 70, 3));
+        let windowed = attention::Case { window: Some(40), capacity: 48, ..case };
+        attention::check(&mut random, windowed, &[attention::chunk(0, 70, 1), attention::chunk(2, 90, 1)].concat());
+        attention::check(&mut random, attention::Case { new_rows: true, ..windowed }, &attention::chunk(1, 70, 5));
+    };
+    cases();
+    for bug in [
+        bug("window off by one", "first = row.position + 1u - params.window", "first = row.position - params.window"),
+        bug("newest position missing", "if p <= row.position {", "if p < row.position {"),
+        bug("ring does not wrap", "p % params.capacity", "p"),
+        bug("stale key for the first new row", "if p < new_from", "if p <= new_from"),
+        bug("stale value for the first new row", "base + j < new_from", "base + j <= new_from"),
+        bug("every slot reads the first", "row.slot * params.capacity", "0u * params.capacity"),
+        bug("sum is not rescaled", "total *= rescale;", ""),
+        bug("values are not rescaled", "sum[0] *= rescale;", ""),
+        bug(
+            "heads share keys in the wrong order",
+            "group.x * params.n_kv_heads / params.n_heads",
+            "group.x % params.n_kv_heads",
+        ),
+    ] {
+        sees(bug, cases);
+    }
+}
+
+#[test]
+fn bugs_of_heads_are_caught() {
+    let cases = || {
+        let mut random = Random::new(511);
+        for capacity in [None, Some(5)] {
+            let case =
+                head_norm_rope::Case { heads: heads(4, 2, 64, 16, 5), k_is_v: false, without_kv: false, capacity };
+            head_norm_rope::check(&mut random, case, &head_norm_rope::ROWS);
+        }
+    };
+    cases();
+    for bug in [
+        bug("turned backwards", "a * turn.x - b * turn.y", "a * turn.x + b * turn.y"),
+        bug("neighbours rotated", "head[i + d / 2u] = b", "head[i + 1u] = b"),
+        bug("v rotated", "if is_q || is_k {", "if true {"),
+        bug("k with q's norm", "weight = norms[d + i]", "weight = norms[i]"),
+        bug("angles of the other kind of layer", "params.rotary_offset + i", "i"),
+        bug("cache does not wrap", "rows[t].position % params.capacity", "rows[t].position"),
+        bug("angles of the first row", "rotary[t * params.rotary_stride", "rotary[0u * params.rotary_stride"),
+    ] {
+        sees(bug, cases);
+    }
+    let chunks = || kv_store::check(&mut Random::new(512), 32, 7, 2, &kv_store::chunk(1, 3, 20));
+    chunks();
+    let from = "row.last_position - row.position";
+    sees(bug("a chunk's first rows stay", from, "row.position - row.first_position"), chunks);
+    sees(bug("store does not wrap", "row.position % params.capacity", "row.position"), chunks);
+}
+
+#[test]
+fn bugs_of_norms_are_caught() {
+    let norms = || {
+        rms_norm::check("small", 32, &[0.5; 96], 32, &[1e-4; 64]);
+        rms_norm::check("ordinary", 32, &Random::new(513).values(99, Spread::Normal), 33, &[1.5; 66]);
+    };
+    norms();
+    sees(bug("no epsilon", " + params.eps", ""), norms);
+    sees(bug("first norm", "params.weight * params.stride", "0u * params.stride"), norms);
+    sees(
+        bug("last value left out of the sum", "i < params.width; i += THREADS", "i + 1u < params.width; i += THREADS"),
+        norms,
+    );
+    let adds = || add_norm::check(&mut Random::new(514), 32, 33, 3, 3, 0.37);
+    adds();
+    sees(
+        bug("scalar on x alone", "(h[row + i] + normed) * params.scalar", "h[row + i] + normed * params.scalar"),
+        adds,
+    );
+    sees(bug("third output with the second's norm", "weight + 2u * params.stride", "weight + params.stride"), adds);
+    sees(bug("norm of h before the sum", "squares += value * value", "squares += normed * normed"), adds);
+    let combines = || moe_combine::check(&mut Random::new(515), 32, 33, 3, 2, 0.7);
+    combines();
+    sees(bug("experts with the dense norm", "norm(params.post_2, i)", "norm(params.post_1, i)"), combines);
+    sees(bug("weights of the first token", "weights[t * params.top_k + s]", "weights[s]"), combines);
+    sees(bug("last expert missing", "s < params.top_k", "s + 1u < params.top_k"), combines);
+}
+
+#[test]
+fn bugs_of_choices_are_caught() {
+    let routes = || {
+        let mut random = Random::new(516);
+        let logits: Vec<f32> = (0..64).map(|_| random.below(5) as f32).collect();
+        router::check("ties", 16, 4, &logits, &random.values(16, Spread::Uniform));
+    };
+    routes();
+    sees(bug("tie to the higher expert", "other < e", "other > e"), routes);
+    sees(bug("scale of the slot", "per_expert_scale[e]", "per_expert_scale[lane]"), routes);
+    sees(bug("not renormalized", "exp(logit[e] - largest) / sum", "exp(logit[e] - largest)"), routes);
+    let greedy = || {
+        let mut random = Random::new(517);
+        let logits: Vec<f32> = (0..3 * 600).map(|_| random.below(3) as f32).collect();
+        argmax::check("ties", 600, &logits);
+        argmax::check("masked", 600, &[vec![f32::MIN; 599], vec![-3.4e38]].concat());
+    };
+    greedy();
+    sees(bug("later of a lane's equals", "candidate > value", "candidate >= value"), greedy);
+    sees(
+        bug(
+            "higher of two lanes' equals",
+            "let closer = best_index[lane + half] <",
+            "let closer = best_index[lane + half] >",
+        ),
+        greedy,
+    );
+    let first = "var value = logits[group.y * params.stride + index];";
+    sees(bug("starts from a constant", first, "var value = -3.39e38;"), greedy);
+}
+
+#[test]
+fn bugs_of_copies_and_gates_are_caught() {
+    let gates = || {
+        let mut random = Random::new(518);
+        let (gate, up) = (random.values(130, Spread::Normal), random.values(130, Spread::Normal));
+        gelu_mul::check("gates", 65, &gate, &up, 2);
+    };
+    gates();
+    sees(bug("gate and up swapped", "gelu(gate[at]) * up[at]", "gelu(up[at]) * gate[at]"), gates);
+    sees(bug("another cubic", "0.044715", "0.0447"), gates);
+    sees(bug("no last value", "if i < params.width", "if i + 1u < params.width"), gates);
+    sees(bug("padding written", "if i < params.width", "if i < params.stride"), gates);
+    let gathers = || gather_rows::check(&[65]);
+    gathers();
+    sees(bug("rows in order", "chosen[group.y] *", "min(chosen[group.y], group.y) *"), gathers);
+    sees(bug("padding copied", "i < params.width", "i < params.stride"), gathers);
+    let embeds = || embed::check(&[33]);
+    embeds();
+    sees(bug("parts all start at token 0", "rows[t].token - params.first_row", "rows[t].token"), embeds);
+    sees(bug("no embedding scale", " * params.scale", ""), embeds);
+    sees(bug("half words swapped", "packed >> vec4(16u)", "packed & vec4(0xffffu)"), embeds);
+    product::check_softcap();
+    sees(bug("no softcap", "if params.softcap == 0.0", "if true"), product::check_softcap);
+    experts::check_dense_stack();
+    sees(bug("a row of x for each row of y", "(p / params.x_repeat)", "p"), experts::check_dense_stack);
+    sees(bug("parts all start at expert 0", "ids[p] - params.first_matrix", "ids[p]"), experts::check_dense_stack);
 }

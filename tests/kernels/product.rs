@@ -8,7 +8,7 @@ use lapidary::reference::ops;
 use crate::common::matrices::{DTYPES, Order, Scales, Spec, Unpacked, dense};
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::{EPS, MAX_NMSE, assert_close, nmse};
-use crate::common::{Output, Runner, compact, gpu, tensor};
+use crate::common::{Output, Runner, compact, gpu, is_untouched, tensor};
 
 /// The two shaders of a linear layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -198,6 +198,10 @@ fn inputs_of_every_kind() {
 
 #[test]
 fn softcap() {
+    check_softcap();
+}
+
+pub(super) fn check_softcap() {
     let mut random = Random::new(3);
     let matrix = Matrix::Dense(dense(&mut random, 65, 48, Dtype::BF16));
     let weights = upload(&matrix);
@@ -213,6 +217,40 @@ fn softcap() {
                 tolerance[i].min(2.0 * f64::from(cap)) + 8.0 * EPS * f64::from(cap)
             });
         }
+    }
+}
+
+/// A plan serves steps of up to a number of rows: the count, not the grid, says where a step ends.
+#[test]
+fn rows_beyond_the_count_are_left_alone() {
+    let mut random = Random::new(8);
+    let matrix = Matrix::Packed(Unpacked::random(&mut random, Spec::new(65, 48, 16)).pack());
+    let weights = upload(&matrix);
+    for (grid_rows, n_rows) in [(64, 1), (64, 31), (64, 33), (40, 0)] {
+        let x = random.values(grid_rows * 48, Spread::Normal);
+        let count = compact(1, &[n_rows as u32]);
+        let (runner, y) = (Runner::new(), Output::new(grid_rows, 65));
+        let x_tensor = tensor(48, &x);
+        let rows = Rows::Many(&count);
+        let planned = product::plan(&runner.planner, "product", &weights, rows, &x_tensor, &y.tensor, 0.0);
+        let actual = runner.run(&planned.expect("a plan"), grid_rows, &[&y]).remove(0);
+        let (x, tolerance) = (&x[..n_rows * 48], tolerances(&x[..n_rows * 48], &matrix));
+        let (written, rest) = actual.split_at(n_rows * 65);
+        assert_close(&format!("{n_rows} rows"), &ops::product(x, &matrix), written, |i| tolerance[i]);
+        assert!(rest.iter().all(|&v| is_untouched(v)), "{n_rows} rows: more were written");
+    }
+}
+
+/// More workgroups than a dimension holds, as with a vocabulary of 262144: the rest goes along z.
+#[test]
+fn more_workgroups_than_a_dimension_holds() {
+    let mut random = Random::new(9);
+    let limit = gpu().limits().max_compute_workgroups_per_dimension as usize;
+    for (lanes, n_out) in [(16, 4 * limit + 5), (64, limit + 3)] {
+        let matrix = Matrix::Packed(Unpacked::random(&mut random, Spec::new(n_out, 8, 16)).pack());
+        let weights = upload(&matrix);
+        let x = random.values(8, Spread::Normal);
+        compare(&format!("{n_out} rows"), &Runner::with_lanes(lanes), Path::Matvec, &weights, &matrix, &x);
     }
 }
 

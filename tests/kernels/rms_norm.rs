@@ -23,7 +23,7 @@ fn shapes() {
     }
 }
 
-fn check(what: &str, threads: u32, norms: &[f32], width: usize, x: &[f32]) {
+pub(super) fn check(what: &str, threads: u32, norms: &[f32], width: usize, x: &[f32]) {
     let runner = Runner::with_threads(threads);
     let n_rows = x.len() / width;
     let weight = &norms[2 * width..];

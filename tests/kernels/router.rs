@@ -25,7 +25,7 @@ fn route(n_experts: usize, top_k: usize, logits: &[f32], scale: &[f32]) -> (Vec<
     (results[0].iter().map(|v| v.to_bits()).collect(), weights)
 }
 
-fn check(what: &str, n_experts: usize, top_k: usize, logits: &[f32], scale: &[f32]) {
+pub(super) fn check(what: &str, n_experts: usize, top_k: usize, logits: &[f32], scale: &[f32]) {
     let (ids, weights) = route(n_experts, top_k, logits, scale);
     for (t, logits) in logits.chunks_exact(n_experts).enumerate() {
         let (expected_ids, expected) = ops::router(logits, scale, top_k);
