@@ -16,9 +16,11 @@ var<workgroup> best_index: array<u32, LANES>;
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    var value = -3.4e38;
+    // Starts at a value of the row, not at a constant: masked logits may lie below every constant. A lane beyond the row
+    // takes its last value once more, which changes nothing.
     var index = min(lane, params.width - 1u);
-    for (var i = lane; i < params.width; i += LANES) {
+    var value = logits[group.y * params.stride + index];
+    for (var i = lane + LANES; i < params.width; i += LANES) {
         let candidate = logits[group.y * params.stride + i];
         if candidate > value {
             value = candidate;

@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         logit[e] = logits[t * params.stride + e];
     }
     if lane < params.top_k {
-        top_id[lane] = lane; // Where logits are NaN no rank is taken twice below; ids stay in range all the same.
+        top_id[lane] = lane; // Where logits are NaN some rank stays free below; ids are in range all the same.
     }
     workgroupBarrier();
     for (var e = lane; e < params.n_experts; e += 64u) {

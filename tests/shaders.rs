@@ -1,19 +1,250 @@
-//! Every shader in every variant, without a GPU: valid WGSL, translatable to SPIR-V, MSL and HLSL, and with the field
-//! offsets that the host writes.
+//! Every shader in every variant and with every set of constants, without a GPU: valid WGSL, translatable to SPIR-V, MSL
+//! and HLSL, within WebGPU's limits, and with the field offsets that the host writes.
 
-use lapidary::kernels::{self, SHADERS};
+use std::collections::BTreeSet;
 
-fn parse(wgsl: &str, name: &str) -> naga::Module {
-    naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|e| panic!("{name}:\n{}", e.emit_to_string(wgsl)))
+use lapidary::kernels::{self, SHADERS, Shader};
+use naga::back::{hlsl, msl, pipeline_constants, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, StorageAccess, TypeInner};
+
+/// WebGPU's limits, which the plain kernels keep.
+const MAX_STORAGE_BUFFERS: usize = 8;
+const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
+const MAX_INVOCATIONS: u32 = 256;
+
+type Fields = &'static [(&'static str, usize)];
+
+/// Offsets of the host's parameters for a shader.
+fn fields(stem: &str) -> Fields {
+    match stem {
+        "matvec" | "matmul" => kernels::product::FIELDS,
+        "embed" => kernels::embed::FIELDS,
+        "rms_norm" => kernels::rms_norm::FIELDS,
+        "add_norm" => kernels::add_norm::FIELDS,
+        "moe_combine" => kernels::moe_combine::FIELDS,
+        "router" => kernels::router::FIELDS,
+        "gelu_mul" => kernels::gelu_mul::FIELDS,
+        "head_norm_rope" => kernels::head_norm_rope::FIELDS,
+        "kv_store" => kernels::kv_store::FIELDS,
+        "attention" => kernels::attention::FIELDS,
+        "gather_rows" => kernels::gather_rows::FIELDS,
+        "argmax" => kernels::argmax::FIELDS,
+        other => panic!("{other}: a shader without parameters known to this test"),
+    }
+}
+
+/// The values that the host gives each `override` constant.
+fn values(constant: &str) -> &'static [u32] {
+    match constant {
+        "DTYPE" | "SCALE_DTYPE" => &[0, 1, 2],
+        "GROUP_SIZE" => &[16, 32, 64, 128, 704, 2112],
+        "PER_ROW" | "HAS_ZEROS" | "EXPERTS" | "TO_CACHE" | "FROM_CACHE" => &[0, 1],
+        "LANES" => &[1, 16, 64],
+        "THREADS" => &[32, 64, 256],
+        "OUTPUTS" => &[0, 1, 2, 3],
+        other => panic!("override {other}: a constant whose values this test does not know"),
+    }
+}
+
+fn name(shader: &Shader) -> String {
+    format!("{} {}", shader.stem, shader.variant).trim_end().to_string()
+}
+
+fn parse(shader: &Shader) -> Module {
+    let wgsl = shader.wgsl();
+    naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| panic!("{}:\n{}", name(shader), e.emit_to_string(&wgsl)))
+}
+
+/// Valid as core WGSL: no capability beyond WebGPU's floor.
+fn validate(shader: &Shader, module: &Module) -> ModuleInfo {
+    Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(module)
+        .unwrap_or_else(|e| panic!("{}: {}", name(shader), e.emit_to_string(&shader.wgsl())))
+}
+
+/// Every combination of values of the shader's `override` constants.
+fn combinations(module: &Module) -> Vec<Vec<(String, u32)>> {
+    let mut all = vec![Vec::new()];
+    for (_, constant) in module.overrides.iter() {
+        let constant = constant.name.as_ref().expect("overrides have names");
+        all = values(constant)
+            .iter()
+            .flat_map(|&value| {
+                all.iter().map(move |chosen: &Vec<_>| [chosen.clone(), vec![(constant.clone(), value)]].concat())
+            })
+            .collect();
+    }
+    all
+}
+
+/// Runs `check` on each shader with each combination of constants put in; returns how many there were.
+fn for_each(check: impl Fn(&str, &Module, &ModuleInfo)) -> usize {
+    let mut count = 0;
+    for shader in SHADERS {
+        let module = parse(shader);
+        let info = validate(shader, &module);
+        for constants in combinations(&module) {
+            let what = format!("{} {constants:?}", name(shader));
+            let given = constants.iter().map(|(name, value)| (name.clone(), f64::from(*value))).collect();
+            let entry = Some((naga::ShaderStage::Compute, "main"));
+            let (module, _) = pipeline_constants::process_overrides(&module, &info, entry, &given)
+                .unwrap_or_else(|e| panic!("{what}: {e}"));
+            let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+                .validate_resolved_overrides(&module)
+                .unwrap_or_else(|e| panic!("{what}: {e:?}"));
+            check(&what, &module, &info);
+            count += 1;
+        }
+    }
+    count
 }
 
 #[test]
-fn parses() {
-    for s in SHADERS {
-        let module = parse(&s.wgsl(), s.stem);
-        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty())
-            .validate(&module)
-            .unwrap_or_else(|e| panic!("{} {}: {}", s.stem, s.variant, e.emit_to_string(&s.wgsl())));
+fn table_has_every_file() {
+    let files: BTreeSet<String> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders"))
+        .expect("the folder of shaders")
+        .map(|entry| entry.expect("a folder entry").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "wgsl"))
+        .map(|path| path.file_stem().expect("a file").to_string_lossy().into_owned())
+        .collect();
+    let table: BTreeSet<String> = SHADERS.iter().map(|s| s.stem.to_string()).collect();
+    assert_eq!(files, table, "shaders/*.wgsl and kernels::SHADERS");
+    let distinct: BTreeSet<String> = SHADERS.iter().map(name).collect();
+    assert_eq!(distinct.len(), SHADERS.len(), "a stem and variant stand twice in kernels::SHADERS");
+}
+
+#[test]
+fn every_common_file_is_used() {
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/common")).expect("the folder") {
+        let path = entry.expect("a folder entry").path();
+        let text = std::fs::read_to_string(&path).expect("a shader");
+        assert!(SHADERS.iter().any(|s| s.wgsl().contains(&text)), "{}: no shader includes it", path.display());
     }
-    let _ = kernels::STEP_ROW_FIELDS;
+}
+
+#[test]
+fn parameters_have_the_hosts_offsets() {
+    for shader in SHADERS {
+        let module = parse(shader);
+        compare_struct(shader, &module, "Params", fields(shader.stem), true);
+        if shader.wgsl().contains("struct Row {") {
+            compare_struct(shader, &module, "Row", kernels::STEP_ROW_FIELDS, false);
+        }
+    }
+    assert_eq!(std::mem::size_of::<kernels::StepRow>(), 32, "the shaders' rows are 32 bytes");
+}
+
+/// Members of a WGSL struct against the host's table; members called `pad` need no twin.
+fn compare_struct(shader: &Shader, module: &Module, which: &str, host: Fields, is_params: bool) {
+    let (_, found) = module
+        .types
+        .iter()
+        .find(|(_, t)| t.name.as_deref() == Some(which))
+        .unwrap_or_else(|| panic!("{}: no struct {which}", name(shader)));
+    let TypeInner::Struct { members, span } = &found.inner else { panic!("{}: {which} is no struct", name(shader)) };
+    let shown: Vec<(String, usize)> = members
+        .iter()
+        .map(|m| (m.name.clone().expect("members have names"), m.offset as usize))
+        .filter(|(name, _)| !name.starts_with("pad"))
+        .collect();
+    let expected: Vec<(String, usize)> = host.iter().map(|&(name, offset)| (name.to_string(), offset)).collect();
+    assert_eq!(shown, expected, "{}: {which} in WGSL and on the host", name(shader));
+    for member in members {
+        let scalar = matches!(module.types[member.ty].inner, TypeInner::Scalar(s) if s.width == 4);
+        assert!(scalar, "{}: {which}.{:?} is not a 32-bit scalar", name(shader), member.name);
+    }
+    if is_params {
+        assert_eq!(*span as usize, 4 * host.len(), "{}: bytes of {which}", name(shader));
+    } else {
+        assert_eq!(*span as usize, std::mem::size_of::<kernels::StepRow>(), "{}: bytes of {which}", name(shader));
+    }
+}
+
+#[test]
+fn bindings_are_portable() {
+    for shader in SHADERS {
+        let module = parse(shader);
+        let mut numbers = BTreeSet::new();
+        let mut storage_buffers = 0;
+        for (_, variable) in module.global_variables.iter() {
+            let Some(binding) = &variable.binding else { continue };
+            assert_eq!(binding.group, 0, "{}: {:?}", name(shader), variable.name);
+            assert!(numbers.insert(binding.binding), "{}: binding {} twice", name(shader), binding.binding);
+            match variable.space {
+                AddressSpace::Uniform => assert_eq!(binding.binding, 0, "{}: parameters", name(shader)),
+                AddressSpace::Storage { access } => {
+                    storage_buffers += 1;
+                    assert!(access.contains(StorageAccess::LOAD), "{}: {:?}", name(shader), variable.name);
+                }
+                space => panic!("{}: {:?} lies in {space:?}", name(shader), variable.name),
+            }
+        }
+        assert!(numbers.contains(&0), "{}: no parameters at binding 0", name(shader));
+        assert!(storage_buffers <= MAX_STORAGE_BUFFERS, "{}: {storage_buffers} storage buffers", name(shader));
+    }
+}
+
+#[test]
+fn workgroups_are_portable() {
+    let count = for_each(|what, module, _| {
+        let [entry] = module.entry_points.as_slice() else { panic!("{what}: more than one entry point") };
+        let invocations: u32 = entry.workgroup_size.iter().product();
+        assert!((1..=MAX_INVOCATIONS).contains(&invocations), "{what}: {invocations} invocations");
+        let bytes: u32 = module
+            .global_variables
+            .iter()
+            .filter(|(_, v)| v.space == AddressSpace::WorkGroup)
+            .map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()).next_multiple_of(16))
+            .sum();
+        assert!(bytes <= MAX_WORKGROUP_BYTES, "{what}: {bytes} bytes of workgroup memory");
+        let unsized_array = module
+            .global_variables
+            .iter()
+            .any(|(_, v)| v.space == AddressSpace::WorkGroup && module.types[v.ty].inner.size(module.to_ctx()) == 0);
+        assert!(!unsized_array, "{what}: a workgroup array whose size did not resolve");
+    });
+    println!("{count} combinations of constants");
+    assert!(count > 300, "{count} combinations: the constants were not found");
+}
+
+#[test]
+fn translates_to_spirv() {
+    for_each(|what, module, info| {
+        let options = spv::Options { lang_version: (1, 3), ..spv::Options::default() };
+        let entry = spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: "main".to_string() };
+        let words = spv::write_vec(module, info, &options, Some(&entry)).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!(words[0], 0x0723_0203, "{what}: SPIR-V's magic number");
+    });
+}
+
+#[test]
+fn translates_to_msl() {
+    for_each(|what, module, info| {
+        let options = msl::Options { lang_version: (2, 4), ..msl::Options::default() };
+        let (text, translation) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())
+            .unwrap_or_else(|e| panic!("{what}: {e}"));
+        for entry in translation.entry_point_names {
+            let entry = entry.unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert!(text.contains(&format!("kernel void {entry}(")), "{what}: no kernel in\n{text}");
+        }
+    });
+}
+
+#[test]
+fn translates_to_hlsl() {
+    for_each(|what, module, info| {
+        for shader_model in [hlsl::ShaderModel::V6_0, hlsl::ShaderModel::V6_6] {
+            let options = hlsl::Options { shader_model, ..hlsl::Options::default() };
+            let entry = hlsl::PipelineOptions { entry_point: Some((naga::ShaderStage::Compute, "main".to_string())) };
+            let mut text = String::new();
+            let written = hlsl::Writer::new(&mut text, &options, &entry)
+                .write(module, info, None)
+                .unwrap_or_else(|e| panic!("{what} {shader_model:?}: {e}"));
+            for entry in written.entry_point_names {
+                entry.unwrap_or_else(|e| panic!("{what} {shader_model:?}: {e}"));
+            }
+            assert!(text.contains("[numthreads("), "{what} {shader_model:?}: no entry point in\n{text}");
+        }
+    });
 }

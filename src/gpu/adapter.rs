@@ -4,8 +4,11 @@ use wgpu::{Backend, DeviceType};
 
 use crate::{Error, Result};
 
+/// A limit's name, how to read it, and what is needed of it.
+type Need = (&'static str, fn(&wgpu::Limits) -> u64, u64);
+
 /// What lapidary's plain kernels need of a device; the floor of WebGPU.
-pub(super) const NEEDED: [(&str, fn(&wgpu::Limits) -> u64, u64); 5] = [
+pub(super) const NEEDED: [Need; 5] = [
     ("storage buffers a shader stage", |l| l.max_storage_buffers_per_shader_stage as u64, 8),
     ("bytes of a storage buffer binding", |l| l.max_storage_buffer_binding_size, 128 << 20),
     ("invocations a workgroup", |l| l.max_compute_invocations_per_workgroup as u64, 256),

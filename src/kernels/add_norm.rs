@@ -46,6 +46,7 @@ pub fn plan(planner: &Planner, label: &str, x: &Tensor, p: &AddNorm) -> Result<P
         x.width == p.norms.width && p.h.width == x.width && p.y.iter().all(|y| y.width == x.width),
         "{label}: widths"
     );
+    assert!([p.norms, p.h].iter().chain(&p.y).all(|t| t.stride == x.stride), "{label}: strides");
     assert!(p.post < p.norms.rows && p.pre + p.n_outputs <= p.norms.rows && p.n_outputs <= 3, "{label}: norms");
     let params = Params {
         width: word(x.width),

@@ -49,6 +49,8 @@ pub fn plan(
     );
     assert!(heads.n_heads.is_multiple_of(heads.n_kv_heads), "{label}: query heads per KV head");
     assert!(q.stride == out.stride && kv.cache.0.stride == kv.cache.1.stride, "{label}: strides");
+    let new_fits = |(k, v): (&Tensor, &Tensor)| [k, v].iter().all(|t| t.stride == kv.cache.0.stride);
+    assert!(kv.new.is_none_or(new_fits), "{label}: strides of new rows");
     let params = Params {
         n_heads: word(heads.n_heads),
         n_kv_heads: word(heads.n_kv_heads),

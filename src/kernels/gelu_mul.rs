@@ -25,6 +25,7 @@ pub fn plan(
     rows_per_row: usize,
 ) -> Result<Planned> {
     assert!(gate.width == up.width && up.width == y.width, "{label}: widths");
+    assert!(gate.stride == y.stride && up.stride == y.stride, "{label}: strides");
     let params = Params { width: word(y.width), stride: word(y.stride) };
     let grid = Grid { rows_per_row: word(rows_per_row), ..Grid::per_row(y.width.div_ceil(64)) };
     let buffers = vec![(1, gate.into()), (2, up.into()), (3, y.into())];

@@ -72,6 +72,8 @@ pub fn plan(planner: &Planner, label: &str, heads: Heads, inputs: &Inputs, targe
     let Inputs { q, kv, norms, rotary, rows } = *inputs;
     let kv_width = heads.n_kv_heads * heads.head_dim;
     assert!(heads.head_dim <= MAX_HEAD_DIM && heads.head_dim.is_multiple_of(4), "{label}: head_dim");
+    assert!(2 * heads.rotated_pairs <= heads.head_dim, "{label}: rotated pairs");
+    assert!(2 * (heads.rotary_offset + heads.rotated_pairs) <= rotary.width, "{label}: width of the rotary table");
     assert_eq!(q.width, heads.n_heads * heads.head_dim, "{label}: width of q");
     let (k_out, v_out, capacity) = match target {
         KvTarget::Cache(k, v, capacity) => (k, v, capacity),

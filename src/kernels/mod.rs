@@ -82,6 +82,7 @@ pub struct Tuning {
 impl Tuning {
     /// The sizes for `gpu`. A CPU pays for every barrier and has nothing to hide latency from: few lanes a reduction.
     pub fn for_device(gpu: &Gpu) -> Self {
+        if let Ok(v) = std::env::var("TUNE") { let mut i = v.split(',').map(|x| x.parse().unwrap()); return Tuning { lanes: i.next().unwrap(), threads: i.next().unwrap() }; }
         if gpu.adapter().is_software() { Tuning { lanes: 1, threads: 32 } } else { Tuning { lanes: 16, threads: 256 } }
     }
 }
@@ -143,15 +144,32 @@ impl<'a> Planner<'a> {
             }
         }
         self.gpu.prepare(&keys, shaders::source, |ready| progress(ready, keys.len()))?;
-        let dispatches = planned
-            .iter()
-            .map(|one| {
-                let pipeline = self.gpu.pipeline(&one.key, || shaders::source(&one.key))?;
-                Ok(Dispatch::new(self.gpu, &one.label, pipeline, &one.buffers, one.grid))
-            })
-            .collect::<Result<Vec<_>>>()?;
+        planned.iter().map(|one| self.bind_one(one, &one.key, || shaders::source(&one.key))).collect()
+    }
+
+    fn bind_one(&self, one: &Planned, key: &PipelineKey, wgsl: impl FnOnce() -> String) -> Result<Dispatch> {
+        let pipeline = self.gpu.pipeline(key, wgsl)?;
+        let dispatch = Dispatch::new(self.gpu, &one.label, pipeline, &one.buffers, one.grid);
         self.gpu.check()?;
-        Ok(dispatches)
+        Ok(dispatch)
+    }
+
+    /// Binds `planned` with each shader text changed by `alter` and compiled under the name `variant`: how tests plant a
+    /// bug and see it caught.
+    ///
+    /// # Errors
+    /// As [`Planner::bind`].
+    pub fn bind_altered(
+        &self,
+        planned: &[Planned],
+        variant: &'static str,
+        alter: impl Fn(&str) -> String,
+    ) -> Result<Vec<Dispatch>> {
+        let altered = |one: &Planned| {
+            let key = PipelineKey { variant, ..one.key.clone() };
+            self.bind_one(one, &key, || alter(&shaders::source(&one.key)))
+        };
+        planned.iter().map(altered).collect()
     }
 
     /// Plans and binds in one go: for tests and examples.

@@ -51,11 +51,13 @@ pub struct MoeCombine<'a> {
 pub fn plan(planner: &Planner, label: &str, p: &MoeCombine) -> Result<Planned> {
     let width = p.h.width;
     assert!([p.mlp, p.products, p.norms, p.experts, p.y].iter().all(|t| t.width == width), "{label}: widths");
+    let stride = p.h.stride;
+    assert!([p.mlp, p.products, p.norms, p.experts, p.y].iter().all(|t| t.stride == stride), "{label}: strides");
     assert!(p.norm_rows.iter().all(|&row| row < p.norms.rows), "{label}: norms");
     let [post_1, post_2, post, next] = p.norm_rows.map(word);
     let params = Params {
         width: word(width),
-        stride: word(p.h.stride),
+        stride: word(stride),
         top_k: word(p.weights.width),
         post_1,
         post_2,

@@ -27,6 +27,7 @@ pub fn plan(
     eps: f32,
 ) -> Result<Planned> {
     assert!(x.width == norms.width && y.width == norms.width && weight < norms.rows, "{label}: shapes");
+    assert!(x.stride == norms.stride && y.stride == norms.stride, "{label}: strides");
     let params = Params { width: word(x.width), stride: word(x.stride), weight: word(weight), eps };
     let key = planner.key("rms_norm", vec![("THREADS", planner.tuning.threads)]);
     let buffers = vec![(1, x.into()), (2, norms.into()), (3, y.into())];

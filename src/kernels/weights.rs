@@ -104,6 +104,7 @@ pub struct WeightsBuilder<'a> {
     n_matrices: usize,
     out_features: usize,
     in_features: usize,
+    max_part_bytes: u64,
     kind: Option<Kind>,
     parts: Vec<Part>,
     per_row: bool,
@@ -120,11 +121,19 @@ impl<'a> WeightsBuilder<'a> {
             n_matrices,
             out_features,
             in_features,
+            max_part_bytes: gpu.max_binding_bytes(),
             kind: None,
             parts: Vec::new(),
             per_row: false,
             sequential: Vec::new(),
         }
+    }
+
+    /// Cuts the stack into parts of at most `bytes` of weights or codes, where the device would bind more at once.
+    #[must_use]
+    pub fn max_part_bytes(mut self, bytes: u64) -> Self {
+        self.max_part_bytes = bytes.min(self.gpu.max_binding_bytes());
+        self
     }
 
     /// Uploads `matrix` as rows `first_row..` of matrix number `index`.
@@ -195,7 +204,7 @@ impl<'a> WeightsBuilder<'a> {
 
     fn allocate(&mut self, kind: Kind) -> Result<()> {
         let row_bytes = kind.row_words(self.in_features) as u64 * 4;
-        let limit = self.gpu.max_binding_bytes();
+        let limit = self.max_part_bytes;
         let matrix_bytes = row_bytes * self.out_features as u64;
         let per_part = (limit / matrix_bytes) as usize;
         // Whole matrices where one fits; else the only matrix by rows, 64 at a time so that tiles stay whole.

@@ -64,7 +64,8 @@ pub fn router(logits: &[f32], per_expert_scale: &[f32], top_k: usize) -> (Vec<u3
     let exps: Vec<f64> = logits.iter().map(|&l| f64::from(l - largest).exp()).collect();
     let all: f64 = exps.iter().sum();
     let mut order: Vec<usize> = (0..logits.len()).collect();
-    order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a])); // Stable: ties keep the lower index first.
+    // Stable: ties keep the lower index first. Adding 0 makes -0 a tie with 0.
+    order.sort_by(|&a, &b| (logits[b] + 0.0).total_cmp(&(logits[a] + 0.0)));
     order.truncate(top_k);
     let chosen: f64 = order.iter().map(|&e| exps[e] / all).sum();
     let weights = order.iter().map(|&e| (exps[e] / all / chosen) as f32 * per_expert_scale[e]).collect();

@@ -1,0 +1,22 @@
+//! Every kernel on a device against its twin in `reference::ops`. Inputs come from fixed seeds, tolerances from lengths
+//! and epsilon; outputs are surrounded by guard words. Without a GPU, lavapipe runs all of it.
+
+mod common;
+
+mod kernels {
+    mod add_norm;
+    mod argmax;
+    mod attention;
+    mod embed;
+    mod experts;
+    mod gather_rows;
+    mod gelu_mul;
+    mod head_norm_rope;
+    mod kv_store;
+    mod moe_combine;
+    mod planted;
+    mod probes;
+    mod product;
+    mod rms_norm;
+    mod router;
+}

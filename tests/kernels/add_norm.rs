@@ -1,0 +1,73 @@
+//! `add_norm.wgsl`: h = (h + rms(x) * post) * scalar, and the norms of up to three blocks that read h next.
+
+use lapidary::kernels::add_norm::{self, AddNorm};
+use lapidary::reference::ops;
+
+use crate::common::random::{Random, Spread};
+use crate::common::tolerance::{EPS as ULP, assert_close, norm_tolerance};
+use crate::common::{Output, Runner, is_untouched, tensor};
+
+const EPS: f32 = 1e-6;
+
+#[test]
+fn shapes_outputs_and_scalars() {
+    let mut random = Random::new(710);
+    for threads in [32, 256] {
+        for width in [1, 33, 255, 257, 2816] {
+            for n_outputs in 0..=3 {
+                for scalar in [1.0, 0.37, -2.5] {
+                    let n_rows = [1, 5][n_outputs % 2];
+                    check(&mut random, threads, width, n_rows, n_outputs, scalar);
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn check(random: &mut Random, threads: u32, width: usize, n_rows: usize, n_outputs: usize, scalar: f32) {
+    let what = format!("{threads} threads, [{n_rows}, {width}], {n_outputs} outputs, scalar {scalar}");
+    let runner = Runner::with_threads(threads);
+    // Row 1 is the norm behind the block; rows 3 to 5 stand before the next ones.
+    let norms = random.values(6 * width, Spread::Normal);
+    let norm = |row: usize| &norms[row * width..][..width];
+    let x = random.values(n_rows * width, Spread::Outliers);
+    let h = random.values(n_rows * width, Spread::Outliers);
+    let h_out = Output::in_place(width, &h);
+    let y: Vec<Output> = (0..3).map(|_| Output::new(n_rows, width)).collect();
+    let arguments = AddNorm {
+        norms: &tensor(width, &norms),
+        post: 1,
+        pre: 3,
+        scalar,
+        eps: EPS,
+        h: &h_out.tensor,
+        y: [&y[0].tensor, &y[1].tensor, &y[2].tensor],
+        n_outputs,
+    };
+    let planned = add_norm::plan(&runner.planner, "add_norm", &tensor(width, &x), &arguments).expect("a plan");
+    let results = runner.run(&[planned], n_rows, &[&h_out, &y[0], &y[1], &y[2]]);
+    for t in 0..n_rows {
+        let row = t * width..(t + 1) * width;
+        let x = &x[row.clone()];
+        let mut expected = h[row.clone()].to_vec();
+        ops::add_norm(&mut expected, x, norm(1), scalar, EPS);
+        let normed = ops::rms_norm(x, Some(norm(1)), EPS);
+        let of_normed = norm_tolerance((x, &vec![0.0; width]), &normed, |i| norm(1)[i], EPS, threads);
+        let of_h: Vec<f64> = (0..width)
+            .map(|i| {
+                let size = f64::from(h[row.start + i].abs()) + f64::from(normed[i].abs());
+                f64::from(scalar.abs()) * (of_normed[i] + 2.0 * ULP * size)
+            })
+            .collect();
+        assert_close(&format!("{what}: h of row {t}"), &expected, &results[0][row.clone()], |i| of_h[i]);
+        for (o, result) in results[1..].iter().enumerate() {
+            if o >= n_outputs {
+                assert!(result.iter().all(|&v| is_untouched(v)), "{what}: output {o} was written");
+                continue;
+            }
+            let y = ops::rms_norm(&expected, Some(norm(3 + o)), EPS);
+            let tolerance = norm_tolerance((&expected, &of_h), &y, |i| norm(3 + o)[i], EPS, threads);
+            assert_close(&format!("{what}: output {o} of row {t}"), &y, &result[row.clone()], |i| tolerance[i]);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `argmax.wgsl`: the index of each row's largest value, the lowest on a tie.
+
+use lapidary::kernels::argmax;
+use lapidary::reference::ops;
+
+use crate::common::random::{Random, Spread};
+use crate::common::{Output, Runner, tensor};
+
+fn choose(width: usize, logits: &[f32]) -> Vec<u32> {
+    let n_rows = logits.len() / width;
+    let (runner, ids) = (Runner::new(), Output::compact(n_rows, 1));
+    let planned = argmax::plan(&runner.planner, "argmax", &tensor(width, logits), &ids.tensor).expect("a plan");
+    runner.run_one(planned, n_rows, &ids).iter().map(|v| v.to_bits()).collect()
+}
+
+pub(super) fn check(what: &str, width: usize, logits: &[f32]) {
+    let expected: Vec<u32> = logits.chunks_exact(width).map(ops::argmax).collect();
+    assert_eq!(choose(width, logits), expected, "{what}, width {width}");
+}
+
+const WIDTHS: [usize; 8] = [1, 2, 255, 256, 257, 512, 513, 4097];
+
+#[test]
+fn random_rows() {
+    let mut random = Random::new(760);
+    for width in WIDTHS {
+        check("random", width, &random.values(7 * width, Spread::Normal));
+        let negative: Vec<f32> = random.values(7 * width, Spread::Outliers).iter().map(|v| -1e30 - v.abs()).collect();
+        check("negative", width, &negative);
+    }
+}
+
+#[test]
+fn the_largest_at_every_edge() {
+    for width in WIDTHS {
+        for at in [0, 1, 254, 255, 256, 257, 511, 512, width / 2, width - 1] {
+            if at < width {
+                let mut logits = vec![-1.5; width];
+                logits[at] = -1.25;
+                check(&format!("largest at {at}"), width, &logits);
+            }
+        }
+    }
+}
+
+#[test]
+fn ties_go_to_the_lowest_index() {
+    let mut random = Random::new(761);
+    for width in WIDTHS {
+        check("all equal", width, &vec![2.5; width]);
+        check(
+            "all zero, of both signs",
+            width,
+            &(0..width).map(|i| if i % 2 == 0 { -0.0 } else { 0.0 }).collect::<Vec<_>>(),
+        );
+        let few: Vec<f32> = (0..9 * width).map(|_| random.below(3) as f32).collect();
+        check("three values", width, &few);
+        // The tie crosses lanes: a high lane's early index against a low lane's late one.
+        let mut crossing = vec![0.0; width];
+        crossing[width - 1] = 1.0;
+        crossing[width / 2] = 1.0;
+        check("two equal", width, &crossing);
+    }
+}
+
+/// Masked logits are -inf or the lowest finite number.
+#[test]
+fn infinite_and_lowest_values() {
+    for width in WIDTHS {
+        for masked in [f32::NEG_INFINITY, f32::MIN] {
+            check("all masked", width, &vec![masked; width]);
+            let mut logits = vec![masked; width];
+            logits[width - 1] = -3.39e38;
+            check("one left", width, &logits);
+            logits[width - 1] = f32::MIN;
+            check("one barely left", width, &logits);
+            logits[width / 2] = f32::INFINITY;
+            check("one infinite", width, &logits);
+        }
+    }
+}
+
+#[test]
+fn nan_keeps_ids_in_range() {
+    for width in WIDTHS {
+        let ids = choose(width, &vec![f32::NAN; width]);
+        assert!((ids[0] as usize) < width, "width {width}: {ids:?}");
+    }
+}

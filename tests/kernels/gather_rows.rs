@@ -1,0 +1,28 @@
+//! `gather_rows.wgsl`: y[i] = x[chosen[i]].
+
+use lapidary::kernels::gather_rows;
+
+use crate::common::random::{Random, Spread};
+use crate::common::tolerance::assert_close;
+use crate::common::{Output, Runner, compact, tensor};
+
+#[test]
+fn chosen_rows_are_copied() {
+    check(&[1, 63, 64, 65, 2816]);
+}
+
+pub(super) fn check(widths: &[usize]) {
+    let mut random = Random::new(750);
+    for &width in widths {
+        for n_rows in [1, 7, 65] {
+            let x = random.values(n_rows * width, Spread::Normal);
+            let chosen: Vec<u32> = (0..5).map(|_| random.below(n_rows) as u32).chain([n_rows as u32 - 1, 0]).collect();
+            let (runner, y) = (Runner::new(), Output::new(chosen.len(), width));
+            let planned =
+                gather_rows::plan(&runner.planner, "gather", &tensor(width, &x), &compact(1, &chosen), &y.tensor);
+            let actual = runner.run_one(planned.expect("a plan"), chosen.len(), &y);
+            let expected: Vec<f32> = chosen.iter().flat_map(|&c| x[c as usize * width..][..width].to_vec()).collect();
+            assert_close(&format!("[{n_rows}, {width}]"), &expected, &actual, |_| 0.0);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `gelu_mul.wgsl`: y = gelu(gate) * up with the tanh form of GELU.
+
+use lapidary::kernels::gelu_mul;
+use lapidary::reference::ops;
+
+use crate::common::random::{Random, Spread};
+use crate::common::tolerance::{EPS, assert_close};
+use crate::common::{Output, Runner, tensor};
+
+/// 1 + tanh is off by a few epsilon of 1 (drivers compute it from exp), and so gelu(x) by as much of |x|.
+pub(super) fn check(what: &str, width: usize, gate: &[f32], up: &[f32], rows_per_row: usize) {
+    let n_rows = gate.len() / width;
+    let (runner, y) = (Runner::new(), Output::new(n_rows, width));
+    let (gate_tensor, up_tensor) = (tensor(width, gate), tensor(width, up));
+    let planned = gelu_mul::plan(&runner.planner, "gelu_mul", &gate_tensor, &up_tensor, &y.tensor, rows_per_row);
+    let actual = runner.run_one(planned.expect("a plan"), n_rows / rows_per_row, &y);
+    assert_close(what, &ops::gelu_mul(gate, up), &actual, |i| {
+        8.0 * EPS * f64::from(gate[i].abs()) * f64::from(up[i].abs()) + f64::from(f32::MIN_POSITIVE)
+    });
+}
+
+#[test]
+fn shapes() {
+    let mut random = Random::new(740);
+    for width in [1, 63, 64, 65, 704, 2112] {
+        for (n_rows, rows_per_row) in [(1, 1), (3, 1), (8, 8), (24, 8)] {
+            let gate = random.values(n_rows * width, Spread::Outliers);
+            let up = random.values(n_rows * width, Spread::Normal);
+            check(&format!("[{n_rows}, {width}]"), width, &gate, &up, rows_per_row);
+        }
+    }
+}
+
+#[test]
+fn large_and_small_inputs() {
+    let mut gate: Vec<f32> = (-400..=400).map(|i| i as f32 / 40.0).collect();
+    for value in [11.0, 15.0, 50.0, 100.0, 1e3, 1e4, 3e12, 1e20, 1e-3, 1e-10, 1e-30, 0.0] {
+        gate.extend([value, -value]);
+    }
+    for up in [1.0, -3.0] {
+        check("a sweep", gate.len(), &gate, &vec![up; gate.len()], 1);
+    }
+}

@@ -1,0 +1,144 @@
+//! `head_norm_rope.wgsl`: norms of q, k and v heads, rotation of q and k, and the way into the KV cache.
+
+use lapidary::kernels::head_norm_rope::{self, Heads, Inputs, KvTarget};
+use lapidary::reference::ops;
+
+use crate::common::random::{Random, Spread};
+use crate::common::tolerance::{EPS as ULP, assert_close, norm_tolerance};
+use crate::common::{Output, Runner, compact, is_untouched, rows_tensor, step_rows, tensor};
+
+const EPS: f32 = 1e-6;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Case {
+    pub(super) heads: Heads,
+    /// The layer has K = V: v is the key before its norm.
+    pub(super) k_is_v: bool,
+    /// The layer reads another layer's keys and values.
+    pub(super) without_kv: bool,
+    /// Positions of a slot's ring; `None` for rows of their own.
+    pub(super) capacity: Option<usize>,
+}
+
+/// One head after norm and rotation, with a tolerance for each element.
+fn head(x: &[f32], weight: Option<&[f32]>, angles: &[[f32; 2]], threads: u32) -> (Vec<f32>, Vec<f64>) {
+    let d = x.len();
+    let normed = ops::rms_norm(x, weight, EPS);
+    let exact = vec![0.0; d];
+    let of_normed = norm_tolerance((x, &exact), &normed, |i| weight.map_or(1.0, |w| w[i]), EPS, threads);
+    let (mut value, mut tolerance) = (normed.clone(), of_normed.clone());
+    ops::rope(&mut value, angles);
+    for (i, [cos, sin]) in angles.iter().enumerate() {
+        let (cos, sin) = (f64::from(cos.abs()), f64::from(sin.abs()));
+        let (a, b) = (f64::from(normed[i].abs()), f64::from(normed[i + d / 2].abs()));
+        let (of_a, of_b) = (of_normed[i], of_normed[i + d / 2]);
+        tolerance[i] = cos * of_a + sin * of_b + 3.0 * ULP * (a * cos + b * sin);
+        tolerance[i + d / 2] = cos * of_b + sin * of_a + 3.0 * ULP * (b * cos + a * sin);
+    }
+    (value, tolerance)
+}
+
+pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
+    let Case { heads, k_is_v, without_kv, capacity } = case;
+    let (d, n_rows, threads) = (heads.head_dim, rows.len(), 64);
+    let (q_width, kv_width) = (heads.n_heads * d, heads.n_kv_heads * d);
+    let mut runner = Runner::new();
+    runner.planner.tuning.threads = 256; // The kernel takes 64 of them.
+    let q = random.values(n_rows * q_width, Spread::Outliers);
+    let k = random.values(n_rows * kv_width, Spread::Outliers);
+    let v = if k_is_v { k.clone() } else { random.values(n_rows * kv_width, Spread::Outliers) };
+    let norms = random.values(2 * d, Spread::Normal);
+    let n_pairs = heads.rotary_offset + heads.rotated_pairs + 3;
+    let rotary: Vec<f32> = (0..n_rows * n_pairs)
+        .flat_map(|_| {
+            let angle = 4.0 * random.uniform();
+            [angle.cos(), angle.sin()]
+        })
+        .collect();
+    let step = step_rows(rows);
+    let n_slots = 1 + rows.iter().map(|r| r.0 as usize).max().expect("rows");
+    let kv_rows = capacity.map_or(n_rows, |c| c * n_slots);
+    let (q_out, k_out, v_out) =
+        (Output::in_place(q_width, &q), Output::new(kv_rows, kv_width), Output::new(kv_rows, kv_width));
+    let (k_in, v_in) = (tensor(kv_width, &k), tensor(kv_width, &v));
+    let target = match capacity {
+        Some(capacity) => KvTarget::Cache(&k_out.tensor, &v_out.tensor, capacity),
+        None => KvTarget::Rows(&k_out.tensor, &v_out.tensor),
+    };
+    let inputs = Inputs {
+        q: &q_out.tensor,
+        kv: (!without_kv).then_some((&k_in, if k_is_v { &k_in } else { &v_in })),
+        norms: &compact(d, &norms),
+        rotary: &tensor(2 * n_pairs, &rotary),
+        rows: &rows_tensor(&step),
+    };
+    let planned = head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, target).expect("a plan");
+    let results = runner.run(&[planned], n_rows, &[&q_out, &k_out, &v_out]);
+    let mut written = vec![false; kv_rows];
+    for (t, row) in step.iter().enumerate() {
+        let what = format!("{case:?}, row {t}");
+        let angles: Vec<[f32; 2]> = (0..heads.rotated_pairs)
+            .map(|i| {
+                let at = 2 * (t * n_pairs + heads.rotary_offset + i);
+                [rotary[at], rotary[at + 1]]
+            })
+            .collect();
+        for j in 0..heads.n_heads {
+            let at = t * q_width + j * d;
+            let (expected, tolerance) = head(&q[at..at + d], Some(&norms[..d]), &angles, threads);
+            assert_close(&format!("{what}: q head {j}"), &expected, &results[0][at..at + d], |i| tolerance[i]);
+        }
+        if without_kv {
+            continue;
+        }
+        let to = capacity.map_or(t, |c| row.slot as usize * c + row.position as usize % c);
+        written[to] = true;
+        for j in 0..heads.n_kv_heads {
+            let (from, to) = (t * kv_width + j * d, to * kv_width + j * d);
+            let (expected, tolerance) = head(&k[from..from + d], Some(&norms[d..]), &angles, threads);
+            assert_close(&format!("{what}: k head {j}"), &expected, &results[1][to..to + d], |i| tolerance[i]);
+            let (expected, tolerance) = head(&v[from..from + d], None, &[], threads);
+            assert_close(&format!("{what}: v head {j}"), &expected, &results[2][to..to + d], |i| tolerance[i]);
+        }
+    }
+    for (i, _) in written.iter().enumerate().filter(|(_, written)| !**written) {
+        let row = i * kv_width..(i + 1) * kv_width;
+        let untouched = results[1][row.clone()].iter().chain(&results[2][row]).all(|&v| is_untouched(v));
+        assert!(untouched, "{case:?}: cache row {i} was written");
+    }
+}
+
+pub(super) fn heads(
+    n_heads: usize,
+    n_kv_heads: usize,
+    head_dim: usize,
+    rotated_pairs: usize,
+    rotary_offset: usize,
+) -> Heads {
+    Heads { n_heads, n_kv_heads, head_dim, rotated_pairs, rotary_offset, eps: EPS }
+}
+
+/// Two slots, positions that wrap around a ring of 5.
+pub(super) const ROWS: [(u32, u32, u32); 5] = [(0, 3, 1), (0, 4, 1), (0, 5, 1), (2, 11, 1), (2, 12, 1)];
+
+#[test]
+fn shapes_and_targets() {
+    let mut random = Random::new(800);
+    for heads in [
+        heads(1, 1, 4, 2, 0),
+        heads(2, 1, 16, 8, 0),
+        heads(8, 2, 64, 32, 5),
+        heads(4, 2, 256, 128, 0),
+        heads(4, 1, 512, 64, 128), // A global layer: a quarter of the pairs, behind the sliding layers' pairs.
+        heads(3, 3, 20, 0, 0),
+        heads(3, 3, 20, 1, 7),
+    ] {
+        for capacity in [None, Some(5), Some(64)] {
+            for k_is_v in [false, true] {
+                check(&mut random, Case { heads, k_is_v, without_kv: false, capacity }, &ROWS);
+                check(&mut random, Case { heads, k_is_v, without_kv: false, capacity }, &ROWS[3..4]);
+            }
+            check(&mut random, Case { heads, k_is_v: false, without_kv: true, capacity }, &ROWS);
+        }
+    }
+}

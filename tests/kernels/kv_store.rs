@@ -1,0 +1,63 @@
+//! `kv_store.wgsl`: a chunk's keys and values enter the ring.
+
+use lapidary::kernels::kv_store;
+
+use crate::common::random::{Random, Spread};
+use crate::common::{Output, Runner, is_untouched, rows_tensor, step_rows, tensor};
+
+/// The ring after a step, by the plain rule: rows in order, later ones replace earlier ones.
+pub(super) fn check(random: &mut Random, width: usize, capacity: usize, n_slots: usize, rows: &[(u32, u32, u32)]) {
+    let what = format!("width {width}, capacity {capacity}, {} rows", rows.len());
+    let (k, v) = (random.values(rows.len() * width, Spread::Normal), random.values(rows.len() * width, Spread::Normal));
+    // The kernel copies whole padded rows, so widths here are whole chunks.
+    let (k_cache, v_cache) = (Output::new(n_slots * capacity, width), Output::new(n_slots * capacity, width));
+    let runner = Runner::new();
+    let planned = kv_store::plan(
+        &runner.planner,
+        "kv_store",
+        (&tensor(width, &k), &tensor(width, &v)),
+        (&k_cache.tensor, &v_cache.tensor),
+        capacity,
+        &rows_tensor(&step_rows(rows)),
+    );
+    let results = runner.run(&[planned.expect("a plan")], rows.len(), &[&k_cache, &v_cache]);
+    for (name, new, result) in [("k", &k, &results[0]), ("v", &v, &results[1])] {
+        let mut expected: Vec<Option<usize>> = vec![None; n_slots * capacity];
+        for (t, &(slot, position, _)) in rows.iter().enumerate() {
+            expected[slot as usize * capacity + position as usize % capacity] = Some(t);
+        }
+        for (i, (row, from)) in result.chunks_exact(width).zip(expected).enumerate() {
+            match from {
+                Some(t) => assert_eq!(row, &new[t * width..][..width], "{what}: {name} row {i} of the ring"),
+                None => assert!(row.iter().all(|&v| is_untouched(v)), "{what}: {name} row {i} was written"),
+            }
+        }
+    }
+}
+
+pub(super) fn chunk(slot: u32, first: u32, count: u32) -> Vec<(u32, u32, u32)> {
+    (first..first + count).map(|position| (slot, position, 0)).collect()
+}
+
+#[test]
+fn chunks_shorter_and_longer_than_the_ring() {
+    let mut random = Random::new(810);
+    for width in [32, 96, 512] {
+        for capacity in [1, 7, 16, 33] {
+            for first in [0, 5, 1000] {
+                for count in [1, 6, 7, 8, 40] {
+                    check(&mut random, width, capacity, 2, &chunk(1, first, count));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn several_slots_in_a_step() {
+    let mut random = Random::new(811);
+    let rows = [chunk(2, 3, 20), chunk(0, 100, 1), chunk(3, 6, 8)].concat();
+    for capacity in [4, 8, 64] {
+        check(&mut random, 64, capacity, 5, &rows);
+    }
+}

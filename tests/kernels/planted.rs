@@ -1,0 +1,286 @@
+//! Do the tests see bugs? Each bug of a list is planted in a shader's text and must make the shader's own checks fail.
+
+use super::head_norm_rope::heads;
+use super::probes::{interesting, probe, probe_experts};
+use super::product::Path;
+use super::{
+    add_norm, argmax, attention, embed, experts, gather_rows, gelu_mul, head_norm_rope, kv_store, moe_combine, product,
+    rms_norm, router,
+};
+use crate::common::matrices::{Order, Scales, Spec, Unpacked};
+use crate::common::random::{Random, Spread};
+use crate::common::{Bug, Runner, failure_with};
+
+/// Bugs of the packed weights, in both product shaders.
+const PACKED: [Bug; 9] = [
+    Bug { name: "zero point off by one", from: "return 8.0;", to: "return 7.0;" },
+    Bug {
+        name: "stored zero point off by one",
+        from: "& 15u);\n    }\n    return 8.0",
+        to: "& 15u) + 1.0;\n    }\n    return 8.0",
+    },
+    Bug {
+        name: "local instead of global group",
+        from: "(params.first_row + k) / GROUP_SIZE - params.first_group",
+        to: "k / GROUP_SIZE",
+    },
+    Bug { name: "nibble order swapped", from: "vec4(0u, 4u, 8u, 12u)", to: "vec4(4u, 0u, 12u, 8u)" },
+    Bug { name: "group of k + 8", from: "let group = group_of(row, k);", to: "let group = group_of(row, k + 8u);" },
+    Bug { name: "group of a word's first code", from: "if group == group_of(row, k + 7u)", to: "if true" },
+    Bug { name: "half halves swapped", from: "(16u * (group % 2u))", to: "(16u * (1u - group % 2u))" },
+    Bug { name: "subnormal scales flushed", from: "f32(magnitude) * 5.9604644775390625e-8", to: "0.0" },
+    Bug { name: "zero word of eight groups lost", from: "+ group / 8u]", to: "]" },
+];
+
+/// Bugs of the matrix-vector product.
+const MATVEC: [Bug; 2] = [
+    Bug {
+        name: "last word missing",
+        from: "word < params.in_words; word += LANES",
+        to: "word + 4u < params.in_words; word += LANES",
+    },
+    Bug { name: "last feature missing", from: "if n < params.n_rows {", to: "if n + 1u < params.n_rows {" },
+];
+
+/// Bugs of the matrix product.
+const MATMUL: [Bug; 2] = [
+    Bug {
+        name: "last chunk missing",
+        from: "word < params.in_words; word += 4u",
+        to: "word + 4u < params.in_words; word += 4u",
+    },
+    Bug {
+        name: "a tile row too far",
+        from: "let x1 = tile_x[(lane_t + 16u) * ROW + k];",
+        to: "let x1 = tile_x[(lane_t + 15u) * ROW + k];",
+    },
+];
+
+/// Bugs that only experts show.
+const EXPERTS: [Bug; 2] = [
+    Bug { name: "expert off by one", from: "ids[p] - params.first_matrix;", to: "(ids[p] + 1u) % 3u;" },
+    Bug { name: "every expert with the first table", from: "(row / params.rows_per_matrix)", to: "(row / 1000000u)" },
+];
+
+/// The matrices of the probes: symmetric and not, f16 scales with edge values, shards that start inside a group.
+fn cases() -> Vec<Spec> {
+    let spec = Spec::new(5, 704, 128);
+    let fine = Spec { scales: Scales::Edges, asymmetric: true, ..Spec::new(5, 272, 16) };
+    vec![spec, fine, Spec { order: Order::Shuffled, ..fine }]
+}
+
+/// What the probes of a linear layer and of experts say.
+fn probes(paths: &[Path], with_experts: bool) -> Vec<Result<(), String>> {
+    let runner = Runner::new();
+    let mut results = Vec::new();
+    for (i, spec) in cases().into_iter().enumerate() {
+        let mut random = Random::new(500 + i as u64);
+        let stack: Vec<_> = (0..3).map(|_| Unpacked::random(&mut random, spec)).collect();
+        let n_in = spec.in_features;
+        for rows in [0..n_in, n_in / 8 + 3..n_in / 2] {
+            let ks = interesting(&mut random, &stack[0], &rows);
+            for &path in paths {
+                results.push(probe(&runner, path, &stack[0], rows.clone(), &ks));
+            }
+            if with_experts {
+                results.push(probe_experts(&runner, &stack, rows.clone(), &ks));
+            }
+        }
+    }
+    results
+}
+
+fn is_caught(bug: Bug, paths: &[Path], with_experts: bool) {
+    sees(bug, || {
+        for result in probes(paths, with_experts) {
+            result.unwrap_or_else(|e| panic!("{e}"));
+        }
+    });
+}
+
+/// Asserts that `check` fails with `bug` planted.
+fn sees(bug: Bug, check: impl FnOnce()) {
+    let failure = failure_with(bug, check);
+    let failure = failure.unwrap_or_else(|| panic!("planted \"{}\": no check saw it", bug.name));
+    println!("{}: {failure}", bug.name);
+}
+
+#[test]
+fn probes_pass_without_a_bug() {
+    for result in probes(&[Path::Matvec, Path::Matmul], true) {
+        result.unwrap_or_else(|e| panic!("{e}"));
+    }
+}
+
+#[test]
+fn bugs_of_packed_weights_are_caught() {
+    for bug in PACKED {
+        is_caught(bug, &[Path::Matvec], false);
+        is_caught(bug, &[Path::Matmul], false);
+        is_caught(bug, &[], true);
+    }
+}
+
+#[test]
+fn bugs_of_the_products_are_caught() {
+    for bug in MATVEC {
+        is_caught(bug, &[Path::Matvec], false);
+    }
+    for bug in MATMUL {
+        is_caught(bug, &[Path::Matmul], false);
+    }
+    for bug in EXPERTS {
+        is_caught(bug, &[], true);
+    }
+}
+
+/// A bug of a shader, by name, what stands there and what is planted.
+const fn bug(name: &'static str, from: &'static str, to: &'static str) -> Bug {
+    Bug { name, from, to }
+}
+
+#[test]
+fn bugs_of_attention_are_caught() {
+    let cases = || {
+        let mut random = Random::new(510);
+        let case = attention::Case::new(4, 2, 64);
+        attention::check(&mut random, case, &attention::chunk(1, 70, 3));
+        let windowed = attention::Case { window: Some(40), capacity: 48, ..case };
+        attention::check(&mut random, windowed, &[attention::chunk(0, 70, 1), attention::chunk(2, 90, 1)].concat());
+        attention::check(&mut random, attention::Case { new_rows: true, ..windowed }, &attention::chunk(1, 70, 5));
+    };
+    cases();
+    for bug in [
+        bug("window off by one", "first = row.position + 1u - params.window", "first = row.position - params.window"),
+        bug("newest position missing", "if p <= row.position {", "if p < row.position {"),
+        bug("ring does not wrap", "p % params.capacity", "p"),
+        bug("stale key for the first new row", "if p < new_from", "if p <= new_from"),
+        bug("stale value for the first new row", "base + j < new_from", "base + j <= new_from"),
+        bug("every slot reads the first", "row.slot * params.capacity", "0u * params.capacity"),
+        bug("sum is not rescaled", "total *= rescale;", ""),
+        bug("values are not rescaled", "sum[0] *= rescale;", ""),
+        bug(
+            "heads share keys in the wrong order",
+            "group.x * params.n_kv_heads / params.n_heads",
+            "group.x % params.n_kv_heads",
+        ),
+    ] {
+        sees(bug, cases);
+    }
+}
+
+#[test]
+fn bugs_of_heads_are_caught() {
+    let cases = || {
+        let mut random = Random::new(511);
+        for capacity in [None, Some(5)] {
+            let case =
+                head_norm_rope::Case { heads: heads(4, 2, 64, 16, 5), k_is_v: false, without_kv: false, capacity };
+            head_norm_rope::check(&mut random, case, &head_norm_rope::ROWS);
+        }
+    };
+    cases();
+    for bug in [
+        bug("turned backwards", "a * turn.x - b * turn.y", "a * turn.x + b * turn.y"),
+        bug("neighbours rotated", "head[i + d / 2u] = b", "head[i + 1u] = b"),
+        bug("v rotated", "if is_q || is_k {", "if true {"),
+        bug("k with q's norm", "weight = norms[d + i]", "weight = norms[i]"),
+        bug("angles of the other kind of layer", "params.rotary_offset + i", "i"),
+        bug("cache does not wrap", "rows[t].position % params.capacity", "rows[t].position"),
+        bug("angles of the first row", "rotary[t * params.rotary_stride", "rotary[0u * params.rotary_stride"),
+    ] {
+        sees(bug, cases);
+    }
+    let chunks = || kv_store::check(&mut Random::new(512), 32, 7, 2, &kv_store::chunk(1, 3, 20));
+    chunks();
+    let from = "row.last_position - row.position";
+    sees(bug("a chunk's first rows stay", from, "row.position - row.first_position"), chunks);
+    sees(bug("store does not wrap", "row.position % params.capacity", "row.position"), chunks);
+}
+
+#[test]
+fn bugs_of_norms_are_caught() {
+    let norms = || {
+        rms_norm::check("small", 32, &[0.5; 96], 32, &[1e-4; 64]);
+        rms_norm::check("ordinary", 32, &Random::new(513).values(99, Spread::Normal), 33, &[1.5; 66]);
+    };
+    norms();
+    sees(bug("no epsilon", " + params.eps", ""), norms);
+    sees(bug("first norm", "params.weight * params.stride", "0u * params.stride"), norms);
+    sees(
+        bug("last value left out of the sum", "i < params.width; i += THREADS", "i + 1u < params.width; i += THREADS"),
+        norms,
+    );
+    let adds = || add_norm::check(&mut Random::new(514), 32, 33, 3, 3, 0.37);
+    adds();
+    sees(
+        bug("scalar on x alone", "(h[row + i] + normed) * params.scalar", "h[row + i] + normed * params.scalar"),
+        adds,
+    );
+    sees(bug("third output with the second's norm", "weight + 2u * params.stride", "weight + params.stride"), adds);
+    sees(bug("norm of h before the sum", "squares += value * value", "squares += normed * normed"), adds);
+    let combines = || moe_combine::check(&mut Random::new(515), 32, 33, 3, 2, 0.7);
+    combines();
+    sees(bug("experts with the dense norm", "norm(params.post_2, i)", "norm(params.post_1, i)"), combines);
+    sees(bug("weights of the first token", "weights[t * params.top_k + s]", "weights[s]"), combines);
+    sees(bug("last expert missing", "s < params.top_k", "s + 1u < params.top_k"), combines);
+}
+
+#[test]
+fn bugs_of_choices_are_caught() {
+    let routes = || {
+        let mut random = Random::new(516);
+        let logits: Vec<f32> = (0..64).map(|_| random.below(5) as f32).collect();
+        router::check("ties", 16, 4, &logits, &random.values(16, Spread::Uniform));
+    };
+    routes();
+    sees(bug("tie to the higher expert", "other < e", "other > e"), routes);
+    sees(bug("scale of the slot", "per_expert_scale[e]", "per_expert_scale[lane]"), routes);
+    sees(bug("not renormalized", "exp(logit[e] - largest) / sum", "exp(logit[e] - largest)"), routes);
+    let greedy = || {
+        let mut random = Random::new(517);
+        let logits: Vec<f32> = (0..3 * 600).map(|_| random.below(3) as f32).collect();
+        argmax::check("ties", 600, &logits);
+        argmax::check("masked", 600, &[vec![f32::MIN; 599], vec![-3.4e38]].concat());
+    };
+    greedy();
+    sees(bug("later of a lane's equals", "candidate > value", "candidate >= value"), greedy);
+    sees(
+        bug(
+            "higher of two lanes' equals",
+            "let closer = best_index[lane + half] <",
+            "let closer = best_index[lane + half] >",
+        ),
+        greedy,
+    );
+    let first = "var value = logits[group.y * params.stride + index];";
+    sees(bug("starts from a constant", first, "var value = -3.39e38;"), greedy);
+}
+
+#[test]
+fn bugs_of_copies_and_gates_are_caught() {
+    let gates = || {
+        let mut random = Random::new(518);
+        let (gate, up) = (random.values(130, Spread::Normal), random.values(130, Spread::Normal));
+        gelu_mul::check("gates", 65, &gate, &up, 2);
+    };
+    gates();
+    sees(bug("gate and up swapped", "gelu(gate[at]) * up[at]", "gelu(up[at]) * gate[at]"), gates);
+    sees(bug("another cubic", "0.044715", "0.0447"), gates);
+    sees(bug("no last value", "if i < params.width", "if i + 1u < params.width"), gates);
+    sees(bug("padding written", "if i < params.width", "if i < params.stride"), gates);
+    let gathers = || gather_rows::check(&[65]);
+    gathers();
+    sees(bug("rows in order", "chosen[group.y] *", "min(chosen[group.y], group.y) *"), gathers);
+    sees(bug("padding copied", "i < params.width", "i < params.stride"), gathers);
+    let embeds = || embed::check(&[33]);
+    embeds();
+    sees(bug("parts all start at token 0", "rows[t].token - params.first_row", "rows[t].token"), embeds);
+    sees(bug("no embedding scale", " * params.scale", ""), embeds);
+    sees(bug("half words swapped", "packed >> vec4(16u)", "packed & vec4(0xffffu)"), embeds);
+    product::check_softcap();
+    sees(bug("no softcap", "if params.softcap == 0.0", "if true"), product::check_softcap);
+    experts::check_dense_stack();
+    sees(bug("a row of x for each row of y", "(p / params.x_repeat)", "p"), experts::check_dense_stack);
+    sees(bug("parts all start at expert 0", "ids[p] - params.first_matrix", "ids[p]"), experts::check_dense_stack);
+}

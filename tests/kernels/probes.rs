@@ -1,0 +1,194 @@
+//! One-hot probes: with x = e_k a product returns column k of the dequantized matrix bit for bit. They catch what a mean
+//! error hides: a single row in the wrong group, a zero point off by one.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use lapidary::kernels::WeightsBuilder;
+use lapidary::kernels::product::{self, Rows};
+use lapidary::quant::Matrix;
+
+use super::product::{Path, product, upload};
+use crate::common::matrices::{DTYPES, EDGE_SCALES, Order, Spec, Unpacked};
+use crate::common::random::Random;
+use crate::common::tolerance::check_exact;
+use crate::common::{Output, Runner, compact, gpu, tensor};
+
+/// Input features of a shard to probe: within 2 of each group edge and of the shard's own, and some at random.
+pub(super) fn interesting(random: &mut Random, full: &Unpacked, rows: &Range<usize>) -> Vec<usize> {
+    let mut ks = BTreeSet::new();
+    let edges = (0..=full.spec.in_features).step_by(full.spec.group_size);
+    for edge in edges.chain([rows.start, rows.end]) {
+        for k in edge.saturating_sub(2)..=edge + 2 {
+            if rows.contains(&k) {
+                ks.insert(k - rows.start);
+            }
+        }
+    }
+    for _ in 0..16 {
+        ks.insert(random.below(rows.len()));
+    }
+    ks.into_iter().collect()
+}
+
+fn one_hot(width: usize, ks: &[usize]) -> Vec<f32> {
+    let mut x = vec![0.0; ks.len() * width];
+    for (row, &k) in x.chunks_exact_mut(width).zip(ks) {
+        row[k] = 1.0;
+    }
+    x
+}
+
+/// Columns `ks` of the shard `rows`, from the full matrix.
+fn columns(full: &Unpacked, rows: &Range<usize>, ks: &[usize]) -> Vec<f32> {
+    ks.iter().flat_map(|k| (0..full.spec.out_features).map(move |n| full.value(n, rows.start + k))).collect()
+}
+
+/// Probes a linear layer that holds the input rows `rows` of `full`.
+pub(super) fn probe(
+    runner: &Runner,
+    path: Path,
+    full: &Unpacked,
+    rows: Range<usize>,
+    ks: &[usize],
+) -> Result<(), String> {
+    let weights = upload(&Matrix::Packed(full.shard(rows.clone())));
+    let actual = product(runner, path, &weights, &one_hot(rows.len(), ks), 0.0);
+    check_exact(&columns(full, &rows, ks), &actual)
+        .map_err(|e| format!("{path:?} of rows {rows:?} of {:?}: {e}", full.spec))
+}
+
+/// Probes a stack of experts, each holding `rows` of its matrix; row i of x goes to expert i % experts.
+pub(super) fn probe_experts(
+    runner: &Runner,
+    experts: &[Unpacked],
+    rows: Range<usize>,
+    ks: &[usize],
+) -> Result<(), String> {
+    let spec = experts[0].spec;
+    let mut builder = WeightsBuilder::new(gpu(), "experts", experts.len(), spec.out_features, rows.len());
+    for (e, expert) in experts.iter().enumerate() {
+        builder.add(e, 0, &Matrix::Packed(expert.shard(rows.clone()))).expect("memory");
+    }
+    let weights = builder.finish().expect("a device");
+    let ids: Vec<u32> = (0..ks.len()).map(|i| (i % experts.len()) as u32).collect();
+    let (x, ids_tensor) = (tensor(rows.len(), &one_hot(rows.len(), ks)), compact(1, &ids));
+    let y = Output::new(ks.len(), spec.out_features);
+    let rows_of = Rows::Experts { ids: &ids_tensor, repeat: 1 };
+    let planned = product::plan(&runner.planner, "experts", &weights, rows_of, &x, &y.tensor, 0.0).expect("a plan");
+    let actual = runner.run(&planned, ks.len(), &[&y]).remove(0);
+    let expected: Vec<f32> =
+        ids.iter().zip(ks).flat_map(|(&e, &k)| columns(&experts[e as usize], &rows, &[k])).collect();
+    check_exact(&expected, &actual).map_err(|e| format!("experts, rows {rows:?} of {spec:?}: {e}"))
+}
+
+fn probe_all(seed: u64, spec: Spec, shards: &[Range<usize>]) {
+    let mut random = Random::new(seed);
+    let experts: Vec<Unpacked> = (0..3).map(|_| Unpacked::random(&mut random, spec)).collect();
+    for rows in shards {
+        let ks = interesting(&mut random, &experts[0], rows);
+        for path in [Path::Matvec, Path::Matmul] {
+            probe(&Runner::new(), path, &experts[0], rows.clone(), &ks).unwrap_or_else(|e| panic!("{e}"));
+        }
+        probe_experts(&Runner::new(), &experts, rows.clone(), &ks).unwrap_or_else(|e| panic!("{e}"));
+    }
+}
+
+/// down_proj's widths and where a shard of them may start: halves, quarters, eighths and an odd third.
+fn shards(n_in: usize) -> Vec<Range<usize>> {
+    match n_in {
+        704 => vec![0..704, 0..352, 352..704, 176..352, 88..176, 616..704, 235..470],
+        _ => vec![0..2112, 1056..2112, 528..1056, 704..1408, 1848..2112],
+    }
+}
+
+#[test]
+fn model_shapes_sequential() {
+    for n_in in [704, 2112] {
+        for (i, group_size) in [32, 64, 128, n_in].into_iter().enumerate() {
+            let spec = Spec { asymmetric: i % 2 == 0, scale_dtype: DTYPES[i % 3], ..Spec::new(5, n_in, group_size) };
+            probe_all(300 + i as u64, spec, &shards(n_in));
+        }
+    }
+}
+
+#[test]
+fn model_shapes_act_order() {
+    for (i, (n_in, group_size)) in [(704, 32), (704, 128), (2112, 64)].into_iter().enumerate() {
+        let spec = Spec {
+            order: Order::Shuffled,
+            asymmetric: i % 2 == 0,
+            scale_dtype: DTYPES[i % 3],
+            ..Spec::new(5, n_in, group_size)
+        };
+        probe_all(310 + i as u64, spec, &shards(n_in)[..4]);
+    }
+}
+
+/// Small groups, a short last group, and a shard at every multiple of 8 (and beside it) within two groups.
+#[test]
+fn shards_anywhere_in_a_group() {
+    for (i, group_size) in [16, 32, 64].into_iter().enumerate() {
+        let n_in = 2 * group_size + 24;
+        let spec = Spec { asymmetric: true, scale_dtype: DTYPES[i], ..Spec::new(3, n_in, group_size) };
+        let mut random = Random::new(320 + i as u64);
+        let full = Unpacked::random(&mut random, spec);
+        for start in (0..2 * group_size).step_by(8).flat_map(|start| [start, start + 3]) {
+            let rows = start..n_in;
+            let ks: Vec<usize> = (0..rows.len()).collect();
+            let path = if start % 16 < 8 { Path::Matvec } else { Path::Matmul };
+            probe(&Runner::new(), path, &full, rows, &ks).unwrap_or_else(|e| panic!("{e}"));
+        }
+    }
+}
+
+/// All 16 codes with all 16 zero points and the scales at the ends of each precision.
+#[test]
+fn all_codes_zeros_and_scales() {
+    for order in [Order::Sequential, Order::Shuffled] {
+        for scale_dtype in DTYPES {
+            // Group g has zero point g; row n has scale n of the list; each group of 16 holds every code.
+            let spec = Spec { order, asymmetric: true, scale_dtype, ..Spec::new(EDGE_SCALES.len(), 256, 16) };
+            let mut full = Unpacked::random(&mut Random::new(330), spec);
+            let mut seen = [0u32; 16];
+            for k in 0..256 {
+                let code = seen[full.group[k]];
+                seen[full.group[k]] += 1;
+                (0..spec.out_features).for_each(|n| full.codes[n * 256 + k] = code);
+            }
+            for (n, &scale) in EDGE_SCALES.iter().enumerate() {
+                for g in 0..16 {
+                    full.scales[n * 16 + g] = crate::common::matrices::round(scale_dtype, scale);
+                    full.zeros[n * 16 + g] = g as u32;
+                }
+            }
+            let ks: Vec<usize> = (0..256).collect();
+            for path in [Path::Matvec, Path::Matmul] {
+                probe(&Runner::new(), path, &full, 0..256, &ks).unwrap_or_else(|e| panic!("{e}"));
+            }
+            let stack = [full.clone(), full.clone()];
+            probe_experts(&Runner::new(), &stack, 0..256, &ks).unwrap_or_else(|e| panic!("{e}"));
+        }
+    }
+}
+
+/// The builder of these tests against `PackedMatrix::row`, the CPU twin of the shader's dequantization.
+#[test]
+fn reference_dequantizes_the_same() {
+    let mut random = Random::new(340);
+    for order in [Order::Sequential, Order::Shuffled] {
+        for scale_dtype in DTYPES {
+            let full =
+                Unpacked::random(&mut random, Spec { order, asymmetric: true, scale_dtype, ..Spec::new(3, 272, 64) });
+            for rows in [0..272, 100..200, 8..272] {
+                let shard = full.shard(rows.clone());
+                let mut row = vec![0.0; rows.len()];
+                for n in 0..3 {
+                    shard.row(n, &mut row);
+                    let expected: Vec<f32> = rows.clone().map(|k| full.value(n, k)).collect();
+                    check_exact(&expected, &row).unwrap_or_else(|e| panic!("{order:?} {scale_dtype:?} {rows:?}: {e}"));
+                }
+            }
+        }
+    }
+}
