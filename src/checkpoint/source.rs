@@ -67,7 +67,10 @@ impl Source {
     }
 
     /// Checks that a directory is one, before the first file is asked for.
-    pub(super) fn check(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Model`] if it is not there or is no directory; [`Error::Io`] for what the system refuses.
+    pub fn check(&self) -> Result<()> {
         let Source::Directory(path) = self else { return Ok(()) };
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => Ok(()),

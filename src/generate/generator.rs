@@ -74,6 +74,11 @@ impl Generator {
         &self.model
     }
 
+    /// The ids that end an answer.
+    pub fn stop_ids(&self) -> &[u32] {
+        &self.stop_ids
+    }
+
     /// True for the ids that end an answer.
     pub fn is_stop(&self, id: u32) -> bool {
         self.stop_ids.contains(&id)

@@ -1,0 +1,115 @@
+//! Arguments that several commands take.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use lapidary::{Error, Result};
+
+/// Which model.
+#[derive(Debug, clap::Args)]
+pub(super) struct ModelArguments {
+    /// Directory with config.json, tokenizer.json and *.safetensors; without it, the demo model in this program
+    #[arg(long, short, value_name = "DIR")]
+    pub(super) model: Option<PathBuf>,
+}
+
+/// Which model, on what.
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    pub(super) model: ModelArguments,
+    /// Adapter to use: a part of its name, driver or API, as `lapidary devices` prints them
+    #[arg(long, value_name = "SUBSTRING")]
+    pub(super) adapter: Option<String>,
+    /// Tokens that prompt and answer may have together; without it, as many as model and device allow
+    #[arg(long, value_name = "N")]
+    pub(super) context: Option<usize>,
+    /// Precision of the computation; both mean exact until there is a fast path
+    #[arg(long, value_enum, default_value_t = Precision::Exact)]
+    pub(super) precision: Precision,
+}
+
+/// How exact the computation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Precision {
+    /// f32 activations and KV cache.
+    Exact,
+    /// What is fastest on the device.
+    Fast,
+}
+
+/// How tokens are chosen. What is not given comes from generation_config.json.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Sampling (defaults come from generation_config.json)")]
+pub(super) struct SamplingArguments {
+    /// Divides the logits; 0 always takes the most probable token
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    pub(super) temperature: Option<f32>,
+    /// Draw from the K most probable tokens only; 0 is no limit
+    #[arg(long, value_name = "K")]
+    pub(super) top_k: Option<usize>,
+    /// Draw from the most probable tokens that together reach probability P
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub(super) top_p: Option<f32>,
+    /// The same seed gives the same text; without it, a random one
+    #[arg(long, value_name = "S")]
+    pub(super) seed: Option<u64>,
+    /// Most tokens of an answer; without it, as many as the context holds
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(super) max_tokens: Option<usize>,
+}
+
+fn at_least_one(text: &str) -> std::result::Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("expected at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("expected a whole number from 1 on".into()),
+    }
+}
+
+/// Token ids: `2,5,9`, `2 5 9` or `[2, 5, 9]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ids(pub(super) Vec<u32>);
+
+impl FromStr for Ids {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let bare = text.trim();
+        let bare = bare.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(bare);
+        let ids = bare
+            .split(|c: char| c == ',' || c.is_whitespace())
+            .filter(|part| !part.is_empty())
+            .map(|part| {
+                part.parse().map_err(|_| Error::Usage(format!("token ids: found {part:?}, expected a number like 17")))
+            })
+            .collect::<Result<Vec<u32>>>()?;
+        if ids.is_empty() {
+            return Err(Error::Usage("token ids: found none, expected a list like 2,5,9".into()));
+        }
+        Ok(Ids(ids))
+    }
+}
+
+impl std::fmt::Display for Ids {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.iter().map(u32::to_string).collect::<Vec<_>>().join(","))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_as_they_are_written_anywhere() {
+        for text in ["2,5,9", "2 5\n9\n", "[2, 5, 9]", " 2,5 , 9,"] {
+            assert_eq!(text.parse::<Ids>().unwrap(), Ids(vec![2, 5, 9]), "{text:?}");
+        }
+        for text in ["", "[]", "2,x", "-1", "2.5", "4294967296", "[2"] {
+            assert!(text.parse::<Ids>().is_err(), "{text:?}");
+        }
+        assert_eq!(Ids(vec![2, 5]).to_string(), "2,5");
+    }
+}

@@ -1,0 +1,199 @@
+//! `lapidary chat`: a conversation in the terminal.
+
+mod commands;
+mod input;
+mod session;
+mod show;
+
+use lapidary::generate::{Finish, Generator, Request, Timings};
+use lapidary::text::TextModel;
+
+use super::answer::answer;
+use super::args::{RunArguments, SamplingArguments};
+use super::settings::Settings;
+use super::terminal::{note, plural, size};
+use super::{INTERRUPTED, signals};
+use commands::Command;
+use input::{Input, Reader};
+use session::{Session, is_message_s};
+use show::Show;
+
+/// Talk to a model
+///
+/// Answers stream as they are made, and the conversation is kept. Ctrl-C stops an answer and keeps the chat, Ctrl-D leaves, /help lists the commands. Where stdin is no terminal, each
+/// line is a message, until the end. Answers go to stdout, everything else to stderr.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lapidary chat
+  lapidary chat --model DIR --temperature 0 --context 16384
+  echo 'What is a slice?' | lapidary chat > answer.txt")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    run: RunArguments,
+    #[command(flatten)]
+    sampling: SamplingArguments,
+}
+
+/// Runs the command.
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    let checkpoint = arguments.run.model.open()?;
+    let text = arguments.run.model.required_text(" and back")?;
+    let settings = Settings::new(&arguments.sampling, &checkpoint.generation)?;
+    // A model without a template is told before it is loaded.
+    Session::default().prompt(&text, "?", usize::MAX, 0)?;
+    let generator = arguments.run.generator(&checkpoint)?;
+    let reader = Reader::new()?;
+    if reader.is_terminal() {
+        note("/help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves");
+    }
+    Chat { text: &text, generator, settings, session: Session::default(), last: None }.talk(reader)
+}
+
+/// A chat with all that it knows.
+struct Chat<'t> {
+    text: &'t TextModel,
+    generator: Generator,
+    settings: Settings,
+    session: Session,
+    last: Option<Last>,
+}
+
+/// What `/stats` knows of the last answer.
+struct Last {
+    timings: Timings,
+    seed: u64,
+    greedy: bool,
+}
+
+impl Chat<'_> {
+    fn talk(mut self, mut reader: Reader) -> anyhow::Result<u8> {
+        loop {
+            let done = match reader.next() {
+                Ok(Input::End) => return Ok(0),
+                Ok(Input::Command(line)) => match Command::read(&line) {
+                    Ok(Command::Exit) => return Ok(0),
+                    Ok(command) => self.obey(command).map_err(Into::into),
+                    Err(error) => Err(error.into()),
+                },
+                Ok(Input::Message(message)) => self.reply(&message, reader.is_terminal()),
+                Err(error) => Err(error.into()),
+            };
+            match done {
+                Ok(()) => {}
+                Err(error) if error.downcast_ref().is_some_and(is_message_s) => note(format_args!("error: {error}")),
+                Err(error) => return Err(error),
+            }
+            if signals::terminated() || (signals::interrupted() && !reader.is_terminal()) {
+                return Ok(INTERRUPTED);
+            }
+        }
+    }
+
+    /// One message and its answer.
+    fn reply(&mut self, message: &str, interactive: bool) -> anyhow::Result<()> {
+        let context = self.generator.model().context();
+        // Room for an answer, so that turns leave before one is cut short; several at once, as each time costs a prefill.
+        let room = self.settings.max_tokens().unwrap_or(usize::MAX).min(context / 4);
+        let prompt = self.session.prompt(self.text, message, context, room)?;
+        if prompt.left > 0 {
+            note(format_args!(
+                "(the conversation outgrew the context of {context} tokens: {} left it)",
+                if prompt.left == 1 { "its oldest turn".into() } else { format!("its {} oldest turns", prompt.left) }
+            ));
+        }
+        let request = self.settings.request();
+        let mut show = Show::new(interactive);
+        let answered = answer(&mut self.generator, Some(self.text), &prompt.ids, &request, &mut |kind, piece| {
+            show.piece(kind, piece)
+        });
+        show.end()?;
+        let answered = answered?;
+        let (outcome, reply) = (answered.outcome, answered.reply.expect("a chat has a tokenizer"));
+        match outcome.finish {
+            Finish::Stop => {}
+            Finish::Interrupted => note("(stopped)"),
+            Finish::Length => {
+                let used = prompt.ids.len() + outcome.ids.len();
+                note(if used >= context { cut_by_context(context) } else { cut_by_setting(&request) });
+            }
+        }
+        self.last =
+            Some(Last { timings: outcome.timings, seed: request.sampling.seed, greedy: request.sampling.is_greedy() });
+        // A message that was stopped before its answer began was not said.
+        if outcome.finish != Finish::Interrupted || !reply.text().is_empty() {
+            self.session.push(message, reply.text());
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, command: Command) -> lapidary::Result<()> {
+        match command {
+            Command::Help => note(commands::HELP),
+            Command::Exit => {}
+            Command::Clear => {
+                self.session.clear();
+                note("(the conversation is forgotten)");
+            }
+            Command::System(None) => match &self.session.system {
+                Some(text) => note(format_args!("system: {text}")),
+                None => note("(no system text)"),
+            },
+            Command::System(Some(text)) if text == "none" => {
+                self.session.system = None;
+                note("(no system text from now on)");
+            }
+            Command::System(Some(text)) => {
+                self.session.system = Some(text);
+                note("(system text set)");
+            }
+            Command::Think(switch) => {
+                self.session.thinking = switch.unwrap_or(self.session.thinking);
+                note(if self.session.thinking { "(thinking is on)" } else { "(thinking is off)" });
+            }
+            Command::Set(None) => note(self.settings.describe()),
+            Command::Set(Some((key, value))) => {
+                self.settings.set(&key, &value)?;
+                note(format_args!("({})", self.settings.describe()));
+            }
+            Command::Stats => self.stats(),
+        }
+        Ok(())
+    }
+
+    fn stats(&self) {
+        match &self.last {
+            None => note("last answer: none yet"),
+            Some(Last { timings: t, seed, greedy }) => {
+                let rate = |tokens: usize, seconds: f64| if tokens == 0 { 0.0 } else { tokens as f64 / seconds };
+                note(format_args!(
+                    "prompt:   {} run in {:.2} s ({:.1} a second), {} reused",
+                    plural(t.prompt_tokens, "token"),
+                    t.prompt_seconds,
+                    rate(t.prompt_tokens, t.prompt_seconds),
+                    t.reused_tokens
+                ));
+                note(format_args!(
+                    "answer:   {} behind the first in {:.2} s ({:.1} a second){}",
+                    plural(t.decode_tokens, "token"),
+                    t.decode_seconds,
+                    rate(t.decode_tokens, t.decode_seconds),
+                    if *greedy { String::new() } else { format!(", seed {seed}") }
+                ));
+            }
+        }
+        let model = self.generator.model();
+        let turns = plural(self.session.turns(), "turn");
+        note(format_args!("context:  {} of {} tokens used, {turns}", model.len(0), model.context()));
+        note(format_args!("memory:   {} on {}", size(model.gpu().allocated_bytes()), model.gpu().adapter().info.name));
+        note(format_args!("settings: {}", self.settings.describe()));
+    }
+}
+
+fn cut_by_context(context: usize) -> String {
+    format!("(cut short: the context of {context} tokens is full)")
+}
+
+fn cut_by_setting(request: &Request) -> String {
+    format!("(cut short after {}: max-tokens)", plural(request.max_tokens.unwrap_or_default(), "token"))
+}

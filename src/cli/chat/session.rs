@@ -1,0 +1,174 @@
+//! The conversation of a chat, without terminal and model: its turns, and which of them fit the context.
+
+use lapidary::text::{Conversation, Message, Role, TextModel};
+use lapidary::{Error, Result};
+
+use super::super::model::check_length;
+
+/// A user's message and its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Turn {
+    user: String,
+    answer: String,
+}
+
+/// What has been said.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    /// Instructions ahead of the conversation.
+    pub(super) system: Option<String>,
+    /// Whether the model thinks before it answers.
+    pub(super) thinking: bool,
+    turns: Vec<Turn>,
+}
+
+/// A prompt that fits.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fitted {
+    /// Its tokens.
+    pub(super) ids: Vec<u32>,
+    /// The oldest turns that had to leave the conversation for it.
+    pub(super) left: usize,
+}
+
+impl Session {
+    /// Turns that the conversation holds.
+    pub(super) fn turns(&self) -> usize {
+        self.turns.len()
+    }
+
+    /// Forgets all turns.
+    pub(super) fn clear(&mut self) {
+        self.turns.clear();
+    }
+
+    /// Keeps a turn. Thoughts are not part of an answer: a template would cut them out again.
+    pub(super) fn push(&mut self, user: &str, answer: &str) {
+        self.turns.push(Turn { user: user.to_owned(), answer: answer.to_owned() });
+    }
+
+    /// The prompt of a new message in a context of so many tokens, `room` of which stay free for the answer. Where it
+    /// does not fit, the fewest of the oldest turns leave; the system turn stays. A message alone may use the room.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the message alone is too long, or the template refuses it; the conversation stays.
+    pub(super) fn prompt(&mut self, text: &TextModel, user: &str, context: usize, room: usize) -> Result<Fitted> {
+        let most = context.saturating_sub(room.max(1));
+        let ids_without = |left: usize| text.ids(&text.prompt(&self.conversation(left, user))?);
+        let mut ids = ids_without(0)?;
+        let mut left = 0;
+        if ids.len() > most && !self.turns.is_empty() {
+            // More turns less are never more tokens: the fewest are found by halving.
+            let (mut too_few, mut enough) = (0, self.turns.len());
+            ids = ids_without(enough)?;
+            while enough - too_few > 1 {
+                let middle = usize::midpoint(too_few, enough);
+                let shorter = ids_without(middle)?;
+                if shorter.len() > most {
+                    too_few = middle;
+                } else {
+                    (enough, ids) = (middle, shorter);
+                }
+            }
+            left = enough;
+        }
+        check_length(ids.len(), context)?;
+        self.turns.drain(..left);
+        Ok(Fitted { ids, left })
+    }
+
+    fn conversation(&self, left: usize, user: &str) -> Conversation {
+        let mut messages = Vec::new();
+        messages.extend(self.system.as_ref().map(|system| Message::new(Role::System, system)));
+        for turn in &self.turns[left..] {
+            messages.push(Message::new(Role::User, &turn.user));
+            messages.push(Message::new(Role::Assistant, &turn.answer));
+        }
+        messages.push(Message::new(Role::User, user));
+        Conversation { enable_thinking: self.thinking, ..Conversation::new(messages) }
+    }
+}
+
+/// Whether the fault is the message's and the chat can go on.
+pub(super) fn is_message_s(error: &Error) -> bool {
+    matches!(error, Error::Usage(_) | Error::Memory(_))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::super::args::ModelArguments;
+    use super::*;
+
+    fn text() -> TextModel {
+        ModelArguments { model: None }.text().unwrap().unwrap()
+    }
+
+    fn rendered(session: &Session, text: &TextModel, left: usize, user: &str) -> String {
+        text.prompt(&session.conversation(left, user)).unwrap().text
+    }
+
+    #[test]
+    fn a_conversation_is_rendered_turn_by_turn() {
+        let (text, mut session) = (text(), Session { system: Some("Be brief.".into()), ..Session::default() });
+        session.push("a?", "b.");
+        let fitted = session.prompt(&text, "c?", 8192, 100).unwrap();
+        let expected = "<bos><|turn>system\nBe brief.<turn|>\n<|turn>user\na?<turn|>\n<|turn>model\nb.<turn|>\n\
+                        <|turn>user\nc?<turn|>\n<|turn>model\n<|channel>thought\n<channel|>";
+        assert_eq!(rendered(&session, &text, 0, "c?"), expected);
+        assert_eq!(fitted.left, 0);
+        session.thinking = true;
+        let thinking = rendered(&session, &text, 0, "c?");
+        assert!(thinking.contains("<|think|>") && thinking.ends_with("<|turn>model\n"), "{thinking}");
+    }
+
+    #[test]
+    fn the_fewest_of_the_oldest_turns_leave_and_the_system_turn_stays() {
+        let text = text();
+        let full = || {
+            let mut session = Session { system: Some("Be brief.".into()), ..Session::default() };
+            for i in 0..9 {
+                session.push(&format!("question number {i}"), &format!("answer number {i}"));
+            }
+            session
+        };
+        let lengths: Vec<usize> = (0..=9)
+            .map(|left| text.ids(&text.prompt(&full().conversation(left, "x")).unwrap()).unwrap().len())
+            .collect();
+        for (left, length) in lengths.iter().enumerate() {
+            // Exactly so many tokens as the prompt without `left` turns has, beside 10 for the answer.
+            let mut session = full();
+            let fitted = session.prompt(&text, "x", length + 10, 10).unwrap();
+            assert_eq!((fitted.left, fitted.ids.len(), session.turns()), (left, *length, 9 - left));
+            let prompt = rendered(&session, &text, 0, "x");
+            assert!(
+                prompt.contains("Be brief.") && !prompt.contains(&format!("question number {}", left.wrapping_sub(1)))
+            );
+            assert!(left == 9 || prompt.contains(&format!("question number {left}")));
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_alone_changes_nothing() {
+        let (text, mut session) = (text(), Session::default());
+        session.push("a?", "b.");
+        let error = session.prompt(&text, &"word ".repeat(100), 64, 16).unwrap_err();
+        let found = text.ids(&text.prompt(&session.conversation(1, &"word ".repeat(100))).unwrap()).unwrap().len();
+        assert_eq!(
+            error.to_string(),
+            format!("the prompt has {found} tokens, but the context is 64: expected at most 63")
+        );
+        assert!(is_message_s(&error));
+        assert_eq!(session.turns(), 1);
+    }
+
+    #[test]
+    fn a_message_alone_may_use_the_answer_s_room() {
+        let (text, mut session) = (text(), Session::default());
+        let length = session.prompt(&text, "a?", 8192, 0).unwrap().ids.len();
+        session.push("c?", "d.");
+        let fitted = session.prompt(&text, "a?", length + 1, 500).unwrap();
+        assert_eq!((fitted.left, fitted.ids.len()), (1, length));
+        assert!(session.prompt(&text, "a?", length, 0).is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! `lapidary generate`: one answer.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use lapidary::generate::{Finish, Generator, Request};
+use lapidary::text::{Conversation, Kind, Message, Role, TextModel};
+use lapidary::{Error, Result};
+use serde_json::json;
+
+use super::INTERRUPTED;
+use super::answer::{Answer, answer};
+use super::args::{Ids, RunArguments, SamplingArguments};
+use super::model::check_prompt;
+use super::prompt::read_conversation;
+use super::settings::Settings;
+use super::terminal::{harmless, note};
+
+/// Generate one answer to a prompt, as text or JSON
+///
+/// The prompt is --prompt or --messages (through the chat template), --ids (as they are), or else stdin, as --prompt. Text
+/// goes to stdout as it is made, everything else to stderr.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lapidary generate --prompt 'What does Vec::push do?' --temperature 0
+  lapidary generate --model DIR --messages chat.json --max-tokens 200 --json
+  git diff | lapidary generate --model DIR --seed 7
+  lapidary generate --model DIR --ids 2,105,9 --json
+
+The object of --json has prompt_ids, ids (with the stop id), text (without it; null without a
+tokenizer), thinking (null if there is none), finish_reason (stop, length, interrupted), timings.")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    run: RunArguments,
+    /// The user's message
+    #[arg(long, value_name = "TEXT", group = "input", allow_hyphen_values = true)]
+    prompt: Option<String>,
+    /// A conversation as `lapidary prompt --help` shows it; - for stdin
+    #[arg(long, value_name = "FILE.json", group = "input")]
+    messages: Option<PathBuf>,
+    /// Token ids, raw: no template and nothing added
+    #[arg(long, value_name = "LIST", group = "input")]
+    ids: Option<Ids>,
+    /// Print one JSON object instead of the text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    sampling: SamplingArguments,
+}
+
+/// Runs the command.
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    let input = arguments.input()?;
+    let checkpoint = arguments.run.model.open()?;
+    let settings = Settings::new(&arguments.sampling, &checkpoint.generation)?;
+    let (text, ids) = match input {
+        Input::Ids(ids) => (arguments.run.model.text()?, ids),
+        Input::Conversation(conversation) => {
+            let text = arguments.run.model.required_text(" (without one, there is --ids)")?;
+            let ids = text.ids(&text.prompt(&conversation)?)?;
+            (Some(text), ids)
+        }
+    };
+    check_prompt(&ids, &checkpoint, arguments.run.context_bound(&checkpoint))?;
+    let mut generator = arguments.run.generator(&checkpoint)?;
+    let request = settings.request();
+    let answer = match (&text, arguments.json) {
+        (Some(text), false) => stream(&mut generator, text, &ids, &request)?,
+        _ => answer(&mut generator, text.as_ref(), &ids, &request, &mut |_, _| Ok(()))?,
+    };
+    let mut out = io::stdout().lock();
+    if arguments.json {
+        writeln!(out, "{}", object(&ids, &answer))?;
+    } else if text.is_none() {
+        note("this model has no tokenizer: token ids instead of text");
+        writeln!(out, "{}", Ids(answer.outcome.ids.clone()))?;
+    }
+    out.flush()?;
+    let interrupted = answer.outcome.finish == Finish::Interrupted;
+    Ok(if interrupted { INTERRUPTED } else { 0 })
+}
+
+/// Where the answer starts from.
+enum Input {
+    Ids(Vec<u32>),
+    Conversation(Conversation),
+}
+
+impl Arguments {
+    fn input(&self) -> Result<Input> {
+        if let Some(Ids(ids)) = &self.ids {
+            return Ok(Input::Ids(ids.clone()));
+        }
+        if let Some(path) = &self.messages {
+            return read_conversation(path).map(Input::Conversation);
+        }
+        let prompt = match &self.prompt {
+            Some(prompt) => prompt.clone(),
+            None if io::stdin().is_terminal() => {
+                return Err(Error::Usage(
+                    "no prompt, expected --prompt TEXT, --messages FILE.json, --ids LIST or text on stdin".into(),
+                ));
+            }
+            None => io::read_to_string(io::stdin()).map_err(|error| Error::Usage(format!("stdin: {error}")))?,
+        };
+        if prompt.trim().is_empty() {
+            return Err(Error::Usage("the prompt is empty, expected some text".into()));
+        }
+        Ok(Input::Conversation(Conversation::new(vec![Message::new(Role::User, prompt)])))
+    }
+}
+
+/// Prints the answer's text as it comes, and ends its last line. Thoughts and tool calls are no part of it.
+fn stream<'t>(
+    generator: &mut Generator,
+    text: &'t TextModel,
+    ids: &[u32],
+    request: &Request,
+) -> anyhow::Result<Answer<'t>> {
+    let mut out = io::stdout().lock();
+    let terminal = out.is_terminal();
+    let mut open_line = false;
+    let done = answer(generator, Some(text), ids, request, &mut |kind, piece| {
+        if kind != Kind::Answer {
+            return Ok(());
+        }
+        open_line = !piece.ends_with('\n');
+        out.write_all(if terminal { harmless(piece) } else { piece.to_owned() }.as_bytes())?;
+        out.flush()
+    })?;
+    if open_line {
+        writeln!(out)?;
+    }
+    for call in done.reply.iter().flat_map(|reply| reply.tool_calls()) {
+        note(format_args!("the model calls a tool: {}", harmless(call)));
+    }
+    Ok(done)
+}
+
+fn object(prompt_ids: &[u32], answer: &Answer) -> serde_json::Value {
+    let timings = answer.outcome.timings;
+    json!({
+        "prompt_ids": prompt_ids,
+        "ids": answer.outcome.ids,
+        "text": answer.reply.as_ref().map(|reply| reply.text()),
+        "thinking": answer.reply.as_ref().and_then(|reply| reply.thinking()),
+        "finish_reason": match answer.outcome.finish {
+            Finish::Stop => "stop",
+            Finish::Length => "length",
+            Finish::Interrupted => "interrupted",
+        },
+        "timings": {
+            "prompt_tokens": timings.prompt_tokens,
+            "prompt_seconds": timings.prompt_seconds,
+            "decode_tokens": timings.decode_tokens,
+            "decode_seconds": timings.decode_seconds,
+        },
+    })
+}

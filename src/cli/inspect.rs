@@ -1,0 +1,140 @@
+//! `lapidary inspect`: what a checkpoint holds and takes, without a GPU.
+
+use std::io::Write;
+
+use lapidary::Error;
+use lapidary::checkpoint::{Checkpoint, Config, LayerKind};
+use lapidary::model::{MemoryPlan, Options};
+
+use super::args::ModelArguments;
+use super::terminal::{count, plural, size, table};
+
+/// Show a model's architecture, formats and GPU memory
+///
+/// Reads configuration and headers only, and opens no GPU.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  lapidary inspect --model DIR --context 32768")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Context to plan the memory for [default: the model's]
+    #[arg(long, value_name = "N")]
+    context: Option<usize>,
+}
+
+/// Runs the command.
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    let checkpoint = arguments.model.open()?;
+    let most = checkpoint.config.max_position_embeddings;
+    let context = arguments.context.unwrap_or(most);
+    if context == 0 || context > most {
+        let asked = format!("a context of {context} was asked for, but the model's is {most}");
+        return Err(Error::Usage(asked).into());
+    }
+    let mut text = format!("{}\n", arguments.model.name());
+    text.push_str(&table(&architecture(&checkpoint.config), 2, &[]));
+    text.push_str("\ntensors\n");
+    text.push_str(&table(&tensors(&checkpoint), 2, &[2, 3, 4]));
+    text.push_str(&skipped(&checkpoint));
+    text.push_str(&format!("\nGPU memory at a context of {context}\n"));
+    text.push_str(&table(&memory(&MemoryPlan::new(&checkpoint, context, Options::default().chunk_rows)), 2, &[1]));
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(0)
+}
+
+fn row(key: &str, value: impl Into<String>) -> Vec<String> {
+    vec![key.to_owned(), value.into()]
+}
+
+fn architecture(c: &Config) -> Vec<Vec<String>> {
+    let of_kind = |kind: LayerKind| c.layers.iter().filter(move |layer| layer.kind == kind);
+    let heads = |kind: LayerKind| {
+        of_kind(kind).next().map(|layer| {
+            let shared = if layer.k_eq_v { ", K = V" } else { "" };
+            format!(
+                "{} query and {} K/V heads of {}{shared}",
+                c.num_attention_heads, layer.num_key_value_heads, layer.head_dim
+            )
+        })
+    };
+    let (sliding, full) = (of_kind(LayerKind::Sliding).count(), of_kind(LayerKind::Full).count());
+    let p = c.parameter_counts();
+    let parts = [
+        ("experts", p.experts),
+        ("embedding", p.embedding),
+        ("per-layer embedding", p.per_layer_embedding),
+        ("head", p.head),
+        ("rest", p.text),
+    ];
+    let parts: Vec<_> = parts.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name} {}", count(*n))).collect();
+    let mut rows = vec![
+        row(
+            "type",
+            if c.is_moe() {
+                format!("{}, mixture of experts", c.model_type)
+            } else {
+                format!("{}, dense", c.model_type)
+            },
+        ),
+        row("parameters", format!("{} ({})", count(p.total()), parts.join(", "))),
+        row("layers", format!("{}: {sliding} sliding (window {}), {full} full", c.num_hidden_layers, c.sliding_window)),
+        row("hidden size", c.hidden_size.to_string()),
+    ];
+    rows.extend(heads(LayerKind::Sliding).map(|heads| row("sliding heads", heads)));
+    rows.extend(heads(LayerKind::Full).map(|heads| row("full heads", heads)));
+    rows.push(row("dense MLP", c.intermediate_size.to_string()));
+    if c.is_moe() {
+        let (all, used) = (c.num_experts, c.top_k_experts);
+        rows.push(row("experts", format!("{all} of width {}, {used} for a token", c.moe_intermediate_size)));
+    }
+    if c.num_kv_shared_layers > 0 {
+        rows.push(row("shared K/V", format!("the last {} layers", c.num_kv_shared_layers)));
+    }
+    let tied = if c.tie_word_embeddings { "the head is the embedding" } else { "own head" };
+    rows.push(row("vocabulary", format!("{}, {tied}", c.vocab_size)));
+    rows.push(row("context", c.max_position_embeddings.to_string()));
+    rows
+}
+
+fn tensors(checkpoint: &Checkpoint) -> Vec<Vec<String>> {
+    let heading = ["group", "format", "tensors", "parameters", "in the files"].map(str::to_owned).to_vec();
+    let groups = checkpoint.groups().into_iter().map(|group| {
+        vec![
+            group.role.label().to_owned(),
+            group.format,
+            group.tensors.to_string(),
+            count(group.parameters),
+            size(group.size_bytes),
+        ]
+    });
+    std::iter::once(heading).chain(groups).collect()
+}
+
+fn skipped(checkpoint: &Checkpoint) -> String {
+    let groups = &checkpoint.skipped().groups;
+    if groups.is_empty() {
+        return "  every tensor of the files is used\n".to_owned();
+    }
+    let rows: Vec<_> = groups
+        .iter()
+        .map(|group| {
+            let example = group.names.first().map_or(String::new(), |name| format!("such as {name}"));
+            vec![group.reason.clone(), plural(group.tensors, "tensor"), size(group.size_bytes), example]
+        })
+        .collect();
+    format!("\nnot used\n{}", table(&rows, 2, &[1, 2]))
+}
+
+fn memory(plan: &MemoryPlan) -> Vec<Vec<String>> {
+    let line = |name: &str, bytes: u64, remark: String| vec![name.to_owned(), size(bytes), remark];
+    vec![
+        line("weights", plan.weights, String::new()),
+        line("KV cache", plan.kv_cache, format!("when full; {} at the start", size(plan.kv_cache_at_start))),
+        line("activations", plan.activations, format!("prefill in chunks of {}", Options::default().chunk_rows)),
+        line("total", plan.total(), String::new()),
+    ]
+}

@@ -1,0 +1,111 @@
+//! `lapidary logits`: every position's logits and inner tensors in a file, for comparing engines.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lapidary::model::{Activation, Gemma4, Row, Want};
+use lapidary::{Error, Result};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+
+use super::args::{Ids, RunArguments};
+use super::model::{check_prompt, read_input};
+use super::terminal::{note, plural};
+
+/// Write all logits, and on demand all inner tensors, to a file
+///
+/// The tool for comparing engines. `logits` is f32 [tokens, vocab]. With --activations also `embed`, `final_norm` and for
+/// each layer `layer.N.attn`, `.mlp`, `.experts`, `.router.weights` ([tokens, top_k] by descending probability, after the
+/// per-expert scale) and `.out`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  lapidary logits --model DIR --ids 2,105,9 --activations --output lapidary.safetensors")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    run: RunArguments,
+    /// Token ids, raw: no template and nothing added
+    #[arg(long, value_name = "LIST", group = "input", required_unless_present = "ids_file")]
+    ids: Option<Ids>,
+    /// A file with token ids: a JSON list, or numbers between commas or white space
+    #[arg(long, value_name = "FILE", group = "input")]
+    ids_file: Option<PathBuf>,
+    /// The file to write; it appears when it is complete
+    #[arg(long, short, value_name = "FILE.safetensors")]
+    output: PathBuf,
+    /// Write the inner tensors too
+    #[arg(long)]
+    activations: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    let ids = arguments.ids()?;
+    let checkpoint = arguments.run.model.open()?;
+    // Nothing is generated: the ids may fill the context.
+    check_prompt(&ids, &checkpoint, arguments.run.context_bound(&checkpoint).saturating_add(1))?;
+    let mut model = arguments.run.load(&checkpoint)?;
+    let tensors = run_all(&mut model, &ids, arguments.activations)?;
+    write(&tensors, &arguments.output)?;
+    let (tokens, count) = (plural(ids.len(), "token"), plural(tensors.len(), "tensor"));
+    note(format_args!("{}: {count} for {tokens}", arguments.output.display()));
+    Ok(0)
+}
+
+impl Arguments {
+    fn ids(&self) -> Result<Vec<u32>> {
+        if let Some(Ids(ids)) = &self.ids {
+            return Ok(ids.clone());
+        }
+        let path = self.ids_file.as_deref().expect("one of the two is required");
+        let fault = |what: &dyn std::fmt::Display| Error::Usage(format!("{}: {what}", path.display()));
+        let text = String::from_utf8(read_input(path)?).map_err(|_| fault(&"no UTF-8 text, expected token ids"))?;
+        let Ids(ids) = text.parse().map_err(|error: Error| fault(&error))?;
+        Ok(ids)
+    }
+}
+
+/// Runs `ids` from an empty slot in chunks; the tensors of all positions by name.
+fn run_all(model: &mut Gemma4, ids: &[u32], inner: bool) -> Result<BTreeMap<String, Activation>> {
+    let vocab = model.config().vocab_size;
+    let mut all: BTreeMap<String, Activation> = BTreeMap::new();
+    for chunk in ids.chunks(model.chunk_rows()) {
+        let first = model.len(0);
+        let rows: Vec<Row> =
+            chunk.iter().enumerate().map(|(i, &token)| Row { slot: 0, position: first + i, token }).collect();
+        let positions: Vec<usize> = (0..rows.len()).collect();
+        let (output, mut tensors) = match inner {
+            true => model.step_with_activations(&rows, Want::Logits(&positions))?,
+            false => (model.step(&rows, Want::Logits(&positions))?, BTreeMap::new()),
+        };
+        tensors.insert("logits".to_owned(), Activation { width: vocab, values: output.logits });
+        for (name, part) in tensors {
+            let whole = all.entry(name).or_insert_with(|| Activation { width: part.width, values: Vec::new() });
+            whole.values.extend(part.values);
+        }
+    }
+    Ok(all)
+}
+
+/// Writes a file that is never seen half: under another name beside it, then renamed.
+fn write(tensors: &BTreeMap<String, Activation>, path: &Path) -> Result<()> {
+    let Some(name) = path.file_name() else {
+        return Err(Error::Usage(format!("--output {}: expected the name of a file", path.display())));
+    };
+    let mut beside = std::ffi::OsString::from(".");
+    beside.push(name);
+    beside.push(format!(".{}.part", std::process::id()));
+    let beside = path.with_file_name(beside);
+    let views = tensors.iter().map(|(name, tensor)| {
+        let shape = vec![tensor.values.len() / tensor.width, tensor.width];
+        let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(&tensor.values));
+        (name, view.expect("whole rows of f32"))
+    });
+    let bytes = safetensors::serialize(views, None).map_err(|e| Error::Run(format!("{}: {e}", path.display())))?;
+    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        fs::remove_file(&beside).ok(); // Perhaps it was never made.
+    }
+    written.map_err(|source| Error::io(path, source))
+}

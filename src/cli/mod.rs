@@ -1,0 +1,141 @@
+//! The command line: one file a subcommand, and what they share.
+//!
+//! Text goes to stdout, everything else to stderr. [`model`] opens and loads, [`settings`] holds how answers are
+//! sampled, [`answer`] streams one, [`signals`] turns Ctrl-C into an answer's end.
+
+mod answer;
+mod args;
+mod chat;
+mod devices;
+mod generate;
+mod inspect;
+mod logits;
+mod model;
+mod prompt;
+mod settings;
+mod signals;
+mod terminal;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+/// The exit code of a run that Ctrl-C or SIGTERM ended.
+const INTERRUPTED: u8 = 130;
+
+const EXAMPLES: &str = "\
+Examples:
+  lapidary chat                   talk to the demo model that is part of this program
+  lapidary chat --model DIR       talk to a model in a directory
+  lapidary generate --prompt 'What does Vec::push do?' --temperature 0
+  lapidary inspect --model DIR    what is in it, and the GPU memory that it takes
+  lapidary devices                the adapters of this machine, and which one is used
+
+Exit codes: 0 ok, 2 usage, 3 model files, 4 device or memory, 5 run time, 130 interrupted,
+1 anything else.";
+
+/// Gemma 4 on any GPU: int4 checkpoints, straight through WGSL compute shaders.
+#[derive(Debug, Parser)]
+#[command(name = "lapidary", version, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Chat(chat::Arguments),
+    Generate(generate::Arguments),
+    Prompt(prompt::Arguments),
+    Logits(logits::Arguments),
+    Inspect(inspect::Arguments),
+    Devices(devices::Arguments),
+}
+
+/// Runs the command that the arguments name.
+pub(crate) fn main() -> ExitCode {
+    signals::install();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
+    let done = match arguments.command {
+        Command::Chat(arguments) => chat::run(arguments),
+        Command::Generate(arguments) => generate::run(arguments),
+        Command::Prompt(arguments) => prompt::run(arguments),
+        Command::Logits(arguments) => logits::run(arguments),
+        Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Devices(arguments) => devices::run(arguments),
+    };
+    ExitCode::from(done.unwrap_or_else(|error| report(&error)))
+}
+
+/// Prints what the arguments' parser has to say: help and version in full on stdout, a fault as one line on stderr.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // A closed pipe is no error.
+        error.print().ok();
+        return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+    }
+    terminal::note(usage_fault(&error.render().to_string()));
+    ExitCode::from(2)
+}
+
+/// The parser's fault and its tip in one line; the usage that it adds is in `--help`.
+fn usage_fault(rendered: &str) -> String {
+    let lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut out = String::new();
+    for line in lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information")) {
+        let join = if out.is_empty() {
+            ""
+        } else if line.starts_with("tip:") {
+            "; "
+        } else {
+            " "
+        };
+        out.push_str(join);
+        out.push_str(line);
+    }
+    format!("{out} (see --help)")
+}
+
+/// Prints an error and says the exit code.
+fn report(error: &anyhow::Error) -> u8 {
+    let closed_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    };
+    if error.chain().any(closed_pipe) {
+        return 0; // The reader has seen enough.
+    }
+    let code = error.downcast_ref::<lapidary::Error>().map_or(1, lapidary::Error::exit_code);
+    terminal::note(format!("error: {error}"));
+    code
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_usage_fault_is_one_line() {
+        let fault = |args: &[&str]| usage_fault(&Arguments::try_parse_from(args).unwrap_err().render().to_string());
+        assert_eq!(
+            fault(&["lapidary", "chat", "--modle", "x"]),
+            "error: unexpected argument '--modle' found; tip: a similar argument exists: '--model' (see --help)"
+        );
+        assert_eq!(
+            fault(&["lapidary", "logits", "--ids", "1"]),
+            "error: the following required arguments were not provided: --output <FILE> (see --help)"
+        );
+    }
+}

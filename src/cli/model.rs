@@ -1,0 +1,218 @@
+//! Opening and loading a model: the one in a directory, or the demo model that is part of the program.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use lapidary::checkpoint::{Checkpoint, Source};
+use lapidary::generate::Generator;
+use lapidary::gpu::Gpu;
+use lapidary::model::{Gemma4, Options, Progress};
+use lapidary::text::TextModel;
+use lapidary::{Error, Result};
+
+use super::args::{ModelArguments, Precision, RunArguments};
+use super::terminal::{note, size};
+
+macro_rules! demo_files {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo-model/", $name)))),*]
+    };
+}
+
+/// The demo model's files.
+pub(super) const DEMO: &[(&str, &[u8])] = demo_files![
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "model.safetensors",
+];
+
+impl ModelArguments {
+    /// Where the model's files are.
+    pub(super) fn source(&self) -> Source {
+        match &self.model {
+            Some(directory) => Source::Directory(directory.clone()),
+            None => Source::Embedded(DEMO),
+        }
+    }
+
+    /// The model's name for people.
+    pub(super) fn name(&self) -> String {
+        match &self.model {
+            Some(directory) => directory.display().to_string(),
+            None => "demo model (built in)".to_owned(),
+        }
+    }
+
+    /// Configuration and headers; no weights are read.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::open`].
+    pub(super) fn open(&self) -> Result<Checkpoint> {
+        Checkpoint::open(self.source())
+    }
+
+    /// The tokenizer and template, `None` where there is no tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a file that cannot be used.
+    pub(super) fn text(&self) -> Result<Option<TextModel>> {
+        let source = self.source();
+        source.check()?;
+        let Some(tokenizer) = source.read("tokenizer.json")? else { return Ok(None) };
+        let template = source.read("chat_template.jinja")?;
+        let template = template.as_deref().map(std::str::from_utf8).transpose();
+        let template = template.map_err(|_| Error::model("file \"chat_template.jinja\": expected UTF-8 text"))?;
+        TextModel::load(&tokenizer, template, source.read("tokenizer_config.json")?.as_deref()).map(Some)
+    }
+
+    /// The tokenizer and template for a command that cannot do without.
+    ///
+    /// # Errors
+    /// [`Error::Model`] also where there is no tokenizer; `hint` says what can be done then.
+    pub(super) fn required_text(&self, hint: &str) -> Result<TextModel> {
+        self.text()?.ok_or_else(|| {
+            let name = self.source().describe();
+            Error::model(format!("model {name:?}: no tokenizer.json, expected one to turn text into tokens{hint}"))
+        })
+    }
+}
+
+impl RunArguments {
+    /// The context if it is known without a device: an upper bound of the one that the model will have.
+    pub(super) fn context_bound(&self, checkpoint: &Checkpoint) -> usize {
+        self.context.unwrap_or(usize::MAX).min(checkpoint.config.max_position_embeddings)
+    }
+
+    /// Loads the model: a progress bar where stderr is a terminal, then one line about what runs on what.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::open`] and [`Gemma4::load`].
+    pub(super) fn load(&self, checkpoint: &Checkpoint) -> Result<Gemma4> {
+        let gpu = Gpu::open(self.adapter.as_deref())?;
+        let options = Options { context: self.context, ..Options::default() };
+        let bars = Bars::default();
+        let model = Gemma4::load(gpu, checkpoint, &options, &|progress| bars.show(progress));
+        bars.clear();
+        let model = model?;
+        self.introduce(checkpoint, &model);
+        Ok(model)
+    }
+
+    /// As [`Self::load`], ready to generate.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(super) fn generator(&self, checkpoint: &Checkpoint) -> Result<Generator> {
+        let model = self.load(checkpoint)?;
+        Ok(Generator::new(model, checkpoint.stop_ids(), &checkpoint.generation.suppress_tokens))
+    }
+
+    fn introduce(&self, checkpoint: &Checkpoint, model: &Gemma4) {
+        let adapter = model.gpu().adapter();
+        note(format_args!(
+            "{} | {} | {} | {} | {} | {} used, context {}",
+            self.model.name(),
+            format(checkpoint),
+            adapter.info.name,
+            adapter.api(),
+            adapter.driver(),
+            size(model.gpu().allocated_bytes()),
+            model.context()
+        ));
+        match (adapter.is_software(), &self.adapter) {
+            (false, _) => {}
+            (true, None) => note("no GPU was found: this runs on the CPU, through a software adapter"),
+            (true, Some(_)) => note("this adapter is software: it runs on the CPU"),
+        }
+        if self.precision == Precision::Fast {
+            note("--precision fast: there is no fast path yet, this runs as exact");
+        }
+    }
+}
+
+/// The format that holds most of the parameters.
+pub(super) fn format(checkpoint: &Checkpoint) -> String {
+    let mut formats: Vec<(String, u64)> = Vec::new();
+    for group in checkpoint.groups() {
+        match formats.iter_mut().find(|(format, _)| *format == group.format) {
+            Some((_, parameters)) => *parameters += group.parameters,
+            None => formats.push((group.format, group.parameters)),
+        }
+    }
+    formats.into_iter().max_by_key(|(_, parameters)| *parameters).map_or(String::new(), |(format, _)| format)
+}
+
+/// Fails for ids that cannot be a prompt, before anything is loaded.
+///
+/// # Errors
+/// [`Error::Usage`] with what was found and what was expected.
+pub(super) fn check_prompt(ids: &[u32], checkpoint: &Checkpoint, context: usize) -> Result<()> {
+    let vocab = checkpoint.config.vocab_size;
+    if let Some(id) = ids.iter().find(|id| **id as usize >= vocab) {
+        return Err(Error::Usage(format!("token id {id} is beyond the vocabulary of {vocab}")));
+    }
+    check_length(ids.len(), context)
+}
+
+/// Fails for a prompt that leaves no room for an answer.
+///
+/// # Errors
+/// [`Error::Usage`] with both numbers.
+pub(super) fn check_length(tokens: usize, context: usize) -> Result<()> {
+    if tokens < context {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "the prompt has {tokens} tokens, but the context is {context}: expected at most {}",
+        context.saturating_sub(1)
+    )))
+}
+
+/// Reads a file that the user named; that it cannot be read is a fault of the request, not of the model.
+///
+/// # Errors
+/// [`Error::Usage`] with what the system said.
+pub(super) fn read_input(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+}
+
+/// The bar of what is being loaded; indicatif shows nothing where stderr is no terminal.
+#[derive(Default)]
+struct Bars {
+    current: Mutex<Option<(&'static str, ProgressBar)>>,
+}
+
+impl Bars {
+    fn show(&self, progress: Progress) {
+        let (what, template, done, total) = match progress {
+            Progress::Weights { done, total } => {
+                ("loading", "{msg} {bar:30} {binary_bytes}/{binary_total_bytes} {eta}", done, total)
+            }
+            Progress::Pipelines { done, total } => {
+                ("compiling", "{msg} {bar:30} {pos}/{len} shaders", done as u64, total as u64)
+            }
+        };
+        let mut current = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if current.as_ref().is_none_or(|(now, _)| *now != what) {
+            if let Some((_, bar)) = current.take() {
+                bar.finish_and_clear();
+            }
+            let style = ProgressStyle::with_template(template).expect("the templates above are valid");
+            *current = Some((what, ProgressBar::new(total).with_style(style).with_message(what)));
+        }
+        if let Some((_, bar)) = current.as_ref() {
+            bar.set_length(total);
+            bar.set_position(done);
+        }
+    }
+
+    fn clear(&self) {
+        if let Some((_, bar)) = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take() {
+            bar.finish_and_clear();
+        }
+    }
+}

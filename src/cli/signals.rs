@@ -1,0 +1,84 @@
+//! Ctrl-C and SIGTERM. While an answer is made they only set flags, so that it ends within a step; at any other time
+//! they end the program as they would without us, with the terminal as it was.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Whether somebody looks at the flags.
+static WATCHED: AtomicBool = AtomicBool::new(false);
+/// Signals since then.
+static CAUGHT: AtomicUsize = AtomicUsize::new(0);
+/// Whether one of them asks the program to end, not only the answer.
+static TERMINATED: AtomicBool = AtomicBool::new(false);
+
+/// After so many signals the flags have been of no use.
+const PATIENCE: usize = 3;
+
+/// Runs `work`, during which signals set [`interrupted`].
+pub(super) fn watched<T>(work: impl FnOnce() -> T) -> T {
+    CAUGHT.store(0, Ordering::SeqCst);
+    WATCHED.store(true, Ordering::SeqCst);
+    let done = work();
+    WATCHED.store(false, Ordering::SeqCst);
+    done
+}
+
+/// Whether a signal came since [`watched`] began.
+pub(super) fn interrupted() -> bool {
+    CAUGHT.load(Ordering::SeqCst) > 0
+}
+
+/// Whether the program was asked to end.
+pub(super) fn terminated() -> bool {
+    TERMINATED.load(Ordering::SeqCst)
+}
+
+/// Takes note of a signal; false where it has to end the program.
+fn note(terminate: bool) -> bool {
+    if !WATCHED.load(Ordering::SeqCst) || CAUGHT.fetch_add(1, Ordering::SeqCst) + 1 >= PATIENCE {
+        return false;
+    }
+    if terminate {
+        TERMINATED.store(true, Ordering::SeqCst);
+    }
+    true
+}
+
+/// Begins to wait for signals. All threads that are started later leave them to the one that waits.
+#[cfg(unix)]
+pub(super) fn install() {
+    use nix::sys::signal::{SigSet, Signal, raise};
+    use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
+
+    let set: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
+    if set.thread_block().is_err() {
+        return; // The system's own handling stays.
+    }
+    let terminal = tcgetattr(std::io::stdin()).ok();
+    std::thread::spawn(move || {
+        loop {
+            let Ok(signal) = set.wait() else { continue };
+            if note(signal == Signal::SIGTERM) {
+                continue;
+            }
+            if let Some(attributes) = &terminal {
+                tcsetattr(std::io::stdin(), SetArg::TCSANOW, attributes).ok();
+            }
+            // Ends the program as the signal does by default, so that the caller sees what happened.
+            if set.thread_unblock().and_then(|()| raise(signal)).is_err() {
+                std::process::exit(i32::from(super::INTERRUPTED));
+            }
+        }
+    });
+}
+
+/// Begins to wait for Ctrl-C.
+#[cfg(not(unix))]
+pub(super) fn install() {
+    let handler = || {
+        if !note(false) {
+            std::process::exit(i32::from(super::INTERRUPTED));
+        }
+    };
+    // Without a handler the system's own handling stays.
+    ctrlc::set_handler(handler).ok();
+}
