@@ -23,6 +23,7 @@ fn fields(stem: &str) -> Fields {
         "rms_norm" => kernels::rms_norm::FIELDS,
         "add_norm" => kernels::add_norm::FIELDS,
         "moe_combine" => kernels::moe_combine::FIELDS,
+        "per_layer_inputs" => kernels::per_layer_inputs::FIELDS,
         "router" => kernels::router::FIELDS,
         "gelu_mul" => kernels::gelu_mul::FIELDS,
         "head_norm_rope" => kernels::head_norm_rope::FIELDS,

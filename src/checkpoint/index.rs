@@ -1,6 +1,7 @@
 //! All tensors of a checkpoint by name: one `model.safetensors`, or the files that `model.safetensors.index.json` names.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use safetensors::tensor::Dtype as FileDtype;
 use serde_json::Value;
@@ -42,7 +43,7 @@ impl Tensor {
 /// Opened files and the tensors in them.
 #[derive(Debug)]
 pub(super) struct Index {
-    files: Vec<Blob>,
+    files: Vec<Arc<Blob>>,
     pub(super) tensors: Vec<Tensor>,
     by_name: HashMap<String, usize>,
 }
@@ -125,7 +126,7 @@ impl Index {
             let tensor = Tensor { name: entry.name, dtype: entry.dtype, shape: entry.shape, size_bytes, offset, file };
             self.tensors.push(tensor);
         }
-        self.files.push(blob);
+        self.files.push(Arc::new(blob));
         Ok(())
     }
 
@@ -151,6 +152,12 @@ impl Index {
         Ok(bytes)
     }
 
+    /// The file that holds tensor `id`, and where in it the tensor's data begins.
+    pub(super) fn place(&self, id: usize) -> (Arc<Blob>, u64) {
+        let tensor = &self.tensors[id];
+        (self.files[tensor.file].clone(), tensor.offset)
+    }
+
     /// The whole tensor `id` as little-endian words; an odd 16-bit number at the end fills half of one.
     pub(super) fn read_words(&self, id: usize) -> Result<Vec<u32>> {
         let count = self.tensors[id].size_bytes as usize;
@@ -170,7 +177,7 @@ impl Index {
 
     /// Fails if any file was written to since it was opened.
     pub(super) fn check_unchanged(&self) -> Result<()> {
-        self.files.iter().try_for_each(Blob::check_unchanged)
+        self.files.iter().try_for_each(|blob| blob.check_unchanged())
     }
 }
 

@@ -14,6 +14,7 @@ mod load;
 mod matrix_info;
 mod resolve;
 mod roles;
+mod rows;
 mod skipped;
 mod source;
 mod verify;
@@ -29,6 +30,7 @@ pub use config::{Config, LayerConfig, LayerKind, ParameterCounts, QuantizationCo
 pub use generation::GenerationConfig;
 pub use matrix_info::{MatrixFormat, MatrixInfo, Projection};
 pub use roles::Role;
+pub use rows::RowReader;
 pub use skipped::{Skipped, SkippedGroup};
 pub use source::Source;
 

@@ -12,6 +12,9 @@ super::params! {
     }
 }
 
+/// What stands for an id where a row has a NaN or plus infinity.
+pub const NOT_FINITE: u32 = u32::MAX;
+
 /// Plans the greedy choice: `ids` is `[rows, 1]` without padding.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ pub mod gelu_mul;
 pub mod head_norm_rope;
 pub mod kv_store;
 pub mod moe_combine;
+pub mod per_layer_inputs;
 pub mod product;
 pub mod rms_norm;
 pub mod router;

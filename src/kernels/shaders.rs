@@ -41,6 +41,7 @@ pub const SHADERS: &[Shader] = &[
     Shader { stem: "embed", variant: "", parts: &[HALF, DENSE, ROWS, wgsl!("embed")] },
     Shader { stem: "rms_norm", variant: "", parts: &[REDUCE, wgsl!("rms_norm")] },
     Shader { stem: "add_norm", variant: "", parts: &[REDUCE, wgsl!("add_norm")] },
+    Shader { stem: "per_layer_inputs", variant: "", parts: &[REDUCE, wgsl!("per_layer_inputs")] },
     Shader { stem: "moe_combine", variant: "", parts: &[REDUCE, wgsl!("moe_combine")] },
     Shader { stem: "router", variant: "", parts: &[wgsl!("router")] },
     Shader { stem: "gelu_mul", variant: "", parts: &[wgsl!("gelu_mul")] },

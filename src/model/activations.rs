@@ -29,6 +29,8 @@ pub(super) struct Activations {
     pub mlp: Vec<GatedActivations>,
     /// `[rows, H]`: output of the dense MLP.
     pub mlp_out: Tensor,
+    /// What per-layer inputs add.
+    pub per_layer: Option<PerLayerActivations>,
     /// What a mixture of experts adds.
     pub moe: Option<MoeActivations>,
     /// Bound where a kernel has an output that a layer does not use.
@@ -59,6 +61,20 @@ pub(super) struct AttentionActivations {
 pub(super) struct GatedActivations {
     pub gate: Tensor,
     pub up: Tensor,
+    pub act: Tensor,
+}
+
+/// Buffers of the per-layer inputs, n = `hidden_size_per_layer_input`.
+#[derive(Debug)]
+pub(super) struct PerLayerActivations {
+    /// `[rows, layers * n]`: the tokens' rows of `embed_tokens_per_layer` times sqrt(n), from the host.
+    pub tokens: Tensor,
+    /// `[rows, layers * n]`: product with `per_layer_model_projection`.
+    pub context: Tensor,
+    /// `[rows, layers * n]`: what the layers take.
+    pub inputs: Tensor,
+    /// `[rows, n]`: gate, and what it lets through.
+    pub gate: Tensor,
     pub act: Tensor,
 }
 
@@ -152,12 +168,30 @@ impl Activations {
             attn: hidden("attn", rows)?,
             mlp,
             mlp_out: hidden("mlp_out", rows)?,
+            per_layer: (config.hidden_size_per_layer_input > 0)
+                .then(|| PerLayerActivations::new(gpu, config, rows))
+                .transpose()?,
             moe: config.is_moe().then(|| MoeActivations::new(gpu, config, rows)).transpose()?,
             unused: [hidden("unused", 1)?, hidden("unused", 1)?],
             chosen: Tensor::compact(gpu, "chosen", FEW_ROWS, 1)?,
             chosen_x: hidden("chosen_x", FEW_ROWS)?,
             logits: Tensor::new(gpu, "logits", FEW_ROWS, config.vocab_size)?,
             ids: Tensor::compact(gpu, "ids", FEW_ROWS, 1)?,
+        })
+    }
+}
+
+impl PerLayerActivations {
+    fn new(gpu: &Gpu, config: &Config, rows: usize) -> Result<Self> {
+        let n = config.hidden_size_per_layer_input;
+        let all = |label: &str| Tensor::new(gpu, label, rows, config.num_hidden_layers * n);
+        let one = |label: &str| Tensor::new(gpu, label, rows, n);
+        Ok(PerLayerActivations {
+            tokens: all("per_layer_tokens")?,
+            context: all("per_layer_context")?,
+            inputs: all("per_layer_inputs")?,
+            gate: one("per_layer_gate")?,
+            act: one("per_layer_act")?,
         })
     }
 }

@@ -10,7 +10,7 @@ use super::step::{Row, step_rows};
 use super::weights::{Loader, ModelWeights};
 use crate::checkpoint::{Checkpoint, Config};
 use crate::gpu::{Dispatch, Gpu, Readback, Recorder};
-use crate::kernels::Planner;
+use crate::kernels::{Planner, argmax};
 use crate::{Error, Result};
 
 /// How a model is laid out on the device.
@@ -245,7 +245,11 @@ impl Gemma4 {
                 record(&mut recorder, &self.pass.argmax, part.len());
                 recorder.read_into(&self.activations.ids, part.len(), &self.ids);
                 recorder.submit();
-                output.ids.extend(self.ids.read::<u32>(&self.gpu, part.len())?);
+                let ids = self.ids.read::<u32>(&self.gpu, part.len())?;
+                if ids.contains(&argmax::NOT_FINITE) {
+                    return Err(Error::Run("a logit is NaN or infinite, expected finite numbers".into()));
+                }
+                output.ids.extend(ids);
             } else {
                 recorder.read_into(&self.activations.logits, part.len(), &self.logits);
                 recorder.submit();
@@ -286,7 +290,24 @@ impl Gemma4 {
             .iter()
             .flat_map(|row| rotations.iter().flat_map(move |(head_dim, rope)| rope.angles(*head_dim, row.position)))
             .collect();
-        self.gpu.write(&a.rotary.buffer, 0, &table)
+        self.gpu.write(&a.rotary.buffer, 0, &table)?;
+        self.upload_per_layer(rows)
+    }
+
+    /// The tokens' rows of the per-layer embedding, times the root of a layer's width; unknown tokens take row 0.
+    fn upload_per_layer(&self, rows: &[Row]) -> Result<()> {
+        let (Some(weights), Some(activations)) = (&self.weights.per_layer, &self.activations.per_layer) else {
+            return Ok(());
+        };
+        let root = (self.config.hidden_size_per_layer_input as f32).sqrt();
+        let mut values = vec![0.0f32; rows.len() * activations.tokens.stride];
+        for (row, to) in rows.iter().zip(values.chunks_exact_mut(activations.tokens.stride)) {
+            let id = if (row.token as usize) < weights.table.rows() { row.token as usize } else { 0 };
+            for (to, value) in to.iter_mut().zip(weights.table.read(id)?) {
+                *to = value * root;
+            }
+        }
+        self.gpu.write(&activations.tokens.buffer, 0, &values)
     }
 
     /// Binds the pass again after buffers of the cache were replaced.
@@ -310,12 +331,12 @@ fn record(recorder: &mut Recorder, ops: &[Op<Dispatch>], n_rows: usize) {
     }
 }
 
-/// What this forward pass does not do yet.
+/// Combinations that no released model has and this forward pass does not do.
 fn supported(config: &Config) -> Result<()> {
-    if config.hidden_size_per_layer_input > 0 || config.num_kv_shared_layers > 0 {
+    if config.hidden_size_per_layer_input > 0 && config.is_moe() {
         return Err(Error::model(
-            "config.json: per-layer embeddings and shared K/V layers (E2B, E4B) are not supported yet, expected a \
-             26B-A4B, 31B or 12B model",
+            "config.json: both experts and hidden_size_per_layer_input, expected at most one of them, as in all released \
+             models",
         ));
     }
     Ok(())

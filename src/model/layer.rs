@@ -1,13 +1,14 @@
 //! The dispatches of one layer: attention, dense MLP, mixture of experts, and the norms between them. Numbers in
 //! comments are those of the equations: (5) input norm to (14) layer scalar.
 
-use super::activations::{Activations, head_shapes, mlp_widths, rotations};
+use super::activations::{Activations, AttentionActivations, head_shapes, mlp_widths, rotations};
 use super::kv_cache::KvCache;
 use super::pass::{Body, Op};
 use super::weights::{GatedWeights, LayerWeights, ModelWeights, MoeWeights, Norm, norm_row};
 use crate::Result;
 use crate::checkpoint::{Config, LayerKind};
 use crate::gpu::Tensor;
+use crate::kernels::Weights;
 use crate::kernels::head_norm_rope::{Heads, Inputs, KvTarget};
 use crate::kernels::product::Rows;
 use crate::kernels::{Planner, add_norm, attention, gelu_mul, head_norm_rope, kv_store, moe_combine, product, router};
@@ -42,9 +43,14 @@ impl LayerPlan<'_> {
             &a.mlp_out,
         )?);
         ops.push(Op::capture(format!("layer.{l}.mlp"), &a.mlp_out));
-        match &w.moe {
-            Some(moe) => ops.extend(self.experts(l, moe, w.layer_scalar)?),
-            None => ops.push(self.after_mlp(l, w.layer_scalar)?),
+        match (&w.moe, &w.per_layer) {
+            (Some(moe), None) => ops.extend(self.experts(l, moe, w.layer_scalar)?),
+            (None, None) => ops.push(self.join(l, "after_mlp", Norm::PostFeedforward, &a.mlp_out, w.layer_scalar)?),
+            (None, Some(per_layer)) => {
+                ops.push(self.join(l, "after_mlp", Norm::PostFeedforward, &a.mlp_out, 1.0)?);
+                ops.extend(self.per_layer(l, per_layer, w.layer_scalar)?);
+            }
+            (Some(_), Some(_)) => unreachable!("the model's configuration was checked"),
         }
         ops.push(Op::capture(format!("layer.{l}.out"), &a.h));
         Ok(ops)
@@ -58,22 +64,24 @@ impl LayerPlan<'_> {
         }
     }
 
-    fn product(&self, label: &str, w: &crate::kernels::Weights, rows: Rows, x: &Tensor, y: &Tensor) -> Result<Vec<Op>> {
+    fn product(&self, label: &str, w: &Weights, rows: Rows, x: &Tensor, y: &Tensor) -> Result<Vec<Op>> {
         Ok(product::plan(self.planner, label, w, rows, x, y, 0.0)?.into_iter().map(Op::Dispatch).collect())
     }
 
     /// (6) to (8) and `o_proj`.
     fn attention(&self, l: usize, w: &LayerWeights) -> Result<Vec<Op>> {
         let (c, layer, a) = (self.config, &self.config.layers[l], self.activations);
-        let shape = (layer.head_dim, layer.num_key_value_heads);
-        let b = &a.attention[head_shapes(c).iter().position(|&s| s == shape).expect("every shape has buffers")];
+        let b = self.buffers(l);
         let label = |what: &str| format!("layer.{l:02}/{what}");
         let mut ops = self.product(&label("q_proj"), &w.q_proj, self.rows(), &a.x, &b.q)?;
-        ops.extend(self.product(&label("k_proj"), &w.k_proj, self.rows(), &a.x, &b.k)?);
-        let mut v = &b.k;
+        let mut kv = None;
+        if let Some(k_proj) = &w.k_proj {
+            ops.extend(self.product(&label("k_proj"), k_proj, self.rows(), &a.x, &b.k)?);
+            kv = Some((&b.k, &b.k));
+        }
         if let Some(v_proj) = &w.v_proj {
             ops.extend(self.product(&label("v_proj"), v_proj, self.rows(), &a.x, &b.v)?);
-            v = &b.v;
+            kv = Some((&b.k, &b.v));
         }
         let before = |r: &(usize, crate::checkpoint::Rope)| *r != (layer.head_dim, layer.rope);
         let heads = Heads {
@@ -84,14 +92,14 @@ impl LayerPlan<'_> {
             rotary_offset: rotations(c).iter().take_while(|r| before(r)).map(|(_, rope)| rope.rotated_pairs).sum(),
             eps: c.rms_norm_eps,
         };
-        let cache = self.cache.layer(l).expect("layers with keys of their own have a cache");
+        let cache = self.cache.layer(layer.kv_source.unwrap_or(l)).expect("a source of keys has a cache");
         // A chunk may be longer than the ring's spare room: its keys stay apart until attention has read the ring.
         let apart = layer.kind == LayerKind::Sliding && self.body == Body::Chunk;
         let target = match apart {
             true => KvTarget::Rows(&b.k_new, &b.v_new),
             false => KvTarget::Cache(&cache.k, &cache.v, cache.capacity),
         };
-        let inputs = Inputs { q: &b.q, kv: Some((&b.k, v)), norms: &w.qk_norm, rotary: &a.rotary, rows: &a.rows };
+        let inputs = Inputs { q: &b.q, kv, norms: &w.qk_norm, rotary: &a.rotary, rows: &a.rows };
         let planned = head_norm_rope::plan(self.planner, &label("head_norm_rope"), heads, &inputs, target)?;
         ops.push(Op::Dispatch(planned));
         let source = attention::KvSource {
@@ -102,13 +110,42 @@ impl LayerPlan<'_> {
         };
         let planned = attention::plan(self.planner, &label("attention"), heads, (&b.q, &b.out), source, &a.rows)?;
         ops.push(Op::Dispatch(planned));
-        if apart {
-            let (new, old) = ((&b.k_new, &b.v_new), (&cache.k, &cache.v));
-            let planned = kv_store::plan(self.planner, &label("kv_store"), new, old, cache.capacity, &a.rows)?;
-            ops.push(Op::Dispatch(planned));
+        if apart && !self.feeds_others(l) && kv.is_some() {
+            ops.push(self.kv_store(l)?);
         }
         ops.extend(self.product(&label("o_proj"), &w.o_proj, self.rows(), &b.out, &a.attn)?);
         Ok(ops)
+    }
+
+    /// True where later layers read the keys and values of layer `l`.
+    fn feeds_others(&self, l: usize) -> bool {
+        self.config.layers.iter().any(|layer| layer.kv_source == Some(l))
+    }
+
+    /// What must wait until all layers have run: a ring that later layers read still holds, until then, what the chunk's
+    /// first rows see.
+    pub(super) fn after_layers(&self) -> Result<Vec<Op>> {
+        let waits = |l: &usize| {
+            let sliding = self.config.layers[*l].kind == LayerKind::Sliding;
+            self.body == Body::Chunk && sliding && self.feeds_others(*l)
+        };
+        (0..self.config.num_hidden_layers).filter(waits).map(|l| self.kv_store(l)).collect()
+    }
+
+    fn buffers(&self, l: usize) -> &AttentionActivations {
+        let layer = &self.config.layers[l];
+        let shape = (layer.head_dim, layer.num_key_value_heads);
+        let number = head_shapes(self.config).iter().position(|&s| s == shape).expect("every shape has buffers");
+        &self.activations.attention[number]
+    }
+
+    /// A chunk's keys and values enter the ring of layer `l`.
+    fn kv_store(&self, l: usize) -> Result<Op> {
+        let (b, cache) = (self.buffers(l), self.cache.layer(l).expect("it has keys of its own"));
+        let (new, old) = ((&b.k_new, &b.v_new), (&cache.k, &cache.v));
+        let label = format!("layer.{l:02}/kv_store");
+        let planned = kv_store::plan(self.planner, &label, new, old, cache.capacity, &self.activations.rows)?;
+        Ok(Op::Dispatch(planned))
     }
 
     /// (9), and the norms of the blocks that read the residual stream next.
@@ -147,7 +184,7 @@ impl LayerPlan<'_> {
         let mut ops = self.product(&format!("{label}.gate_proj"), &w.gate_proj, rows_in, x, &gated.gate)?;
         ops.extend(self.product(&format!("{label}.up_proj"), &w.up_proj, rows_in, x, &gated.up)?);
         let gate = format!("{label}.gelu_mul");
-        let planned = gelu_mul::plan(self.planner, &gate, &gated.gate, &gated.up, &gated.act, rows_per_row)?;
+        let planned = gelu_mul::plan(self.planner, &gate, &gated.gate, (&gated.up, 0), &gated.act, rows_per_row)?;
         ops.push(Op::Dispatch(planned));
         ops.extend(self.product(&format!("{label}.down_proj"), &w.down_proj, rows_out, &gated.act, y)?);
         Ok(ops)
@@ -188,12 +225,26 @@ impl LayerPlan<'_> {
         Ok(ops)
     }
 
-    /// (12) and (14) of a dense layer.
-    fn after_mlp(&self, l: usize, scalar: f32) -> Result<Op> {
+    /// (13) and (14): the layer's share of the per-layer inputs.
+    fn per_layer(&self, l: usize, w: &(Weights, Weights), scalar: f32) -> Result<Vec<Op>> {
+        let a = self.activations;
+        let b = a.per_layer.as_ref().expect("the configuration has per-layer inputs");
+        let label = |what: &str| format!("layer.{l:02}/{what}");
+        let mut ops = self.product(&label("per_layer_input_gate"), &w.0, self.rows(), &a.h, &b.gate)?;
+        let inputs = (&b.inputs, l * b.gate.width);
+        let planned = gelu_mul::plan(self.planner, &label("per_layer.gelu_mul"), &b.gate, inputs, &b.act, 1)?;
+        ops.push(Op::Dispatch(planned));
+        ops.extend(self.product(&label("per_layer_projection"), &w.1, self.rows(), &b.act, &a.attn)?);
+        ops.push(self.join(l, "after_per_layer", Norm::PostPerLayerInput, &a.attn, scalar)?);
+        Ok(ops)
+    }
+
+    /// (12) to (14): a block's result joins the residual stream; the norm behind is the next layer's first.
+    fn join(&self, l: usize, what: &str, post: Norm, x: &Tensor, scalar: f32) -> Result<Op> {
         let a = self.activations;
         let p = add_norm::AddNorm {
             norms: &self.weights.norms,
-            post: norm_row(l, Norm::PostFeedforward),
+            post: norm_row(l, post),
             pre: norm_row(l + 1, Norm::Input),
             scalar,
             eps: self.config.rms_norm_eps,
@@ -201,6 +252,6 @@ impl LayerPlan<'_> {
             y: [&a.x, &a.unused[0], &a.unused[1]],
             n_outputs: 1,
         };
-        Ok(Op::Dispatch(add_norm::plan(self.planner, &format!("layer.{l:02}/after_mlp"), &a.mlp_out, &p)?))
+        Ok(Op::Dispatch(add_norm::plan(self.planner, &format!("layer.{l:02}/{what}"), x, &p)?))
     }
 }

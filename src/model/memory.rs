@@ -81,7 +81,11 @@ fn weights_bytes(checkpoint: &Checkpoint) -> u64 {
     };
     add("embed_tokens");
     add("lm_head");
+    add("per_layer_model_projection"); // The per-layer embedding stays in its file.
     for l in 0..c.num_hidden_layers {
+        for name in ["per_layer_input_gate", "per_layer_projection"] {
+            add(&format!("layers.{l}.{name}"));
+        }
         for name in ["q_proj", "k_proj", "v_proj", "o_proj"] {
             add(&format!("layers.{l}.self_attn.{name}"));
         }
@@ -110,6 +114,10 @@ fn activation_bytes(config: &Config, rows: usize) -> u64 {
     let mut row = 8 + 2 * pairs as u64 + 4 * hidden;
     for (head_dim, kv_heads) in head_shapes(config) {
         row += 2 * padded(config.num_attention_heads * head_dim) + 4 * padded(kv_heads * head_dim);
+    }
+    let n = config.hidden_size_per_layer_input;
+    if n > 0 {
+        row += 3 * padded(config.num_hidden_layers * n) + 2 * padded(n);
     }
     row += mlp_widths(config).into_iter().map(|width| 3 * padded(width)).sum::<u64>();
     if config.is_moe() {

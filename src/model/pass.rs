@@ -8,7 +8,7 @@ use crate::Result;
 use crate::checkpoint::Config;
 use crate::gpu::{Dispatch, Tensor};
 use crate::kernels::product::Rows;
-use crate::kernels::{Planned, Planner, argmax, embed, gather_rows, product, rms_norm};
+use crate::kernels::{Planned, Planner, argmax, embed, gather_rows, per_layer_inputs, product, rms_norm};
 
 /// For which steps a body is planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,12 +95,28 @@ impl PassPlan<'_> {
             .map(Op::Dispatch)
             .collect();
         ops.push(Op::capture("embed".into(), &a.h));
+        if let (Some(b), Some(p)) = (&a.per_layer, &w.per_layer) {
+            let rows = match body {
+                Body::Few => Rows::Few,
+                Body::Chunk => Rows::Many(&a.row_count),
+            };
+            let projection = &p.per_layer_model_projection;
+            let product =
+                product::plan(planner, "per_layer_model_projection", projection, rows, &a.h, &b.context, 0.0)?;
+            ops.extend(product.into_iter().map(Op::Dispatch));
+            let (from, norm) = ((&b.context, &b.tokens), &p.per_layer_projection_norm);
+            let numbers = ((c.hidden_size as f32).powf(-0.5), c.rms_norm_eps);
+            let planned = per_layer_inputs::plan(planner, "per_layer_inputs", from, norm, &b.inputs, numbers)?;
+            ops.push(Op::Dispatch(planned));
+            ops.push(Op::capture("per_layer_inputs".into(), &b.inputs));
+        }
         let input = (&w.norms, norm_row(0, Norm::Input));
         ops.push(Op::Dispatch(rms_norm::plan(planner, "input_norm", input, &a.h, &a.x, c.rms_norm_eps)?));
         let plan = LayerPlan { planner, config: c, weights: w, activations: a, cache: self.cache, body };
         for l in 0..c.num_hidden_layers {
             ops.extend(plan.layer(l)?);
         }
+        ops.extend(plan.after_layers()?);
         ops.push(Op::capture("final_norm".into(), &a.x));
         Ok(ops)
     }

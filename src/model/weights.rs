@@ -2,13 +2,13 @@
 
 use super::gemma4::Progress;
 use crate::Result;
-use crate::checkpoint::{Checkpoint, Projection};
+use crate::checkpoint::{Checkpoint, Projection, RowReader};
 use crate::gpu::{Gpu, Tensor};
 use crate::kernels::{Weights, WeightsBuilder};
 
 /// Rows of the table of norm weights that each layer takes; the final norm follows the last layer's, so that the norm
 /// after a layer is always the next row.
-pub(super) const NORMS_PER_LAYER: usize = 8;
+pub(super) const NORMS_PER_LAYER: usize = 9;
 
 /// Rows of a layer's norms, by number in [`NORM_NAMES`]. The three that read the residual stream before the MLP stand
 /// together, from `PreFeedforward` on; the router's is `router.scale * hidden^-0.5`, since its norm has no other weight.
@@ -20,6 +20,7 @@ pub(super) enum Norm {
     PostFeedforward = 5,
     PostFeedforward1 = 6,
     PostFeedforward2 = 7,
+    PostPerLayerInput = 8,
 }
 
 const NORM_NAMES: [&str; NORMS_PER_LAYER] = [
@@ -31,6 +32,7 @@ const NORM_NAMES: [&str; NORMS_PER_LAYER] = [
     "post_feedforward_layernorm.weight",
     "post_feedforward_layernorm_1.weight",
     "post_feedforward_layernorm_2.weight",
+    "post_per_layer_input_norm.weight",
 ];
 
 /// The row of the norm table that holds `norm` of layer `l`.
@@ -46,21 +48,35 @@ pub(super) struct ModelWeights {
     pub lm_head: Option<Weights>,
     /// `[layers * NORMS_PER_LAYER + 1, hidden]`; the last row is `norm.weight`.
     pub norms: Tensor,
+    pub per_layer: Option<PerLayerWeights>,
     pub layers: Vec<LayerWeights>,
+}
+
+/// What the per-layer inputs are made with.
+#[derive(Debug)]
+pub(super) struct PerLayerWeights {
+    /// `embed_tokens_per_layer` stays in its file: a token needs one row of it.
+    pub table: RowReader,
+    pub per_layer_model_projection: Weights,
+    /// `[1, n]` without padding.
+    pub per_layer_projection_norm: Tensor,
 }
 
 /// The weights of one layer.
 #[derive(Debug)]
 pub(super) struct LayerWeights {
     pub q_proj: Weights,
-    pub k_proj: Weights,
-    /// `None` where the layer has K = V.
+    /// `None` where the layer reads another layer's keys and values.
+    pub k_proj: Option<Weights>,
+    /// `None` there, and where the layer has K = V.
     pub v_proj: Option<Weights>,
     pub o_proj: Weights,
     /// `q_norm` and `k_norm`, `[2, head_dim]` without padding.
     pub qk_norm: Tensor,
     pub mlp: GatedWeights,
     pub moe: Option<MoeWeights>,
+    /// `per_layer_input_gate` and `per_layer_projection`.
+    pub per_layer: Option<(Weights, Weights)>,
     pub layer_scalar: f32,
 }
 
@@ -104,7 +120,7 @@ impl Loader<'_> {
             for (name, row) in NORM_NAMES.iter().zip(rows.by_ref()) {
                 let name_in_layer = format!("layers.{l}.{name}");
                 if !self.checkpoint.has(&name_in_layer) {
-                    continue; // Dense layers have no norms for experts; nothing reads their rows.
+                    continue; // What a layer does not have, nothing reads.
                 }
                 row.copy_from_slice(&self.checkpoint.vector(&name_in_layer)?);
                 if *name == "router.scale" {
@@ -117,22 +133,26 @@ impl Loader<'_> {
         let norms = Tensor::from_rows(self.gpu, "norms", c.hidden_size, &norms)?;
         let embed_tokens = self.linear("embed_tokens")?;
         let lm_head = self.checkpoint.has("lm_head").then(|| self.linear("lm_head")).transpose()?;
+        let per_layer = self.per_layer()?;
         let layers = (0..layers).map(|l| self.layer(l)).collect::<Result<_>>()?;
         self.gpu.wait()?;
-        Ok(ModelWeights { embed_tokens, lm_head, norms, layers })
+        Ok(ModelWeights { embed_tokens, lm_head, norms, per_layer, layers })
     }
 
     fn layer(&mut self, l: usize) -> Result<LayerWeights> {
         let layer = self.checkpoint.config.layers[l].clone();
         let at = |name: &str| format!("layers.{l}.{name}");
         let mut qk_norm = self.checkpoint.vector(&at("self_attn.q_norm.weight"))?;
-        qk_norm.extend(self.checkpoint.vector(&at("self_attn.k_norm.weight"))?);
+        let own_kv = layer.kv_source.is_none();
+        if own_kv {
+            qk_norm.extend(self.checkpoint.vector(&at("self_attn.k_norm.weight"))?);
+        }
         let qk_norm_tensor = Tensor::compact(self.gpu, &at("qk_norm"), 2, layer.head_dim)?;
         self.gpu.write(&qk_norm_tensor.buffer, 0, &qk_norm)?;
         Ok(LayerWeights {
             q_proj: self.linear(&at("self_attn.q_proj"))?,
-            k_proj: self.linear(&at("self_attn.k_proj"))?,
-            v_proj: (!layer.k_eq_v).then(|| self.linear(&at("self_attn.v_proj"))).transpose()?,
+            k_proj: own_kv.then(|| self.linear(&at("self_attn.k_proj"))).transpose()?,
+            v_proj: (own_kv && !layer.k_eq_v).then(|| self.linear(&at("self_attn.v_proj"))).transpose()?,
             o_proj: self.linear(&at("self_attn.o_proj"))?,
             qk_norm: qk_norm_tensor,
             mlp: GatedWeights {
@@ -141,8 +161,26 @@ impl Loader<'_> {
                 down_proj: self.linear(&at("mlp.down_proj"))?,
             },
             moe: self.checkpoint.config.is_moe().then(|| self.moe(l)).transpose()?,
+            per_layer: match self.checkpoint.config.hidden_size_per_layer_input {
+                0 => None,
+                _ => Some((self.linear(&at("per_layer_input_gate"))?, self.linear(&at("per_layer_projection"))?)),
+            },
             layer_scalar: self.checkpoint.vector(&at("layer_scalar"))?[0],
         })
+    }
+
+    fn per_layer(&mut self) -> Result<Option<PerLayerWeights>> {
+        if self.checkpoint.config.hidden_size_per_layer_input == 0 {
+            return Ok(None);
+        }
+        let norm = self.checkpoint.vector("per_layer_projection_norm.weight")?;
+        let per_layer_projection_norm = Tensor::compact(self.gpu, "per_layer_projection_norm", 1, norm.len())?;
+        self.gpu.write(&per_layer_projection_norm.buffer, 0, &norm)?;
+        Ok(Some(PerLayerWeights {
+            table: self.checkpoint.row_reader("embed_tokens_per_layer")?,
+            per_layer_model_projection: self.linear("per_layer_model_projection")?,
+            per_layer_projection_norm,
+        }))
     }
 
     fn moe(&mut self, l: usize) -> Result<MoeWeights> {

@@ -161,13 +161,12 @@ impl Model {
         let table = self.matrices.get("embed_tokens_per_layer")?;
         let mut tokens = vec![0.0; table.in_features()];
         table.row(if (id as usize) < table.out_features() { id as usize } else { 0 }, &mut tokens);
-        let mut context = ops::product(h, &self.matrices["per_layer_model_projection"]);
-        let scale = (c.hidden_size as f32).powf(-0.5);
-        context.iter_mut().for_each(|v| *v *= scale);
-        let weight = &self.vectors["per_layer_projection_norm.weight"];
-        let normed = context.chunks_exact(n).flat_map(|part| ops::rms_norm(part, Some(weight), c.rms_norm_eps));
         let root = (n as f32).sqrt();
-        Some(normed.zip(&tokens).map(|(x, t)| (x + t * root) * std::f32::consts::FRAC_1_SQRT_2).collect())
+        tokens.iter_mut().for_each(|t| *t *= root);
+        let context = ops::product(h, &self.matrices["per_layer_model_projection"]);
+        let (norm, scale) = (&self.vectors["per_layer_projection_norm.weight"], (c.hidden_size as f32).powf(-0.5));
+        let layers = context.chunks_exact(n).zip(tokens.chunks_exact(n));
+        Some(layers.flat_map(|(x, t)| ops::per_layer_inputs(x, t, norm, scale, c.rms_norm_eps)).collect())
     }
 
     fn attention(&self, l: usize, a: &[f32], cache: &mut Cache) -> Vec<f32> {

@@ -83,6 +83,13 @@ pub fn gelu_mul(gate: &[f32], up: &[f32]) -> Vec<f32> {
     gate.iter().zip(up).map(|(&g, &u)| gelu(g) * u).collect()
 }
 
+/// One layer's per-layer input of one row: `(rms(context * scale) * norm + tokens) / sqrt(2)`.
+pub fn per_layer_inputs(context: &[f32], tokens: &[f32], norm: &[f32], scale: f32, eps: f32) -> Vec<f32> {
+    let scaled: Vec<f32> = context.iter().map(|v| v * scale).collect();
+    let normed = rms_norm(&scaled, Some(norm), eps);
+    normed.iter().zip(tokens).map(|(x, t)| (x + t) * std::f32::consts::FRAC_1_SQRT_2).collect()
+}
+
 /// Rotates the pairs `(i, i + d / 2)` of one head by `angles[i]` = (cos, sin); dimensions beyond the angles stay.
 pub fn rope(head: &mut [f32], angles: &[[f32; 2]]) {
     let half = head.len() / 2;

@@ -81,9 +81,14 @@ fn infinite_and_lowest_values() {
 }
 
 #[test]
-fn nan_keeps_ids_in_range() {
+fn garbage_is_no_choice() {
     for width in WIDTHS {
-        let ids = choose(width, &vec![f32::NAN; width]);
-        assert!((ids[0] as usize) < width, "width {width}: {ids:?}");
+        for garbage in [f32::NAN, -f32::NAN, f32::INFINITY] {
+            for at in [0, width / 2, width - 1] {
+                let mut logits = vec![1.0; width];
+                logits[at] = garbage;
+                assert_eq!(choose(width, &logits), [argmax::NOT_FINITE], "width {width}, {garbage} at {at}");
+            }
+        }
     }
 }

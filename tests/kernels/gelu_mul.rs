@@ -12,7 +12,7 @@ pub(super) fn check(what: &str, width: usize, gate: &[f32], up: &[f32], rows_per
     let n_rows = gate.len() / width;
     let (runner, y) = (Runner::new(), Output::new(n_rows, width));
     let (gate_tensor, up_tensor) = (tensor(width, gate), tensor(width, up));
-    let planned = gelu_mul::plan(&runner.planner, "gelu_mul", &gate_tensor, &up_tensor, &y.tensor, rows_per_row);
+    let planned = gelu_mul::plan(&runner.planner, "gelu_mul", &gate_tensor, (&up_tensor, 0), &y.tensor, rows_per_row);
     let actual = runner.run_one(planned.expect("a plan"), n_rows / rows_per_row, &y);
     assert_close(what, &ops::gelu_mul(gate, up), &actual, |i| {
         8.0 * EPS * f64::from(gate[i].abs()) * f64::from(up[i].abs()) + f64::from(f32::MIN_POSITIVE)
@@ -28,6 +28,24 @@ fn shapes() {
             let up = random.values(n_rows * width, Spread::Normal);
             check(&format!("[{n_rows}, {width}]"), width, &gate, &up, rows_per_row);
         }
+    }
+}
+
+/// A layer's columns of the per-layer inputs: up is wider than gate and starts behind its first columns.
+#[test]
+fn columns_of_a_wider_tensor() {
+    let mut random = Random::new(741);
+    let (n_rows, width, all) = (3, 40, 200);
+    let (gate, up) = (random.values(n_rows * width, Spread::Normal), random.values(n_rows * all, Spread::Normal));
+    let (gate_tensor, up_tensor) = (tensor(width, &gate), tensor(all, &up));
+    for offset in [0, 40, 160] {
+        let (runner, y) = (Runner::new(), Output::new(n_rows, width));
+        let planned = gelu_mul::plan(&runner.planner, "gelu_mul", &gate_tensor, (&up_tensor, offset), &y.tensor, 1);
+        let actual = runner.run_one(planned.expect("a plan"), n_rows, &y);
+        let columns: Vec<f32> = up.chunks_exact(all).flat_map(|row| &row[offset..offset + width]).copied().collect();
+        assert_close(&format!("from column {offset}"), &ops::gelu_mul(&gate, &columns), &actual, |i| {
+            8.0 * EPS * f64::from(gate[i].abs()) * f64::from(columns[i].abs()) + f64::from(f32::MIN_POSITIVE)
+        });
     }
 }
 

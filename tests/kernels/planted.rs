@@ -4,8 +4,8 @@ use super::head_norm_rope::heads;
 use super::probes::{interesting, probe, probe_experts};
 use super::product::Path;
 use super::{
-    add_norm, argmax, attention, embed, experts, gather_rows, gelu_mul, head_norm_rope, kv_store, moe_combine, product,
-    rms_norm, router,
+    add_norm, argmax, attention, embed, experts, gather_rows, gelu_mul, head_norm_rope, kv_store, moe_combine,
+    per_layer_inputs, product, rms_norm, router,
 };
 use crate::common::matrices::{Order, Scales, Spec, Unpacked};
 use crate::common::random::{Random, Spread};
@@ -236,6 +236,16 @@ fn bugs_of_norms_are_caught() {
 }
 
 #[test]
+fn bugs_of_per_layer_inputs_are_caught() {
+    let inputs = || per_layer_inputs::check(&mut Random::new(517), 3, 5, 33, Spread::Normal);
+    inputs();
+    sees(bug("no root of two", "0.70710678118654752", "1.0"), inputs);
+    sees(bug("every layer reads the first", "group.x * params.n", "0u * params.n"), inputs);
+    sees(bug("norm over all layers", "f32(params.n)", "f32(params.stride)"), inputs);
+    sees(bug("last value left out", "i < params.n; i += THREADS", "i + 1u < params.n; i += THREADS"), inputs);
+}
+
+#[test]
 fn bugs_of_choices_are_caught() {
     let routes = || {
         let mut random = Random::new(516);
@@ -274,7 +284,7 @@ fn bugs_of_copies_and_gates_are_caught() {
         gelu_mul::check("gates", 65, &gate, &up, 2);
     };
     gates();
-    sees(bug("gate and up swapped", "gelu(gate[at]) * up[at]", "gelu(up[at]) * gate[at]"), gates);
+    sees(bug("gate and up swapped", "gelu(gate[at]) * up[group.y", "gate[at] * gelu(up[at]) + 0.0 * up[group.y"), gates);
     sees(bug("another cubic", "0.044715", "0.0447"), gates);
     sees(bug("no last value", "if i < params.width", "if i + 1u < params.width"), gates);
     sees(bug("padding written", "if i < params.width", "if i < params.stride"), gates);

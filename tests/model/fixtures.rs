@@ -7,7 +7,7 @@ use lapidary::checkpoint::{Checkpoint, Source};
 use safetensors::{Dtype, SafeTensors};
 
 /// Sets that the project must run; those in `tests/golden` are part of every clone.
-pub const SETS: [&str; 10] = [
+pub const SETS: [&str; 13] = [
     "moe-bf16",
     "moe-autoround-sym",
     "moe-gptq-asym-v1",
@@ -18,6 +18,9 @@ pub const SETS: [&str; 10] = [
     "moe-index-new-dialect",
     "dense-bf16",
     "dense-gptq-desc-act",
+    "e2b-bf16",
+    "e2b-autoround-sym",
+    "e4b-bf16",
 ];
 
 /// A checkpoint with its golden numbers.
