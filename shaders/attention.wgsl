@@ -1,11 +1,11 @@
 // out[t, head] = sum_p softmax_p(q[t, head] . k[p]) * v[p] over the visible positions p of the row's slot:
 // position - window < p <= position. No scale: q_norm and k_norm carry it. Query head j reads KV head j * kv / heads.
-// One workgroup a row and query head walks blocks of 64 positions with a running maximum and sum (flash attention,
+// One workgroup a row and query head walks blocks of LANES positions with a running maximum and sum (flash attention,
 // arXiv 2205.14135): a lane scores one position, then adds up its share of the head's dimensions.
 // Positions before the step come from the cache; the step's own from the cache too (FROM_CACHE) or from its new rows.
 
 override FROM_CACHE: bool = true;
-const LANES: u32 = 64;
+override LANES: u32 = 64; // from 32 to 128: a lane keeps up to 4 x 4 of a head's 512 dimensions
 const LOWEST: f32 = -3.4e38;
 
 struct Params {
@@ -39,7 +39,7 @@ fn new_at(row: Row, p: u32) -> u32 {
     return (row.first + p - row.first_position) * (params.kv_stride / 4u);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = rows[group.y];
     let d4 = params.head_dim / 4u;
@@ -48,21 +48,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = lane; i < d4; i += LANES) {
         query[i] = q[out_at + i];
     }
-    let new_from = select(row.first_position, row.position + 1u, FROM_CACHE);
     var first = 0u;
     if params.window > 0u && row.position + 1u > params.window {
         first = row.position + 1u - params.window;
     }
     var largest = LOWEST;
     var total = 0.0;
-    var sum: array<vec4<f32>, 2>;
+    var sum: array<vec4<f32>, 4>;
     workgroupBarrier();
     for (var base = first; base <= row.position; base += LANES) {
         let p = base + lane;
         var s = LOWEST;
         if p <= row.position {
             s = 0.0;
-            if p < new_from {
+            if FROM_CACHE || p < row.first_position {
                 let at = cache_at(row, p) + kv;
                 for (var i = 0u; i < d4; i++) {
                     s += dot(query[i], k_cache[at + i]);
@@ -86,12 +85,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let rescale = exp(largest - block_largest);
         largest = block_largest;
         total *= rescale;
-        sum[0] *= rescale;
-        sum[1] *= rescale;
+        for (var i = 0u; i < 4u; i++) {
+            sum[i] *= rescale;
+        }
         for (var j = 0u; j < count; j++) {
             total += share[j];
             for (var i = lane; i < d4; i += LANES) {
-                if base + j < new_from {
+                if FROM_CACHE || base + j < row.first_position {
                     sum[i / LANES] += share[j] * v_cache[cache_at(row, base + j) + kv + i];
                 } else {
                     sum[i / LANES] += share[j] * v_new[new_at(row, base + j) + kv + i];

@@ -5,9 +5,12 @@
 const MAX_EXPERTS: u32 = 1024;
 const MAX_TOP_K: u32 = 64;
 
+// Loop bounds are constants of the pipeline: lavapipe compiles a shader anew for each binding of a uniform that bounds
+// its loops.
+override N_EXPERTS: u32 = 8; // up to MAX_EXPERTS
+override TOP_K: u32 = 2;     // up to MAX_TOP_K
+
 struct Params {
-    n_experts: u32,
-    top_k: u32,
     stride: u32, // of logits
 }
 
@@ -23,33 +26,33 @@ var<workgroup> top_id: array<u32, MAX_TOP_K>;
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = group.y;
-    for (var e = lane; e < params.n_experts; e += 64u) {
+    for (var e = lane; e < N_EXPERTS; e += 64u) {
         logit[e] = logits[t * params.stride + e];
     }
-    if lane < params.top_k {
+    if lane < TOP_K {
         top_id[lane] = lane; // Where logits are NaN some rank stays free below; ids are in range all the same.
     }
     workgroupBarrier();
-    for (var e = lane; e < params.n_experts; e += 64u) {
+    for (var e = lane; e < N_EXPERTS; e += 64u) {
         var rank = 0u;
-        for (var other = 0u; other < params.n_experts; other++) {
+        for (var other = 0u; other < N_EXPERTS; other++) {
             let before = logit[other] > logit[e] || (logit[other] == logit[e] && other < e);
             rank += select(0u, 1u, before);
         }
-        if rank < params.top_k {
+        if rank < TOP_K {
             top_id[rank] = e;
         }
     }
     workgroupBarrier();
     // Renormalizing the top of a softmax is the softmax of the top: the other experts' share cancels.
-    if lane < params.top_k {
+    if lane < TOP_K {
         let largest = logit[top_id[0]];
         var sum = 0.0;
-        for (var s = 0u; s < params.top_k; s++) {
+        for (var s = 0u; s < TOP_K; s++) {
             sum += exp(logit[top_id[s]] - largest);
         }
         let e = top_id[lane];
-        ids[t * params.top_k + lane] = e;
-        weights[t * params.top_k + lane] = exp(logit[e] - largest) / sum * per_expert_scale[e];
+        ids[t * TOP_K + lane] = e;
+        weights[t * TOP_K + lane] = exp(logit[e] - largest) / sum * per_expert_scale[e];
     }
 }

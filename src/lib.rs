@@ -1,4 +1,65 @@
 //! lapidary: Gemma 4 on any GPU.
+//!
+//! A Rust host layer over wgpu (Vulkan, Metal, DX12) and WGSL compute shaders that multiply straight out of int4
+//! checkpoints, also where a quantization group is cut by the end of the matrix. This page is the tour of the house.
+//!
+//! ```no_run
+//! use lapidary::checkpoint::{Checkpoint, Source};
+//! use lapidary::generate::{Generator, Request, Sampling};
+//! use lapidary::gpu::Gpu;
+//! use lapidary::model::{Gemma4, Options};
+//!
+//! # fn main() -> lapidary::Result<()> {
+//! let checkpoint = Checkpoint::open(Source::Directory("gemma-4-26B-A4B-it-int4".into()))?;
+//! let model = Gemma4::load(Gpu::open(None)?, &checkpoint, &Options::default(), &|_| ())?;
+//! let mut generator = Generator::new(model, checkpoint.stop_ids(), &checkpoint.generation.suppress_tokens);
+//! let request = Request { sampling: Sampling::GREEDY, max_tokens: Some(64) };
+//! let answer = generator.generate(0, &[2, 818, 5279, 529, 7001, 563], &request, &mut |_| std::ops::ControlFlow::Continue(()))?;
+//! println!("{:?}", answer.ids);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The floors
+//!
+//! An import points to a lower floor, to [`error`], or within its module.
+//!
+//! | floor | module | what |
+//! |---|---|---|
+//! | 1 | [`gpu`] | the only place that creates wgpu objects: adapters, buffers, pipelines, recorded passes |
+//! | 1 | [`quant`] | CPU only: the one packed layout of weights, group indices, dequantization, the GPTQ family |
+//! | 2 | [`kernels`] | one `.rs` for each `shaders/*.wgsl`: parameters, plan, binding |
+//! | 2 | [`checkpoint`] | files to configuration and named tensors; every fault found before anything is uploaded |
+//! | 3 | [`reference`](mod@reference) | the same mathematics on the CPU in plain loops: the oracle of every test |
+//! | 3 | [`model`] | Gemma 4: weights, activations, KV cache, layers, the pass over rows |
+//! | 4 | [`generate`] | sequences, sampling, stop rules; token ids only, never text |
+//! | 4 | [`text`] | tokenizer, chat template, streamed decoding, thinking; text only, never tensors |
+//! | 5 | `cli` | the binary: one file a subcommand |
+//!
+//! `quant`, `checkpoint`, `reference` and `text` never mention wgpu. `kernels` knows tensors and numbers, not layers or
+//! names. `gpu` takes one constant from `quant`: the chunk that rows are padded to.
+//!
+//! # The data's way
+//!
+//! **Load.** [`checkpoint::Checkpoint::open`] parses and validates every header and reports all faults at once;
+//! `verify_contents` reads what indexes or scales ([`model::Gemma4::load`] calls it before it touches the device). Each
+//! matrix is read, repacked to the one layout and written to the device before the next: host memory holds a few
+//! matrices, never a second copy of the model.
+//!
+//! **Run.** Text becomes ids becomes a **step**: a list of rows `(slot, position, token)`. One row is a decode step, many
+//! rows of a slot a prefill chunk, rows of several slots a batch. There is one forward pass, and it takes rows. It is a
+//! flat list of dispatches over named, preallocated buffers in one compute pass, planned for up to 16 rows and for
+//! chunks. The greedy choice is made on the device.
+//!
+//! # Invariants
+//!
+//! * Rows of activations are padded to whole chunks of 32 values with zeros, so that products read them unguarded.
+//! * Group indices are global: they count from row 0 of the full matrix, minus the first group that is stored.
+//! * The router is dense in memory, whatever the file holds; an incomplete triple is an error.
+//! * Residual stream, norms, router, softmax and all sums are f32; the order of every sum is fixed.
+//! * Sliding layers hold a ring of the window and 15 positions; full layers start small and double.
+//! * No kernel reads workgroup memory that it has not written, and none needs more than WebGPU's floor: 8 storage
+//!   buffers, 256 threads, 16 KiB, 128 MiB bindings. Larger weights come in parts.
 
 pub mod checkpoint;
 pub mod error;

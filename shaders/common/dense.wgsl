@@ -24,3 +24,12 @@ fn weights8(row: u32, word: u32) -> array<vec4<f32>, 2> {
         vec4(f16_value(low.z), f16_value(high.z), f16_value(low.w), f16_value(high.w)),
     );
 }
+
+// Weights [row, 32 * chunk .. 32 * chunk + 32].
+fn weights32(row: u32, chunk: u32) -> array<vec4<f32>, 8> {
+    let a = weights8(row, chunk * 4u);
+    let b = weights8(row, chunk * 4u + 1u);
+    let c = weights8(row, chunk * 4u + 2u);
+    let d = weights8(row, chunk * 4u + 3u);
+    return array(a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]);
+}

@@ -5,9 +5,10 @@
 override SCALE_DTYPE: u32 = 0;   // 0: f16, 1: bf16, 2: f32
 override GROUP_SIZE: u32 = 32;   // Sequential groups only.
 override PER_ROW: bool = false;  // Act-order: the group of each input row comes from g_idx.
+override RUN: u32 = 32;          // Input rows from a multiple of it on that are sure to share a group: 32, 8 or 1.
 override HAS_ZEROS: bool = false;
 
-@group(0) @binding(1) var<storage, read> codes: array<u32>;  // [rows, row_words], 8 codes a word, first in the low bits
+@group(0) @binding(1) var<storage, read> codes: array<vec4<u32>>; // [rows, row_words / 4], 8 codes a word, first lowest
 @group(0) @binding(2) var<storage, read> scales: array<u32>; // [rows, scale_words]
 @group(0) @binding(3) var<storage, read> zeros: array<u32>;  // [rows, zero_words], 8 zero points a word
 @group(0) @binding(4) var<storage, read> g_idx: array<u32>;  // [matrices, padded in_features]
@@ -39,28 +40,50 @@ fn group_of(row: u32, k: u32) -> u32 {
     return min((params.first_row + k) / GROUP_SIZE - params.first_group, params.groups - 1u);
 }
 
-// Weights [row, 8 * word .. 8 * word + 8].
-fn weights8(row: u32, word: u32) -> array<vec4<f32>, 2> {
-    let packed = codes[row * params.row_words + word];
-    let k = word * 8u;
+fn decode8(packed: u32, scale: f32, zero: f32) -> array<vec4<f32>, 2> {
     let low = vec4<f32>((vec4(packed) >> vec4(0u, 4u, 8u, 12u)) & vec4(15u));
     let high = vec4<f32>((vec4(packed) >> vec4(16u, 20u, 24u, 28u)) & vec4(15u));
-    if !PER_ROW {
+    return array(scale * (low - zero), scale * (high - zero));
+}
+
+// The eight weights of a word whose first input row is k.
+fn decode8_at(row: u32, k: u32, packed: u32) -> array<vec4<f32>, 2> {
+    if RUN >= 8u {
         let group = group_of(row, k);
-        if group == group_of(row, k + 7u) {
-            let scale = scale_of(row, group);
-            let zero = zero_of(row, group);
-            return array(scale * (low - zero), scale * (high - zero));
-        }
+        return decode8(packed, scale_of(row, group), zero_of(row, group));
     }
-    var g: array<u32, 8>;
+    var w: array<vec4<f32>, 2>;
     for (var i = 0u; i < 8u; i++) {
-        g[i] = group_of(row, k + i);
+        let group = group_of(row, k + i);
+        let code = f32((packed >> (4u * i)) & 15u);
+        w[i / 4u][i % 4u] = scale_of(row, group) * (code - zero_of(row, group));
     }
-    return array(
-        vec4(scale_of(row, g[0]), scale_of(row, g[1]), scale_of(row, g[2]), scale_of(row, g[3]))
-            * (low - vec4(zero_of(row, g[0]), zero_of(row, g[1]), zero_of(row, g[2]), zero_of(row, g[3]))),
-        vec4(scale_of(row, g[4]), scale_of(row, g[5]), scale_of(row, g[6]), scale_of(row, g[7]))
-            * (high - vec4(zero_of(row, g[4]), zero_of(row, g[5]), zero_of(row, g[6]), zero_of(row, g[7]))),
-    );
+    return w;
+}
+
+// Weights [row, 8 * word .. 8 * word + 8].
+fn weights8(row: u32, word: u32) -> array<vec4<f32>, 2> {
+    let at = row * params.row_words + word;
+    return decode8_at(row, word * 8u, codes[at / 4u][at % 4u]);
+}
+
+// Weights [row, 32 * chunk .. 32 * chunk + 32].
+fn weights32(row: u32, chunk: u32) -> array<vec4<f32>, 8> {
+    let packed = codes[row * (params.row_words / 4u) + chunk];
+    let k = chunk * 32u;
+    if RUN >= 32u {
+        let group = group_of(row, k);
+        let scale = scale_of(row, group);
+        let zero = zero_of(row, group);
+        let a = decode8(packed.x, scale, zero);
+        let b = decode8(packed.y, scale, zero);
+        let c = decode8(packed.z, scale, zero);
+        let d = decode8(packed.w, scale, zero);
+        return array(a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]);
+    }
+    let a = decode8_at(row, k, packed.x);
+    let b = decode8_at(row, k + 8u, packed.y);
+    let c = decode8_at(row, k + 16u, packed.z);
+    let d = decode8_at(row, k + 24u, packed.w);
+    return array(a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]);
 }

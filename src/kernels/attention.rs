@@ -60,7 +60,8 @@ pub fn plan(
         q_stride: word(q.stride),
         kv_stride: word(kv.cache.0.stride),
     };
-    let key = planner.key("attention", vec![("FROM_CACHE", u32::from(kv.new.is_none()))]);
+    let key = planner
+        .key("attention", vec![("FROM_CACHE", u32::from(kv.new.is_none())), ("LANES", planner.tuning.attention_lanes)]);
     let new = kv.new.unwrap_or(kv.cache);
     let buffers = vec![
         (1, q.into()),

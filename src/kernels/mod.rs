@@ -73,17 +73,25 @@ pub const STEP_ROW_FIELDS: &[(&str, usize)] = &[
 /// Sizes of workgroups, chosen for the kind of device.
 #[derive(Debug, Clone, Copy)]
 pub struct Tuning {
-    /// Lanes that share one output feature of a matrix-vector product: a power of two up to 64.
+    /// Lanes of a matrix-vector product's workgroup: a power of two up to 256.
+    pub matvec_threads: u32,
+    /// Lanes that share one output feature of a matrix-vector product: a power of two up to `matvec_threads`.
     pub lanes: u32,
     /// Lanes of kernels that reduce a row: a power of two from 2 to 256.
     pub threads: u32,
+    /// Lanes of an attention workgroup: a power of two from 32 to 128.
+    pub attention_lanes: u32,
 }
 
 impl Tuning {
-    /// The sizes for `gpu`. A CPU pays for every barrier and has nothing to hide latency from: few lanes a reduction.
+    /// For GPUs: enough lanes to hide latency and to read whole cache lines.
+    pub const GPU: Tuning = Tuning { matvec_threads: 64, lanes: 16, threads: 256, attention_lanes: 64 };
+    /// For software adapters: a CPU pays for every barrier and has no latency to hide.
+    pub const CPU: Tuning = Tuning { matvec_threads: 8, lanes: 1, threads: 16, attention_lanes: 32 };
+
+    /// The sizes for `gpu`.
     pub fn for_device(gpu: &Gpu) -> Self {
-        if let Ok(v) = std::env::var("TUNE") { let mut i = v.split(',').map(|x| x.parse().unwrap()); return Tuning { lanes: i.next().unwrap(), threads: i.next().unwrap() }; }
-        if gpu.adapter().is_software() { Tuning { lanes: 1, threads: 32 } } else { Tuning { lanes: 16, threads: 256 } }
+        if gpu.adapter().is_software() { Tuning::CPU } else { Tuning::GPU }
     }
 }
 

@@ -3,7 +3,7 @@
 //! `y[t, n] = sum_k x[t, k] * w[n, k]`, and for experts `y[p, n] = sum_k x[p / x_repeat, k] * w[ids[p], n, k]`.
 
 use super::weights::{Kind, Part};
-use super::{Planned, Planner, Weights, word};
+use super::{Planned, Planner, Tuning, Weights, word};
 use crate::Result;
 use crate::gpu::{Grid, PipelineKey, Tensor};
 use crate::quant::{Dtype, PackedMatrix};
@@ -32,6 +32,8 @@ super::params! {
 
 /// Output features of a `matmul.wgsl` workgroup.
 const TILE_N: usize = 64;
+/// Output features that a lane of `matvec.wgsl` works on.
+const ROWS: usize = 4;
 /// Rows of x of a `matmul.wgsl` workgroup.
 const TILE_T: u32 = 32;
 
@@ -112,6 +114,7 @@ fn plan_part(
             constants.push(("SCALE_DTYPE", dtype_number(scale_dtype)));
             constants.push(("GROUP_SIZE", word(group_size)));
             constants.push(("PER_ROW", u32::from(part.g_idx.is_some())));
+            constants.push(("RUN", if part.g_idx.is_some() { 1 } else { run(first_row, group_size) }));
             constants.push(("HAS_ZEROS", u32::from(part.zeros.is_some())));
             // A binding must be filled also where a constant keeps the shader from reading it.
             let unread = &part.data;
@@ -131,6 +134,7 @@ fn plan_part(
             Grid { x: word(part.n_rows.div_ceil(TILE_N)), rows_per_group: TILE_T, rows_per_row: 1, z: 1 }
         }
         Rows::Few | Rows::Experts { .. } => {
+            constants.push(("THREADS", planner.tuning.matvec_threads));
             constants.push(("LANES", planner.tuning.lanes));
             let mut rows_per_row = 1;
             match rows {
@@ -149,9 +153,17 @@ fn plan_part(
     planner.plan(label, key, &params, buffers, grid)
 }
 
+/// Input rows from a multiple of it on that share a group, of the lengths that the shaders know: groups may begin in the
+/// middle of what a shader decodes at once, but a constant that says where they do not saves looking.
+fn run(first_row: usize, group_size: usize) -> u32 {
+    let cuts_at = |length| group_size.is_multiple_of(length) && first_row.is_multiple_of(length);
+    [32, 8].into_iter().find(|&length| cuts_at(length)).unwrap_or(1) as u32
+}
+
 /// Workgroups for `n_rows` output features; what exceeds a dimension's limit goes along z.
 fn matvec_grid(planner: &Planner, n_rows: usize, rows_per_row: u32) -> Grid {
-    let groups = n_rows.div_ceil(64 / planner.tuning.lanes as usize);
+    let Tuning { matvec_threads, lanes, .. } = planner.tuning;
+    let groups = n_rows.div_ceil((matvec_threads / lanes) as usize * ROWS);
     let limit = planner.gpu.limits().max_compute_workgroups_per_dimension as usize;
     let z = groups.div_ceil(limit);
     Grid { x: word(groups.div_ceil(z)), rows_per_group: 1, rows_per_row, z: word(z) }

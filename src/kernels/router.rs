@@ -7,8 +7,6 @@ use crate::gpu::{Grid, Tensor};
 super::params! {
     /// `shaders/router.wgsl`.
     pub struct Params {
-        n_experts: u32,
-        top_k: u32,
         stride: u32,
     }
 }
@@ -33,7 +31,8 @@ pub fn plan(
     let (n_experts, top_k) = (logits.width, ids.width);
     assert!(n_experts <= MAX_EXPERTS && top_k <= MAX_TOP_K && top_k <= n_experts, "{label}: experts");
     assert!(ids.stride == top_k && weights.stride == top_k && per_expert_scale.width == n_experts, "{label}: shapes");
-    let params = Params { n_experts: word(n_experts), top_k: word(top_k), stride: word(logits.stride) };
+    let params = Params { stride: word(logits.stride) };
+    let key = planner.key("router", vec![("N_EXPERTS", word(n_experts)), ("TOP_K", word(top_k))]);
     let buffers = vec![(1, logits.into()), (2, per_expert_scale.into()), (3, ids.into()), (4, weights.into())];
-    planner.plan(label, planner.key("router", vec![]), &params, buffers, Grid::per_row(1))
+    planner.plan(label, key, &params, buffers, Grid::per_row(1))
 }

@@ -22,11 +22,13 @@ pub struct Options {
     pub slots: usize,
     /// Rows of a prefill chunk.
     pub chunk_rows: usize,
+    /// Bytes of weights that one buffer holds at most; `None` for what the device binds at once.
+    pub max_part_bytes: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { context: None, slots: 1, chunk_rows: 256 }
+        Options { context: None, slots: 1, chunk_rows: 256, max_part_bytes: None }
     }
 }
 
@@ -113,7 +115,10 @@ impl Gemma4 {
         let activations = Activations::new(&gpu, &config, chunk_rows)?;
         let cache = KvCache::new(&gpu, &config, options.slots, context)?;
         let total_bytes = checkpoint.groups().iter().map(|group| group.size_bytes).sum();
-        let weights = Loader { gpu: &gpu, checkpoint, progress, done_bytes: 0, total_bytes }.model()?;
+        let weights = {
+            let max_part_bytes = options.max_part_bytes.unwrap_or(gpu.max_binding_bytes());
+            Loader { gpu: &gpu, checkpoint, progress, max_part_bytes, done_bytes: 0, total_bytes }.model()?
+        };
         checkpoint.check_unchanged()?;
         let plan = PassPlan { config: &config, weights: &weights, activations: &activations, cache: &cache };
         let compiling = |done, total| progress(Progress::Pipelines { done, total });

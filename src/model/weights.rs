@@ -10,18 +10,16 @@ use crate::kernels::{Weights, WeightsBuilder};
 /// after a layer is always the next row.
 pub(super) const NORMS_PER_LAYER: usize = 8;
 
-/// A layer's norms, in the order of their rows. The three that read the residual stream before the MLP stand together.
+/// Rows of a layer's norms, by number in [`NORM_NAMES`]. The three that read the residual stream before the MLP stand
+/// together, from `PreFeedforward` on; the router's is `router.scale * hidden^-0.5`, since its norm has no other weight.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Norm {
-    Input,
-    PostAttention,
-    PreFeedforward,
-    PreFeedforward2,
-    /// `router.scale * hidden^-0.5`: the router's own norm has no other weight.
-    Router,
-    PostFeedforward,
-    PostFeedforward1,
-    PostFeedforward2,
+    Input = 0,
+    PostAttention = 1,
+    PreFeedforward = 2,
+    PostFeedforward = 5,
+    PostFeedforward1 = 6,
+    PostFeedforward2 = 7,
 }
 
 const NORM_NAMES: [&str; NORMS_PER_LAYER] = [
@@ -91,6 +89,7 @@ pub(super) struct Loader<'a> {
     pub gpu: &'a Gpu,
     pub checkpoint: &'a Checkpoint,
     pub progress: &'a (dyn Fn(Progress) + Sync),
+    pub max_part_bytes: u64,
     pub done_bytes: u64,
     pub total_bytes: u64,
 }
@@ -165,7 +164,7 @@ impl Loader<'_> {
     fn linear(&mut self, name: &str) -> Result<Weights> {
         let info = self.checkpoint.matrix_info(name);
         let (n, k, size_bytes) = (info.out_features, info.in_features, info.size_bytes);
-        let mut builder = WeightsBuilder::new(self.gpu, name, 1, n, k);
+        let mut builder = WeightsBuilder::new(self.gpu, name, 1, n, k).max_part_bytes(self.max_part_bytes);
         let block = (BLOCK_BYTES * n / size_bytes.max(1) as usize).clamp(1, n);
         // Only a dense matrix can be read by rows without reading all of it.
         let block = if matches!(info.format, crate::checkpoint::MatrixFormat::Dense(_)) { block } else { n };
@@ -186,7 +185,7 @@ impl Loader<'_> {
         };
         let count = self.checkpoint.config.num_experts;
         let label = format!("layers.{l}.experts.{}", projection.name());
-        let mut builder = WeightsBuilder::new(self.gpu, &label, count, n, k);
+        let mut builder = WeightsBuilder::new(self.gpu, &label, count, n, k).max_part_bytes(self.max_part_bytes);
         for e in 0..count {
             builder.add(e, 0, &self.checkpoint.expert(l, e, projection)?)?;
             self.report(self.checkpoint.expert_info(l, e, projection).size_bytes);

@@ -67,6 +67,7 @@ impl Runner {
     pub(crate) fn with_lanes(lanes: u32) -> Self {
         let mut runner = Self::new();
         runner.planner.tuning.lanes = lanes;
+        runner.planner.tuning.matvec_threads = lanes.max(64);
         runner
     }
 

@@ -88,28 +88,31 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
     let (k_new, v_new) = (compact(kv_width, &own(&k)), compact(kv_width, &own(&v)));
     let kv = KvSource { cache: (&k_cache, &v_cache), capacity, new: new_rows.then_some((&k_new, &v_new)), window };
     let heads = Heads { n_heads, n_kv_heads, head_dim: d, rotated_pairs: 0, rotary_offset: 0, eps: 1e-6 };
-    let runner = Runner::new();
     let (q_tensor, step_tensor) = (compact(q_width, &q), rows_tensor(&step));
-    let planned = attention::plan(&runner.planner, "attention", heads, (&q_tensor, &out.tensor), kv, &step_tensor)
-        .expect("a plan");
-    let actual = runner.run_one(planned, rows.len(), &out);
-    for (t, row) in step.iter().enumerate() {
-        let (slot, position) = (row.slot as usize, row.position as usize);
-        let first = window.map_or(0, |w| (position + 1).saturating_sub(w));
-        for j in 0..n_heads {
-            let kv_head = j / (n_heads / n_kv_heads);
-            let of = |source: &'_ [f32], p: usize| source[at(slot, p) + kv_head * d..][..d].to_vec();
-            let keys: Vec<Vec<f32>> = (first..=position).map(|p| of(&k, p)).collect();
-            let values: Vec<Vec<f32>> = (first..=position).map(|p| of(&v, p)).collect();
-            let keys: Vec<&[f32]> = keys.iter().map(Vec::as_slice).collect();
-            let values: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
-            let from = t * q_width + j * d;
-            let (expected, tolerance) = head(&q[from..from + d], &keys, &values);
-            let what = format!("{case:?}, row {t} (slot {slot}, position {position}), head {j}");
-            assert_close(&what, &expected, &actual[from..from + d], |i| tolerance[i]);
-            // Sharp scores are large numbers; their rounding is the input's of exp, so the gate is for ordinary ones.
-            if sharpness < 1.0 {
-                assert!(nmse(&expected, &actual[from..from + d]) <= 1e-10, "{what}: NMSE");
+    for attention_lanes in [32, 64] {
+        let mut runner = Runner::new();
+        runner.planner.tuning.attention_lanes = attention_lanes;
+        let planned = attention::plan(&runner.planner, "attention", heads, (&q_tensor, &out.tensor), kv, &step_tensor)
+            .expect("a plan");
+        let actual = runner.run_one(planned, rows.len(), &out);
+        for (t, row) in step.iter().enumerate() {
+            let (slot, position) = (row.slot as usize, row.position as usize);
+            let first = window.map_or(0, |w| (position + 1).saturating_sub(w));
+            for j in 0..n_heads {
+                let kv_head = j / (n_heads / n_kv_heads);
+                let of = |source: &'_ [f32], p: usize| source[at(slot, p) + kv_head * d..][..d].to_vec();
+                let keys: Vec<Vec<f32>> = (first..=position).map(|p| of(&k, p)).collect();
+                let values: Vec<Vec<f32>> = (first..=position).map(|p| of(&v, p)).collect();
+                let keys: Vec<&[f32]> = keys.iter().map(Vec::as_slice).collect();
+                let values: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
+                let from = t * q_width + j * d;
+                let (expected, tolerance) = head(&q[from..from + d], &keys, &values);
+                let what = format!("{case:?}, row {t} (slot {slot}, position {position}), head {j}");
+                assert_close(&what, &expected, &actual[from..from + d], |i| tolerance[i]);
+                // Sharp scores are large numbers; their rounding is the input's of exp, so the gate is for ordinary ones.
+                if sharpness < 1.0 {
+                    assert!(nmse(&expected, &actual[from..from + d]) <= 1e-10, "{what}: NMSE");
+                }
             }
         }
     }

@@ -26,20 +26,25 @@ const PACKED: [Bug; 9] = [
     },
     Bug { name: "nibble order swapped", from: "vec4(0u, 4u, 8u, 12u)", to: "vec4(4u, 0u, 12u, 8u)" },
     Bug { name: "group of k + 8", from: "let group = group_of(row, k);", to: "let group = group_of(row, k + 8u);" },
-    Bug { name: "group of a word's first code", from: "if group == group_of(row, k + 7u)", to: "if true" },
+    Bug { name: "group of a word's first code", from: "if RUN >= 8u {", to: "if true {" },
     Bug { name: "half halves swapped", from: "(16u * (group % 2u))", to: "(16u * (1u - group % 2u))" },
     Bug { name: "subnormal scales flushed", from: "f32(magnitude) * 5.9604644775390625e-8", to: "0.0" },
     Bug { name: "zero word of eight groups lost", from: "+ group / 8u]", to: "]" },
 ];
 
 /// Bugs of the matrix-vector product.
-const MATVEC: [Bug; 2] = [
+const MATVEC: [Bug; 3] = [
+    Bug { name: "group of a chunk's first code", from: "if RUN >= 32u {", to: "if true {" },
     Bug {
         name: "last word missing",
-        from: "word < params.in_words; word += LANES",
-        to: "word + 4u < params.in_words; word += LANES",
+        from: "chunk * 4u < params.in_words; chunk += LANES",
+        to: "chunk * 4u + 4u < params.in_words; chunk += LANES",
     },
-    Bug { name: "last feature missing", from: "if n < params.n_rows {", to: "if n + 1u < params.n_rows {" },
+    Bug {
+        name: "last feature missing",
+        from: "min(ROWS, max(n, params.n_rows) - n)",
+        to: "min(ROWS, max(n, params.n_rows - 1u) - n)",
+    },
 ];
 
 /// Bugs of the matrix product.
@@ -154,11 +159,15 @@ fn bugs_of_attention_are_caught() {
         bug("window off by one", "first = row.position + 1u - params.window", "first = row.position - params.window"),
         bug("newest position missing", "if p <= row.position {", "if p < row.position {"),
         bug("ring does not wrap", "p % params.capacity", "p"),
-        bug("stale key for the first new row", "if p < new_from", "if p <= new_from"),
-        bug("stale value for the first new row", "base + j < new_from", "base + j <= new_from"),
+        bug("stale key for the first new row", "|| p < row.first_position", "|| p <= row.first_position"),
+        bug(
+            "stale value for the first new row",
+            "|| base + j < row.first_position",
+            "|| base + j <= row.first_position",
+        ),
         bug("every slot reads the first", "row.slot * params.capacity", "0u * params.capacity"),
         bug("sum is not rescaled", "total *= rescale;", ""),
-        bug("values are not rescaled", "sum[0] *= rescale;", ""),
+        bug("values are not rescaled", "sum[i] *= rescale;", ""),
         bug(
             "heads share keys in the wrong order",
             "group.x * params.n_kv_heads / params.n_heads",

@@ -246,7 +246,8 @@ fn rows_beyond_the_count_are_left_alone() {
 fn more_workgroups_than_a_dimension_holds() {
     let mut random = Random::new(9);
     let limit = gpu().limits().max_compute_workgroups_per_dimension as usize;
-    for (lanes, n_out) in [(16, 4 * limit + 5), (64, limit + 3)] {
+    // A workgroup of 64 lanes holds 64 / lanes blocks of 4 output features.
+    for (lanes, n_out) in [(16, 16 * limit + 5), (64, 4 * limit + 3)] {
         let matrix = Matrix::Packed(Unpacked::random(&mut random, Spec::new(n_out, 8, 16)).pack());
         let weights = upload(&matrix);
         let x = random.values(8, Spread::Normal);

@@ -1,0 +1,25 @@
+#!/bin/sh
+# All checks: formatting, lints, documentation, tests in release on this machine's adapter.
+#   sh tests/run.sh
+# LAPIDARY_FIXTURES names a folder with more golden checkpoints; ../shared/fixtures is taken where it is.
+set -eu
+cd "$(dirname "$0")/.."
+. examples/setup.sh
+
+if [ -z "${LAPIDARY_FIXTURES:-}" ] && [ -d ../shared/fixtures ]; then
+    LAPIDARY_FIXTURES=$(cd ../shared/fixtures && pwd)
+fi
+[ -n "${LAPIDARY_FIXTURES:-}" ] && export LAPIDARY_FIXTURES
+if [ -n "${LAPIDARY_FIXTURES:-}" ] && [ ! -d "$LAPIDARY_FIXTURES" ]; then
+    say "LAPIDARY_FIXTURES is \"$LAPIDARY_FIXTURES\", expected a folder"
+    exit 1
+fi
+
+step() { say ""; say "== $*"; "$@"; }
+step cargo fmt --check
+step cargo clippy --release --locked --all-targets --quiet -- -D warnings
+RUSTDOCFLAGS="-D warnings" step cargo doc --release --locked --no-deps --document-private-items --quiet
+step cargo test --release --locked --no-fail-fast
+step cargo run --release --locked --quiet -- devices
+say ""
+say "golden checkpoints: ${LAPIDARY_FIXTURES:-those in tests/golden}"
