@@ -135,7 +135,7 @@ mod tests {
         );
         assert_eq!(
             fault(&["lapidary", "logits", "--ids", "1"]),
-            "error: the following required arguments were not provided: --output <FILE> (see --help)"
+            "error: the following required arguments were not provided: --output <FILE.safetensors> (see --help)"
         );
     }
 }

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 static WATCHED: AtomicBool = AtomicBool::new(false);
 /// Signals since then.
 static CAUGHT: AtomicUsize = AtomicUsize::new(0);
+/// Whether a line is being edited, with the terminal in a mode of its own.
+static AT_PROMPT: AtomicBool = AtomicBool::new(false);
 /// Whether one of them asks the program to end, not only the answer.
 static TERMINATED: AtomicBool = AtomicBool::new(false);
 
@@ -19,6 +21,14 @@ pub(super) fn watched<T>(work: impl FnOnce() -> T) -> T {
     WATCHED.store(true, Ordering::SeqCst);
     let done = work();
     WATCHED.store(false, Ordering::SeqCst);
+    done
+}
+
+/// Runs `edit`, during which the terminal has to be put right before the program ends.
+pub(super) fn at_prompt<T>(edit: impl FnOnce() -> T) -> T {
+    AT_PROMPT.store(true, Ordering::SeqCst);
+    let done = edit();
+    AT_PROMPT.store(false, Ordering::SeqCst);
     done
 }
 
@@ -46,6 +56,8 @@ fn note(terminate: bool) -> bool {
 /// Begins to wait for signals. All threads that are started later leave them to the one that waits.
 #[cfg(unix)]
 pub(super) fn install() {
+    use std::io::Write;
+
     use nix::sys::signal::{SigSet, Signal, raise};
     use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 
@@ -60,8 +72,10 @@ pub(super) fn install() {
             if note(signal == Signal::SIGTERM) {
                 continue;
             }
-            if let Some(attributes) = &terminal {
+            if let (Some(attributes), true) = (&terminal, AT_PROMPT.load(Ordering::SeqCst)) {
                 tcsetattr(std::io::stdin(), SetArg::TCSANOW, attributes).ok();
+                // The end of bracketed paste, which the editor switches on.
+                std::io::stdout().write_all(b"\x1b[?2004l\n").and_then(|()| std::io::stdout().flush()).ok();
             }
             // Ends the program as the signal does by default, so that the caller sees what happened.
             if set.thread_unblock().and_then(|()| raise(signal)).is_err() {

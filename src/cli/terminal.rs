@@ -10,7 +10,9 @@ pub(super) fn note(text: impl Display) {
 
 /// Whether escape codes may go to stdout.
 pub(super) fn has_style() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    io::stdout().is_terminal() && !plain
 }
 
 /// A size in the largest unit that leaves at least 1: `6.2 MiB`.

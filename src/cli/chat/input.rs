@@ -8,6 +8,7 @@ use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
 
+use super::super::signals;
 use super::super::terminal::note;
 
 /// Begins and ends a message of several lines.
@@ -118,7 +119,7 @@ impl Reader {
 
     fn line(&mut self, prompt: &str) -> Result<Line> {
         match self {
-            Reader::Terminal { editor, .. } => match editor.readline(prompt) {
+            Reader::Terminal { editor, .. } => match signals::at_prompt(|| editor.readline(prompt)) {
                 Ok(line) => Ok(Line::Text(line)),
                 Err(ReadlineError::Interrupted) => Ok(Line::Dropped),
                 Err(ReadlineError::Eof) => Ok(Line::End),

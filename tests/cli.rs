@@ -1,0 +1,17 @@
+//! The command line: the real binary, its text, its exit codes, its manners.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+#[path = "cli/chat.rs"]
+mod chat;
+#[path = "cli/faults.rs"]
+mod faults;
+#[path = "cli/generate.rs"]
+mod generate;
+#[path = "cli/process.rs"]
+mod process;
+#[cfg(unix)]
+#[path = "cli/signals.rs"]
+mod signals;
+#[path = "cli/tools.rs"]
+mod tools;

@@ -1,0 +1,137 @@
+//! Faults: one line on stderr, nothing on stdout, the documented exit code.
+
+use std::fs;
+use std::path::Path;
+
+use safetensors::SafeTensors;
+
+use crate::process::{bare_model, here, run, run_with};
+
+/// The one line that a failing run prints.
+fn fault(arguments: &[&str], code: i32) -> String {
+    let run = run(arguments);
+    assert_eq!(run.code, Some(code), "{arguments:?}: {}", run.err);
+    assert_eq!(run.out, "", "{arguments:?}");
+    assert!(run.err.starts_with("error: ") && run.err.lines().count() == 1, "{arguments:?}: {:?}", run.err);
+    run.err.trim_end().to_owned()
+}
+
+#[test]
+fn wrong_arguments_end_with_2() {
+    for (arguments, word) in [
+        (&["chat", "--modle", "x"][..], "'--model'"),
+        (&["genrate"], "'generate'"),
+        (&["generate", "--prompt", "a", "--ids", "1"], "cannot be used with"),
+        (&["generate", "--prompt", " "], "the prompt is empty"),
+        (&["generate", "--max-tokens", "0", "--prompt", "a"], "at least 1"),
+        (&["generate", "--temperature", "-1", "--prompt", "a"], "temperature -1: expected 0"),
+        (&["generate", "--top-p", "1.5", "--prompt", "a"], "top-p 1.5"),
+        (&["generate", "--ids", "2,x"], "\"x\""),
+        (&["generate", "--ids", "2,5000"], "token id 5000 is beyond the vocabulary of 4096"),
+        (&["generate", "--messages", "/nowhere.json"], "/nowhere.json: "),
+        (&["generate", "--prompt", "a", "--context", "0"], "context"),
+        (&["inspect", "--context", "9999"], "a context of 9999 was asked for, but the model's is 8192"),
+        (&["logits", "--ids", "1"], "--output"),
+        (&["prompt"], "--messages"),
+    ] {
+        let line = fault(arguments, 2);
+        assert!(line.contains(word), "{arguments:?}: {line}");
+    }
+}
+
+#[test]
+fn empty_stdin_is_an_empty_prompt() {
+    let run = run_with(&["generate"], "\n");
+    assert_eq!((run.code, run.err.as_str()), (Some(2), "error: the prompt is empty, expected some text\n"));
+}
+
+#[test]
+fn a_file_that_is_no_conversation_ends_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("chat.json");
+    for (json, word) in
+        [("{", "not JSON"), ("[]", "at least one message"), (r#"[{"role": "cat"}]"#, "messages[0].role")]
+    {
+        fs::write(&file, json).unwrap();
+        for command in ["prompt", "generate"] {
+            let line = fault(&[command, "--messages", file.to_str().unwrap()], 2);
+            assert!(line.contains(word), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_prompt_that_is_too_long_ends_with_2_and_both_numbers() {
+    let line = fault(&["generate", "--ids", "2,5,6,7,8", "--context", "4"], 2);
+    assert_eq!(line, "error: the prompt has 5 tokens, but the context is 4: expected at most 3");
+    let long = "word ".repeat(9000);
+    let line = fault(&["generate", "--prompt", &long], 2);
+    assert!(line.contains("but the context is 8192"), "{line}");
+}
+
+#[test]
+fn a_directory_that_is_no_model_ends_with_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().to_str().unwrap().to_owned();
+    let (missing, file) = (format!("{empty}/missing"), here("Cargo.toml"));
+    let file = file.to_str().unwrap();
+    for (directory, word) in [(missing.as_str(), "does not exist"), (&empty, "no "), (file, "is a file")] {
+        for command in [
+            &["chat"][..],
+            &["generate", "--prompt", "a"],
+            &["inspect"],
+            &["logits", "--ids", "2", "--output", "/nowhere/x"],
+        ] {
+            let line = fault(&[command, &["--model", directory]].concat(), 3);
+            assert!(line.contains(word) && line.contains(directory), "{command:?}: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_model_without_a_tokenizer_takes_no_text() {
+    let model = bare_model();
+    for command in [&["chat"][..], &["generate", "--prompt", "a"]] {
+        let line = fault(&[command, &["--model", &model]].concat(), 3);
+        assert!(line.contains("no tokenizer.json"), "{line}");
+    }
+}
+
+#[test]
+fn an_unknown_adapter_ends_with_4_and_says_what_there_is() {
+    for command in [&["chat"][..], &["generate", "--prompt", "a"], &["devices"]] {
+        let line = fault(&[command, &["--adapter", "no such card"]].concat(), 4);
+        assert!(line.contains("no adapter matches \"no such card\"; there are: \""), "{line}");
+    }
+}
+
+/// A final norm of 3e38 is a number, but what it makes of the last layer is not. (A cap on the logits would hide it: the
+/// shader's clamp makes a number of NaN.)
+#[test]
+fn a_model_that_computes_no_numbers_ends_with_5() {
+    let folder = tempfile::tempdir().unwrap();
+    break_final_norm(&here("tests/golden/dense-gptq-desc-act"), folder.path());
+    let model = folder.path().to_str().unwrap();
+    let run = run(&["generate", "--model", model, "--ids", "2,5,6", "--temperature", "1", "--max-tokens", "4"]);
+    assert_eq!((run.code, run.out.as_str()), (Some(5), ""), "{}", run.err);
+    assert!(run.err.contains("error: the logit of token "), "{}", run.err);
+}
+
+fn break_final_norm(from: &Path, to: &Path) {
+    let config = fs::read_to_string(from.join("config.json")).unwrap();
+    let uncapped = config.replace("\"final_logit_softcapping\": 30.0", "\"final_logit_softcapping\": null");
+    assert_ne!(config, uncapped);
+    fs::write(to.join("config.json"), uncapped).unwrap();
+    let mut bytes = fs::read(from.join("model.safetensors")).unwrap();
+    let (at, length) = {
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let names = file.names();
+        let name = names.iter().find(|name| name.ends_with("model.norm.weight")).unwrap();
+        let data = file.tensor(name).unwrap().data();
+        (data.as_ptr() as usize - bytes.as_ptr() as usize, data.len())
+    };
+    for number in bytes[at..at + length].chunks_exact_mut(2) {
+        number.copy_from_slice(&0x7f61u16.to_le_bytes()); // bf16
+    }
+    fs::write(to.join("model.safetensors"), bytes).unwrap();
+}

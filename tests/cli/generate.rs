@@ -1,0 +1,112 @@
+//! `lapidary generate`.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::process::{bare_model, collect, command, golden, golden_text, id_list, messages, run, run_with, wait};
+
+const QUESTION: &str = "What does Vec::push do?";
+
+#[test]
+fn a_prompt_gets_the_golden_answer() {
+    let run = run(&["generate", "--prompt", QUESTION, "--temperature", "0"]);
+    assert!(run.err.contains("demo model (built in) | int4 g32 sym | "), "{}", run.err);
+    assert_eq!(run.ok(), format!("{}\n", golden_text(&golden("method"))));
+}
+
+#[test]
+fn json_has_what_it_promises_and_nothing_else() {
+    let (case, folder) = (golden("method"), tempfile::tempdir().unwrap());
+    let file = messages(&case, folder.path());
+    let object = run(&["generate", "--messages", &file, "--temperature", "0", "--json"]).json();
+    let keys: Vec<&String> = object.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["prompt_ids", "ids", "text", "thinking", "finish_reason", "timings"]);
+    assert_eq!(object["prompt_ids"], case["prompt_ids"]);
+    assert_eq!(object["ids"], case["greedy_ids"]);
+    assert_eq!(object["text"], golden_text(&case));
+    assert_eq!(object["thinking"], Value::Null);
+    assert_eq!(object["finish_reason"], "stop");
+    let timings = object["timings"].as_object().unwrap();
+    let keys: Vec<&String> = timings.keys().collect();
+    assert_eq!(keys, ["prompt_tokens", "prompt_seconds", "decode_tokens", "decode_seconds"]);
+    assert_eq!(timings["prompt_tokens"], case["prompt_ids"].as_array().unwrap().len());
+    assert_eq!(timings["decode_tokens"], case["greedy_ids"].as_array().unwrap().len() - 1);
+    assert!(timings["prompt_seconds"].as_f64().unwrap() > 0.0 && timings["decode_seconds"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn thinking_is_kept_apart() {
+    let (case, folder) = (golden("thinking"), tempfile::tempdir().unwrap());
+    let file = messages(&case, folder.path());
+    let object = run(&["generate", "--messages", &file, "--temperature", "0", "--json"]).json();
+    assert_eq!(object["ids"], case["greedy_ids"]);
+    let (thought, answer) = golden_text(&case).split_once("<channel|>").unwrap();
+    let thought = thought.strip_prefix("<|channel>thought\n").unwrap();
+    assert_eq!((object["thinking"].as_str().unwrap(), object["text"].as_str().unwrap()), (thought, answer));
+}
+
+#[test]
+fn a_tool_call_is_no_text() {
+    let (case, folder) = (golden("tool-call"), tempfile::tempdir().unwrap());
+    let run = run(&["generate", "--messages", &messages(&case, folder.path()), "--temperature", "0"]);
+    assert!(run.err.contains("the model calls a tool: call:"), "{}", run.err);
+    assert_eq!(run.ok(), "");
+}
+
+#[test]
+fn ids_are_taken_as_they_are_and_answers_are_cut_at_max_tokens() {
+    let case = golden("method");
+    let ids = id_list(&case, "prompt_ids");
+    let object = run(&["generate", "--ids", &ids, "--temperature", "0", "--max-tokens", "5", "--json"]).json();
+    assert_eq!(object["prompt_ids"], case["prompt_ids"]);
+    assert_eq!(object["ids"].as_array().unwrap(), &case["greedy_ids"].as_array().unwrap()[..5]);
+    assert_eq!(object["finish_reason"], "length");
+    assert!(golden_text(&case).starts_with(object["text"].as_str().unwrap()));
+}
+
+#[test]
+fn a_model_without_a_tokenizer_answers_in_ids() {
+    let model = bare_model();
+    let arguments = ["generate", "--model", &model, "--ids", "2 5 6", "--max-tokens", "3"];
+    let object = run(&[&arguments[..], &["--json"]].concat()).json();
+    assert_eq!((&object["text"], &object["thinking"]), (&Value::Null, &Value::Null));
+    let plain = run(&arguments).ok();
+    assert_eq!(format!("[{}]", plain.trim_end()), object["ids"].to_string());
+}
+
+#[test]
+fn stdin_is_a_prompt_too() {
+    let answer = run_with(&["generate", "--temperature", "0"], &format!("{QUESTION}\n")).ok();
+    assert_eq!(answer, format!("{}\n", golden_text(&golden("method"))));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_text() {
+    let drawn = |seed: &str| {
+        let sampling = ["--temperature", "5", "--top-k", "0", "--top-p", "1", "--max-tokens", "12", "--seed", seed];
+        run(&[&["generate", "--prompt", QUESTION, "--json"], &sampling[..]].concat()).json()["ids"].clone()
+    };
+    let first = drawn("7");
+    assert_eq!(first, drawn("7"));
+    assert_ne!(first, drawn("8"));
+}
+
+#[test]
+fn fast_says_that_it_is_exact() {
+    let run = run(&["generate", "--prompt", QUESTION, "--max-tokens", "1", "--precision", "fast"]);
+    assert!(run.err.contains("there is no fast path yet"), "{}", run.err);
+    run.ok();
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    for arguments in [&["generate", "--prompt", QUESTION, "--temperature", "0"][..], &["inspect"], &["--help"]] {
+        let mut child = command(arguments).stdin(Stdio::null()).spawn().unwrap();
+        drop(child.stdout.take());
+        let err = collect(child.stderr.take().unwrap());
+        assert_eq!(wait(&mut child), Some(0), "{arguments:?}");
+        let err = err.join().unwrap();
+        assert!(!err.contains("panicked") && !err.contains("error"), "{arguments:?}: {err}");
+    }
+}
