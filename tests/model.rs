@@ -203,7 +203,8 @@ fn the_demo_model_s_golden_chats() {
 #[test]
 fn a_long_sequence_outgrows_ring_and_cache() {
     let mut model = load(&demo(), &Options { chunk_rows: 200, ..Options::default() });
-    let ids: Vec<u32> = (0..2100u32).map(|i| 30 + (i * 2654435761u32.wrapping_mul(i + 1) >> 7) % 4000).collect();
+    let ids: Vec<u32> =
+        (0..2100u32).map(|i| 30 + (i.wrapping_mul(2654435761).wrapping_mul(i + 1) >> 7) % 4000).collect();
     let last = |model: &mut Gemma4, chunk: usize| {
         model.truncate(0, 0);
         let mut logits = Vec::new();

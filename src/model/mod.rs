@@ -1,7 +1,7 @@
 //! Gemma 4 on the device.
 //!
 //! [`Gemma4::load`] verifies a checkpoint, uploads its weights and plans the forward pass: a flat list of dispatches over
-//! preallocated [`activations`](Activations), once for steps of few rows and once for chunks. There is one forward pass,
+//! preallocated activations, once for steps of few rows and once for chunks. There is one forward pass,
 //! and it takes rows: `(slot, position, token)`. One row is a decode step, many rows of a slot are a prefill chunk, rows
 //! of several slots are a batch. Running a step uploads its rows and records the list; nothing is allocated.
 

@@ -65,7 +65,7 @@ fn ties_go_to_the_lowest_index() {
 
 /// Masked logits are -inf or the lowest finite number.
 #[test]
-fn infinite_and_lowest_values() {
+fn lowest_values() {
     for width in WIDTHS {
         for masked in [f32::NEG_INFINITY, f32::MIN] {
             check("all masked", width, &vec![masked; width]);
@@ -74,8 +74,6 @@ fn infinite_and_lowest_values() {
             check("one left", width, &logits);
             logits[width - 1] = f32::MIN;
             check("one barely left", width, &logits);
-            logits[width / 2] = f32::INFINITY;
-            check("one infinite", width, &logits);
         }
     }
 }

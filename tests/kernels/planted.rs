@@ -284,7 +284,10 @@ fn bugs_of_copies_and_gates_are_caught() {
         gelu_mul::check("gates", 65, &gate, &up, 2);
     };
     gates();
-    sees(bug("gate and up swapped", "gelu(gate[at]) * up[group.y", "gate[at] * gelu(up[at]) + 0.0 * up[group.y"), gates);
+    sees(
+        bug("gate and up swapped", "gelu(gate[at]) * up[group.y", "gate[at] * gelu(up[at]) + 0.0 * up[group.y"),
+        gates,
+    );
     sees(bug("another cubic", "0.044715", "0.0447"), gates);
     sees(bug("no last value", "if i < params.width", "if i + 1u < params.width"), gates);
     sees(bug("padding written", "if i < params.width", "if i < params.stride"), gates);
