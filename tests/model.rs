@@ -190,12 +190,19 @@ fn the_demo_model_s_golden_chats() {
         let name = case["name"].as_str().unwrap();
         let (prompt, expected) = (ids(&case["prompt_ids"]), ids(&case["greedy_ids"]));
         let logits = prefill(&mut model, 0, &prompt, false).logits;
-        let trace = oracle.forward(&prompt, &mut reference::model::Cache::default());
+        let mut cache = reference::model::Cache::default();
+        let trace = oracle.forward(&prompt, &mut cache);
         assert_within(name, &logits, &trace["logits"][(prompt.len() - 1) * logits.len()..], LOGITS);
         for (id, logit) in ids(&case["top10_ids"]).into_iter().zip(numbers(&case["top10_logits"])) {
             assert_within(&format!("{name} token {id}"), &[logits[id as usize]], &[logit as f32], LOGITS);
         }
         assert_eq!(greedy(&mut model, 0, &prompt, expected.len()), expected, "{name}: greedy ids");
+        let mut own = vec![reference::ops::argmax(&trace["logits"][(prompt.len() - 1) * logits.len()..])];
+        while own.len() < expected.len() {
+            let next = oracle.forward(&own[own.len() - 1..], &mut cache);
+            own.push(reference::ops::argmax(&next["logits"]));
+        }
+        assert_eq!(own, expected, "{name}: greedy ids of the reference");
     }
 }
 
