@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lapidary::checkpoint::{Checkpoint, Source};
+use lapidary::checkpoint::{Checkpoint, Role, Source};
 use lapidary::generate::Generator;
 use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, Options, Progress};
@@ -134,10 +134,11 @@ impl RunArguments {
     }
 }
 
-/// The format that holds most of the parameters.
+/// The format that holds most of the layers' parameters: what an embedding is stored in says little of a model.
 pub(super) fn format(checkpoint: &Checkpoint) -> String {
     let mut formats: Vec<(String, u64)> = Vec::new();
-    for group in checkpoint.groups() {
+    let outside = [Role::Embedding, Role::Head, Role::PerLayerEmbedding];
+    for group in checkpoint.groups().into_iter().filter(|group| !outside.contains(&group.role)) {
         match formats.iter_mut().find(|(format, _)| *format == group.format) {
             Some((_, parameters)) => *parameters += group.parameters,
             None => formats.push((group.format, group.parameters)),
