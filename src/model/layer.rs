@@ -3,15 +3,16 @@
 
 use super::activations::{Activations, AttentionActivations, head_shapes, mlp_widths, rotations};
 use super::kv_cache::KvCache;
-use super::pass::{Body, Op};
+use super::op::{Body, Op};
 use super::weights::{GatedWeights, LayerWeights, ModelWeights, MoeWeights, Norm, norm_row};
 use crate::Result;
 use crate::checkpoint::{Config, LayerKind};
 use crate::gpu::Tensor;
-use crate::kernels::Weights;
 use crate::kernels::head_norm_rope::{Heads, Inputs, KvTarget};
 use crate::kernels::product::Rows;
-use crate::kernels::{Planner, add_norm, attention, gelu_mul, head_norm_rope, kv_store, moe_combine, product, router};
+use crate::kernels::{
+    Planner, Weights, add_norm, attention, gelu_mul, head_norm_rope, kv_store, moe_combine, product, router,
+};
 
 /// What the plan of a layer reads.
 pub(super) struct LayerPlan<'a> {

@@ -10,10 +10,13 @@ mod gemma4;
 mod kv_cache;
 mod layer;
 mod memory;
+mod op;
+mod options;
 mod pass;
 mod step;
 mod weights;
 
-pub use gemma4::{Activation, Gemma4, Options, Output, Progress, Want};
+pub use gemma4::{Activation, Gemma4, Output, Want};
 pub use memory::MemoryPlan;
+pub use options::{Options, Progress};
 pub use step::Row;

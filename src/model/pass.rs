@@ -3,38 +3,13 @@
 use super::activations::Activations;
 use super::kv_cache::KvCache;
 use super::layer::LayerPlan;
+use super::op::{Body, Op};
 use super::weights::{ModelWeights, Norm, norm_row};
 use crate::Result;
 use crate::checkpoint::Config;
-use crate::gpu::{Dispatch, Tensor};
+use crate::gpu::Dispatch;
 use crate::kernels::product::Rows;
-use crate::kernels::{Planned, Planner, argmax, embed, gather_rows, per_layer_inputs, product, rms_norm};
-
-/// For which steps a body is planned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Body {
-    /// Up to [`super::activations::FEW_ROWS`] rows: keys and values go to the cache at once.
-    Few,
-    /// More rows: products share each weight they read, sliding layers store keys and values after attention.
-    Chunk,
-}
-
-/// One entry of a plan.
-#[derive(Debug)]
-pub(super) enum Op<D = Planned> {
-    Dispatch(D),
-    /// An inner tensor that can be looked at from here on.
-    Capture {
-        name: String,
-        tensor: Tensor,
-    },
-}
-
-impl Op {
-    pub(super) fn capture(name: String, tensor: &Tensor) -> Self {
-        Op::Capture { name, tensor: tensor.clone() }
-    }
-}
+use crate::kernels::{Planner, argmax, embed, gather_rows, per_layer_inputs, product, rms_norm};
 
 /// A planned forward pass, bound to its buffers.
 #[derive(Debug)]

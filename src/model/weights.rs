@@ -1,6 +1,6 @@
 //! A checkpoint's weights on the device, with the checkpoint's names.
 
-use super::gemma4::Progress;
+use super::options::Progress;
 use crate::Result;
 use crate::checkpoint::{Checkpoint, Projection, RowReader};
 use crate::gpu::{Gpu, Tensor};

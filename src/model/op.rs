@@ -1,0 +1,30 @@
+//! The entries of a plan: dispatches, and inner tensors that can be looked at on the way.
+
+use crate::gpu::Tensor;
+use crate::kernels::Planned;
+
+/// For which steps a body is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// Up to [`super::activations::FEW_ROWS`] rows: keys and values go to the cache at once.
+    Few,
+    /// More rows: products share each weight they read, sliding layers store keys and values after attention.
+    Chunk,
+}
+
+/// One entry of a plan.
+#[derive(Debug)]
+pub(super) enum Op<D = Planned> {
+    Dispatch(D),
+    /// An inner tensor that can be looked at from here on.
+    Capture {
+        name: String,
+        tensor: Tensor,
+    },
+}
+
+impl Op {
+    pub(super) fn capture(name: String, tensor: &Tensor) -> Self {
+        Op::Capture { name, tensor: tensor.clone() }
+    }
+}

@@ -1,0 +1,61 @@
+//! How a model is laid out on the device, and how far its loading is.
+
+use super::memory::MemoryPlan;
+use crate::checkpoint::Config;
+use crate::{Error, Result};
+
+/// How a model is laid out on the device.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Positions a sequence can have; `None` for the model's own limit, cut to what the device can address.
+    pub context: Option<usize>,
+    /// Sequences that the KV cache holds side by side.
+    pub slots: usize,
+    /// Rows of a prefill chunk.
+    pub chunk_rows: usize,
+    /// Bytes of weights that one buffer holds at most; `None` for what the device binds at once.
+    pub max_part_bytes: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { context: None, slots: 1, chunk_rows: 256, max_part_bytes: None }
+    }
+}
+
+/// How far loading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Bytes of weights on the device.
+    Weights {
+        /// So far.
+        done: u64,
+        /// In all.
+        total: u64,
+    },
+    /// Compute pipelines compiled.
+    Pipelines {
+        /// So far.
+        done: usize,
+        /// In all.
+        total: usize,
+    },
+}
+
+/// The context to plan for: what was asked, or the model's own, within what one binding of a full layer can hold.
+pub(super) fn context_length(config: &Config, options: &Options, max_binding_bytes: u64) -> Result<usize> {
+    let position_bytes = MemoryPlan::largest_position_bytes(config) * options.slots as u64;
+    let fits = (max_binding_bytes / position_bytes.max(1)) as usize;
+    match options.context {
+        None => Ok(config.max_position_embeddings.min(fits)),
+        Some(0) => Err(Error::Usage("a context of 0 holds no token, expected at least 1".into())),
+        Some(asked) if asked > config.max_position_embeddings => Err(Error::Usage(format!(
+            "a context of {asked} was asked for, but the model's is {}",
+            config.max_position_embeddings
+        ))),
+        Some(asked) if asked > fits => Err(Error::Usage(format!(
+            "a context of {asked} was asked for, but this device binds at most {fits} positions of a layer's KV cache"
+        ))),
+        Some(asked) => Ok(asked),
+    }
+}
