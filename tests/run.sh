@@ -15,6 +15,10 @@ if [ -n "${LAPIDARY_FIXTURES:-}" ] && [ ! -d "$LAPIDARY_FIXTURES" ]; then
     exit 1
 fi
 
+for tool in fmt clippy; do
+    cargo $tool --version >/dev/null 2>&1 || { say "cargo $tool is needed: rustup component add rustfmt clippy"; exit 1; }
+done
+
 step() { say ""; say "== $*"; "$@"; }
 step cargo fmt --check
 step cargo clippy --release --locked --all-targets --quiet -- -D warnings
@@ -22,4 +26,6 @@ RUSTDOCFLAGS="-D warnings" step cargo doc --release --locked --no-deps --documen
 step cargo test --release --locked --no-fail-fast
 step cargo run --release --locked --quiet -- devices
 say ""
-say "golden checkpoints: ${LAPIDARY_FIXTURES:-those in tests/golden}"
+if [ -n "${LAPIDARY_FIXTURES:-}" ]; then sets=$LAPIDARY_FIXTURES; else sets=tests/golden; fi
+say "golden checkpoints: $(ls "$sets"/*/golden.safetensors | wc -l) in $sets"
+[ -n "${LAPIDARY_FIXTURES:-}" ] || say "not run without LAPIDARY_FIXTURES: the other golden checkpoints, the full vocabulary's cases"

@@ -1,6 +1,8 @@
 //! The kernels: for each `shaders/NAME.wgsl` a `NAME.rs` with its parameters and `plan`, which checks shapes and names
 //! the buffers that the shader binds. A plan is compiled and bound once ([`Planner::bind`]); running it only records.
 //!
+//! Parameters stand at binding 0, before the buffers, whose number differs from variant to variant.
+//!
 //! Kernels know tensors and numbers, not layers or checkpoint names. `reference::ops` has the same operations in plain
 //! Rust, under the same names.
 

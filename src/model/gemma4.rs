@@ -102,7 +102,7 @@ impl Gemma4 {
         &self.gpu
     }
 
-    /// Positions that a sequence can have.
+    /// Positions that a sequence can have; less than was planned once the device had no room for more.
     pub fn context(&self) -> usize {
         self.context
     }
@@ -157,8 +157,14 @@ impl Gemma4 {
     fn run(&mut self, rows: &[Row], want: Want, keep: bool) -> Result<(Output, BTreeMap<String, Activation>)> {
         self.check(rows)?;
         let positions = rows.iter().map(|row| row.position + 1).max().unwrap_or(0);
-        if self.cache.reserve(&self.gpu, positions)? {
-            self.plan_again()?;
+        match self.cache.reserve(&self.gpu, positions) {
+            Ok(false) => {}
+            Ok(true) => self.plan_again()?,
+            Err(Error::Memory(message)) => {
+                self.context = self.cache.capacity();
+                return Err(Error::Memory(format!("{message}; the context is cut to {} tokens", self.context)));
+            }
+            Err(e) => return Err(e),
         }
         self.upload(rows)?;
         let mut recorder = Recorder::new(&self.gpu);

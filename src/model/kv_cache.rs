@@ -7,6 +7,8 @@ use crate::gpu::{Gpu, Recorder, Tensor};
 
 /// Positions that a full layer's cache starts with; it doubles when they are used up.
 const FIRST_CAPACITY: usize = 2048;
+/// Positions by which it grows where it cannot double.
+const SMALL_STEP: usize = 256;
 
 /// Keys and values of one layer, `[slots * capacity, kv_heads * head_dim]` each.
 #[derive(Debug)]
@@ -100,22 +102,55 @@ impl KvCache {
         state.len
     }
 
+    /// Positions that every full layer has room for.
+    pub(super) fn capacity(&self) -> usize {
+        let full = self.layers.iter().flatten().filter(|layer| layer.kind == LayerKind::Full);
+        full.map(|layer| layer.capacity).min().unwrap_or(self.context)
+    }
+
+    /// Larger buffers for the full layers with less than `capacity` positions.
+    fn grown(&self, gpu: &Gpu, capacity: usize) -> Result<Vec<(usize, LayerCache)>> {
+        let mut grown: Vec<(usize, LayerCache)> = Vec::new();
+        let new = |l: usize, what: &str, width: usize| {
+            Tensor::new(gpu, &format!("layer.{l:02}/{what}_cache"), self.slots.len() * capacity, width)
+        };
+        for (l, layer) in self.layers.iter().enumerate() {
+            let Some(layer) = layer.as_ref().filter(|c| c.kind == LayerKind::Full && c.capacity < capacity) else {
+                continue;
+            };
+            let pair = new(l, "k", layer.k.width).and_then(|k| match new(l, "v", layer.v.width) {
+                Ok(v) => Ok((k, v)),
+                Err(e) => {
+                    gpu.forget_bytes(k.bytes(k.rows));
+                    Err(e)
+                }
+            });
+            match pair {
+                Ok((k, v)) => grown.push((l, LayerCache { k, v, capacity, kind: layer.kind })),
+                Err(e) => {
+                    gpu.forget_bytes(grown.iter().map(|(_, c)| c.k.bytes(c.k.rows) + c.v.bytes(c.v.rows)).sum());
+                    return Err(e);
+                }
+            }
+        }
+        Ok(grown)
+    }
+
     /// Makes room for positions up to `len` in the full layers; true where buffers were replaced, so that whatever is
     /// bound to them must be bound again.
     ///
     /// # Errors
     /// [`crate::Error::Memory`] where the larger buffers do not fit; the old ones stay.
     pub(super) fn reserve(&mut self, gpu: &Gpu, len: usize) -> Result<bool> {
-        let slots = self.slots.len();
-        let mut grown = Vec::new();
-        for (l, layer) in self.layers.iter().enumerate() {
-            let Some(layer) = layer.as_ref().filter(|c| c.kind == LayerKind::Full && c.capacity < len) else {
-                continue;
-            };
-            let capacity = len.next_power_of_two().max(FIRST_CAPACITY).min(self.context);
-            let new = |what| Tensor::new(gpu, &format!("layer.{l:02}/{what}_cache"), slots * capacity, layer.k.width);
-            grown.push((l, LayerCache { k: new("k")?, v: new("v")?, capacity, kind: layer.kind }));
+        if len <= self.capacity() {
+            return Ok(false);
         }
+        let slots = self.slots.len();
+        let doubled = len.next_power_of_two().max(FIRST_CAPACITY).min(self.context);
+        // Where doubling does not fit, a little more than what is needed may.
+        let grown = self
+            .grown(gpu, doubled)
+            .or_else(|_| self.grown(gpu, len.next_multiple_of(SMALL_STEP).min(self.context)))?;
         let mut recorder = Recorder::new(gpu);
         let mut released = 0;
         for (l, new) in &grown {
@@ -128,15 +163,12 @@ impl KvCache {
             }
             released += 2 * old.k.bytes(old.k.rows);
         }
-        let any = !grown.is_empty();
-        if any {
-            recorder.submit();
-            gpu.wait()?;
-            gpu.forget_bytes(released);
-        }
+        recorder.submit();
+        gpu.wait()?;
+        gpu.forget_bytes(released);
         for (l, new) in grown {
             self.layers[l] = Some(new);
         }
-        Ok(any)
+        Ok(true)
     }
 }
