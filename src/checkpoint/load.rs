@@ -85,7 +85,7 @@ impl Checkpoint {
 
     fn read_packed(&self, info: &MatrixInfo, rows: Range<usize>) -> Result<Matrix> {
         let (
-            MatrixFormat::Packed { group_size, groups, scale_dtype, .. },
+            MatrixFormat::Packed { bits, group_size, groups, scale_dtype, .. },
             Storage::Packed { qweight, qzeros, scales, g_idx, zero_points },
         ) = (info.format, info.storage)
         else {
@@ -98,6 +98,7 @@ impl Checkpoint {
             return Err(Error::model(fault));
         }
         let layout = Layout {
+            bits,
             in_features: info.in_features,
             out_features: info.out_features,
             groups,

@@ -11,7 +11,6 @@ use super::matrix_info::{MatrixFormat, MatrixInfo, Storage};
 use super::roles::{Expected, Role, Shape, expected};
 use super::skipped::{self, Skipped};
 use crate::quant::Dtype;
-use crate::quant::gptq::{BITS, CODES};
 use crate::{Faults, Result};
 
 /// What the text model's tensors begin with, in releases, in vLLM's layout, in text-only exports, and bare.
@@ -171,18 +170,21 @@ impl Resolver<'_> {
             return None;
         };
         let [out_features, in_features] = shape;
-        if !in_features.is_multiple_of(CODES) || !out_features.is_multiple_of(CODES) {
-            let what = format!("is a quantized {shape:?}, expected multiples of {CODES}");
-            self.fault(&format!("{base}.qweight"), &what);
-            return None;
-        }
         if quantization.desc_act && g_idx.is_none() && quantization.group_size.is_some() {
             self.fault(&format!("{base}.g_idx"), "missing, expected because quantization_config.desc_act is true");
         }
-        self.check_words(qweight, in_features, out_features)?;
+        let symmetric = quantization.is_symmetric(base);
+        let bits = self.find_bits(base, qweight, shape)?;
+        let per_word = 32 / bits as usize;
+        if !in_features.is_multiple_of(per_word) || !out_features.is_multiple_of(per_word) {
+            let what = format!("is a quantized {shape:?}, expected multiples of {per_word}");
+            self.fault(&format!("{base}.qweight"), &what);
+            return None;
+        }
+        self.check_i32(qweight, &[in_features / per_word, out_features])?;
         let (groups, group_size) = self.check_groups(base, scales, shape)?;
         let scale_dtype = self.check_float(scales);
-        let zeros = self.check_i32(qzeros, &[groups, out_features / CODES]);
+        let zeros = self.check_i32(qzeros, &[groups, out_features / per_word]);
         let table = g_idx.map_or(Some(()), |g_idx| self.check_i32(g_idx, &[in_features]));
         zeros?;
         table?;
@@ -191,11 +193,11 @@ impl Resolver<'_> {
             out_features,
             in_features,
             format: MatrixFormat::Packed {
-                bits: BITS,
+                bits,
                 group_size,
                 groups,
                 scale_dtype: scale_dtype?,
-                symmetric: quantization.sym,
+                symmetric,
                 per_row: g_idx.is_some(),
             },
             role,
@@ -204,26 +206,29 @@ impl Resolver<'_> {
         })
     }
 
-    /// `qweight` must be `[K / 8, N]`; another whole number of bits is named.
-    fn check_words(&mut self, qweight: usize, in_features: usize, out_features: usize) -> Option<()> {
-        let quantization = self.config.quantization.as_ref()?;
+    /// Bits of a code: `qweight` is `[K * bits / 32, N]`, and the configuration must say the same.
+    fn find_bits(&mut self, base: &str, qweight: usize, shape: [usize; 2]) -> Option<u32> {
+        let offered = self.config.quantization.as_ref()?.bits(base);
+        let [out_features, in_features] = shape;
         let tensor = self.tensor(qweight);
-        if let [rows, columns] = tensor.shape[..]
-            && columns == out_features
-            && let Some(bits) = [2, 3, 5, 6, 7, 8].into_iter().find(|bits| rows == (in_features * bits).div_ceil(32))
-        {
-            let name = tensor.name.clone();
-            let what = match quantization.mentions_bits(bits as u32) {
-                true => format!("has {bits}-bit codes, which are not supported yet, expected {BITS}-bit codes"),
-                false => format!(
-                    "shape {:?} has {bits}-bit codes, but quantization_config.bits is {}",
-                    tensor.shape, quantization.bits
-                ),
-            };
-            self.fault(&name, &what);
-            return None;
+        let (name, found) = (tensor.name.clone(), tensor.shape.clone());
+        let rows = |bits: u32| (in_features * bits as usize).div_ceil(32);
+        let fits = |bits: &u32| found == [rows(*bits), out_features];
+        if let Some(&bits) = offered.iter().find(|bits| matches!(bits, 4 | 8) && fits(bits)) {
+            return Some(bits);
         }
-        self.check_i32(qweight, &[in_features / CODES, out_features])
+        let what = match (2..=8).find(fits) {
+            Some(bits) if offered.contains(&bits) => {
+                format!("has {bits}-bit codes, which are not supported yet, expected 4-bit or 8-bit codes")
+            }
+            Some(bits) => format!(
+                "shape {found:?} has {bits}-bit codes, but quantization_config.bits is {}",
+                offered.iter().map(u32::to_string).collect::<Vec<_>>().join(" or ")
+            ),
+            None => format!("shape {found:?}, expected {:?}", [rows(offered[0].min(8)), out_features]),
+        };
+        self.fault(&name, &what);
+        None
     }
 
     /// Groups and group size: the tensor's rows must be what the configuration makes of the input features.

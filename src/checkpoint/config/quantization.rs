@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::super::json::Keys;
-use crate::quant::gptq::{BITS, ZeroPoints};
+use crate::quant::gptq::ZeroPoints;
 
 /// How a checkpoint is quantized.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,7 @@ pub struct QuantizationConfig {
 struct Override {
     name: Name,
     bits: Option<u32>,
+    sym: Option<bool>,
     /// `Some(None)` is one group a row.
     group_size: Option<Option<usize>>,
 }
@@ -49,19 +50,30 @@ impl QuantizationConfig {
         in_features: usize,
         groups: usize,
     ) -> Result<usize, Vec<Option<usize>>> {
-        let exact = self.overrides.iter().find(|over| matches!(&over.name, Name::Exact(own) if own == name));
-        let patterns = self.overrides.iter().filter(|over| over.name == Name::Pattern);
-        let offered: Vec<Option<usize>> = match exact.and_then(|over| over.group_size) {
-            Some(size) => vec![size],
-            None => std::iter::once(self.group_size).chain(patterns.filter_map(|over| over.group_size)).collect(),
-        };
+        let offered = self.offered(name, self.group_size, |over| over.group_size);
         let sizes = offered.iter().map(|size| size.unwrap_or(in_features));
         sizes.into_iter().find(|&size| in_features.div_ceil(size) == groups).ok_or(offered)
     }
 
-    /// Whether the file says `bits` anywhere.
-    pub(in crate::checkpoint) fn mentions_bits(&self, bits: u32) -> bool {
-        self.bits == bits || self.overrides.iter().any(|over| over.bits == Some(bits))
+    /// The widths that the file offers for the matrix `name`: its own, or the general one and those of patterns. 16 and
+    /// more stand for dense.
+    pub(in crate::checkpoint) fn bits(&self, name: &str) -> Vec<u32> {
+        self.offered(name, self.bits, |over| over.bits)
+    }
+
+    /// Whether the file says that the matrix `name` is symmetric; with patterns in the way, what it says in general.
+    pub(in crate::checkpoint) fn is_symmetric(&self, name: &str) -> bool {
+        self.offered(name, self.sym, |over| over.sym)[0]
+    }
+
+    /// What an entry of its own says of `name`, or else what the file says in general and for any pattern.
+    fn offered<T>(&self, name: &str, general: T, value: impl Fn(&Override) -> Option<T>) -> Vec<T> {
+        let exact = self.overrides.iter().find(|over| matches!(&over.name, Name::Exact(own) if own == name));
+        if let Some(own) = exact.and_then(&value) {
+            return vec![own];
+        }
+        let patterns = self.overrides.iter().filter(|over| over.name == Name::Pattern);
+        std::iter::once(general).chain(patterns.filter_map(value)).collect()
     }
 }
 
@@ -82,15 +94,13 @@ pub(super) fn read(top: &Keys, text: &Keys) -> Option<QuantizationConfig> {
             return None;
         }
     };
-    if keys.value("bits").and_then(Value::as_u64) != Some(u64::from(BITS)) {
-        keys.fault("bits", "4 (other widths are not supported yet)");
-    }
+    let bits = read_bits(&keys, "bits");
     if keys.value("data_type").is_some_and(|kind| kind.as_str() != Some("int")) {
         keys.fault("data_type", "\"int\"");
     }
     Some(QuantizationConfig {
         quant_method: method.unwrap_or_default().to_owned(),
-        bits: BITS,
+        bits,
         group_size: read_group_size(&keys).unwrap_or_else(|| {
             if keys.value("group_size").is_none() {
                 keys.fault("group_size", GROUP_SIZE);
@@ -106,6 +116,18 @@ pub(super) fn read(top: &Keys, text: &Keys) -> Option<QuantizationConfig> {
 
 const SUPPORTED: &str = "\"gptq\" or \"auto-round\" (other methods are not supported yet)";
 const GROUP_SIZE: &str = "-1 or an integer from 1 to 16777216";
+
+/// The general width; a wrong one is noted and replaced.
+fn read_bits(keys: &Keys, key: &str) -> u32 {
+    match keys.value(key).and_then(Value::as_u64) {
+        Some(4) => 4,
+        Some(8) => 8,
+        _ => {
+            keys.fault(key, "4 or 8 (other widths are not supported yet)");
+            4
+        }
+    }
+}
 
 /// GPTQ: `checkpoint_format`, which newer files call `format`.
 fn read_format(keys: &Keys) -> ZeroPoints {
@@ -159,7 +181,8 @@ fn read_overrides(keys: &Keys) -> Vec<Override> {
         for (pattern, _) in entries.entries() {
             let Some(values) = entries.object(pattern) else { continue };
             let bits = values.value("bits").map(|_| values.integer("bits", None, 1, 32) as u32);
-            overrides.push(Override { name: name_of(pattern), bits, group_size: read_group_size(&values) });
+            let (sym, group_size) = (values.flag("sym"), read_group_size(&values));
+            overrides.push(Override { name: name_of(pattern), bits, sym, group_size });
         }
     }
     overrides
