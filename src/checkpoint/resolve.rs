@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use safetensors::tensor::Dtype as FileDtype;
 
-use super::config::Config;
+use super::config::{Config, Packing, QuantizationConfig};
 use super::index::{Index, Tensor};
 use super::matrix_info::{MatrixFormat, MatrixInfo, Storage};
 use super::roles::{Expected, Role, Shape, expected};
@@ -84,6 +84,25 @@ pub(super) struct Resolver<'a> {
     faults: Faults,
 }
 
+impl<'a> Resolver<'a> {
+    /// What the configuration says of the quantized tensor `name`, whose format must be of the right kind.
+    pub(super) fn quantization(
+        &mut self,
+        name: &str,
+        is_right: impl Fn(Packing) -> bool,
+    ) -> Option<&'a QuantizationConfig> {
+        match &self.config.quantization {
+            None => self.fault(name, "is quantized, but config.json has no quantization_config"),
+            Some(found) if !is_right(found.packing) => {
+                let method = &found.quant_method;
+                self.fault(name, &format!("is there, but quantization_config.quant_method is {method:?}"));
+            }
+            Some(found) => return Some(found),
+        }
+        None
+    }
+}
+
 impl Resolver<'_> {
     pub(super) fn find(&mut self, name: &str) -> Option<usize> {
         let id = self.index.find(name)?;
@@ -91,7 +110,7 @@ impl Resolver<'_> {
         Some(id)
     }
 
-    fn tensor(&self, id: usize) -> &Tensor {
+    pub(super) fn tensor(&self, id: usize) -> &Tensor {
         &self.index.tensors[id]
     }
 
@@ -128,14 +147,23 @@ impl Resolver<'_> {
         for base in bases {
             let dense = self.find(&format!("{base}.weight"));
             let quantized = ["qweight", "qzeros", "scales"].map(|part| self.index.find(&format!("{base}.{part}")));
-            match (dense, quantized.iter().any(Option::is_some)) {
-                (Some(id), false) => return self.dense(id, role, shape),
-                (None, true) => return self.packed(base, role, shape),
-                (Some(_), true) => {
+            let stem = format!("{base}.weight");
+            match (dense, quantized.iter().any(Option::is_some), self.is_compressed(&stem)) {
+                (Some(id), false, false) => return self.dense(id, role, shape),
+                (None, true, false) => return self.packed(base, role, shape),
+                (None, false, true) => {
+                    let matrix = self.compressed(base, &stem, None, shape)?;
+                    return Some(matrix.slice(role, 0, 0, shape[0]));
+                }
+                (None, true, true) => {
+                    self.fault(&stem, "is quantized in the tensors of two formats, expected those of one");
+                    return None;
+                }
+                (Some(_), ..) => {
                     self.fault(&format!("{base}.weight"), "is there beside quantized tensors, expected one of the two");
                     return None;
                 }
-                (None, false) => {}
+                (None, false, false) => {}
             }
         }
         self.fault(&format!("{}.weight", bases[0]), &format!("missing, expected {shape:?}"));
@@ -164,17 +192,14 @@ impl Resolver<'_> {
             self.fault(&format!("{base}.{part}"), "missing, expected beside the other tensors of a quantized matrix");
         }
         let [Some(qweight), Some(qzeros), Some(scales)] = parts else { return None };
-        let config = self.config;
-        let Some(quantization) = &config.quantization else {
-            self.fault(&format!("{base}.qweight"), "is quantized, but config.json has no quantization_config");
-            return None;
-        };
+        let quantization = self.quantization(&format!("{base}.qweight"), |packing| packing != Packing::Compressed)?;
         let [out_features, in_features] = shape;
         if quantization.desc_act && g_idx.is_none() && quantization.group_size.is_some() {
             self.fault(&format!("{base}.g_idx"), "missing, expected because quantization_config.desc_act is true");
         }
         let symmetric = quantization.is_symmetric(base);
-        let bits = self.find_bits(base, qweight, shape)?;
+        let bits =
+            self.find_bits(base, qweight, |bits| vec![(in_features * bits as usize).div_ceil(32), out_features])?;
         let per_word = 32 / bits as usize;
         if !in_features.is_multiple_of(per_word) || !out_features.is_multiple_of(per_word) {
             let what = format!("is a quantized {shape:?}, expected multiples of {per_word}");
@@ -182,7 +207,10 @@ impl Resolver<'_> {
             return None;
         }
         self.check_i32(qweight, &[in_features / per_word, out_features])?;
-        let (groups, group_size) = self.check_groups(base, scales, shape)?;
+        let (groups, group_size) = {
+            let groups = self.tensor(scales).shape.first().copied();
+            self.check_groups(base, scales, in_features, groups, |groups| vec![groups, out_features])?
+        };
         let scale_dtype = self.check_float(scales);
         let zeros = self.check_i32(qzeros, &[groups, out_features / per_word]);
         let table = g_idx.map_or(Some(()), |g_idx| self.check_i32(g_idx, &[in_features]));
@@ -202,18 +230,17 @@ impl Resolver<'_> {
             },
             role,
             size_bytes: tensors.iter().flatten().map(|&id| self.tensor(id).size_bytes).sum(),
-            storage: Storage::Packed { qweight, qzeros, scales, g_idx, zero_points: quantization.zero_points },
+            storage: Storage::Packed { qweight, qzeros, scales, g_idx, packing: quantization.packing },
         })
     }
 
-    /// Bits of a code: `qweight` is `[K * bits / 32, N]`, and the configuration must say the same.
-    fn find_bits(&mut self, base: &str, qweight: usize, shape: [usize; 2]) -> Option<u32> {
-        let offered = self.config.quantization.as_ref()?.bits(base);
-        let [out_features, in_features] = shape;
-        let tensor = self.tensor(qweight);
+    /// Bits of a code: those with which tensor `id` has the `expected` shape, and the configuration must say the same.
+    pub(super) fn find_bits(&mut self, base: &str, id: usize, expected: impl Fn(u32) -> Vec<usize>) -> Option<u32> {
+        let quantization = self.config.quantization.as_ref()?;
+        let (offered, key) = (quantization.bits(base), quantization.bits_key());
+        let tensor = self.tensor(id);
         let (name, found) = (tensor.name.clone(), tensor.shape.clone());
-        let rows = |bits: u32| (in_features * bits as usize).div_ceil(32);
-        let fits = |bits: &u32| found == [rows(*bits), out_features];
+        let fits = |bits: &u32| found == expected(*bits);
         if let Some(&bits) = offered.iter().find(|bits| matches!(bits, 4 | 8) && fits(bits)) {
             return Some(bits);
         }
@@ -222,27 +249,31 @@ impl Resolver<'_> {
                 format!("has {bits}-bit codes, which are not supported yet, expected 4-bit or 8-bit codes")
             }
             Some(bits) => format!(
-                "shape {found:?} has {bits}-bit codes, but quantization_config.bits is {}",
+                "shape {found:?} has {bits}-bit codes, but quantization_config.{key} is {}",
                 offered.iter().map(u32::to_string).collect::<Vec<_>>().join(" or ")
             ),
-            None => format!("shape {found:?}, expected {:?}", [rows(offered[0].min(8)), out_features]),
+            None => format!("shape {found:?}, expected {:?}", expected(offered[0].min(8))),
         };
         self.fault(&name, &what);
         None
     }
 
-    /// Groups and group size: the tensor's rows must be what the configuration makes of the input features.
-    fn check_groups(&mut self, base: &str, scales: usize, shape: [usize; 2]) -> Option<(usize, usize)> {
+    /// Groups and group size: the number of groups in the tensor `scales`, which has the `expected` shape with it, must
+    /// be what the configuration makes of the input features.
+    pub(super) fn check_groups(
+        &mut self,
+        base: &str,
+        scales: usize,
+        in_features: usize,
+        groups: Option<usize>,
+        expected: impl Fn(usize) -> Vec<usize>,
+    ) -> Option<(usize, usize)> {
         let quantization = self.config.quantization.as_ref()?;
-        let [out_features, in_features] = shape;
         let tensor = self.tensor(scales);
-        let groups = match tensor.shape[..] {
-            [groups, columns] if groups > 0 && columns == out_features => groups,
-            _ => {
-                let groups = quantization.group_size.map_or(1, |size| in_features.div_ceil(size));
-                self.check_shape(scales, &[groups, out_features])?;
-                return None;
-            }
+        let Some(groups) = groups.filter(|&groups| groups > 0 && tensor.shape == expected(groups)) else {
+            let groups = quantization.group_size.map_or(1, |size| in_features.div_ceil(size));
+            self.check_shape(scales, &expected(groups))?;
+            return None;
         };
         match quantization.group_size(base, in_features, groups) {
             Ok(group_size) => Some((groups, group_size)),
@@ -254,13 +285,13 @@ impl Resolver<'_> {
                         None => "-1 makes 1".to_owned(),
                     })
                     .collect();
+                let (name, shape) = (tensor.name.clone(), &tensor.shape);
                 let what = format!(
-                    "shape {:?} has {groups} groups for {in_features} input features, but quantization_config.group_size \
-                     {}",
-                    tensor.shape,
+                    "shape {shape:?} has {groups} groups for {in_features} input features, but \
+                     quantization_config.group_size {}",
                     offered.join(", ")
                 );
-                self.fault(&format!("{base}.scales"), &what);
+                self.fault(&name, &what);
                 None
             }
         }
@@ -276,7 +307,7 @@ impl Resolver<'_> {
         float
     }
 
-    fn check_i32(&mut self, id: usize, shape: &[usize]) -> Option<()> {
+    pub(super) fn check_i32(&mut self, id: usize, shape: &[usize]) -> Option<()> {
         let tensor = self.tensor(id);
         if tensor.dtype != FileDtype::I32 {
             let (name, dtype) = (tensor.name.clone(), tensor.dtype);

@@ -200,10 +200,10 @@ fn all_bytes() {
     for scale_dtype in DTYPES {
         let spec = Spec { bits: 8, asymmetric: true, scale_dtype, ..Spec::new(EDGE_SCALES.len(), 1024, 256) };
         let mut full = Unpacked::random(&mut Random::new(360), spec);
-        for n in 0..spec.out_features {
+        for (n, &scale) in EDGE_SCALES.iter().enumerate() {
             (0..1024).for_each(|k| full.codes[n * 1024 + k] = k as u32 % 256);
             full.zeros[4 * n..4 * n + 4].copy_from_slice(&[0, 1, 127, 255]);
-            full.scales[4 * n..4 * n + 4].fill(crate::common::matrices::round(scale_dtype, EDGE_SCALES[n]));
+            full.scales[4 * n..4 * n + 4].fill(crate::common::matrices::round(scale_dtype, scale));
         }
         let ks: Vec<usize> = (0..1024).collect();
         for path in [Path::Matvec, Path::Matmul] {

@@ -7,7 +7,7 @@ use lapidary::checkpoint::{Checkpoint, Source};
 use safetensors::{Dtype, SafeTensors};
 
 /// Sets that the project must run; those in `tests/golden` are part of every clone.
-pub const SETS: [&str; 11] = [
+pub const SETS: [&str; 13] = [
     "moe-bf16",
     "moe-autoround-sym",
     "moe-gptq-asym-v1",
@@ -16,6 +16,8 @@ pub const SETS: [&str; 11] = [
     "moe-gptq-per-channel",
     "moe-gptq-moe-prefix",
     "moe-gptq-8bit",
+    "moe-compressed-tensors",
+    "moe-ct-fused-experts",
     "moe-index-new-dialect",
     "dense-bf16",
     "dense-gptq-desc-act",
