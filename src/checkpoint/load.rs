@@ -8,7 +8,7 @@ use super::matrix_info::{MatrixFormat, MatrixInfo, Projection, Storage};
 use super::roles::Role;
 use super::{Checkpoint, verify};
 use crate::quant::gptq::{self, Layout, Raw, ZeroPoints};
-use crate::quant::{DenseMatrix, Matrix, compressed_tensors};
+use crate::quant::{DenseMatrix, Matrix, awq, compressed_tensors};
 use crate::{Error, Result};
 
 impl Checkpoint {
@@ -100,10 +100,18 @@ impl Checkpoint {
         match info.storage {
             Storage::Dense { .. } => unreachable!("a packed matrix has packed storage"),
             Storage::Packed { qweight, qzeros, scales, g_idx, packing } => {
-                let (qweight, qzeros) = (self.index.read_words(qweight)?, self.index.read_words(qzeros)?);
+                let (mut qweight, mut qzeros) = (self.index.read_words(qweight)?, self.index.read_words(qzeros)?);
                 let scales = self.index.read_words(scales)?;
                 let g_idx = g_idx.map(|id| self.read_groups(id, 0, info, groups)).transpose()?;
-                let Packing::Gptq(zero_points) = packing else { unreachable!("the packing of a qweight") };
+                let zero_points = match packing {
+                    Packing::Gptq(zero_points) => zero_points,
+                    Packing::Awq => {
+                        (qweight, qzeros) =
+                            (awq::repack_codes(&qweight, info.out_features), awq::repack_zeros(&qzeros));
+                        ZeroPoints::AsStored
+                    }
+                    Packing::Compressed => unreachable!("the packing of a qweight"),
+                };
                 let layout = Layout { zero_points, ..layout };
                 let raw = Raw { qweight: &qweight, qzeros: &qzeros, scales: &scales, g_idx: g_idx.as_deref() };
                 Ok(Matrix::Packed(gptq::pack(&layout, &raw, rows)))

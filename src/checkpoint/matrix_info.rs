@@ -92,7 +92,7 @@ pub(super) enum Storage {
         tensor: usize,
         first_byte: u64,
     },
-    /// GPTQ.
+    /// GPTQ and AWQ.
     Packed {
         qweight: usize,
         qzeros: usize,

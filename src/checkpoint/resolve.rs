@@ -197,20 +197,25 @@ impl Resolver<'_> {
         if quantization.desc_act && g_idx.is_none() && quantization.group_size.is_some() {
             self.fault(&format!("{base}.g_idx"), "missing, expected because quantization_config.desc_act is true");
         }
-        let symmetric = quantization.is_symmetric(base);
-        let bits =
-            self.find_bits(base, qweight, |bits| vec![(in_features * bits as usize).div_ceil(32), out_features])?;
+        let (symmetric, is_awq) = (quantization.is_symmetric(base), quantization.packing == Packing::Awq);
+        let words = |features: usize, bits: u32| (features * bits as usize).div_ceil(32);
+        let bits = self.find_bits(base, qweight, |bits| match is_awq {
+            true => vec![in_features, words(out_features, bits)],
+            false => vec![words(in_features, bits), out_features],
+        })?;
         let per_word = 32 / bits as usize;
         if !in_features.is_multiple_of(per_word) || !out_features.is_multiple_of(per_word) {
             let what = format!("is a quantized {shape:?}, expected multiples of {per_word}");
             self.fault(&format!("{base}.qweight"), &what);
             return None;
         }
-        self.check_i32(qweight, &[in_features / per_word, out_features])?;
-        let (groups, group_size) = {
-            let groups = self.tensor(scales).shape.first().copied();
-            self.check_groups(base, scales, in_features, groups, |groups| vec![groups, out_features])?
-        };
+        self.check_i32(qweight, &self.tensor(qweight).shape.clone())?;
+        let groups = self.tensor(scales).shape.first().copied();
+        let groups = self.check_groups(base, scales, in_features, groups, |groups| vec![groups, out_features]);
+        let (groups, group_size) = groups?;
+        if is_awq {
+            self.check_awq(base, bits, group_size, in_features, g_idx.is_some())?;
+        }
         let scale_dtype = self.check_float(scales);
         let zeros = self.check_i32(qzeros, &[groups, out_features / per_word]);
         let table = g_idx.map_or(Some(()), |g_idx| self.check_i32(g_idx, &[in_features]));
@@ -295,6 +300,24 @@ impl Resolver<'_> {
                 None
             }
         }
+    }
+
+    /// What AWQ cannot say.
+    fn check_awq(&mut self, base: &str, bits: u32, group: usize, in_features: usize, has_g_idx: bool) -> Option<()> {
+        let (part, what) = if bits != 4 {
+            ("qweight", format!("has {bits}-bit codes, expected 4-bit codes, the only ones of AWQ"))
+        } else if has_g_idx {
+            ("g_idx", "is there, but AWQ has no order of input features".to_owned())
+        } else if !in_features.is_multiple_of(group) {
+            (
+                "scales",
+                format!("has groups of {group}, which do not divide the {in_features} input features as AWQ must"),
+            )
+        } else {
+            return Some(());
+        };
+        self.fault(&format!("{base}.{part}"), &what);
+        None
     }
 
     pub(super) fn check_float(&mut self, id: usize) -> Option<Dtype> {

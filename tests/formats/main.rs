@@ -14,9 +14,6 @@ use lapidary::quant::Matrix;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-/// Formats that the loader refuses so far, by the name of their folder.
-const NOT_YET: [&str; 1] = ["moe-awq"];
-
 /// All checkpoints at hand: those of the tree, and those of the folder in LAPIDARY_FIXTURES.
 fn fixtures() -> Vec<PathBuf> {
     let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -112,6 +109,25 @@ fn plain_decode(tensors: &Tensors, base: &str, bits: usize, group_size: i64, v1:
     out
 }
 
+/// The weights `[N, K]` of one AWQ matrix: nibbles of a word are features 0, 2, 4, 6, 1, 3, 5, 7 of eight.
+fn plain_decode_awq(tensors: &Tensors, base: &str, group_size: i64) -> Vec<f32> {
+    let (qweight, qzeros) = (tensors.words(&format!("{base}.qweight")), tensors.words(&format!("{base}.qzeros")));
+    let scales = tensors.floats(&format!("{base}.scales"));
+    let shape = &tensors.0[&format!("{base}.qweight")].1;
+    let (k_count, width) = (shape[0], shape[1]);
+    let size = if group_size == -1 { k_count } else { group_size as usize };
+    let mut out = Vec::new();
+    for n in 0..8 * width {
+        let place = [0, 4, 1, 5, 2, 6, 3, 7][n % 8];
+        let field = |words: &[u32], row: usize| words[row * width + n / 8] >> (4 * place) & 15;
+        for k in 0..k_count {
+            let zero = field(&qzeros, k / size);
+            out.push(scales[k / size * 8 * width + n] * (field(&qweight, k) as f32 - zero as f32));
+        }
+    }
+    out
+}
+
 fn rows_of(matrix: &Matrix) -> Vec<f32> {
     let mut out = vec![0.0; matrix.out_features() * matrix.in_features()];
     for (n, row) in out.chunks_exact_mut(matrix.in_features()).enumerate() {
@@ -144,28 +160,18 @@ fn load(checkpoint: &Checkpoint, name: &str) -> Matrix {
 }
 
 #[test]
-fn every_fixture_opens_or_says_why_not() {
+fn every_fixture_opens() {
     for folder in fixtures() {
-        match Checkpoint::open(Source::Directory(folder.clone())) {
-            Ok(checkpoint) => {
-                assert!(!NOT_YET.contains(&name(&folder)), "{}", name(&folder));
-                checkpoint.verify_contents().unwrap();
-                checkpoint.check_unchanged().unwrap();
-            }
-            Err(error) => {
-                let text = error.to_string();
-                assert!(NOT_YET.contains(&name(&folder)), "{}: {text}", name(&folder));
-                assert!(text.contains("not supported yet") && text.contains("quantization_config."), "{text}");
-                assert!(text.contains("quant_method"), "{text}");
-            }
-        }
+        let checkpoint = open(&folder);
+        checkpoint.verify_contents().unwrap_or_else(|error| panic!("{}: {error}", name(&folder)));
+        checkpoint.check_unchanged().unwrap();
     }
 }
 
 #[test]
 fn quantized_matrices_equal_a_plain_decode() {
     let mut matrices = 0;
-    for folder in fixtures().into_iter().filter(|folder| !NOT_YET.contains(&name(folder))) {
+    for folder in fixtures() {
         let config: Value = serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
         let quantization = &config["quantization_config"];
         if quantization.is_null() || quantization["quant_method"] == "compressed-tensors" {
@@ -173,7 +179,10 @@ fn quantized_matrices_equal_a_plain_decode() {
         }
         let checkpoint = open(&folder);
         let tensors = Tensors::read(&folder);
-        let format = quantization["packing_format"].as_str().or(quantization["checkpoint_format"].as_str()).unwrap();
+        let format =
+            ["packing_format", "checkpoint_format", "version"].iter().find_map(|key| quantization[key].as_str());
+        let format = format.unwrap();
+        let awq = ["gemm", "auto_round:auto_awq"].contains(&format);
         let v1 = ["gptq", "auto_round:auto_gptq", "auto_round:gptq"].contains(&format);
         let group_size = quantization["group_size"].as_i64().unwrap();
         let bits = quantization["bits"].as_u64().unwrap() as usize;
@@ -186,7 +195,10 @@ fn quantized_matrices_equal_a_plain_decode() {
                 assert!(!checkpoint.has(relative), "{relative}");
                 continue;
             }
-            let expected = plain_decode(&tensors, base, bits, group_size, v1);
+            let expected = match awq {
+                true => plain_decode_awq(&tensors, base, group_size),
+                false => plain_decode(&tensors, base, bits, group_size, v1),
+            };
             let matrix = load(&checkpoint, relative);
             assert_same(&format!("{}: {base}", name(&folder)), &rows_of(&matrix), &expected);
             assert_eq!(matches!(matrix, Matrix::Dense(_)), relative.ends_with("router.proj"), "{base}");
@@ -206,7 +218,7 @@ fn quantized_matrices_equal_a_plain_decode() {
 #[test]
 fn dense_matrices_and_vectors_equal_the_file() {
     let mut count = 0;
-    for folder in fixtures().into_iter().filter(|folder| !NOT_YET.contains(&name(folder))) {
+    for folder in fixtures() {
         let checkpoint = open(&folder);
         let tensors = Tensors::read(&folder);
         for full in tensors.0.keys() {
@@ -339,7 +351,7 @@ fn dialects_mean_the_same() {
 
 #[test]
 fn configurations_of_the_fixtures() {
-    for folder in fixtures().into_iter().filter(|folder| !NOT_YET.contains(&name(folder))) {
+    for folder in fixtures() {
         let checkpoint = open(&folder);
         let config = &checkpoint.config;
         let what = name(&folder);
@@ -393,7 +405,7 @@ fn summary_of_the_demo_model() {
 /// The embedding rows of the prompt, times the root of the width, are the golden's first activations.
 #[test]
 fn embedding_rows_match_the_goldens() {
-    for folder in fixtures().into_iter().filter(|folder| !NOT_YET.contains(&name(folder))) {
+    for folder in fixtures() {
         let Ok(bytes) = std::fs::read(folder.join("golden.safetensors")) else { continue };
         let golden = SafeTensors::deserialize(&bytes).unwrap();
         let ids = golden.tensor("input_ids").unwrap();

@@ -85,7 +85,7 @@ fn configurations_that_cannot_be() {
         ("text_config.dtype", json!("int4"), &["dtype is \"int4\"", "bfloat16"]),
         ("text_config.use_double_wide_mlp", json!("yes"), &["use_double_wide_mlp is \"yes\""]),
         ("eos_token_id", json!([1, -1]), &["eos_token_id is [1,-1]", "token id"]),
-        ("quantization_config.quant_method", json!("awq"), &["quant_method is \"awq\"", "not supported yet", "gptq"]),
+        ("quantization_config.quant_method", json!("hqq"), &["quant_method is \"hqq\"", "not supported yet", "gptq"]),
         ("quantization_config.quant_method", json!("bitsandbytes"), &["quant_method is \"bitsandbytes\""]),
         ("-quantization_config.quant_method", json!(null), &["quant_method is missing"]),
         (

@@ -35,12 +35,14 @@ fn nibbles(word: u32) -> impl Iterator<Item = u32> {
 
 /// Takes the matrix `base` out of the model.
 fn take(model: &mut Model, base: &str) -> Plain {
+    let has_g_idx = model.tensors.iter().any(|tensor| tensor.name == format!("{base}.g_idx"));
     let mut part = |name: &str| {
         let full = format!("{base}.{name}");
         let at = model.tensors.iter().position(|tensor| tensor.name == full).unwrap();
         model.tensors.swap_remove(at)
     };
-    let (qweight, qzeros, scales, g_idx) = (part("qweight"), part("qzeros"), part("scales"), part("g_idx"));
+    let (qweight, qzeros, scales) = (part("qweight"), part("qzeros"), part("scales"));
+    let g_idx = if has_g_idx { part("g_idx").data } else { Vec::new() };
     let (k, n, groups) = (qweight.shape[0] * 8, qweight.shape[1], qzeros.shape[0]);
     let mut codes = vec![0; k * n];
     for (at, word) in words(&qweight.data).into_iter().enumerate() {
@@ -48,7 +50,7 @@ fn take(model: &mut Model, base: &str) -> Plain {
     }
     let zeros = words(&qzeros.data).into_iter().flat_map(|word| nibbles(word.wrapping_add(0x1111_1111))).collect();
     let scales = scales.data.chunks_exact(2).map(|pair| pair.try_into().unwrap()).collect();
-    Plain { k, n, groups, codes, zeros, scales, g_idx: g_idx.data }
+    Plain { k, n, groups, codes, zeros, scales, g_idx }
 }
 
 /// Names of all quantized matrices.
@@ -329,4 +331,111 @@ fn configurations_of_compressed_tensors() {
         let four = open(base.write().path()).unwrap().load(name).unwrap();
         assert_eq!(checkpoint.load(name).unwrap().to_dense(), four.to_dense());
     }
+}
+
+/// An AutoRound checkpoint with zero points of all sorts, and the same as AWQ: groups of 32, some of which are short,
+/// become groups of 16.
+fn awq() -> (Model, Model) {
+    let mut model = Model::read("moe-autoround-sym");
+    let mut state = 5u32;
+    for tensor in model.tensors.iter_mut().filter(|tensor| tensor.name.ends_with(".qzeros")) {
+        // No 15: stored minus one, that would carry.
+        tensor.data.iter_mut().for_each(|byte| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *byte = (state >> 24) as u8 & 0x77;
+        });
+    }
+    let mut converted = model.clone();
+    for base in bases(&model) {
+        let plain = take(&mut converted, &base);
+        let (k, n, groups) = (plain.k, plain.n, plain.k / 16);
+        assert_eq!(plain.groups, k.div_ceil(32));
+        let packed = |values: &[u32]| {
+            let order = [0, 2, 4, 6, 1, 3, 5, 7];
+            let moved: Vec<u32> = values.chunks_exact(8).flat_map(|eight| order.map(|column| eight[column])).collect();
+            bytes(pack_rows(&moved, n, 4))
+        };
+        let zeros: Vec<u32> = (0..groups).flat_map(|g| plain.zeros[g / 2 * n..][..n].to_vec()).collect();
+        let scales = (0..groups).flat_map(|g| plain.scales[g / 2 * n..][..n].concat()).collect();
+        for (part, dtype, shape, data) in [
+            ("qweight", "I32", vec![k, n / 8], packed(&plain.codes)),
+            ("qzeros", "I32", vec![groups, n / 8], packed(&zeros)),
+            ("scales", "F16", vec![groups, n], scales),
+        ] {
+            converted.tensors.push(Tensor { name: format!("{base}.{part}"), dtype: dtype.into(), shape, data });
+        }
+    }
+    converted.config["quantization_config"] = json!({
+        "quant_method": "awq", "bits": 4, "group_size": 16, "zero_point": true, "version": "gemm",
+        "modules_to_not_convert": null,
+    });
+    (model, converted)
+}
+
+#[test]
+fn awq_holds_the_same_matrices() {
+    let (model, mut converted) = awq();
+    let expected = matrices(&open(model.write().path()).unwrap());
+    let round = json!({
+        "quant_method": "auto-round", "bits": 4, "group_size": 16, "sym": false, "data_type": "int",
+        "packing_format": "auto_round:auto_awq",
+    });
+    for config in [converted.config["quantization_config"].clone(), round] {
+        converted.config["quantization_config"] = config;
+        let checkpoint = open(converted.write().path()).unwrap();
+        checkpoint.verify_contents().unwrap();
+        assert!(matrices(&checkpoint) == expected);
+        let info = checkpoint.expert_info(3, 5, Projection::Up);
+        assert_eq!(info.format.describe(info.in_features), "int4 g16 asym");
+    }
+}
+
+#[test]
+fn what_awq_cannot_be() {
+    let (model, base) = awq();
+    let cases: [(&str, Value, &[&str]); 6] = [
+        ("bits", json!(8), &["quantization_config.bits is 8, expected 4"]),
+        ("bits", json!(3), &["quantization_config.bits is 3, expected 4"]),
+        (
+            "version",
+            json!("gemv"),
+            &["quantization_config.version is \"gemv\", expected \"gemm\"", "not supported yet"],
+        ),
+        ("group_size", json!(32), &["scales", "6 groups for 96", "32 makes 3"]),
+        ("zero_point", json!("yes"), &["zero_point is \"yes\""]),
+        ("quant_method", json!("gptq"), &["qweight", "shape [96, ", "expected [12, "]),
+    ];
+    for (key, value, needles) in cases {
+        let mut model = base.clone();
+        model.config["quantization_config"][key] = value;
+        refused(key, model.write().path(), needles);
+    }
+    // 80 and 48 input features in groups of 32: whole groups are one too few, and a short one AWQ does not have.
+    let name = "layers.0.mlp.down_proj";
+    let mut short = base.clone();
+    short.config["quantization_config"]["group_size"] = json!(32);
+    for tensor in
+        short.tensors.iter_mut().filter(|tensor| tensor.name.ends_with("qzeros") || tensor.name.ends_with("scales"))
+    {
+        let row = tensor.data.len() / tensor.shape[0];
+        tensor.shape[0] = tensor.shape[0].div_ceil(2);
+        tensor.data.truncate(row * tensor.shape[0]);
+    }
+    let found =
+        refused("tail", short.write().path(), &[&format!("{name}.scales"), "groups of 32", "do not divide the 80"]);
+    assert!(!found.contains("up_proj"), "{found}");
+
+    let mut model_with_table = base.clone();
+    let table =
+        Tensor { name: format!("{PREFIX}{name}.g_idx"), dtype: "I32".into(), shape: vec![80], data: vec![0; 320] };
+    model_with_table.tensors.push(table);
+    refused("g_idx", model_with_table.write().path(), &[&format!("{name}.g_idx"), "AWQ has no order"]);
+    for part in ["qweight", "qzeros", "scales"] {
+        let part = format!("{name}.{part}");
+        refused(&part, base.clone().without(&part).write().path(), &[&part, "missing, expected"]);
+    }
+    let mut gptq = model;
+    gptq.config["quantization_config"] = base.config["quantization_config"].clone();
+    gptq.config["quantization_config"]["group_size"] = json!(32);
+    refused("gptq as awq", gptq.write().path(), &["qweight", "shape [12, ", "expected [96, "]);
 }

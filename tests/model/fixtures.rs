@@ -7,7 +7,7 @@ use lapidary::checkpoint::{Checkpoint, Source};
 use safetensors::{Dtype, SafeTensors};
 
 /// Sets that the project must run; those in `tests/golden` are part of every clone.
-pub const SETS: [&str; 13] = [
+pub const SETS: [&str; 14] = [
     "moe-bf16",
     "moe-autoround-sym",
     "moe-gptq-asym-v1",
@@ -18,6 +18,7 @@ pub const SETS: [&str; 13] = [
     "moe-gptq-8bit",
     "moe-compressed-tensors",
     "moe-ct-fused-experts",
+    "moe-awq",
     "moe-index-new-dialect",
     "dense-bf16",
     "dense-gptq-desc-act",

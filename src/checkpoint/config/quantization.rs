@@ -9,7 +9,7 @@ use crate::quant::gptq::ZeroPoints;
 /// How a checkpoint is quantized.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuantizationConfig {
-    /// `gptq`, `auto-round` or `compressed-tensors`.
+    /// `gptq`, `auto-round`, `awq` or `compressed-tensors`.
     pub quant_method: String,
     /// Bits of a code.
     pub bits: u32,
@@ -29,6 +29,8 @@ pub struct QuantizationConfig {
 pub(in crate::checkpoint) enum Packing {
     /// `qweight`, `qzeros`, `scales`, `g_idx`, with codes packed along the input features.
     Gptq(ZeroPoints),
+    /// `qweight`, `qzeros`, `scales`, with codes packed along the output features.
+    Awq,
     /// `weight_packed`, `weight_scale`, `weight_zero_point`, `weight_shape`, `weight_g_idx`.
     Compressed,
 }
@@ -106,6 +108,12 @@ pub(super) fn read(top: &Keys, text: &Keys) -> Option<QuantizationConfig> {
     let method_key = if keys.value("quant_method").is_some() { "quant_method" } else { "method" };
     let method = keys.text(method_key);
     let packing = match method {
+        Some("awq") => {
+            if keys.text("version").is_some_and(|version| !version.eq_ignore_ascii_case("gemm")) {
+                keys.fault("version", "\"gemm\" (others are not supported yet)");
+            }
+            Packing::Awq
+        }
         Some("compressed-tensors") => return read_groups(&keys),
         Some("gptq") => read_format(&keys),
         Some("auto-round" | "auto_round" | "intel/auto-round") => read_packing(&keys),
@@ -115,6 +123,9 @@ pub(super) fn read(top: &Keys, text: &Keys) -> Option<QuantizationConfig> {
         }
     };
     let bits = read_bits(&keys, "bits");
+    if packing == Packing::Awq && bits == 8 {
+        keys.fault("bits", "4, the only width of AWQ");
+    }
     if keys.value("data_type").is_some_and(|kind| kind.as_str() != Some("int")) {
         keys.fault("data_type", "\"int\"");
     }
@@ -127,14 +138,16 @@ pub(super) fn read(top: &Keys, text: &Keys) -> Option<QuantizationConfig> {
             }
             None
         }),
-        sym: keys.flag("sym").unwrap_or(true),
+        // AWQ says the opposite.
+        sym: keys.flag("sym").or_else(|| Some(!keys.flag("zero_point")?)).unwrap_or(packing != Packing::Awq),
         desc_act: keys.flag("desc_act").unwrap_or(false),
         packing,
         overrides: read_overrides(&keys),
     })
 }
 
-const SUPPORTED: &str = "\"gptq\", \"auto-round\" or \"compressed-tensors\" (other methods are not supported yet)";
+const SUPPORTED: &str =
+    "\"gptq\", \"auto-round\", \"awq\" or \"compressed-tensors\" (other methods are not supported yet)";
 const GROUP_SIZE: &str = "-1 or an integer from 1 to 16777216";
 
 /// The general width; a wrong one is noted and replaced.
@@ -254,10 +267,11 @@ fn read_format(keys: &Keys) -> Packing {
 fn read_packing(keys: &Keys) -> Packing {
     match keys.text("packing_format") {
         None | Some("auto_round:auto_gptq" | "auto_round:gptq") => Packing::Gptq(ZeroPoints::MinusOne),
+        Some("auto_round:auto_awq") => Packing::Awq,
         Some("auto_round" | "auto_round:gptqmodel") => Packing::Gptq(ZeroPoints::AsStored),
         Some(_) => {
-            let expected = "\"auto_round:auto_gptq\", \"auto_round:gptq\", \"auto_round:gptqmodel\" or \"auto_round\" \
-                            (others are not supported yet)";
+            let expected = "\"auto_round:auto_gptq\", \"auto_round:gptq\", \"auto_round:gptqmodel\", \
+                            \"auto_round:auto_awq\" or \"auto_round\" (others are not supported yet)";
             keys.fault("packing_format", expected);
             Packing::Gptq(ZeroPoints::MinusOne)
         }
