@@ -148,7 +148,12 @@ impl Resolver<'_> {
             let dense = self.find(&format!("{base}.weight"));
             let quantized = ["qweight", "qzeros", "scales"].map(|part| self.index.find(&format!("{base}.{part}")));
             let stem = format!("{base}.weight");
-            match (dense, quantized.iter().any(Option::is_some), self.is_compressed(&stem)) {
+            let (quantized, compressed) = (quantized.iter().any(Option::is_some), self.is_compressed(&stem));
+            if (quantized || compressed) && matches!(role, Role::Embedding | Role::PerLayerEmbedding) {
+                self.fault(&stem, "is quantized, which is not supported yet for embeddings");
+                return None;
+            }
+            match (dense, quantized, compressed) {
                 (Some(id), false, false) => return self.dense(id, role, shape),
                 (None, true, false) => return self.packed(base, role, shape),
                 (None, false, true) => {

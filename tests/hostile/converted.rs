@@ -390,6 +390,17 @@ fn awq_holds_the_same_matrices() {
     }
 }
 
+/// Rows of a table are looked up, not multiplied: the kernel for that reads dense ones only.
+#[test]
+fn quantized_embeddings() {
+    for part in ["qweight", "weight_packed"] {
+        let mut model = Model::base().without("embed_tokens.weight");
+        let name = format!("{PREFIX}embed_tokens.{part}");
+        model.tensors.push(Tensor { name, dtype: "I32".into(), shape: vec![512, 12], data: vec![0; 4 * 512 * 12] });
+        refused(part, model.write().path(), &["embed_tokens.weight", "is quantized, which is not supported yet"]);
+    }
+}
+
 #[test]
 fn what_awq_cannot_be() {
     let (model, base) = awq();
