@@ -39,6 +39,7 @@ fn fields(stem: &str) -> Fields {
 fn values(constant: &str) -> &'static [u32] {
     match constant {
         "DTYPE" | "SCALE_DTYPE" => &[0, 1, 2],
+        "BITS" => &[4, 8],
         "GROUP_SIZE" => &[32, 2112],
         "PER_ROW" | "HAS_ZEROS" | "EXPERTS" | "TO_CACHE" | "FROM_CACHE" => &[0, 1],
         "RUN" => &[1, 8, 32],

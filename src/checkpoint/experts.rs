@@ -1,5 +1,6 @@
 //! The experts in their layouts: a matrix each, or all of a layer in two fused tensors, with or without a `moe.` segment.
 
+use super::compressed::Compressed;
 use super::matrix_info::{MatrixFormat, MatrixInfo, Projection, Storage};
 use super::resolve::Resolver;
 use super::roles::Role;
@@ -63,36 +64,63 @@ impl Resolver<'_> {
         let down = self.fused(base, "down_proj", [config.num_experts, hidden, intermediate]);
         let (Some(gate_up), Some(down)) = (gate_up, down) else { return };
         for expert in 0..config.num_experts {
-            for (projection, (tensor, dtype)) in Projection::ALL.into_iter().zip([gate_up, gate_up, down]) {
+            for (projection, stack) in Projection::ALL.into_iter().zip([gate_up, gate_up, down]) {
                 let [out_features, in_features] = projection.shape(hidden, intermediate);
-                let size_bytes = (out_features * in_features * dtype.size_bytes()) as u64;
-                let number = match projection {
-                    Projection::Gate => 2 * expert,
-                    Projection::Up => 2 * expert + 1,
-                    Projection::Down => expert,
-                };
-                experts.push(MatrixInfo {
-                    out_features,
-                    in_features,
-                    format: MatrixFormat::Dense(dtype),
-                    role: Role::Experts,
-                    size_bytes,
-                    storage: Storage::Dense { tensor, first_byte: number as u64 * size_bytes },
+                let first_row = if projection == Projection::Up { intermediate } else { 0 };
+                experts.push(match stack {
+                    Fused::Compressed(stack) => stack.slice(Role::Experts, expert, first_row, out_features),
+                    Fused::Dense(tensor, dtype) => {
+                        let row_bytes = (in_features * dtype.size_bytes()) as u64;
+                        let rows = if projection == Projection::Down { out_features } else { 2 * out_features };
+                        MatrixInfo {
+                            out_features,
+                            in_features,
+                            format: MatrixFormat::Dense(dtype),
+                            role: Role::Experts,
+                            size_bytes: out_features as u64 * row_bytes,
+                            storage: Storage::Dense {
+                                tensor,
+                                first_byte: (expert * rows + first_row) as u64 * row_bytes,
+                            },
+                        }
+                    }
                 });
             }
         }
     }
 
-    fn fused(&mut self, base: &str, part: &str, shape: [usize; 3]) -> Option<(usize, Dtype)> {
+    /// One fused tensor, dense or (`gate_up_proj_packed` and its company) quantized.
+    fn fused(&mut self, base: &str, part: &str, shape: [usize; 3]) -> Option<Fused> {
         let name = format!("{base}.{part}");
-        let Some(id) = self.find(&name).or_else(|| self.find(&format!("{name}.weight"))) else {
-            self.fault(&name, &format!("missing, expected {shape:?}"));
-            return None;
-        };
-        let dtype = self.check_float(id);
-        self.check_shape(id, &shape)?;
-        Some((id, dtype?))
+        let dense = self.find(&name).or_else(|| self.find(&format!("{name}.weight")));
+        match (dense, self.is_compressed(&name)) {
+            (Some(_), true) => {
+                self.fault(&name, "is there beside quantized tensors, expected one of the two");
+                None
+            }
+            (None, true) => {
+                let [stack, out_features, in_features] = shape;
+                self.compressed(&name, &name, Some(stack), [out_features, in_features]).map(Fused::Compressed)
+            }
+            (None, false) => {
+                self.fault(&name, &format!("missing, expected {shape:?}"));
+                None
+            }
+            (Some(id), false) => {
+                let dtype = self.check_float(id);
+                self.check_shape(id, &shape)?;
+                Some(Fused::Dense(id, dtype?))
+            }
+        }
     }
+}
+
+/// One matrix of all experts in one place.
+#[derive(Debug, Clone, Copy)]
+enum Fused {
+    /// Tensor number.
+    Dense(usize, Dtype),
+    Compressed(Compressed),
 }
 
 /// Where a layer's experts lie.

@@ -160,9 +160,13 @@ impl Index {
 
     /// The whole tensor `id` as little-endian words; an odd 16-bit number at the end fills half of one.
     pub(super) fn read_words(&self, id: usize) -> Result<Vec<u32>> {
-        let count = self.tensors[id].size_bytes as usize;
+        self.read_words_at(id, 0, self.tensors[id].size_bytes as usize)
+    }
+
+    /// `count` bytes of tensor `id` from `first` on, as little-endian words like [`Self::read_words`].
+    pub(super) fn read_words_at(&self, id: usize, first: u64, count: usize) -> Result<Vec<u32>> {
         let mut words = vec![0u32; count.div_ceil(4)];
-        self.fill(id, 0, &mut bytemuck::cast_slice_mut(&mut words)[..count])?;
+        self.fill(id, first, &mut bytemuck::cast_slice_mut(&mut words)[..count])?;
         if cfg!(target_endian = "big") {
             words.iter_mut().for_each(|word| *word = word.swap_bytes());
         }

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
+use super::config::Packing;
 use super::index::Index;
 use super::matrix_info::{MatrixFormat, MatrixInfo, Projection, Storage};
 use super::roles::Role;
 use super::{Checkpoint, verify};
-use crate::quant::gptq::{self, Layout, Raw};
-use crate::quant::{DenseMatrix, Matrix};
+use crate::quant::gptq::{self, Layout, Raw, ZeroPoints};
+use crate::quant::{DenseMatrix, Matrix, awq, compressed_tensors};
 use crate::{Error, Result};
 
 impl Checkpoint {
@@ -84,32 +85,64 @@ impl Checkpoint {
     }
 
     fn read_packed(&self, info: &MatrixInfo, rows: Range<usize>) -> Result<Matrix> {
-        let (
-            MatrixFormat::Packed { group_size, groups, scale_dtype, .. },
-            Storage::Packed { qweight, qzeros, scales, g_idx, zero_points },
-        ) = (info.format, info.storage)
-        else {
-            unreachable!("a packed matrix has packed storage");
+        let MatrixFormat::Packed { bits, group_size, groups, scale_dtype, .. } = info.format else {
+            unreachable!("a packed matrix has a packed format");
         };
-        let g_idx = g_idx.map(|id| Ok::<_, Error>((id, self.index.read_words(id)?))).transpose()?;
-        if let Some((id, table)) = &g_idx
-            && let Some(fault) = verify::group_fault(&self.index.tensors[*id].name, table, groups)
-        {
-            return Err(Error::model(fault));
-        }
         let layout = Layout {
+            bits,
             in_features: info.in_features,
             out_features: info.out_features,
             groups,
             group_size,
             scale_dtype,
-            zero_points,
+            zero_points: ZeroPoints::AsStored,
         };
-        let (qweight, qzeros) = (self.index.read_words(qweight)?, self.index.read_words(qzeros)?);
-        let scales = self.index.read_words(scales)?;
-        let table = g_idx.as_ref().map(|(_, table)| table.as_slice());
-        let raw = Raw { qweight: &qweight, qzeros: &qzeros, scales: &scales, g_idx: table };
-        Ok(Matrix::Packed(gptq::pack(&layout, &raw, rows)))
+        match info.storage {
+            Storage::Dense { .. } => unreachable!("a packed matrix has packed storage"),
+            Storage::Packed { qweight, qzeros, scales, g_idx, packing } => {
+                let (mut qweight, mut qzeros) = (self.index.read_words(qweight)?, self.index.read_words(qzeros)?);
+                let scales = self.index.read_words(scales)?;
+                let g_idx = g_idx.map(|id| self.read_groups(id, 0, info, groups)).transpose()?;
+                let zero_points = match packing {
+                    Packing::Gptq(zero_points) => zero_points,
+                    Packing::Awq => {
+                        (qweight, qzeros) =
+                            (awq::repack_codes(&qweight, info.out_features), awq::repack_zeros(&qzeros));
+                        ZeroPoints::AsStored
+                    }
+                    Packing::Compressed => unreachable!("the packing of a qweight"),
+                };
+                let layout = Layout { zero_points, ..layout };
+                let raw = Raw { qweight: &qweight, qzeros: &qzeros, scales: &scales, g_idx: g_idx.as_deref() };
+                Ok(Matrix::Packed(gptq::pack(&layout, &raw, rows)))
+            }
+            Storage::Compressed { packed, scales, zero_points, g_idx, slice, .. } => {
+                let layout = Layout { out_features: slice.n_rows, ..layout };
+                let rows = slice.first_row + rows.start..slice.first_row + rows.end;
+                let first = (slice.matrix * slice.n_rows + rows.start) as u64;
+                let row_bytes = 4 * info.in_features.div_ceil(layout.codes_per_word());
+                let packed = self.index.read_words_at(packed, first * row_bytes as u64, rows.len() * row_bytes)?;
+                let row_bytes = groups * scale_dtype.size_bytes();
+                let scales = self.index.read_words_at(scales, first * row_bytes as u64, rows.len() * row_bytes)?;
+                let zero_bytes = 4 * slice.n_rows.div_ceil(layout.codes_per_word()) * groups;
+                let read = |id| self.index.read_words_at(id, (slice.matrix * zero_bytes) as u64, zero_bytes);
+                let zero_points = zero_points.map(read).transpose()?;
+                let g_idx = g_idx.map(|id| self.read_groups(id, slice.matrix, info, groups)).transpose()?;
+                // compressed-tensors fills a table that it does not use with -1.
+                let g_idx = g_idx.filter(|table| !verify::is_unused(table));
+                let (zero_points, g_idx) = (zero_points.as_deref(), g_idx.as_deref());
+                let raw = compressed_tensors::Raw { packed: &packed, scales: &scales, zero_points, g_idx };
+                Ok(Matrix::Packed(compressed_tensors::pack(&layout, &raw, rows)))
+            }
+        }
+    }
+
+    /// The `g_idx` of `matrix` in a stack, with each group checked: it is an index into GPU memory.
+    fn read_groups(&self, id: usize, matrix: usize, info: &MatrixInfo, groups: usize) -> Result<Vec<u32>> {
+        let size = 4 * info.in_features;
+        let table = self.index.read_words_at(id, (matrix * size) as u64, size)?;
+        let fault = verify::group_fault(&self.index.tensors[id].name, &table, info, groups);
+        fault.map_or(Ok(table), |fault| Err(Error::model(fault)))
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use super::config::Packing;
 use super::roles::Role;
 use crate::quant::Dtype;
-use crate::quant::gptq::ZeroPoints;
 
 /// A weight matrix of the checkpoint.
 #[derive(Debug, Clone)]
@@ -33,6 +33,10 @@ impl MatrixInfo {
         match self.storage {
             Storage::Dense { first_byte, .. } => usize::from(first_byte == 0),
             Storage::Packed { g_idx, .. } => 3 + usize::from(g_idx.is_some()),
+            Storage::Compressed { slice, .. } if !slice.is_first() => 0,
+            Storage::Compressed { zero_points, g_idx, shape, .. } => {
+                2 + [zero_points, g_idx, shape].iter().flatten().count()
+            }
         }
     }
 }
@@ -84,8 +88,43 @@ pub(super) fn dtype_label(dtype: Dtype) -> &'static str {
 /// Where the data lies: numbers of tensors in the index.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Storage {
-    Dense { tensor: usize, first_byte: u64 },
-    Packed { qweight: usize, qzeros: usize, scales: usize, g_idx: Option<usize>, zero_points: ZeroPoints },
+    Dense {
+        tensor: usize,
+        first_byte: u64,
+    },
+    /// GPTQ and AWQ.
+    Packed {
+        qweight: usize,
+        qzeros: usize,
+        scales: usize,
+        g_idx: Option<usize>,
+        packing: Packing,
+    },
+    Compressed {
+        packed: usize,
+        scales: usize,
+        zero_points: Option<usize>,
+        g_idx: Option<usize>,
+        shape: Option<usize>,
+        slice: Slice,
+    },
+}
+
+/// Which part of its tensors a matrix is: all, or, of fused experts, some rows of one matrix of a stack.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slice {
+    pub(super) n_matrices: usize,
+    pub(super) matrix: usize,
+    /// Rows of each matrix of the stack.
+    pub(super) n_rows: usize,
+    pub(super) first_row: usize,
+}
+
+impl Slice {
+    /// Whether this is the slice that stands for the tensors as a whole.
+    pub(super) fn is_first(self) -> bool {
+        self.matrix == 0 && self.first_row == 0
+    }
 }
 
 /// Which of an expert's three matrices.

@@ -4,6 +4,7 @@
 //! for and reports all faults at once; [`Checkpoint::verify_contents`] reads the small tensors that a kernel trusts.
 //! After that nothing is known to be wrong, and [`Checkpoint::load`] and its like read one matrix at a time.
 
+mod compressed;
 mod config;
 mod experts;
 mod generation;

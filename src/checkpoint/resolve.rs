@@ -5,13 +5,12 @@ use std::collections::HashMap;
 
 use safetensors::tensor::Dtype as FileDtype;
 
-use super::config::Config;
+use super::config::{Config, Packing, QuantizationConfig};
 use super::index::{Index, Tensor};
 use super::matrix_info::{MatrixFormat, MatrixInfo, Storage};
 use super::roles::{Expected, Role, Shape, expected};
 use super::skipped::{self, Skipped};
 use crate::quant::Dtype;
-use crate::quant::gptq::{BITS, CODES};
 use crate::{Faults, Result};
 
 /// What the text model's tensors begin with, in releases, in vLLM's layout, in text-only exports, and bare.
@@ -85,6 +84,25 @@ pub(super) struct Resolver<'a> {
     faults: Faults,
 }
 
+impl<'a> Resolver<'a> {
+    /// What the configuration says of the quantized tensor `name`, whose format must be of the right kind.
+    pub(super) fn quantization(
+        &mut self,
+        name: &str,
+        is_right: impl Fn(Packing) -> bool,
+    ) -> Option<&'a QuantizationConfig> {
+        match &self.config.quantization {
+            None => self.fault(name, "is quantized, but config.json has no quantization_config"),
+            Some(found) if !is_right(found.packing) => {
+                let method = &found.quant_method;
+                self.fault(name, &format!("is there, but quantization_config.quant_method is {method:?}"));
+            }
+            Some(found) => return Some(found),
+        }
+        None
+    }
+}
+
 impl Resolver<'_> {
     pub(super) fn find(&mut self, name: &str) -> Option<usize> {
         let id = self.index.find(name)?;
@@ -92,7 +110,7 @@ impl Resolver<'_> {
         Some(id)
     }
 
-    fn tensor(&self, id: usize) -> &Tensor {
+    pub(super) fn tensor(&self, id: usize) -> &Tensor {
         &self.index.tensors[id]
     }
 
@@ -129,14 +147,28 @@ impl Resolver<'_> {
         for base in bases {
             let dense = self.find(&format!("{base}.weight"));
             let quantized = ["qweight", "qzeros", "scales"].map(|part| self.index.find(&format!("{base}.{part}")));
-            match (dense, quantized.iter().any(Option::is_some)) {
-                (Some(id), false) => return self.dense(id, role, shape),
-                (None, true) => return self.packed(base, role, shape),
-                (Some(_), true) => {
+            let stem = format!("{base}.weight");
+            let (quantized, compressed) = (quantized.iter().any(Option::is_some), self.is_compressed(&stem));
+            if (quantized || compressed) && matches!(role, Role::Embedding | Role::PerLayerEmbedding) {
+                self.fault(&stem, "is quantized, which is not supported yet for embeddings");
+                return None;
+            }
+            match (dense, quantized, compressed) {
+                (Some(id), false, false) => return self.dense(id, role, shape),
+                (None, true, false) => return self.packed(base, role, shape),
+                (None, false, true) => {
+                    let matrix = self.compressed(base, &stem, None, shape)?;
+                    return Some(matrix.slice(role, 0, 0, shape[0]));
+                }
+                (None, true, true) => {
+                    self.fault(&stem, "is quantized in the tensors of two formats, expected those of one");
+                    return None;
+                }
+                (Some(_), ..) => {
                     self.fault(&format!("{base}.weight"), "is there beside quantized tensors, expected one of the two");
                     return None;
                 }
-                (None, false) => {}
+                (None, false, false) => {}
             }
         }
         self.fault(&format!("{}.weight", bases[0]), &format!("missing, expected {shape:?}"));
@@ -165,24 +197,32 @@ impl Resolver<'_> {
             self.fault(&format!("{base}.{part}"), "missing, expected beside the other tensors of a quantized matrix");
         }
         let [Some(qweight), Some(qzeros), Some(scales)] = parts else { return None };
-        let config = self.config;
-        let Some(quantization) = &config.quantization else {
-            self.fault(&format!("{base}.qweight"), "is quantized, but config.json has no quantization_config");
-            return None;
-        };
+        let quantization = self.quantization(&format!("{base}.qweight"), |packing| packing != Packing::Compressed)?;
         let [out_features, in_features] = shape;
-        if !in_features.is_multiple_of(CODES) || !out_features.is_multiple_of(CODES) {
-            let what = format!("is a quantized {shape:?}, expected multiples of {CODES}");
-            self.fault(&format!("{base}.qweight"), &what);
-            return None;
-        }
         if quantization.desc_act && g_idx.is_none() && quantization.group_size.is_some() {
             self.fault(&format!("{base}.g_idx"), "missing, expected because quantization_config.desc_act is true");
         }
-        self.check_words(qweight, in_features, out_features)?;
-        let (groups, group_size) = self.check_groups(base, scales, shape)?;
+        let (symmetric, is_awq) = (quantization.is_symmetric(base), quantization.packing == Packing::Awq);
+        let words = |features: usize, bits: u32| (features * bits as usize).div_ceil(32);
+        let bits = self.find_bits(base, qweight, |bits| match is_awq {
+            true => vec![in_features, words(out_features, bits)],
+            false => vec![words(in_features, bits), out_features],
+        })?;
+        let per_word = 32 / bits as usize;
+        if !in_features.is_multiple_of(per_word) || !out_features.is_multiple_of(per_word) {
+            let what = format!("is a quantized {shape:?}, expected multiples of {per_word}");
+            self.fault(&format!("{base}.qweight"), &what);
+            return None;
+        }
+        self.check_i32(qweight, &self.tensor(qweight).shape.clone())?;
+        let groups = self.tensor(scales).shape.first().copied();
+        let groups = self.check_groups(base, scales, in_features, groups, |groups| vec![groups, out_features]);
+        let (groups, group_size) = groups?;
+        if is_awq {
+            self.check_awq(base, bits, group_size, in_features, g_idx.is_some())?;
+        }
         let scale_dtype = self.check_float(scales);
-        let zeros = self.check_i32(qzeros, &[groups, out_features / CODES]);
+        let zeros = self.check_i32(qzeros, &[groups, out_features / per_word]);
         let table = g_idx.map_or(Some(()), |g_idx| self.check_i32(g_idx, &[in_features]));
         zeros?;
         table?;
@@ -191,53 +231,59 @@ impl Resolver<'_> {
             out_features,
             in_features,
             format: MatrixFormat::Packed {
-                bits: BITS,
+                bits,
                 group_size,
                 groups,
                 scale_dtype: scale_dtype?,
-                symmetric: quantization.sym,
+                symmetric,
                 per_row: g_idx.is_some(),
             },
             role,
             size_bytes: tensors.iter().flatten().map(|&id| self.tensor(id).size_bytes).sum(),
-            storage: Storage::Packed { qweight, qzeros, scales, g_idx, zero_points: quantization.zero_points },
+            storage: Storage::Packed { qweight, qzeros, scales, g_idx, packing: quantization.packing },
         })
     }
 
-    /// `qweight` must be `[K / 8, N]`; another whole number of bits is named.
-    fn check_words(&mut self, qweight: usize, in_features: usize, out_features: usize) -> Option<()> {
+    /// Bits of a code: those with which tensor `id` has the `expected` shape, and the configuration must say the same.
+    pub(super) fn find_bits(&mut self, base: &str, id: usize, expected: impl Fn(u32) -> Vec<usize>) -> Option<u32> {
         let quantization = self.config.quantization.as_ref()?;
-        let tensor = self.tensor(qweight);
-        if let [rows, columns] = tensor.shape[..]
-            && columns == out_features
-            && let Some(bits) = [2, 3, 5, 6, 7, 8].into_iter().find(|bits| rows == (in_features * bits).div_ceil(32))
-        {
-            let name = tensor.name.clone();
-            let what = match quantization.mentions_bits(bits as u32) {
-                true => format!("has {bits}-bit codes, which are not supported yet, expected {BITS}-bit codes"),
-                false => format!(
-                    "shape {:?} has {bits}-bit codes, but quantization_config.bits is {}",
-                    tensor.shape, quantization.bits
-                ),
-            };
-            self.fault(&name, &what);
-            return None;
+        let (offered, key) = (quantization.bits(base), quantization.bits_key());
+        let tensor = self.tensor(id);
+        let (name, found) = (tensor.name.clone(), tensor.shape.clone());
+        let fits = |bits: &u32| found == expected(*bits);
+        if let Some(&bits) = offered.iter().find(|bits| matches!(bits, 4 | 8) && fits(bits)) {
+            return Some(bits);
         }
-        self.check_i32(qweight, &[in_features / CODES, out_features])
+        let what = match (2..=8).find(fits) {
+            Some(bits) if offered.contains(&bits) => {
+                format!("has {bits}-bit codes, which are not supported yet, expected 4-bit or 8-bit codes")
+            }
+            Some(bits) => format!(
+                "shape {found:?} has {bits}-bit codes, but quantization_config.{key} is {}",
+                offered.iter().map(u32::to_string).collect::<Vec<_>>().join(" or ")
+            ),
+            None => format!("shape {found:?}, expected {:?}", expected(offered[0].min(8))),
+        };
+        self.fault(&name, &what);
+        None
     }
 
-    /// Groups and group size: the tensor's rows must be what the configuration makes of the input features.
-    fn check_groups(&mut self, base: &str, scales: usize, shape: [usize; 2]) -> Option<(usize, usize)> {
+    /// Groups and group size: the number of groups in the tensor `scales`, which has the `expected` shape with it, must
+    /// be what the configuration makes of the input features.
+    pub(super) fn check_groups(
+        &mut self,
+        base: &str,
+        scales: usize,
+        in_features: usize,
+        groups: Option<usize>,
+        expected: impl Fn(usize) -> Vec<usize>,
+    ) -> Option<(usize, usize)> {
         let quantization = self.config.quantization.as_ref()?;
-        let [out_features, in_features] = shape;
         let tensor = self.tensor(scales);
-        let groups = match tensor.shape[..] {
-            [groups, columns] if groups > 0 && columns == out_features => groups,
-            _ => {
-                let groups = quantization.group_size.map_or(1, |size| in_features.div_ceil(size));
-                self.check_shape(scales, &[groups, out_features])?;
-                return None;
-            }
+        let Some(groups) = groups.filter(|&groups| groups > 0 && tensor.shape == expected(groups)) else {
+            let groups = quantization.group_size.map_or(1, |size| in_features.div_ceil(size));
+            self.check_shape(scales, &expected(groups))?;
+            return None;
         };
         match quantization.group_size(base, in_features, groups) {
             Ok(group_size) => Some((groups, group_size)),
@@ -249,16 +295,34 @@ impl Resolver<'_> {
                         None => "-1 makes 1".to_owned(),
                     })
                     .collect();
+                let (name, shape) = (tensor.name.clone(), &tensor.shape);
                 let what = format!(
-                    "shape {:?} has {groups} groups for {in_features} input features, but quantization_config.group_size \
-                     {}",
-                    tensor.shape,
+                    "shape {shape:?} has {groups} groups for {in_features} input features, but \
+                     quantization_config.group_size {}",
                     offered.join(", ")
                 );
-                self.fault(&format!("{base}.scales"), &what);
+                self.fault(&name, &what);
                 None
             }
         }
+    }
+
+    /// What AWQ cannot say.
+    fn check_awq(&mut self, base: &str, bits: u32, group: usize, in_features: usize, has_g_idx: bool) -> Option<()> {
+        let (part, what) = if bits != 4 {
+            ("qweight", format!("has {bits}-bit codes, expected 4-bit codes, the only ones of AWQ"))
+        } else if has_g_idx {
+            ("g_idx", "is there, but AWQ has no order of input features".to_owned())
+        } else if !in_features.is_multiple_of(group) {
+            (
+                "scales",
+                format!("has groups of {group}, which do not divide the {in_features} input features as AWQ must"),
+            )
+        } else {
+            return Some(());
+        };
+        self.fault(&format!("{base}.{part}"), &what);
+        None
     }
 
     pub(super) fn check_float(&mut self, id: usize) -> Option<Dtype> {
@@ -271,7 +335,7 @@ impl Resolver<'_> {
         float
     }
 
-    fn check_i32(&mut self, id: usize, shape: &[usize]) -> Option<()> {
+    pub(super) fn check_i32(&mut self, id: usize, shape: &[usize]) -> Option<()> {
         let tensor = self.tensor(id);
         if tensor.dtype != FileDtype::I32 {
             let (name, dtype) = (tensor.name.clone(), tensor.dtype);

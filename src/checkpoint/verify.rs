@@ -1,6 +1,9 @@
 //! The data that kernels trust: every scale and norm must be finite, and `g_idx` is an index into GPU memory.
 
+use safetensors::tensor::Dtype;
+
 use super::Checkpoint;
+use super::index::Tensor;
 use super::load::read_vector;
 use super::matrix_info::{MatrixFormat, MatrixInfo, Storage};
 use crate::quant::gptq;
@@ -32,19 +35,28 @@ impl Checkpoint {
     }
 
     fn verify_matrix(&self, info: &MatrixInfo, faults: &mut Faults) -> Result<()> {
-        let (MatrixFormat::Packed { groups, scale_dtype, .. }, Storage::Packed { scales, g_idx, .. }) =
-            (info.format, info.storage)
-        else {
-            return Ok(());
+        let MatrixFormat::Packed { groups, scale_dtype, .. } = info.format else { return Ok(()) };
+        let (scales, g_idx, slice) = match info.storage {
+            Storage::Dense { .. } => unreachable!("a packed matrix has packed storage"),
+            Storage::Packed { scales, g_idx, .. } => (scales, g_idx, None),
+            Storage::Compressed { scales, g_idx, shape, slice, .. } => {
+                if let Some(id) = shape.filter(|_| slice.is_first()) {
+                    let expected = [slice.n_matrices, slice.n_rows, info.in_features];
+                    faults_of_shape(&self.index.tensors[id], &self.index.read_words(id)?, expected, faults);
+                }
+                (scales, g_idx, Some(slice))
+            }
         };
-        let words = self.index.read_words(scales)?;
-        let bad = gptq::find_bad_scale(&words, scale_dtype, groups * info.out_features);
-        if let Some((element, value)) = bad {
-            faults.push(value_fault(&self.index.tensors[scales].name, element, value));
+        let first = slice.map_or(0, |slice| (slice.matrix * slice.n_rows + slice.first_row) * groups);
+        let (count, size) = (groups * info.out_features, scale_dtype.size_bytes());
+        let words = self.index.read_words_at(scales, (first * size) as u64, count * size)?;
+        if let Some((element, value)) = gptq::find_bad_scale(&words, scale_dtype, count) {
+            faults.push(value_fault(&self.index.tensors[scales].name, first + element, value));
         }
         if let Some(id) = g_idx {
-            let table = self.index.read_words(id)?;
-            if let Some(fault) = group_fault(&self.index.tensors[id].name, &table, groups) {
+            let (matrix, size) = (slice.map_or(0, |slice| slice.matrix), 4 * info.in_features);
+            let table = self.index.read_words_at(id, (matrix * size) as u64, size)?;
+            if let Some(fault) = group_fault(&self.index.tensors[id].name, &table, info, groups) {
                 faults.push(fault);
             }
         }
@@ -64,8 +76,29 @@ fn value_fault(name: &str, element: usize, value: f32) -> String {
     format!("tensor {name:?}: element {element} is {value}, expected a finite number")
 }
 
-/// What is wrong with a `g_idx`, if anything.
-pub(super) fn group_fault(name: &str, table: &[u32], groups: usize) -> Option<String> {
+/// `weight_shape` must say `[matrices, out_features, in_features]`, or the last two of these.
+fn faults_of_shape(tensor: &Tensor, words: &[u32], expected: [usize; 3], faults: &mut Faults) {
+    let found: Vec<i64> = match tensor.dtype {
+        Dtype::I32 => words.iter().map(|&word| i64::from(word as i32)).collect(),
+        _ => words.chunks_exact(2).map(|pair| (u64::from(pair[1]) << 32 | u64::from(pair[0])) as i64).collect(),
+    };
+    let expected = &expected[expected.len() - found.len()..];
+    if found.iter().zip(expected).any(|(&found, &expected)| found != expected as i64) {
+        faults.push(format!("tensor {:?}: holds {found:?}, expected {expected:?}", tensor.name));
+    }
+}
+
+/// Whether all of a `weight_g_idx` is -1, as compressed-tensors initializes it and then takes it for none
+/// (`quantization/lifecycle/forward.py`).
+pub(super) fn is_unused(table: &[u32]) -> bool {
+    table.iter().all(|&group| group == u32::MAX)
+}
+
+/// What is wrong with the `g_idx` of `info`, if anything.
+pub(super) fn group_fault(name: &str, table: &[u32], info: &MatrixInfo, groups: usize) -> Option<String> {
+    if matches!(info.storage, Storage::Compressed { .. }) && is_unused(table) {
+        return None;
+    }
     let (element, found) = gptq::find_bad_group(table, groups)?;
     let last = groups - 1;
     Some(format!("tensor {name:?}: element {element} is {found}, expected a group from 0 to {last}"))

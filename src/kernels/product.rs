@@ -105,12 +105,13 @@ fn plan_part(
             constants.push(("DTYPE", dtype_number(dtype)));
             "dense"
         }
-        Kind::Packed { scale_dtype, groups, group_size, first_row } => {
+        Kind::Packed { bits, scale_dtype, groups, group_size, first_row } => {
             params.scale_words = word(scale_dtype.words(groups));
-            params.zero_words = word(PackedMatrix::zero_words(groups, super::weights::BITS));
+            params.zero_words = word(PackedMatrix::zero_words(groups, bits));
             params.groups = word(groups);
             params.first_row = word(first_row);
             params.first_group = word(first_row / group_size);
+            constants.push(("BITS", bits));
             constants.push(("SCALE_DTYPE", dtype_number(scale_dtype)));
             constants.push(("GROUP_SIZE", word(group_size)));
             constants.push(("PER_ROW", u32::from(part.g_idx.is_some())));

@@ -8,7 +8,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Dense(Dtype),
-    Packed { scale_dtype: Dtype, groups: usize, group_size: usize, first_row: usize },
+    Packed { bits: u32, scale_dtype: Dtype, groups: usize, group_size: usize, first_row: usize },
 }
 
 /// A part of a stack that fits one binding: whole matrices, or rows of the only one.
@@ -59,7 +59,7 @@ impl Kind {
     fn row_words(self, in_features: usize) -> usize {
         match self {
             Kind::Dense(dtype) => DenseMatrix::row_words(in_features, dtype),
-            Kind::Packed { .. } => PackedMatrix::code_words(in_features, BITS),
+            Kind::Packed { bits, .. } => PackedMatrix::code_words(in_features, bits),
         }
     }
 
@@ -71,7 +71,7 @@ impl Kind {
                     GroupIndex::Sequential { first_row, group_size } => (*first_row, *group_size),
                     GroupIndex::PerRow(_) => (0, m.in_features),
                 };
-                Kind::Packed { scale_dtype: m.scale_dtype, groups: m.groups, group_size, first_row }
+                Kind::Packed { bits: m.bits, scale_dtype: m.scale_dtype, groups: m.groups, group_size, first_row }
             }
         }
     }
@@ -81,20 +81,13 @@ impl Kind {
         match (self, other) {
             (a, b) if a == b => Some(a),
             (
-                Kind::Packed { scale_dtype, groups, group_size, first_row },
-                Kind::Packed { scale_dtype: d, groups: g, .. },
-            ) if per_row && scale_dtype == d && groups == g => {
-                Some(Kind::Packed { scale_dtype, groups, group_size, first_row })
-            }
+                Kind::Packed { bits, scale_dtype, groups, .. },
+                Kind::Packed { bits: b, scale_dtype: d, groups: g, .. },
+            ) if per_row && bits == b && scale_dtype == d && groups == g => Some(self),
             _ => None,
         }
     }
 }
-
-/// Codes are 4 bits wide.
-pub(super) const BITS: u32 = 4;
-/// A word of zero points that are all 8.
-const SYMMETRIC_ZEROS: u32 = 0x8888_8888;
 
 /// Uploads a stack matrix by matrix, or a large matrix by row blocks.
 #[derive(Debug)]
@@ -164,11 +157,11 @@ impl<'a> WeightsBuilder<'a> {
     }
 
     fn add_packed(&mut self, index: usize, first_row: usize, m: &PackedMatrix) -> Result<()> {
-        assert_eq!(m.bits, BITS, "{}: bits", self.label);
+        assert!(matches!(m.bits, 4 | 8), "{}: codes of {} bits", self.label, m.bits);
         self.write_rows(|part| &part.data, index, first_row, &m.codes, m.out_features)?;
         self.write_rows(|part| part.scales.as_ref().expect("packed"), index, first_row, &m.scales, m.out_features)?;
         if m.zeros.is_some() && self.parts[0].zeros.is_none() {
-            self.allocate_zeros(m.groups)?;
+            self.allocate_zeros(m.groups, m.bits)?;
         }
         if let Some(zeros) = &m.zeros {
             self.write_rows(|part| part.zeros.as_ref().expect("made above"), index, first_row, zeros, m.out_features)?;
@@ -244,11 +237,11 @@ impl<'a> WeightsBuilder<'a> {
         Ok(())
     }
 
-    fn allocate_zeros(&mut self, groups: usize) -> Result<()> {
+    fn allocate_zeros(&mut self, groups: usize, bits: u32) -> Result<()> {
         for part in &mut self.parts {
-            let words = part.n_matrices * part.n_rows * PackedMatrix::zero_words(groups, BITS);
+            let words = part.n_matrices * part.n_rows * PackedMatrix::zero_words(groups, bits);
             let label = format!("{}.zeros", self.label);
-            part.zeros = Some(self.gpu.storage_with(&label, &vec![SYMMETRIC_ZEROS; words])?);
+            part.zeros = Some(self.gpu.storage_with(&label, &vec![PackedMatrix::symmetric_zeros(bits); words])?);
         }
         Ok(())
     }

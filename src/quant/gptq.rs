@@ -1,11 +1,11 @@
 //! GPTQ and AutoRound: `qweight`, `qzeros`, `scales`, `g_idx`.
 //!
 //! The files are transposed against our layout: every tensor has the output features last. With `K` input and `N`
-//! output features and 4-bit codes:
+//! output features, `bits` of 4 or 8 and `F = 32 / bits` codes a word:
 //!
 //! ```text
-//! qweight [K / 8, N]       word (r, n), nibble i = code of input feature 8 r + i
-//! qzeros  [groups, N / 8]  word (g, c), nibble i = zero point of output feature 8 c + i
+//! qweight [K / F, N]       word (r, n), field i = code of input feature F r + i
+//! qzeros  [groups, N / F]  word (g, c), field i = zero point of output feature F c + i
 //! scales  [groups, N]      f16, bf16 or f32; may be negative
 //! g_idx   [K]              group of an input feature; absent = k / group_size
 //! ```
@@ -14,14 +14,9 @@
 
 use std::ops::Range;
 
+use super::matrix::ones;
 use super::{Dtype, GroupIndex, PackedMatrix};
 
-/// Codes a word.
-pub const CODES: usize = 8;
-/// The only width so far.
-pub const BITS: u32 = 4;
-/// A zero point of 8 in every nibble.
-const SYMMETRIC: u32 = 0x8888_8888;
 /// Tile of the transposition, words each way: reads and writes stay in one or two cache lines a row.
 const TILE: usize = 32;
 
@@ -36,10 +31,10 @@ pub enum ZeroPoints {
 }
 
 impl ZeroPoints {
-    /// A word of `qzeros` as zero points.
-    pub fn decode(self, word: u32) -> u32 {
+    /// A word of `qzeros` as zero points of `bits` bits.
+    pub fn decode(self, word: u32, bits: u32) -> u32 {
         match self {
-            ZeroPoints::MinusOne => word.wrapping_add(0x1111_1111),
+            ZeroPoints::MinusOne => word.wrapping_add(ones(bits)),
             ZeroPoints::AsStored => word,
         }
     }
@@ -48,9 +43,11 @@ impl ZeroPoints {
 /// The shapes of one quantized matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    /// `K`, a multiple of 8.
+    /// Bits of a code: 4 or 8.
+    pub bits: u32,
+    /// `K`, whole words.
     pub in_features: usize,
-    /// `N`, a multiple of 8.
+    /// `N`, whole words.
     pub out_features: usize,
     /// Rows of `scales` and `qzeros`.
     pub groups: usize,
@@ -62,12 +59,19 @@ pub struct Layout {
     pub zero_points: ZeroPoints,
 }
 
+impl Layout {
+    /// Codes, or zero points, a word.
+    pub fn codes_per_word(&self) -> usize {
+        32 / self.bits as usize
+    }
+}
+
 /// The tensors of one quantized matrix as words of the file; 16-bit scales two a word, low half first.
 #[derive(Debug, Clone, Copy)]
 pub struct Raw<'a> {
-    /// `[K / 8, N]`.
+    /// `[K / F, N]`.
     pub qweight: &'a [u32],
-    /// `[groups, N / 8]`.
+    /// `[groups, N / F]`.
     pub qzeros: &'a [u32],
     /// `[groups, N]`.
     pub scales: &'a [u32],
@@ -92,25 +96,26 @@ pub fn find_bad_scale(scales: &[u32], dtype: Dtype, count: usize) -> Option<(usi
 /// checks both.
 pub fn pack(layout: &Layout, raw: &Raw, rows: Range<usize>) -> PackedMatrix {
     let (k, n, groups) = (layout.in_features, layout.out_features, layout.groups);
-    assert!(k.is_multiple_of(CODES) && n.is_multiple_of(CODES), "a GPTQ matrix of {n} x {k}");
-    assert_eq!(raw.qweight.len(), k / CODES * n, "words of qweight");
-    assert_eq!(raw.qzeros.len(), groups * n / CODES, "words of qzeros");
+    let per_word = layout.codes_per_word();
+    assert!(k.is_multiple_of(per_word) && n.is_multiple_of(per_word), "a GPTQ matrix of {n} x {k}");
+    assert_eq!(raw.qweight.len(), k / per_word * n, "words of qweight");
+    assert_eq!(raw.qzeros.len(), groups * n / per_word, "words of qzeros");
     assert_eq!(raw.scales.len(), layout.scale_dtype.words(groups * n), "words of scales");
     assert!(rows.start <= rows.end && rows.end <= n, "rows {rows:?} of {n}");
 
-    let row_words = PackedMatrix::code_words(k, BITS);
+    let row_words = PackedMatrix::code_words(k, layout.bits);
     let mut codes = vec![0; rows.len() * row_words];
     transpose(raw.qweight, n, rows.clone(), &mut codes, row_words);
     PackedMatrix {
         out_features: rows.len(),
         in_features: k,
-        bits: BITS,
+        bits: layout.bits,
         codes,
         groups,
         scale_dtype: layout.scale_dtype,
         scales: pack_scales(layout, raw.scales, rows.clone()),
         zeros: pack_zeros(layout, raw.qzeros, rows),
-        group_index: group_index(layout, raw.g_idx),
+        group_index: group_index(layout.in_features, layout.group_size, layout.groups, raw.g_idx),
     }
 }
 
@@ -156,32 +161,34 @@ fn pack_scales(layout: &Layout, scales: &[u32], rows: Range<usize>) -> Vec<u32> 
     out
 }
 
-/// `None` where all zero points of the whole matrix are 8, whatever the configuration says.
+/// `None` where all zero points of the whole matrix are `2^(bits - 1)`, whatever the configuration says.
 fn pack_zeros(layout: &Layout, qzeros: &[u32], rows: Range<usize>) -> Option<Vec<u32>> {
-    if qzeros.iter().all(|&word| layout.zero_points.decode(word) == SYMMETRIC) {
+    let (bits, per_word) = (layout.bits as usize, layout.codes_per_word());
+    let decode = |word| layout.zero_points.decode(word, layout.bits);
+    if qzeros.iter().all(|&word| decode(word) == PackedMatrix::symmetric_zeros(layout.bits)) {
         return None;
     }
-    let width = layout.out_features / CODES;
-    let row_words = PackedMatrix::zero_words(layout.groups, BITS);
+    let width = layout.out_features / per_word;
+    let row_words = PackedMatrix::zero_words(layout.groups, layout.bits);
     let mut out = vec![0u32; rows.len() * row_words];
     for group in 0..layout.groups {
-        let shift = 4 * (group % CODES);
+        let shift = bits * (group % per_word);
         for row in rows.clone() {
-            let word = layout.zero_points.decode(qzeros[group * width + row / CODES]);
-            let zero = (word >> (4 * (row % CODES))) & 15;
-            out[(row - rows.start) * row_words + group / CODES] |= zero << shift;
+            let word = decode(qzeros[group * width + row / per_word]);
+            let zero = (word >> (bits * (row % per_word))) & ((1 << bits) - 1);
+            out[(row - rows.start) * row_words + group / per_word] |= zero << shift;
         }
     }
     Some(out)
 }
 
-fn group_index(layout: &Layout, g_idx: Option<&[u32]>) -> GroupIndex {
-    let sequential = GroupIndex::Sequential { first_row: 0, group_size: layout.group_size };
+/// The groups of `in_features` input features. Many tools write `g_idx` also where nothing was reordered.
+pub(super) fn group_index(in_features: usize, group_size: usize, groups: usize, g_idx: Option<&[u32]>) -> GroupIndex {
+    let sequential = GroupIndex::Sequential { first_row: 0, group_size };
     let Some(g_idx) = g_idx else { return sequential };
-    assert_eq!(g_idx.len(), layout.in_features, "elements of g_idx");
-    assert!(find_bad_group(g_idx, layout.groups).is_none(), "g_idx names a group beyond {}", layout.groups);
-    // Many tools write g_idx also where nothing was reordered.
-    match g_idx.iter().enumerate().all(|(k, &group)| group as usize == k / layout.group_size) {
+    assert_eq!(g_idx.len(), in_features, "elements of g_idx");
+    assert!(find_bad_group(g_idx, groups).is_none(), "g_idx names a group beyond {groups}");
+    match g_idx.iter().enumerate().all(|(k, &group)| group as usize == k / group_size) {
         true => sequential,
         false => GroupIndex::PerRow(g_idx.to_vec()),
     }

@@ -135,7 +135,7 @@ pub struct PackedMatrix {
     pub out_features: usize,
     /// Columns, without padding.
     pub in_features: usize,
-    /// Bits of a code: 4.
+    /// Bits of a code: 4 or 8.
     pub bits: u32,
     /// `[out_features, in_features padded to whole chunks / codes a word]`, first code in the lowest bits, padding 0.
     pub codes: Vec<u32>,
@@ -160,6 +160,11 @@ impl PackedMatrix {
     /// Words of zero points in one row.
     pub fn zero_words(groups: usize, bits: u32) -> usize {
         (groups * bits as usize).div_ceil(32)
+    }
+
+    /// A word of zero points that are all `2^(bits - 1)`.
+    pub fn symmetric_zeros(bits: u32) -> u32 {
+        ones(bits) << (bits - 1)
     }
 
     fn field(words: &[u32], index: usize, bits: u32) -> u32 {
@@ -194,6 +199,11 @@ impl PackedMatrix {
             *value = self.scale(n, g) * (self.code(n, k) as f32 - self.zero(n, g) as f32);
         }
     }
+}
+
+/// A word whose fields of `bits` bits are all 1.
+pub(super) fn ones(bits: u32) -> u32 {
+    u32::MAX / ((1 << bits) - 1)
 }
 
 /// A weight matrix, dense or quantized.

@@ -69,6 +69,8 @@ pub(crate) enum Order {
 /// What to build.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spec {
+    /// Of a code: 4 or 8.
+    pub(crate) bits: u32,
     pub(crate) out_features: usize,
     pub(crate) in_features: usize,
     pub(crate) group_size: usize,
@@ -79,9 +81,10 @@ pub(crate) struct Spec {
 }
 
 impl Spec {
-    /// Symmetric, sequential, f16 scales with edge values.
+    /// 4 bits, symmetric, sequential, f16 scales with edge values.
     pub(crate) fn new(out_features: usize, in_features: usize, group_size: usize) -> Self {
         Spec {
+            bits: 4,
             out_features,
             in_features,
             group_size,
@@ -118,8 +121,13 @@ impl Unpacked {
         };
         let n_scales = spec.out_features * groups;
         let scales = (0..n_scales).map(|_| round(spec.scale_dtype, scale(random))).collect();
-        let zeros = (0..n_scales).map(|_| if spec.asymmetric { random.below(16) as u32 } else { 8 }).collect();
-        let codes = (0..spec.out_features * spec.in_features).map(|_| random.below(16) as u32).collect();
+        let codes_end = 1 << spec.bits;
+        let zeros = (0..n_scales).map(|_| match spec.asymmetric {
+            true => random.below(codes_end) as u32,
+            false => 1 << (spec.bits - 1),
+        });
+        let zeros = zeros.collect();
+        let codes = (0..spec.out_features * spec.in_features).map(|_| random.below(codes_end) as u32).collect();
         Unpacked { spec, codes, scales, zeros, group, groups }
     }
 
@@ -140,7 +148,9 @@ impl Unpacked {
         let (first, last) = (touched().min().expect("rows"), touched().max().expect("rows"));
         let (groups, in_features) = (last - first + 1, rows.len());
         let (out_features, dtype) = (self.spec.out_features, self.spec.scale_dtype);
-        let (code_words, zero_words) = (in_features.next_multiple_of(CHUNK) / 8, groups.div_ceil(8));
+        let (bits_of_code, per_code_word) = (self.spec.bits as usize, 32 / self.spec.bits as usize);
+        let code_words = in_features.next_multiple_of(CHUNK) / per_code_word;
+        let zero_words = groups.div_ceil(per_code_word);
         let per_word = 4 / dtype.size_bytes();
         let scale_words = groups.div_ceil(per_word);
         let mut codes = vec![0u32; out_features * code_words];
@@ -148,12 +158,13 @@ impl Unpacked {
         let mut zeros = vec![0u32; out_features * zero_words];
         for n in 0..out_features {
             for (i, k) in rows.clone().enumerate() {
-                codes[n * code_words + i / 8] |= self.codes[n * self.spec.in_features + k] << (4 * (i % 8));
+                let code = self.codes[n * self.spec.in_features + k];
+                codes[n * code_words + i / per_code_word] |= code << (bits_of_code * (i % per_code_word));
             }
             for g in 0..groups {
                 let at = n * self.groups + first + g;
                 scales[n * scale_words + g / per_word] |= bits(dtype, self.scales[at]) << (16 * (g % per_word));
-                zeros[n * zero_words + g / 8] |= self.zeros[at] << (4 * (g % 8));
+                zeros[n * zero_words + g / per_code_word] |= self.zeros[at] << (bits_of_code * (g % per_code_word));
             }
         }
         let group_index = match self.spec.order {
@@ -163,7 +174,7 @@ impl Unpacked {
         PackedMatrix {
             out_features,
             in_features,
-            bits: 4,
+            bits: self.spec.bits,
             codes,
             groups,
             scale_dtype: dtype,

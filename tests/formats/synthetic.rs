@@ -50,12 +50,16 @@ enum Order {
 /// One synthetic matrix through `gptq::pack`, whole and in part, against the formula.
 fn check_pack(layout: &Layout, symmetric: bool, order: Order, random: &mut Random) {
     let (k_count, n_count, groups) = (layout.in_features, layout.out_features, layout.groups);
-    let stored = match layout.zero_points {
-        ZeroPoints::MinusOne => 0x7777_7777,
-        ZeroPoints::AsStored => 0x8888_8888,
+    let (bits, per_word, mask) = (layout.bits, 32 / layout.bits as usize, (1u32 << layout.bits) - 1);
+    let stored = match (layout.zero_points, bits) {
+        (ZeroPoints::MinusOne, 4) => 0x7777_7777,
+        (ZeroPoints::MinusOne, _) => 0x7f7f_7f7f,
+        (ZeroPoints::AsStored, 4) => 0x8888_8888,
+        (ZeroPoints::AsStored, _) => 0x8080_8080,
     };
-    let qweight = random.words(k_count / 8 * n_count);
-    let qzeros = if symmetric { vec![stored; groups * n_count / 8] } else { random.words(groups * n_count / 8) };
+    let qweight = random.words(k_count / per_word * n_count);
+    let zero_words = groups * n_count / per_word;
+    let qzeros = if symmetric { vec![stored; zero_words] } else { random.words(zero_words) };
     let scales = random.scales(layout.scale_dtype, groups * n_count);
     let mut table: Vec<u32> = (0..k_count).map(|k| (k / layout.group_size) as u32).collect();
     if order == Order::Shuffled {
@@ -72,8 +76,9 @@ fn check_pack(layout: &Layout, symmetric: bool, order: Order, random: &mut Rando
     };
     let weight = |n: usize, k: usize| {
         let g = table[k] as usize;
-        let code = (qweight[k / 8 * n_count + n] >> (4 * (k % 8))) & 15;
-        let zero = layout.zero_points.decode(qzeros[g * (n_count / 8) + n / 8]) >> (4 * (n % 8)) & 15;
+        let code = (qweight[k / per_word * n_count + n] >> (bits as usize * (k % per_word))) & mask;
+        let zeros = layout.zero_points.decode(qzeros[g * (n_count / per_word) + n / per_word], bits);
+        let zero = zeros >> (bits as usize * (n % per_word)) & mask;
         scale(g * n_count + n) * (code as f32 - zero as f32)
     };
     for rows in [0..n_count, 0..1, n_count - 1..n_count, 3..n_count - 2, 5..5] {
@@ -100,23 +105,36 @@ fn synthetic_matrices_equal_the_formula() {
                 for zero_points in [ZeroPoints::MinusOne, ZeroPoints::AsStored] {
                     for order in [Order::None, Order::Sequential, Order::Shuffled] {
                         let groups = in_features.div_ceil(group_size);
-                        let layout = Layout { in_features, out_features, groups, group_size, scale_dtype, zero_points };
-                        check_pack(&layout, cases % 2 == 0, order, &mut random);
+                        for bits in [4, 8] {
+                            let layout = Layout {
+                                bits,
+                                in_features,
+                                out_features,
+                                groups,
+                                group_size,
+                                scale_dtype,
+                                zero_points,
+                            };
+                            check_pack(&layout, cases % 2 == 0, order, &mut random);
+                        }
                         cases += 1;
                     }
                 }
             }
         }
     }
-    println!("{cases} matrices");
+    println!("{} matrices", 2 * cases);
 }
 
-/// A zero point of 0 is stored as 15 and borrows from the next nibble; only an addition to the whole word undoes it.
+/// A zero point of 0 is stored as 15 (or 255) and borrows from the next field; only an addition to the whole word undoes it.
 #[test]
 fn zero_points_of_version_one_carry() {
     for word in [0x0000_0000u32, 0x8888_8880, 0x0123_4567, 0xffff_ffff, 0x1000_0000] {
-        assert_eq!(ZeroPoints::MinusOne.decode(word.wrapping_sub(0x1111_1111)), word);
-        assert_eq!(ZeroPoints::AsStored.decode(word), word);
+        assert_eq!(ZeroPoints::MinusOne.decode(word.wrapping_sub(0x1111_1111), 4), word);
+        assert_eq!(ZeroPoints::MinusOne.decode(word.wrapping_sub(0x0101_0101), 8), word);
+        assert_eq!(ZeroPoints::AsStored.decode(word, 4), word);
+        assert_eq!(ZeroPoints::AsStored.decode(word, 8), word);
     }
-    assert_eq!(ZeroPoints::MinusOne.decode(0x7777_7777), 0x8888_8888);
+    assert_eq!(ZeroPoints::MinusOne.decode(0x7777_7777, 4), 0x8888_8888);
+    assert_eq!(ZeroPoints::MinusOne.decode(0x7f7f_7f7f, 8), 0x8080_8080);
 }

@@ -85,10 +85,14 @@ fn configurations_that_cannot_be() {
         ("text_config.dtype", json!("int4"), &["dtype is \"int4\"", "bfloat16"]),
         ("text_config.use_double_wide_mlp", json!("yes"), &["use_double_wide_mlp is \"yes\""]),
         ("eos_token_id", json!([1, -1]), &["eos_token_id is [1,-1]", "token id"]),
-        ("quantization_config.quant_method", json!("awq"), &["quant_method is \"awq\"", "not supported yet", "gptq"]),
+        ("quantization_config.quant_method", json!("hqq"), &["quant_method is \"hqq\"", "not supported yet", "gptq"]),
         ("quantization_config.quant_method", json!("bitsandbytes"), &["quant_method is \"bitsandbytes\""]),
         ("-quantization_config.quant_method", json!(null), &["quant_method is missing"]),
-        ("quantization_config.bits", json!(8), &["quantization_config.bits is 8, expected 4", "not supported yet"]),
+        (
+            "quantization_config.bits",
+            json!(3),
+            &["quantization_config.bits is 3, expected 4 or 8", "not supported yet"],
+        ),
         ("quantization_config.bits", json!(0), &["quantization_config.bits is 0"]),
         ("-quantization_config.bits", json!(null), &["quantization_config.bits is missing"]),
         ("quantization_config.group_size", json!(0), &["group_size is 0"]),
@@ -189,9 +193,29 @@ fn configuration_against_tensors() {
     tensor.shape[0] *= 2;
     tensor.data.extend(tensor.data.clone());
     refused("8-bit tensor", eight.write().path(), &["up_proj.qweight", "8-bit codes", "bits is 4"]);
-    let mixed = json!({"+:.*mlp.*": {"bits": 8}});
-    eight.config = changed(&eight.config, "quantization_config.dynamic", mixed);
-    refused("8-bit override", eight.write().path(), &["up_proj.qweight", "8-bit codes", "not supported yet"]);
+    let with = |bits: usize, rule: Value| {
+        let mut model = base.clone();
+        let tensor = model.get("layers.0.mlp.up_proj.qweight");
+        let row = tensor.data.len() / tensor.shape[0];
+        tensor.shape[0] = tensor.shape[0] / 4 * bits;
+        tensor.data.resize(row * tensor.shape[0], 0);
+        model.config = changed(&base.config, "quantization_config.dynamic", rule);
+        model
+    };
+    let own = format!("+:^{PREFIX}layers.0.mlp.up_proj$");
+    let cases = [
+        (2, json!({"+:.*mlp.*": {"bits": 2}}), &["2-bit codes", "not supported yet", "4-bit or 8-bit"][..]),
+        (4, json!({&own: {"bits": 8}}), &["4-bit codes", "bits is 8"]),
+        (4, json!({&own: {"bits": 16}}), &["4-bit codes", "bits is 16"]),
+        (8, json!({&own: {"bits": 4}}), &["8-bit codes", "bits is 4"]),
+        (8, json!({"+:.*mlp.*": {"bits": 3}}), &["8-bit codes", "bits is 4 or 3"]),
+        // The words of the codes are right then, those of the zero points are still for 4 bits.
+        (8, json!({"+:.*mlp.*": {"bits": 8}}), &["up_proj.qzeros", "shape [3, 10], expected [3, 20]"]),
+    ];
+    for (bits, rule, needles) in cases {
+        let found = refused(&format!("{bits} {rule}"), with(bits, rule).write().path(), needles);
+        assert!(found.contains("up_proj.q"), "{found}");
+    }
 
     let name = "layers.0.mlp.up_proj.g_idx";
     refused("no g_idx", base.clone().without(name).write().path(), &[name, "desc_act is true"]);
@@ -222,5 +246,44 @@ fn overrides_of_the_group_size() {
         let checkpoint = open(dir.path()).unwrap();
         checkpoint.verify_contents().unwrap();
         checkpoint.load("layers.0.mlp.up_proj").unwrap();
+    }
+}
+
+/// Mixed widths: one matrix of 4-bit codes becomes one of 8 bits, by name or by pattern, and one a dense one.
+#[test]
+fn overrides_of_the_bits() {
+    let own = format!("+:^{PREFIX}layers.0.mlp.up_proj$").replace('.', "\\.");
+    for pattern in [own, r"+:.*layers\.0\.mlp\.up.*".into()] {
+        let mut model = Model::base();
+        let four = open(model.write().path()).unwrap().load("layers.0.mlp.up_proj").unwrap();
+        let widen = |bytes: &[u8]| -> Vec<u8> { bytes.iter().flat_map(|&byte| [byte & 15, byte >> 4]).collect() };
+        // Along K a word of 8 codes becomes two words of 4: the second lies a row below.
+        let qweight = model.get("layers.0.mlp.up_proj.qweight");
+        let rows = qweight.data.chunks_exact(4 * qweight.shape[1]);
+        let half = |row: &[u8], first: usize| -> Vec<u8> {
+            row.chunks_exact(4).flat_map(|word| widen(&word[first..first + 2])).collect()
+        };
+        qweight.data = rows.flat_map(|row| [half(row, 0), half(row, 2)].concat()).collect();
+        qweight.shape[0] *= 2;
+        let qzeros = model.get("layers.0.mlp.up_proj.qzeros");
+        qzeros.data = widen(&qzeros.data);
+        qzeros.shape[1] *= 2;
+        for part in ["qweight", "qzeros", "scales", "g_idx"] {
+            model = model.without(&format!("layers.0.mlp.gate_proj.{part}"));
+        }
+        let name = format!("{PREFIX}layers.0.mlp.gate_proj.weight");
+        model.tensors.push(Tensor { name, dtype: "BF16".into(), shape: vec![80, 96], data: vec![0; 80 * 96 * 2] });
+        refused("no override", model.write().path(), &["up_proj.qweight", "8-bit codes", "bits is 4"]);
+        model.config["quantization_config"]["dynamic"] = json!({pattern: {"bits": 8}});
+        let checkpoint = open(model.write().path()).unwrap();
+        let eight = checkpoint.load("layers.0.mlp.up_proj").unwrap();
+        assert_eq!(eight.to_dense(), four.to_dense());
+        let described = |name: &str| {
+            let info = checkpoint.matrix_info(name);
+            info.format.describe(info.in_features)
+        };
+        assert_eq!(described("layers.0.mlp.up_proj"), "int8 g32 asym g_idx");
+        assert_eq!(described("layers.0.mlp.down_proj"), "int4 g32 asym g_idx");
+        assert_eq!(described("layers.0.mlp.gate_proj"), "bf16");
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod config;
+mod converted;
 mod headers;
 mod tensors;
 
@@ -37,7 +38,12 @@ struct Model {
 impl Model {
     /// Experts, quantized router, `g_idx` everywhere.
     fn base() -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/moe-gptq-desc-act");
+        Self::read("moe-gptq-desc-act")
+    }
+
+    /// A golden checkpoint.
+    fn read(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
         let bytes = fs::read(folder.join("model.safetensors")).unwrap();
         let mut tensors: Vec<Tensor> = SafeTensors::deserialize(&bytes)
             .unwrap()

@@ -13,11 +13,15 @@ use crate::common::{Bug, Runner, failure_with};
 
 /// Bugs of the packed weights, in both product shaders.
 const PACKED: [Bug; 9] = [
-    Bug { name: "zero point off by one", from: "return 8.0;", to: "return 7.0;" },
+    Bug {
+        name: "zero point off by one",
+        from: "return f32(1u << (BITS - 1u));",
+        to: "return f32((1u << (BITS - 1u)) - 1u);",
+    },
     Bug {
         name: "stored zero point off by one",
-        from: "& 15u);\n    }\n    return 8.0",
-        to: "& 15u) + 1.0;\n    }\n    return 8.0",
+        from: "& ((1u << BITS) - 1u));\n    }\n    return f32(",
+        to: "& ((1u << BITS) - 1u)) + 1.0;\n    }\n    return f32(",
     },
     Bug {
         name: "local instead of global group",
@@ -29,7 +33,13 @@ const PACKED: [Bug; 9] = [
     Bug { name: "group of a word's first code", from: "if RUN >= 8u {", to: "if true {" },
     Bug { name: "half halves swapped", from: "(16u * (group % 2u))", to: "(16u * (1u - group % 2u))" },
     Bug { name: "subnormal scales flushed", from: "f32(magnitude) * 5.9604644775390625e-8", to: "0.0" },
-    Bug { name: "zero word of eight groups lost", from: "+ group / 8u]", to: "]" },
+    Bug { name: "zero word of eight groups lost", from: "+ group / (32u / BITS)]", to: "]" },
+];
+
+/// Bugs that only 8-bit codes show.
+const BYTES: [Bug; 2] = [
+    Bug { name: "byte order swapped", from: "vec4(0u, 8u, 16u, 24u)", to: "vec4(8u, 0u, 24u, 16u)" },
+    Bug { name: "second word of eight bytes lost", from: "packed.y, BITS == 8u", to: "packed.x, BITS == 8u" },
 ];
 
 /// Bugs of the matrix-vector product.
@@ -74,11 +84,16 @@ fn cases() -> Vec<Spec> {
     vec![spec, fine, Spec { order: Order::Shuffled, ..fine }]
 }
 
+/// The same with 8 bits: groups of sixteen, and in any order.
+fn cases_of_bytes() -> Vec<Spec> {
+    cases().into_iter().skip(1).map(|spec| Spec { bits: 8, ..spec }).collect()
+}
+
 /// What the probes of a linear layer and of experts say.
-fn probes(paths: &[Path], with_experts: bool) -> Vec<Result<(), String>> {
+fn probes(cases: Vec<Spec>, paths: &[Path], with_experts: bool) -> Vec<Result<(), String>> {
     let runner = Runner::new();
     let mut results = Vec::new();
-    for (i, spec) in cases().into_iter().enumerate() {
+    for (i, spec) in cases.into_iter().enumerate() {
         let mut random = Random::new(500 + i as u64);
         let stack: Vec<_> = (0..3).map(|_| Unpacked::random(&mut random, spec)).collect();
         let n_in = spec.in_features;
@@ -96,8 +111,12 @@ fn probes(paths: &[Path], with_experts: bool) -> Vec<Result<(), String>> {
 }
 
 fn is_caught(bug: Bug, paths: &[Path], with_experts: bool) {
+    is_caught_by(cases(), bug, paths, with_experts);
+}
+
+fn is_caught_by(cases: Vec<Spec>, bug: Bug, paths: &[Path], with_experts: bool) {
     sees(bug, || {
-        for result in probes(paths, with_experts) {
+        for result in probes(cases, paths, with_experts) {
             result.unwrap_or_else(|e| panic!("{e}"));
         }
     });
@@ -112,7 +131,7 @@ fn sees(bug: Bug, check: impl FnOnce()) {
 
 #[test]
 fn probes_pass_without_a_bug() {
-    for result in probes(&[Path::Matvec, Path::Matmul], true) {
+    for result in probes([cases(), cases_of_bytes()].concat(), &[Path::Matvec, Path::Matmul], true) {
         result.unwrap_or_else(|e| panic!("{e}"));
     }
 }
@@ -123,6 +142,10 @@ fn bugs_of_packed_weights_are_caught() {
         is_caught(bug, &[Path::Matvec], false);
         is_caught(bug, &[Path::Matmul], false);
         is_caught(bug, &[], true);
+    }
+    for bug in BYTES {
+        is_caught_by(cases_of_bytes(), bug, &[Path::Matvec], false);
+        is_caught_by(cases_of_bytes(), bug, &[Path::Matmul], false);
     }
 }
 

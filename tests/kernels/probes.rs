@@ -172,21 +172,62 @@ fn all_codes_zeros_and_scales() {
     }
 }
 
+/// 8-bit codes: whole matrices and shards, sequential groups of every run length and act-order, each input feature.
+#[test]
+fn eight_bits() {
+    for (i, group_size) in [16, 24, 32, 128].into_iter().enumerate() {
+        for order in [Order::Sequential, Order::Shuffled] {
+            let spec = Spec { bits: 8, order, asymmetric: i % 2 == 0, ..Spec::new(5, 272, group_size) };
+            let spec = Spec { scale_dtype: DTYPES[i % 3], ..spec };
+            let mut random = Random::new(350 + i as u64);
+            let stack: Vec<Unpacked> = (0..3).map(|_| Unpacked::random(&mut random, spec)).collect();
+            // Of a few rows out of order, each expert would keep other groups.
+            let last = if order == Order::Sequential { 8..16 } else { 0..272 };
+            for rows in [0..272, 43..200, last] {
+                let ks: Vec<usize> = (0..rows.len()).collect();
+                for path in [Path::Matvec, Path::Matmul] {
+                    probe(&Runner::new(), path, &stack[0], rows.clone(), &ks).unwrap_or_else(|e| panic!("{e}"));
+                }
+                probe_experts(&Runner::new(), &stack, rows, &ks).unwrap_or_else(|e| panic!("{e}"));
+            }
+        }
+    }
+}
+
+/// All 256 codes with zero points at the ends and in the middle.
+#[test]
+fn all_bytes() {
+    for scale_dtype in DTYPES {
+        let spec = Spec { bits: 8, asymmetric: true, scale_dtype, ..Spec::new(EDGE_SCALES.len(), 1024, 256) };
+        let mut full = Unpacked::random(&mut Random::new(360), spec);
+        for (n, &scale) in EDGE_SCALES.iter().enumerate() {
+            (0..1024).for_each(|k| full.codes[n * 1024 + k] = k as u32 % 256);
+            full.zeros[4 * n..4 * n + 4].copy_from_slice(&[0, 1, 127, 255]);
+            full.scales[4 * n..4 * n + 4].fill(crate::common::matrices::round(scale_dtype, scale));
+        }
+        let ks: Vec<usize> = (0..1024).collect();
+        for path in [Path::Matvec, Path::Matmul] {
+            probe(&Runner::new(), path, &full, 0..1024, &ks).unwrap_or_else(|e| panic!("{e}"));
+        }
+    }
+}
+
 /// The builder of these tests against `PackedMatrix::row`, the CPU twin of the shader's dequantization.
 #[test]
 fn reference_dequantizes_the_same() {
     let mut random = Random::new(340);
-    for order in [Order::Sequential, Order::Shuffled] {
+    for (order, bits) in [(Order::Sequential, 4), (Order::Shuffled, 4), (Order::Sequential, 8), (Order::Shuffled, 8)] {
         for scale_dtype in DTYPES {
-            let full =
-                Unpacked::random(&mut random, Spec { order, asymmetric: true, scale_dtype, ..Spec::new(3, 272, 64) });
+            let spec = Spec { bits, order, asymmetric: true, scale_dtype, ..Spec::new(3, 272, 64) };
+            let full = Unpacked::random(&mut random, spec);
             for rows in [0..272, 100..200, 8..272] {
                 let shard = full.shard(rows.clone());
                 let mut row = vec![0.0; rows.len()];
                 for n in 0..3 {
                     shard.row(n, &mut row);
                     let expected: Vec<f32> = rows.clone().map(|k| full.value(n, k)).collect();
-                    check_exact(&expected, &row).unwrap_or_else(|e| panic!("{order:?} {scale_dtype:?} {rows:?}: {e}"));
+                    check_exact(&expected, &row)
+                        .unwrap_or_else(|e| panic!("{bits} bits {order:?} {scale_dtype:?} {rows:?}: {e}"));
                 }
             }
         }

@@ -49,7 +49,7 @@ pub(super) fn tolerances(x: &[f32], matrix: &Matrix) -> Vec<f64> {
         }
     }
     // Subnormal terms may be taken for zero.
-    let flushed = n_in as f64 * f64::from(f32::MIN_POSITIVE) * 65504.0 * 15.0;
+    let flushed = n_in as f64 * f64::from(f32::MIN_POSITIVE) * 65504.0 * 255.0;
     let factor = (0.72 * (n_in as f64).sqrt()).max(8.0) * EPS;
     sums.into_iter().map(|sum| factor * sum + flushed).collect()
 }
@@ -147,6 +147,7 @@ fn packed_shapes() {
             let mut random = Random::new(200 + i as u64);
             for variant in 0..4 {
                 let spec = Spec {
+                    bits: if (i + variant) % 4 == 3 { 8 } else { 4 },
                     order: if variant % 2 == 0 { Order::Sequential } else { Order::Shuffled },
                     asymmetric: variant / 2 == 1,
                     scale_dtype: DTYPES[(i + variant) % 3],

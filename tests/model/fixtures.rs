@@ -8,7 +8,7 @@ use lapidary::checkpoint::{Checkpoint, Source};
 use safetensors::{Dtype, SafeTensors};
 
 /// Sets that the project must run; those in `tests/golden` are part of every clone.
-pub(crate) const SETS: [&str; 13] = [
+pub(crate) const SETS: [&str; 18] = [
     "moe-bf16",
     "moe-autoround-sym",
     "moe-gptq-asym-v1",
@@ -16,12 +16,17 @@ pub(crate) const SETS: [&str; 13] = [
     "moe-gptq-desc-act",
     "moe-gptq-per-channel",
     "moe-gptq-moe-prefix",
+    "moe-gptq-8bit",
+    "moe-compressed-tensors",
+    "moe-ct-fused-experts",
+    "moe-awq",
     "moe-index-new-dialect",
     "dense-bf16",
     "dense-gptq-desc-act",
     "e2b-bf16",
     "e2b-autoround-sym",
     "e4b-bf16",
+    "e4b-compressed-tensors",
 ];
 
 /// A checkpoint with its golden numbers.

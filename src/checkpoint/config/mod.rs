@@ -14,6 +14,7 @@ use crate::quant::Dtype;
 use crate::{Error, Faults, Result};
 
 pub use layers::{LayerConfig, LayerKind, Rope};
+pub(super) use quantization::Packing;
 pub use quantization::QuantizationConfig;
 
 const FILE: &str = "config.json";

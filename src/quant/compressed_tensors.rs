@@ -1,0 +1,102 @@
+//! compressed-tensors `pack-quantized`: `weight_packed`, `weight_scale`, `weight_zero_point`, `weight_g_idx`.
+//!
+//! Rows are output features, as in our layout, but are not padded to chunks. With `K` input and `N` output features,
+//! `bits` of 4 or 8 and `F = 32 / bits` codes a word:
+//!
+//! ```text
+//! weight_packed      [N, ceil(K / F)]       word (n, r), field i = code of input feature F r + i
+//! weight_scale       [N, groups]            f16, bf16 or f32
+//! weight_zero_point  [ceil(N / F), groups]  word (c, g), field i = zero point of output feature F c + i; asymmetric only
+//! weight_g_idx       [K]                    group of an input feature; absent = k / group_size
+//! ```
+//!
+//! Codes and zero points are signed numbers plus `2^(bits - 1)`, which cancels: they are used unsigned, as they are.
+
+use std::ops::Range;
+
+use super::PackedMatrix;
+use super::gptq::{Layout, group_index};
+
+/// Some rows of one quantized matrix as words of the file; 16-bit scales two a word, low half first.
+#[derive(Debug, Clone, Copy)]
+pub struct Raw<'a> {
+    /// `[rows, ceil(K / F)]`.
+    pub packed: &'a [u32],
+    /// `[rows, groups]`, without gaps between the rows.
+    pub scales: &'a [u32],
+    /// `[ceil(N / F), groups]`: of all rows.
+    pub zero_points: Option<&'a [u32]>,
+    /// `[K]`.
+    pub g_idx: Option<&'a [u32]>,
+}
+
+/// The output features `rows`, whose codes and scales `raw` holds, in the layout of the kernels.
+///
+/// # Panics
+/// If the tensors do not have the sizes that `layout` says, or `g_idx` names a group that there is not: the caller
+/// checks both.
+pub fn pack(layout: &Layout, raw: &Raw, rows: Range<usize>) -> PackedMatrix {
+    let (k, groups, dtype) = (layout.in_features, layout.groups, layout.scale_dtype);
+    let file_words = k.div_ceil(layout.codes_per_word());
+    assert!(rows.start <= rows.end && rows.end <= layout.out_features, "rows {rows:?} of {}", layout.out_features);
+    assert_eq!(raw.packed.len(), rows.len() * file_words, "words of weight_packed");
+    assert_eq!(raw.scales.len(), dtype.words(rows.len() * groups), "words of weight_scale");
+
+    let row_words = PackedMatrix::code_words(k, layout.bits);
+    let mut codes = vec![0; rows.len() * row_words];
+    // What a file holds beyond the last input feature is not ours to trust.
+    let used_bits = k * layout.bits as usize % 32;
+    for (row, source) in codes.chunks_exact_mut(row_words).zip(raw.packed.chunks_exact(file_words)) {
+        row[..file_words].copy_from_slice(source);
+        if used_bits > 0 {
+            row[file_words - 1] &= (1 << used_bits) - 1;
+        }
+    }
+    PackedMatrix {
+        out_features: rows.len(),
+        in_features: k,
+        bits: layout.bits,
+        codes,
+        groups,
+        scale_dtype: dtype,
+        scales: pack_scales(layout, raw.scales, rows.len()),
+        zeros: raw.zero_points.and_then(|words| pack_zeros(layout, words, rows)),
+        group_index: group_index(k, layout.group_size, groups, raw.g_idx),
+    }
+}
+
+/// Rows of scales padded to whole words.
+fn pack_scales(layout: &Layout, scales: &[u32], n_rows: usize) -> Vec<u32> {
+    let (groups, dtype) = (layout.groups, layout.scale_dtype);
+    if (groups * dtype.size_bytes()).is_multiple_of(4) {
+        return scales.to_vec();
+    }
+    let row_words = dtype.words(groups);
+    let mut out = vec![0u32; n_rows * row_words];
+    for (row, words) in out.chunks_exact_mut(row_words).enumerate() {
+        for group in 0..groups {
+            let element = row * groups + group;
+            let half = (scales[element / 2] >> (16 * (element % 2))) & 0xffff;
+            words[group / 2] |= half << (16 * (group % 2));
+        }
+    }
+    out
+}
+
+/// `None` where all zero points of `rows` are `2^(bits - 1)`.
+fn pack_zeros(layout: &Layout, zero_points: &[u32], rows: Range<usize>) -> Option<Vec<u32>> {
+    let (groups, bits, per_word) = (layout.groups, layout.bits as usize, layout.codes_per_word());
+    assert_eq!(zero_points.len(), layout.out_features.div_ceil(per_word) * groups, "words of weight_zero_point");
+    let row_words = PackedMatrix::zero_words(groups, layout.bits);
+    let mut out = vec![0u32; rows.len() * row_words];
+    let mut symmetric = true;
+    for (words, row) in out.chunks_exact_mut(row_words).zip(rows) {
+        for group in 0..groups {
+            let word = zero_points[row / per_word * groups + group];
+            let zero = (word >> (bits * (row % per_word))) & ((1 << bits) - 1);
+            symmetric &= zero == 1 << (bits - 1);
+            words[group / per_word] |= zero << (bits * (group % per_word));
+        }
+    }
+    (!symmetric).then_some(out)
+}
