@@ -8,6 +8,8 @@ mod chat;
 mod faults;
 #[path = "cli/generate.rs"]
 mod generate;
+#[path = "cli/output.rs"]
+mod output;
 #[path = "cli/process.rs"]
 mod process;
 #[cfg(unix)]

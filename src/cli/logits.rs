@@ -1,32 +1,37 @@
 //! `lapidary logits`: every position's logits and inner tensors in a file, for comparing engines.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use lapidary::checkpoint::Config;
 use lapidary::model::{Activation, Gemma4, Row, Want};
 use lapidary::{Error, Result};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use super::args::{Ids, RunArguments};
-use super::model::{check_prompt, read_input};
+use super::model::{check_ids, read_input};
+use super::output::Output;
 use super::terminal::{note, plural};
+
+/// The one tensor whose rows have parts: what each layer of E2B and E4B adds of the token itself.
+const PER_LAYER_INPUTS: &str = "per_layer_inputs";
 
 /// Write all logits, and on demand all inner tensors, to a file
 ///
 /// The tool for comparing engines. `logits` is f32 [tokens, vocab]. With --activations also `embed`, `final_norm` and for
 /// each layer `layer.N.attn`, `.mlp`, `.experts`, `.router.weights` ([tokens, top_k] by descending probability, after the
-/// per-expert scale) and `.out`.
+/// per-expert scale) and `.out`; of a model with per-layer inputs, such as E2B, also `per_layer_inputs` ([tokens, layers, n]
+/// with n = `hidden_size_per_layer_input`).
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(group = clap::ArgGroup::new("input").required(true), after_help = "\
 Example:
   lapidary logits --model DIR --ids 2,105,9 --activations --output lapidary.safetensors")]
 pub(super) struct Arguments {
     #[command(flatten)]
     run: RunArguments,
     /// Token ids, raw: no template and nothing added
-    #[arg(long, value_name = "LIST", group = "input", required_unless_present = "ids_file")]
+    #[arg(long, value_name = "LIST", group = "input")]
     ids: Option<Ids>,
     /// A file with token ids: a JSON list, or numbers between commas or white space
     #[arg(long, value_name = "FILE", group = "input")]
@@ -43,11 +48,17 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let ids = arguments.ids()?;
     let checkpoint = arguments.run.model.open()?;
+    check_ids(&ids, &checkpoint)?;
     // Nothing is generated: the ids may fill the context.
-    check_prompt(&ids, &checkpoint, arguments.run.context_bound(&checkpoint).saturating_add(1))?;
+    let context = arguments.run.context_bound(&checkpoint);
+    if ids.len() > context {
+        let found = format!("found {} token ids, but the context is {context}: expected at most {context}", ids.len());
+        return Err(Error::Usage(found).into());
+    }
+    let output = Output::new(&arguments.output)?;
     let mut model = arguments.run.load(&checkpoint)?;
     let tensors = run_all(&mut model, &ids, arguments.activations)?;
-    write(&tensors, &arguments.output)?;
+    output.write(&serialize(&tensors, &checkpoint.config)?)?;
     let (tokens, count) = (plural(ids.len(), "token"), plural(tensors.len(), "tensor"));
     note(format_args!("{}: {count} for {tokens}", arguments.output.display()));
     Ok(0)
@@ -88,24 +99,15 @@ fn run_all(model: &mut Gemma4, ids: &[u32], inner: bool) -> Result<BTreeMap<Stri
     Ok(all)
 }
 
-/// Writes a file that is never seen half: under another name beside it, then renamed.
-fn write(tensors: &BTreeMap<String, Activation>, path: &Path) -> Result<()> {
-    let Some(name) = path.file_name() else {
-        return Err(Error::Usage(format!("--output {}: expected the name of a file", path.display())));
-    };
-    let mut beside = std::ffi::OsString::from(".");
-    beside.push(name);
-    beside.push(format!(".{}.part", std::process::id()));
-    let beside = path.with_file_name(beside);
+/// The tensors as a safetensors file. As in the model, the inputs of all layers are a row of each token: [tokens, layers, n].
+fn serialize(tensors: &BTreeMap<String, Activation>, config: &Config) -> Result<Vec<u8>> {
     let views = tensors.iter().map(|(name, tensor)| {
-        let shape = vec![tensor.values.len() / tensor.width, tensor.width];
+        let mut shape = vec![tensor.values.len() / tensor.width, tensor.width];
+        if name == PER_LAYER_INPUTS {
+            shape.splice(1.., [config.num_hidden_layers, config.hidden_size_per_layer_input]);
+        }
         let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(&tensor.values));
         (name, view.expect("whole rows of f32"))
     });
-    let bytes = safetensors::serialize(views, None).map_err(|e| Error::Run(format!("{}: {e}", path.display())))?;
-    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        fs::remove_file(&beside).ok(); // Perhaps it was never made.
-    }
-    written.map_err(|source| Error::io(path, source))
+    safetensors::serialize(views, None).map_err(|e| Error::Run(format!("the tensors make no safetensors file: {e}")))
 }

@@ -11,6 +11,7 @@ mod generate;
 mod inspect;
 mod logits;
 mod model;
+mod output;
 mod prompt;
 mod settings;
 mod signals;

@@ -152,11 +152,20 @@ pub(super) fn format(checkpoint: &Checkpoint) -> String {
 /// # Errors
 /// [`Error::Usage`] with what was found and what was expected.
 pub(super) fn check_prompt(ids: &[u32], checkpoint: &Checkpoint, context: usize) -> Result<()> {
+    check_ids(ids, checkpoint)?;
+    check_length(ids.len(), context)
+}
+
+/// Fails for ids that the model does not have.
+///
+/// # Errors
+/// [`Error::Usage`] with the first of them.
+pub(super) fn check_ids(ids: &[u32], checkpoint: &Checkpoint) -> Result<()> {
     let vocab = checkpoint.config.vocab_size;
     if let Some(id) = ids.iter().find(|id| **id as usize >= vocab) {
         return Err(Error::Usage(format!("token id {id} is beyond the vocabulary of {vocab}")));
     }
-    check_length(ids.len(), context)
+    Ok(())
 }
 
 /// Fails for a prompt that leaves no room for an answer.

@@ -32,6 +32,7 @@ fn wrong_arguments_end_with_2() {
         (&["generate", "--prompt", "a", "--context", "0"], "context"),
         (&["inspect", "--context", "9999"], "a context of 9999 was asked for, but the model's is 8192"),
         (&["logits", "--ids", "1"], "--output"),
+        (&["logits", "--output", "x"], "<--ids <LIST>|--ids-file <FILE>>"),
         (&["prompt"], "--messages"),
     ] {
         let line = fault(arguments, 2);
@@ -64,6 +65,8 @@ fn a_file_that_is_no_conversation_ends_with_2() {
 fn a_prompt_that_is_too_long_ends_with_2_and_both_numbers() {
     let line = fault(&["generate", "--ids", "2,5,6,7,8", "--context", "4"], 2);
     assert_eq!(line, "error: the prompt has 5 tokens, but the context is 4: expected at most 3");
+    let line = fault(&["logits", "--ids", "1,2,3,4", "--context", "3", "--output", "x"], 2);
+    assert_eq!(line, "error: found 4 token ids, but the context is 3: expected at most 3");
     let long = "word ".repeat(9000);
     let line = fault(&["generate", "--prompt", &long], 2);
     assert!(line.contains("but the context is 8192"), "{line}");

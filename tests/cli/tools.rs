@@ -65,14 +65,33 @@ fn long_sequences_run_in_chunks() {
 }
 
 #[test]
-fn logits_that_cannot_be_written_leave_nothing() {
+fn inner_tensors_of_e2b_are_the_golden_ones() {
+    let Some(fixtures) = std::env::var_os("LAPIDARY_FIXTURES") else {
+        eprintln!("inner_tensors_of_e2b_are_the_golden_ones: NOT RUN, LAPIDARY_FIXTURES is not set");
+        return;
+    };
+    let model = Path::new(&fixtures).join("e2b-bf16");
+    let golden_bytes = std::fs::read(model.join("golden.safetensors")).unwrap();
+    let golden = SafeTensors::deserialize(&golden_bytes).unwrap();
+    let ids = golden.tensor("input_ids").unwrap();
+    let ids: Vec<String> =
+        ids.data().chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap()).to_string()).collect();
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("missing/out.safetensors");
-    let run = run(&["logits", "--ids", "2,5", "--output", path.to_str().unwrap()]);
-    assert_eq!(run.code, Some(3), "{}", run.err);
-    let last = run.err.lines().last().unwrap();
-    assert!(last.starts_with("error: ") && last.contains("missing/out.safetensors: "), "{last}");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let output = folder.path().join("out.safetensors");
+    let (model, path) = (model.to_str().unwrap(), output.to_str().unwrap());
+    run(&["logits", "--model", model, "--activations", "--ids", &ids.join(","), "--output", path]).ok();
+
+    let bytes = std::fs::read(&output).unwrap();
+    let found = SafeTensors::deserialize(&bytes).unwrap();
+    let (mut names, mut expected) = (found.names(), golden.names());
+    expected.retain(|name| !["input_ids", "greedy_ids", "greedy_logits"].contains(name));
+    names.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    assert_eq!(found.tensor("per_layer_inputs").unwrap().shape(), [40, 15, 32]);
+    for name in names {
+        assert_near(name, &found, &golden, if name == "logits" { 1e-3 } else { 2e-3 });
+    }
 }
 
 #[test]
