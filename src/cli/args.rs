@@ -22,11 +22,19 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "SUBSTRING")]
     pub(super) adapter: Option<String>,
     /// Tokens that prompt and answer may have together; without it, as many as model and device allow
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub(super) context: Option<usize>,
     /// Precision of the computation; both mean exact until there is a fast path
     #[arg(long, value_enum, default_value_t = Precision::Exact)]
     pub(super) precision: Precision,
+}
+
+/// `--adapter` of a command that opens none: who gives it to all commands can give it to this one too.
+#[derive(Debug, clap::Args)]
+pub(super) struct IdleAdapter {
+    /// Taken as by every command, but without effect: this one opens no adapter
+    #[arg(long, value_name = "SUBSTRING")]
+    adapter: Option<String>,
 }
 
 /// How exact the computation is.
@@ -43,23 +51,23 @@ pub(super) enum Precision {
 #[command(next_help_heading = "Sampling (defaults come from generation_config.json)")]
 pub(super) struct SamplingArguments {
     /// Divides the logits; 0 always takes the most probable token
-    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", value_parser = number, allow_negative_numbers = true)]
     pub(super) temperature: Option<f32>,
     /// Draw from the K most probable tokens only; 0 is no limit
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = top_k, allow_negative_numbers = true)]
     pub(super) top_k: Option<usize>,
     /// Draw from the most probable tokens that together reach probability P
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", value_parser = number, allow_negative_numbers = true)]
     pub(super) top_p: Option<f32>,
     /// The same seed gives the same text; without it, a random one
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = seed, allow_negative_numbers = true)]
     pub(super) seed: Option<u64>,
     /// Most tokens of an answer; without it, as many as the context holds
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub(super) max_tokens: Option<usize>,
 }
 
-fn at_least_one(text: &str) -> std::result::Result<usize, String> {
+pub(super) fn at_least_one(text: &str) -> std::result::Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("expected at least 1".into()),
         Ok(number) => Ok(number),
@@ -67,7 +75,20 @@ fn at_least_one(text: &str) -> std::result::Result<usize, String> {
     }
 }
 
-/// Token ids: `2,5,9`, `2 5 9` or `[2, 5, 9]`.
+fn top_k(text: &str) -> std::result::Result<usize, String> {
+    text.parse().map_err(|_| "expected a whole number from 0 on; 0 is no limit".into())
+}
+
+fn seed(text: &str) -> std::result::Result<u64, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
+}
+
+/// Ranges are checked together with those of values from elsewhere.
+fn number(text: &str) -> std::result::Result<f32, String> {
+    text.parse().map_err(|_| "expected a number".into())
+}
+
+/// Token ids: `2,5,9`, `2 5 9` or `[2, 5, 9]`. Behind the last one may be a comma.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ids(pub(super) Vec<u32>);
 
@@ -77,15 +98,20 @@ impl FromStr for Ids {
     fn from_str(text: &str) -> Result<Self> {
         let bare = text.trim();
         let bare = bare.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(bare);
-        let ids = bare
-            .split(|c: char| c == ',' || c.is_whitespace())
-            .filter(|part| !part.is_empty())
-            .map(|part| {
-                part.parse().map_err(|_| Error::Usage(format!("token ids: found {part:?}, expected a number like 17")))
-            })
-            .collect::<Result<Vec<u32>>>()?;
-        if ids.is_empty() {
+        let bare = bare.trim_end();
+        if bare.is_empty() {
             return Err(Error::Usage("token ids: found none, expected a list like 2,5,9".into()));
+        }
+        let mut ids = Vec::new();
+        for part in bare.strip_suffix(',').unwrap_or(bare).split(',') {
+            if part.trim().is_empty() {
+                let item = ids.len() + 1;
+                return Err(Error::Usage(format!("token ids: item {item} is empty, expected a number like 17")));
+            }
+            for word in part.split_whitespace() {
+                let wrong = |_| Error::Usage(format!("token ids: found {word:?}, expected a number like 17"));
+                ids.push(word.parse().map_err(wrong)?);
+            }
         }
         Ok(Ids(ids))
     }
@@ -107,8 +133,12 @@ mod tests {
         for text in ["2,5,9", "2 5\n9\n", "[2, 5, 9]", " 2,5 , 9,"] {
             assert_eq!(text.parse::<Ids>().unwrap(), Ids(vec![2, 5, 9]), "{text:?}");
         }
-        for text in ["", "[]", "2,x", "-1", "2.5", "4294967296", "[2"] {
+        for text in ["", "[]", "[ ]", ",", "2,x", "-1", "2.5", "4294967296", "[2"] {
             assert!(text.parse::<Ids>().is_err(), "{text:?}");
+        }
+        for (text, item) in [("2,,3", 2), (",2", 1), ("[2 5, , 3]", 3), ("2,3,,", 3)] {
+            let error = text.parse::<Ids>().unwrap_err().to_string();
+            assert_eq!(error, format!("token ids: item {item} is empty, expected a number like 17"), "{text:?}");
         }
         assert_eq!(Ids(vec![2, 5]).to_string(), "2,5");
     }

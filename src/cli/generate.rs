@@ -11,10 +11,10 @@ use serde_json::json;
 use super::INTERRUPTED;
 use super::answer::{Answer, answer};
 use super::args::{Ids, RunArguments, SamplingArguments};
-use super::model::check_prompt;
+use super::model::{check_prompt, check_vocabulary};
 use super::prompt::read_conversation;
 use super::settings::Settings;
-use super::terminal::{harmless, note};
+use super::terminal::{harmless, note, shown};
 
 /// Generate one answer to a prompt, as text or JSON
 ///
@@ -62,6 +62,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
             (Some(text), ids)
         }
     };
+    if let Some(text) = &text {
+        check_vocabulary(text, &checkpoint)?;
+    }
     check_prompt(&ids, &checkpoint, arguments.run.context_bound(&checkpoint))?;
     let mut generator = arguments.run.generator(&checkpoint)?;
     let request = settings.request();
@@ -126,7 +129,7 @@ fn stream<'t>(
             return Ok(());
         }
         open_line = !piece.ends_with('\n');
-        out.write_all(if terminal { harmless(piece) } else { piece.to_owned() }.as_bytes())?;
+        out.write_all(shown(piece, terminal).as_bytes())?;
         out.flush()
     })?;
     if open_line {

@@ -6,7 +6,7 @@ use lapidary::Error;
 use lapidary::checkpoint::{Checkpoint, Config, LayerKind};
 use lapidary::model::{MemoryPlan, Options};
 
-use super::args::ModelArguments;
+use super::args::{IdleAdapter, ModelArguments, at_least_one};
 use super::terminal::{count, plural, size, table};
 
 /// Show a model's architecture, formats and GPU memory
@@ -19,8 +19,10 @@ Example:
 pub(super) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    adapter: IdleAdapter,
     /// Context to plan the memory for [default: the model's]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     context: Option<usize>,
 }
 
@@ -29,7 +31,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let checkpoint = arguments.model.open()?;
     let most = checkpoint.config.max_position_embeddings;
     let context = arguments.context.unwrap_or(most);
-    if context == 0 || context > most {
+    if context > most {
         let asked = format!("a context of {context} was asked for, but the model's is {most}");
         return Err(Error::Usage(asked).into());
     }

@@ -76,9 +76,12 @@ pub(crate) fn main() -> ExitCode {
 /// Prints what the arguments' parser has to say: help and version in full on stdout, a fault as one line on stderr.
 fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        // A closed pipe is no error.
-        error.print().ok();
-        return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        let printed = error.print();
+        return ExitCode::from(match printed {
+            _ if error.use_stderr() => 2,
+            Ok(()) => 0,
+            Err(fault) => report(&fault.into()),
+        });
     }
     terminal::note(usage_fault(&error.render().to_string()));
     ExitCode::from(2)
@@ -111,7 +114,9 @@ fn report(error: &anyhow::Error) -> u8 {
         return 0; // The reader has seen enough.
     }
     let code = error.downcast_ref::<lapidary::Error>().map_or(1, lapidary::Error::exit_code);
-    terminal::note(format!("error: {error}"));
+    // Files' errors have their path with them; what comes bare is what stdout said.
+    let from = if error.is::<io::Error>() { "stdout: " } else { "" };
+    terminal::note(format_args!("error: {from}{error}"));
     code
 }
 

@@ -147,6 +147,18 @@ pub(super) fn format(checkpoint: &Checkpoint) -> String {
     formats.into_iter().max_by_key(|(_, parameters)| *parameters).map_or(String::new(), |(format, _)| format)
 }
 
+/// Fails for a tokenizer of another model: it could make ids that this one does not have.
+///
+/// # Errors
+/// [`Error::Model`] with both sizes.
+pub(super) fn check_vocabulary(text: &TextModel, checkpoint: &Checkpoint) -> Result<()> {
+    let (found, most) = (text.tokenizer.vocab_size(), checkpoint.config.vocab_size);
+    if found <= most {
+        return Ok(());
+    }
+    Err(Error::model(format!("tokenizer.json: {found} tokens, expected at most the {most} of the model's vocab_size")))
+}
+
 /// Fails for ids that cannot be a prompt, before anything is loaded.
 ///
 /// # Errors
@@ -187,7 +199,16 @@ pub(super) fn check_length(tokens: usize, context: usize) -> Result<()> {
 /// # Errors
 /// [`Error::Usage`] with what the system said.
 pub(super) fn read_input(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+    let bytes = std::fs::read(path).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+    Ok(without_mark(bytes))
+}
+
+/// Text without the byte order mark that some editors put before UTF-8.
+pub(super) fn without_mark(mut text: Vec<u8>) -> Vec<u8> {
+    if text.starts_with(b"\xEF\xBB\xBF") {
+        text.drain(..3);
+    }
+    text
 }
 
 /// The bar of what is being loaded; indicatif shows nothing where stderr is no terminal.

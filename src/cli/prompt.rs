@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use lapidary::text::Conversation;
 use lapidary::{Error, Result};
 
-use super::args::{Ids, ModelArguments};
-use super::model::read_input;
+use super::args::{IdleAdapter, Ids, ModelArguments};
+use super::model::{read_input, without_mark};
 
 /// Print the text or the token ids that a conversation turns into
 ///
@@ -24,6 +24,8 @@ Example:
 pub(super) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    adapter: IdleAdapter,
     /// The conversation; - for stdin
     #[arg(long, value_name = "FILE.json")]
     messages: PathBuf,
@@ -55,7 +57,7 @@ pub(super) fn read_conversation(path: &Path) -> Result<Conversation> {
     let json = if path == Path::new("-") {
         let mut json = Vec::new();
         std::io::stdin().read_to_end(&mut json).map_err(|error| Error::Usage(format!("stdin: {error}")))?;
-        json
+        without_mark(json)
     } else {
         read_input(path)?
     };

@@ -28,10 +28,14 @@ impl Settings {
     /// unless they say `do_sample`.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a value out of its range.
+    /// [`Error::Usage`] for a value out of its range, [`Error::Model`] where it is the checkpoint's.
     pub(super) fn new(arguments: &SamplingArguments, defaults: &GenerationConfig) -> Result<Self> {
         let samples = defaults.do_sample == Some(true);
         let temperature = if samples { defaults.temperature.unwrap_or(1.0) } else { 0.0 };
+        if arguments.temperature.is_none() {
+            let own = Sampling { temperature, ..Sampling::GREEDY };
+            own.check().map_err(|error| Error::model(format!("generation_config.json: {error}")))?;
+        }
         let settings = Settings {
             temperature: arguments.temperature.unwrap_or(temperature),
             top_k: arguments.top_k.or(defaults.top_k).unwrap_or(DEFAULT_TOP_K),
@@ -130,6 +134,18 @@ mod tests {
         let asked = SamplingArguments { temperature: Some(0.5), top_k: Some(3), seed: Some(9), ..Default::default() };
         let sampling = settings(&asked, own).request().sampling;
         assert_eq!(sampling, Sampling { temperature: 0.5, top_k: 3, top_p: 0.95, seed: 9 });
+    }
+
+    #[test]
+    fn a_value_of_the_checkpoint_s_that_is_out_of_range_is_its_fault() {
+        let file = GenerationConfig::parse(br#"{"do_sample": true, "temperature": 900}"#).unwrap();
+        let error = Settings::new(&SamplingArguments::default(), &file).unwrap_err();
+        assert!(matches!(error, Error::Model(_)));
+        assert_eq!(error.to_string(), "generation_config.json: temperature 900: expected 0 (greedy) to 100");
+        let asked = SamplingArguments { temperature: Some(1.0), ..Default::default() };
+        assert!(Settings::new(&asked, &file).is_ok());
+        let asked = SamplingArguments { temperature: Some(900.0), ..Default::default() };
+        assert!(matches!(Settings::new(&asked, &file), Err(Error::Usage(_))));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the commands print with: lines on stderr, sizes for people, escape codes only for terminals.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
@@ -43,6 +44,11 @@ pub(super) fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{FFFD}' } else { c }).collect()
 }
 
+/// What of a model's text goes to a stream: to a terminal only what is harmless, to anything else every byte.
+pub(super) fn shown(text: &str, terminal: bool) -> Cow<'_, str> {
+    if terminal { harmless(text).into() } else { text.into() }
+}
+
 /// `1 token`, `2 tokens`.
 pub(super) fn plural(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
@@ -81,6 +87,11 @@ mod tests {
     #[test]
     fn escape_codes_of_a_model_do_not_reach_the_terminal() {
         assert_eq!(harmless("a\x1b[2Jb\r\n\tc\u{9b}"), "a\u{FFFD}[2Jb\u{FFFD}\n\tc\u{FFFD}");
+    }
+
+    #[test]
+    fn files_get_the_text_as_it_is() {
+        assert_eq!((shown("a\x1b", false).as_ref(), shown("a\x1b", true).as_ref()), ("a\x1b", "a\u{FFFD}"));
     }
 
     #[test]

@@ -75,11 +75,11 @@ impl TextModel {
     /// The prompt of a conversation.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the checkpoint has no chat template or the conversation does not fit it.
+    /// [`Error::Model`] if the checkpoint has no chat template, [`Error::Usage`] if the conversation does not fit it.
     pub fn prompt(&self, conversation: &Conversation) -> Result<Prompt> {
         let Some(template) = &self.template else {
             let expected = "chat_template.jinja, or chat_template in tokenizer_config.json";
-            return Err(Error::Usage(format!("chat template: found none, expected {expected}")));
+            return Err(Error::model(format!("chat template: found none, expected {expected}")));
         };
         template.render(conversation, self.tokenizer.specials())
     }

@@ -28,7 +28,8 @@ fn two_turns_and_commands_through_a_pipe() {
     let reused: Vec<&str> = run.err.lines().filter(|line| line.starts_with("prompt:")).collect();
     assert!(reused[0].ends_with(", 0 reused") && !reused[1].ends_with(", 0 reused"), "{reused:?}");
     assert!(run.err.contains("/clear "), "{}", run.err);
-    let out = run.ok();
+    assert_eq!(run.code, Some(2), "the code of the first line that failed");
+    let out = run.out;
     assert!(out.starts_with(&format!("{}\n", golden_text(&golden("method")))), "{out}");
     assert_eq!(out.matches("Appends an element").count(), 2, "{out}");
 }
@@ -43,7 +44,8 @@ fn a_conversation_that_outgrows_the_context_goes_on() {
     let too_long: Vec<&str> = run.err.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!(too_long.len(), 1, "{too_long:?}");
     assert!(too_long[0].contains("tokens, but the context is 120: expected at most 119"), "{too_long:?}");
-    assert_eq!(run.ok().matches("Appends an element").count(), 4);
+    assert_eq!(run.code, Some(2), "one message was too long: {}", run.err);
+    assert_eq!(run.out.matches("Appends an element").count(), 4);
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn template_and_spellings_come_from_where_they_should() {
     let list = json!([{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]);
     assert_eq!(text(None, json!({"chat_template": list})).unwrap(), "d");
     let message = |config: Value| text(None, config).unwrap_err().to_string();
+    assert!(matches!(text(None, json!({})), Err(Error::Model(_))), "a fault of the checkpoint, not of the request");
     assert!(message(json!({})).starts_with("chat template: found none, expected chat_template.jinja"));
     assert!(message(json!({"chat_template": [{"name": "rag", "template": "t"}]})).contains("without \"default\""));
     assert!(message(json!({"chat_template": 3})).contains("neither a string nor a list"));

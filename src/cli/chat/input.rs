@@ -39,8 +39,8 @@ enum Line {
 pub(super) enum Reader {
     /// A person at a terminal.
     Terminal { editor: Box<Editor<(), FileHistory>>, history: Option<PathBuf> },
-    /// A pipe or a file. The prompt is shown where a person might type nevertheless.
-    Lines { prompts: bool },
+    /// A pipe or a file, or a person whose answers go to one.
+    Lines { typed: bool },
 }
 
 impl Reader {
@@ -51,7 +51,7 @@ impl Reader {
     pub(super) fn new() -> Result<Self> {
         let typed = io::stdin().is_terminal();
         if !typed || !io::stdout().is_terminal() {
-            return Ok(Reader::Lines { prompts: typed && io::stderr().is_terminal() });
+            return Ok(Reader::Lines { typed });
         }
         let config = Config::builder().auto_add_history(false).build();
         let mut editor = Editor::with_config(config).map_err(|e| terminal_fault(&e))?;
@@ -63,7 +63,12 @@ impl Reader {
     }
 
     /// Whether a person types.
-    pub(super) fn is_terminal(&self) -> bool {
+    pub(super) fn is_typed(&self) -> bool {
+        matches!(self, Reader::Terminal { .. } | Reader::Lines { typed: true })
+    }
+
+    /// Whether a person types and sees the answers at the same place.
+    pub(super) fn is_edited(&self) -> bool {
         matches!(self, Reader::Terminal { .. })
     }
 
@@ -125,8 +130,8 @@ impl Reader {
                 Err(ReadlineError::Eof) => Ok(Line::End),
                 Err(error) => Err(terminal_fault(&error)),
             },
-            Reader::Lines { prompts } => {
-                if *prompts {
+            Reader::Lines { typed } => {
+                if *typed && io::stderr().is_terminal() {
                     write!(io::stderr(), "{prompt}").ok();
                 }
                 read_line(&mut io::stdin().lock())

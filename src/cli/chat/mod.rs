@@ -5,11 +5,13 @@ mod input;
 mod session;
 mod show;
 
+use lapidary::Error;
 use lapidary::generate::{Finish, Generator, Request, Timings};
 use lapidary::text::TextModel;
 
 use super::answer::answer;
 use super::args::{RunArguments, SamplingArguments};
+use super::model::check_vocabulary;
 use super::settings::Settings;
 use super::terminal::{note, plural, size};
 use super::{INTERRUPTED, signals};
@@ -20,8 +22,10 @@ use show::Show;
 
 /// Talk to a model
 ///
-/// Answers stream as they are made, and the conversation is kept. Ctrl-C stops an answer and keeps the chat, Ctrl-D leaves, /help lists the commands. Where stdin is no terminal, each
-/// line is a message, until the end. Answers go to stdout, everything else to stderr.
+/// Answers stream as they are made, and the conversation is kept. Ctrl-C stops an answer and keeps the chat, Ctrl-D
+/// leaves, /help lists the commands. Where stdin is no terminal, each line is a message, until the end; after a line that
+/// failed, the rest is still answered, and the exit code is that of the first failure. Answers go to stdout, everything
+/// else to stderr.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -39,12 +43,13 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let checkpoint = arguments.run.model.open()?;
     let text = arguments.run.model.required_text(" and back")?;
+    check_vocabulary(&text, &checkpoint)?;
     let settings = Settings::new(&arguments.sampling, &checkpoint.generation)?;
     // A model without a template is told before it is loaded.
     Session::default().prompt(&text, "?", usize::MAX, 0)?;
     let generator = arguments.run.generator(&checkpoint)?;
     let reader = Reader::new()?;
-    if reader.is_terminal() {
+    if reader.is_edited() {
         note("/help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves");
     }
     Chat { text: &text, generator, settings, session: Session::default(), last: None }.talk(reader)
@@ -68,23 +73,30 @@ struct Last {
 
 impl Chat<'_> {
     fn talk(mut self, mut reader: Reader) -> anyhow::Result<u8> {
+        let mut code = 0;
         loop {
             let done = match reader.next() {
-                Ok(Input::End) => return Ok(0),
+                Ok(Input::End) => return Ok(code),
                 Ok(Input::Command(line)) => match Command::read(&line) {
-                    Ok(Command::Exit) => return Ok(0),
+                    Ok(Command::Exit) => return Ok(code),
                     Ok(command) => self.obey(command).map_err(Into::into),
                     Err(error) => Err(error.into()),
                 },
-                Ok(Input::Message(message)) => self.reply(&message, reader.is_terminal()),
+                Ok(Input::Message(message)) => self.reply(&message, reader.is_edited()),
                 Err(error) => Err(error.into()),
             };
-            match done {
-                Ok(()) => {}
-                Err(error) if error.downcast_ref().is_some_and(is_message_s) => note(format_args!("error: {error}")),
-                Err(error) => return Err(error),
+            if let Err(error) = done {
+                let failed = error.downcast::<Error>()?;
+                if !is_message_s(&failed) {
+                    return Err(failed.into());
+                }
+                note(format_args!("error: {failed}"));
+                // A person has seen it; a script has only the exit code.
+                if code == 0 && !reader.is_typed() {
+                    code = failed.exit_code();
+                }
             }
-            if signals::terminated() || (signals::interrupted() && !reader.is_terminal()) {
+            if signals::terminated() || (signals::interrupted() && !reader.is_typed()) {
                 return Ok(INTERRUPTED);
             }
         }

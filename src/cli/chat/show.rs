@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use lapidary::text::Kind;
 
-use super::super::terminal::{harmless, has_style};
+use super::super::terminal::{has_style, shown};
 
 const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
@@ -34,11 +34,11 @@ impl Show {
             self.begin(kind)?;
         }
         if !self.terminal && kind != Kind::Answer {
-            io::stderr().write_all(text.as_bytes()).ok();
+            let mut err = io::stderr();
+            err.write_all(shown(text, err.is_terminal()).as_bytes()).ok();
         } else {
             let mut out = io::stdout().lock();
-            let text = if self.terminal { harmless(text) } else { text.to_owned() };
-            out.write_all(text.as_bytes())?;
+            out.write_all(shown(text, self.terminal).as_bytes())?;
             out.flush()?;
         }
         self.at_line_start = text.ends_with('\n');
