@@ -15,6 +15,8 @@ if [ -n "${LAPIDARY_FIXTURES:-}" ] && [ ! -d "$LAPIDARY_FIXTURES" ]; then
     exit 1
 fi
 
+# Mesa's device-select layer writes to stderr where there is no desktop.
+export NODEVICE_SELECT=1
 for tool in fmt clippy; do
     cargo $tool --version >/dev/null 2>&1 || { say "cargo $tool is needed: rustup component add rustfmt clippy"; exit 1; }
 done

@@ -5,7 +5,7 @@
 use super::weights::{Kind, Part};
 use super::{Planned, Planner, Tuning, Weights, word};
 use crate::Result;
-use crate::gpu::{Grid, PipelineKey, Tensor};
+use crate::gpu::{Constants, Grid, PipelineKey, Tensor};
 use crate::quant::{Dtype, PackedMatrix};
 
 super::params! {
@@ -105,18 +105,8 @@ fn plan_part(
             constants.push(("DTYPE", dtype_number(dtype)));
             "dense"
         }
-        Kind::Packed { bits, scale_dtype, groups, group_size, first_row } => {
-            params.scale_words = word(scale_dtype.words(groups));
-            params.zero_words = word(PackedMatrix::zero_words(groups, bits));
-            params.groups = word(groups);
-            params.first_row = word(first_row);
-            params.first_group = word(first_row / group_size);
-            constants.push(("BITS", bits));
-            constants.push(("SCALE_DTYPE", dtype_number(scale_dtype)));
-            constants.push(("GROUP_SIZE", word(group_size)));
-            constants.push(("PER_ROW", u32::from(part.g_idx.is_some())));
-            constants.push(("RUN", if part.g_idx.is_some() { 1 } else { run(first_row, group_size) }));
-            constants.push(("HAS_ZEROS", u32::from(part.zeros.is_some())));
+        Kind::Packed { .. } => {
+            add_groups(weights.kind, part, &mut params, &mut constants);
             // A binding must be filled also where a constant keeps the shader from reading it.
             let unread = &part.data;
             buffers.push((2, part.scales.as_ref().expect("packed weights have scales").into()));
@@ -152,6 +142,22 @@ fn plan_part(
     };
     let key = PipelineKey { stem, variant, constants };
     planner.plan(label, key, &params, buffers, grid)
+}
+
+/// What quantized weights add: how their codes are grouped, scaled and shifted.
+fn add_groups(kind: Kind, part: &Part, params: &mut Params, constants: &mut Constants) {
+    let Kind::Packed { bits, scale_dtype, groups, group_size, first_row } = kind else { return };
+    params.scale_words = word(scale_dtype.words(groups));
+    params.zero_words = word(PackedMatrix::zero_words(groups, bits));
+    params.groups = word(groups);
+    params.first_row = word(first_row);
+    params.first_group = word(first_row / group_size);
+    constants.push(("BITS", bits));
+    constants.push(("SCALE_DTYPE", dtype_number(scale_dtype)));
+    constants.push(("GROUP_SIZE", word(group_size)));
+    constants.push(("PER_ROW", u32::from(part.g_idx.is_some())));
+    constants.push(("RUN", if part.g_idx.is_some() { 1 } else { run(first_row, group_size) }));
+    constants.push(("HAS_ZEROS", u32::from(part.zeros.is_some())));
 }
 
 /// Input rows from a multiple of it on that share a group, of the lengths that the shaders know: groups may begin in the

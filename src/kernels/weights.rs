@@ -100,6 +100,8 @@ pub struct WeightsBuilder<'a> {
     max_part_bytes: u64,
     kind: Option<Kind>,
     parts: Vec<Part>,
+    /// Rows uploaded so far, of all matrices.
+    rows: usize,
     per_row: bool,
     /// Group indices of the matrices that came before the first act-order one.
     sequential: Vec<(usize, GroupIndex)>,
@@ -117,6 +119,7 @@ impl<'a> WeightsBuilder<'a> {
             max_part_bytes: gpu.max_binding_bytes(),
             kind: None,
             parts: Vec::new(),
+            rows: 0,
             per_row: false,
             sequential: Vec::new(),
         }
@@ -150,6 +153,7 @@ impl<'a> WeightsBuilder<'a> {
                 self.kind = Some(merged);
             }
         }
+        self.rows += matrix.out_features();
         match matrix {
             Matrix::Dense(m) => self.write_rows(|part| &part.data, index, first_row, &m.words, m.out_features),
             Matrix::Packed(m) => self.add_packed(index, first_row, m),
@@ -185,6 +189,7 @@ impl<'a> WeightsBuilder<'a> {
     /// # Errors
     /// [`Error::Run`] where the device has failed meanwhile.
     pub fn finish(self) -> Result<Weights> {
+        assert_eq!(self.rows, self.n_matrices * self.out_features, "{}: rows that were uploaded", self.label);
         self.gpu.check()?;
         Ok(Weights {
             n_matrices: self.n_matrices,

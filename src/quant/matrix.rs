@@ -96,8 +96,10 @@ impl DenseMatrix {
     pub fn row(&self, n: usize, out: &mut [f32]) {
         let row_words = Self::row_words(self.in_features, self.dtype);
         let words = &self.words[n * row_words..][..row_words];
-        for (k, value) in out[..self.in_features].iter_mut().enumerate() {
-            *value = self.dtype.read(words, k);
+        let out = &mut out[..self.in_features];
+        match self.dtype {
+            Dtype::F32 => out.iter_mut().zip(words).for_each(|(value, word)| *value = f32::from_bits(*word)),
+            dtype => out.iter_mut().enumerate().for_each(|(k, value)| *value = dtype.read(words, k)),
         }
     }
 }

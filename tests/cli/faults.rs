@@ -34,10 +34,50 @@ fn wrong_arguments_end_with_2() {
         (&["logits", "--ids", "1"], "--output"),
         (&["logits", "--output", "x"], "<--ids <LIST>|--ids-file <FILE>>"),
         (&["prompt"], "--messages"),
+        (&["generate", "--top-k", "-1", "--prompt", "a"], "expected a whole number from 0 on"),
+        (&["generate", "--seed", "-1", "--prompt", "a"], "expected a whole number from 0 to"),
+        (&["generate", "--ids", "2,,3"], "item 2 is empty"),
     ] {
         let line = fault(arguments, 2);
         assert!(line.contains(word), "{arguments:?}: {line}");
     }
+}
+
+/// A tokenizer of another model could make ids that this one does not have.
+#[test]
+fn a_tokenizer_that_is_too_large_ends_with_3() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(here("tests/golden/moe-autoround-sym").join(name), folder.path().join(name)).unwrap();
+    }
+    for name in ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
+        fs::copy(here("examples/demo-model").join(name), folder.path().join(name)).unwrap();
+    }
+    let line = fault(&["generate", "--model", folder.path().to_str().unwrap(), "--prompt", "a"], 3);
+    let expected = "error: tokenizer.json: 4096 tokens, expected at most the 512 of the model's vocab_size";
+    assert_eq!(line, expected);
+}
+
+/// `/dev/full` takes nothing; anything else that goes wrong ends with 1.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stdout_that_is_full_ends_with_1() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let run = crate::process::command(&["inspect"]).stdout(full).output().unwrap();
+    let err = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(1), "{err}");
+    assert!(err.starts_with("error: stdout: ") && err.lines().count() == 1, "{err}");
+}
+
+/// Every command takes `--adapter`; a byte order mark before JSON is no fault.
+#[test]
+fn commands_without_an_adapter_take_the_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let messages = folder.path().join("messages.json");
+    fs::write(&messages, "\u{FEFF}[{\"role\": \"user\", \"content\": \"a\"}]").unwrap();
+    let prompt = run(&["prompt", "--adapter", "x", "--messages", messages.to_str().unwrap()]).ok();
+    assert!(prompt.starts_with("<bos><|turn>user\na<turn|>"), "{prompt}");
+    assert!(run(&["inspect", "--adapter", "x"]).ok().contains("experts"));
 }
 
 #[test]

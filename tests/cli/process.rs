@@ -22,7 +22,7 @@ pub(crate) struct Run {
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lapidary"));
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.env_remove("RUST_LOG");
+    command.env_remove("RUST_LOG").env_remove("NODEVICE_SELECT");
     command
 }
 

@@ -51,6 +51,14 @@ struct Terminal {
     seen: String,
 }
 
+/// A test that fails leaves no process behind.
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
 impl Terminal {
     fn new(arguments: &[&str], home: &std::path::Path) -> Self {
         let size = Winsize { ws_row: 40, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
