@@ -27,7 +27,7 @@
 //! | floor | module | what |
 //! |---|---|---|
 //! | 1 | [`gpu`] | the only place that creates wgpu objects: adapters, buffers, pipelines, recorded passes |
-//! | 1 | [`quant`] | CPU only: the one packed layout of weights, group indices, dequantization, the GPTQ family |
+//! | 1 | [`quant`] | CPU only: the one packed layout of weights, group indices, dequantization; GPTQ, compressed-tensors, AWQ |
 //! | 2 | [`kernels`] | one `.rs` for each `shaders/*.wgsl`: parameters, plan, binding |
 //! | 2 | [`checkpoint`] | files to configuration and named tensors; every fault found before anything is uploaded |
 //! | 3 | [`reference`](mod@reference) | the same mathematics on the CPU in plain loops: the oracle of every test |
