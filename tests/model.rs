@@ -10,7 +10,7 @@ use std::path::Path;
 use fixtures::{Set, assert_within, sets};
 use lapidary::checkpoint::{Checkpoint, Source};
 use lapidary::gpu::Gpu;
-use lapidary::model::{Gemma4, Options, Output, Row, Want};
+use lapidary::model::{Gemma4, MemoryPlan, Options, Output, Row, Want};
 use lapidary::reference;
 
 /// Inner activations of order 1 to 20 through 6 to 9 layers in f32; `fixtures/README.md`.
@@ -125,6 +125,20 @@ fn weights_in_parts_equal_whole_ones() {
         };
         // The embedding has 512 rows of 192 bytes, an expert's largest matrix in bf16 9,216 bytes.
         assert_eq!(run(Some(20_000)), run(None), "{name}");
+    }
+}
+
+/// What `inspect` says that a model takes is what the device was asked for, but for the dispatches' parameters.
+#[test]
+fn the_memory_plan_is_what_is_allocated() {
+    for Set { name, checkpoint, .. } in sets() {
+        let options = Options::default();
+        let model = load(&checkpoint, &options);
+        let plan = MemoryPlan::new(&checkpoint, model.context(), model.chunk_rows());
+        let planned = plan.weights + plan.kv_cache_at_start + plan.activations;
+        let allocated = model.gpu().allocated_bytes();
+        let difference = allocated.abs_diff(planned);
+        assert!(difference < 400_000, "{name}: {planned} bytes planned, {allocated} allocated");
     }
 }
 

@@ -1,9 +1,9 @@
 //! Weight matrices as the kernels read them, and how quantized checkpoints become such matrices. CPU only.
 //!
-//! Every source of 4 or 8 bits turns into one layout, [`PackedMatrix`]: codes packed along the input dimension, scales (and, where
-//! the file is really asymmetric, zero points) per group, and a [`GroupIndex`] that says which group an input row
-//! belongs to. No shader knows a file format. [`gptq`] reads the GPTQ
-//! family, [`awq`] turns AWQ into it, [`compressed_tensors`] reads what llm-compressor writes.
+//! Every source of 4 or 8 bits turns into one layout, [`PackedMatrix`]: codes packed along the input dimension, scales
+//! (and, where the file is really asymmetric, zero points) per group, and a [`GroupIndex`] that says which group an input
+//! row belongs to. No shader knows a file format. [`gptq`] reads the GPTQ family, [`awq`] turns AWQ into it,
+//! [`compressed_tensors`] reads what llm-compressor writes.
 
 pub mod awq;
 pub mod compressed_tensors;
