@@ -68,6 +68,6 @@ fn weights() -> PackedMatrix {
         scale_dtype: Dtype::F16,
         scales,
         zeros: None,
-        group_index: GroupIndex::Sequential { first_row: 0, group_size: GROUP_SIZE },
+        group_index: GroupIndex::Sequential { group_size: GROUP_SIZE },
     }
 }

@@ -146,12 +146,12 @@ fn plan_part(
 
 /// What quantized weights add: how their codes are grouped, scaled and shifted.
 fn add_groups(kind: Kind, part: &Part, params: &mut Params, constants: &mut Constants) {
-    let Kind::Packed { bits, scale_dtype, groups, group_size, first_row } = kind else { return };
+    let Kind::Packed { bits, scale_dtype, groups, group_size, first_row, first_group } = kind else { return };
     params.scale_words = word(scale_dtype.words(groups));
     params.zero_words = word(PackedMatrix::zero_words(groups, bits));
     params.groups = word(groups);
     params.first_row = word(first_row);
-    params.first_group = word(first_row / group_size);
+    params.first_group = word(first_group);
     constants.push(("BITS", bits));
     constants.push(("SCALE_DTYPE", dtype_number(scale_dtype)));
     constants.push(("GROUP_SIZE", word(group_size)));

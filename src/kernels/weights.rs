@@ -1,14 +1,14 @@
 //! Weight matrices on the device: a stack of equally shaped matrices, cut into parts that fit a binding.
 
 use crate::gpu::Gpu;
-use crate::quant::{DenseMatrix, Dtype, GroupIndex, Matrix, PackedMatrix};
+use crate::quant::{DenseMatrix, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, ShardGroups};
 use crate::{Error, Result};
 
 /// What all matrices of a stack have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Dense(Dtype),
-    Packed { bits: u32, scale_dtype: Dtype, groups: usize, group_size: usize, first_row: usize },
+    Packed { bits: u32, scale_dtype: Dtype, groups: usize, group_size: usize, first_row: usize, first_group: usize },
 }
 
 /// A part of a stack that fits one binding: whole matrices, or rows of the only one.
@@ -66,14 +66,19 @@ impl Kind {
     fn of(matrix: &Matrix) -> Self {
         match matrix {
             Matrix::Dense(m) => Kind::Dense(m.dtype),
-            Matrix::Packed(m) => {
-                let (first_row, group_size) = match &m.group_index {
-                    GroupIndex::Sequential { first_row, group_size } => (*first_row, *group_size),
-                    GroupIndex::PerRow(_) => (0, m.in_features),
-                };
-                Kind::Packed { bits: m.bits, scale_dtype: m.scale_dtype, groups: m.groups, group_size, first_row }
-            }
+            Matrix::Packed(m) => Kind::of_packed(m),
+            Matrix::RowShard(m) => Kind::of_packed(m),
         }
+    }
+
+    fn of_packed<G: Groups>(m: &PackedMatrix<G>) -> Self {
+        let ((first_row, first_group), group_size) = match m.group_index.index() {
+            GroupIndex::Sequential { group_size } => (m.group_index.offset(), *group_size),
+            // The table says it all.
+            GroupIndex::PerRow(_) => ((0, 0), m.in_features),
+        };
+        let (bits, scale_dtype, groups) = (m.bits, m.scale_dtype, m.groups);
+        Kind::Packed { bits, scale_dtype, groups, group_size, first_row, first_group }
     }
 
     /// Kinds that one stack can hold: act-order tables say the group themselves.
@@ -104,7 +109,7 @@ pub struct WeightsBuilder<'a> {
     rows: usize,
     per_row: bool,
     /// Group indices of the matrices that came before the first act-order one.
-    sequential: Vec<(usize, GroupIndex)>,
+    sequential: Vec<(usize, ShardGroups)>,
 }
 
 impl<'a> WeightsBuilder<'a> {
@@ -140,7 +145,11 @@ impl<'a> WeightsBuilder<'a> {
         assert_eq!(matrix.in_features(), self.in_features, "{}: columns", self.label);
         assert!(index < self.n_matrices && first_row + matrix.out_features() <= self.out_features, "{}", self.label);
         let kind = Kind::of(matrix);
-        let per_row = matches!(matrix, Matrix::Packed(m) if matches!(m.group_index, GroupIndex::PerRow(_)));
+        let per_row = match matrix {
+            Matrix::Dense(_) => false,
+            Matrix::Packed(m) => is_per_row(&m.group_index),
+            Matrix::RowShard(m) => is_per_row(&m.group_index),
+        };
         match self.kind {
             None => {
                 self.kind = Some(kind);
@@ -157,10 +166,11 @@ impl<'a> WeightsBuilder<'a> {
         match matrix {
             Matrix::Dense(m) => self.write_rows(|part| &part.data, index, first_row, &m.words, m.out_features),
             Matrix::Packed(m) => self.add_packed(index, first_row, m),
+            Matrix::RowShard(m) => self.add_packed(index, first_row, m),
         }
     }
 
-    fn add_packed(&mut self, index: usize, first_row: usize, m: &PackedMatrix) -> Result<()> {
+    fn add_packed<G: Groups>(&mut self, index: usize, first_row: usize, m: &PackedMatrix<G>) -> Result<()> {
         assert!(matches!(m.bits, 4 | 8), "{}: codes of {} bits", self.label, m.bits);
         self.write_rows(|part| &part.data, index, first_row, &m.codes, m.out_features)?;
         self.write_rows(|part| part.scales.as_ref().expect("packed"), index, first_row, &m.scales, m.out_features)?;
@@ -170,7 +180,7 @@ impl<'a> WeightsBuilder<'a> {
         if let Some(zeros) = &m.zeros {
             self.write_rows(|part| part.zeros.as_ref().expect("made above"), index, first_row, zeros, m.out_features)?;
         }
-        if matches!(m.group_index, GroupIndex::PerRow(_)) && !self.per_row {
+        if is_per_row(&m.group_index) && !self.per_row {
             self.allocate_tables()?;
             for (earlier, group_index) in std::mem::take(&mut self.sequential) {
                 self.write_table(earlier, &group_index)?;
@@ -179,7 +189,8 @@ impl<'a> WeightsBuilder<'a> {
         if self.per_row {
             self.write_table(index, &m.group_index)
         } else {
-            self.sequential.push((index, m.group_index.clone()));
+            let ((first_row, first_group), group_index) = (m.group_index.offset(), m.group_index.index().clone());
+            self.sequential.push((index, ShardGroups { first_row, first_group, index: group_index }));
             Ok(())
         }
     }
@@ -285,7 +296,7 @@ impl<'a> WeightsBuilder<'a> {
         Ok(())
     }
 
-    fn write_table(&self, index: usize, group_index: &GroupIndex) -> Result<()> {
+    fn write_table<G: Groups>(&self, index: usize, group_index: &G) -> Result<()> {
         let padded = self.in_features.next_multiple_of(crate::quant::CHUNK);
         let mut table = vec![0u32; padded];
         for (k, group) in table[..self.in_features].iter_mut().enumerate() {
@@ -297,4 +308,8 @@ impl<'a> WeightsBuilder<'a> {
         }
         Ok(())
     }
+}
+
+fn is_per_row<G: Groups>(groups: &G) -> bool {
+    matches!(groups.index(), GroupIndex::PerRow(_))
 }

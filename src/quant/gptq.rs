@@ -184,7 +184,7 @@ fn pack_zeros(layout: &Layout, qzeros: &[u32], rows: Range<usize>) -> Option<Vec
 
 /// The groups of `in_features` input features. Many tools write `g_idx` also where nothing was reordered.
 pub(super) fn group_index(in_features: usize, group_size: usize, groups: usize, g_idx: Option<&[u32]>) -> GroupIndex {
-    let sequential = GroupIndex::Sequential { first_row: 0, group_size };
+    let sequential = GroupIndex::Sequential { group_size };
     let Some(g_idx) = g_idx else { return sequential };
     assert_eq!(g_idx.len(), in_features, "elements of g_idx");
     assert!(find_bad_group(g_idx, groups).is_none(), "g_idx names a group beyond {groups}");

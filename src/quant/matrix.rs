@@ -104,35 +104,75 @@ impl DenseMatrix {
     }
 }
 
-/// Which quantization group an input row belongs to. Groups are counted from row 0 of the **full** matrix, so a shard
-/// keeps the numbers of the whole; `group` answers minus the first group that the matrix stores.
-#[derive(Debug, Clone, PartialEq)]
+/// Which quantization group an input row belongs to, counted from row 0 and group 0 of the **whole** matrix. This is all
+/// that a whole matrix or a column-parallel shard needs: neither can start inside a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupIndex {
-    /// Row `k` lies in group `(first_row + k) / group_size - first_row / group_size`.
+    /// Row `k` lies in group `k / group_size`.
     Sequential {
-        /// Row 0's number in the full matrix.
-        first_row: usize,
-        /// Rows of a group.
+        /// Rows of a group; the last one may be short.
         group_size: usize,
     },
-    /// The group of each row (`g_idx`, act-order), minus the first stored group.
+    /// The group of each row (`g_idx`, act-order).
     PerRow(Vec<u32>),
 }
 
-impl GroupIndex {
+/// The groups of a row-parallel shard: the numbers of the whole matrix, and what the shard begins with. Only this type
+/// carries an offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardGroups {
+    /// The shard's row 0 in the whole matrix.
+    pub first_row: usize,
+    /// The first group whose scales the shard stores.
+    pub first_group: usize,
+    /// The index of the whole matrix; of act-order the shard's own rows, still with the whole's group numbers.
+    pub index: GroupIndex,
+}
+
+/// Where the stored group of an input row comes from.
+pub trait Groups: Clone + PartialEq + std::fmt::Debug {
+    /// Row 0's number in the whole matrix, and the first group that is stored.
+    fn offset(&self) -> (usize, usize);
+
+    /// The groups' numbers in the whole matrix.
+    fn index(&self) -> &GroupIndex;
+
     /// The stored group of input row `k`.
-    pub fn group(&self, k: usize) -> usize {
-        match self {
-            GroupIndex::Sequential { first_row, group_size } => (first_row + k) / group_size - first_row / group_size,
-            GroupIndex::PerRow(table) => table[k] as usize,
+    fn group(&self, k: usize) -> usize {
+        let (first_row, first_group) = self.offset();
+        match self.index() {
+            GroupIndex::Sequential { group_size } => (first_row + k) / group_size - first_group,
+            GroupIndex::PerRow(table) => table[k] as usize - first_group,
         }
+    }
+}
+
+impl Groups for GroupIndex {
+    fn offset(&self) -> (usize, usize) {
+        (0, 0)
+    }
+
+    fn index(&self) -> &GroupIndex {
+        self
+    }
+}
+
+impl Groups for ShardGroups {
+    fn offset(&self) -> (usize, usize) {
+        (self.first_row, self.first_group)
+    }
+
+    fn index(&self) -> &GroupIndex {
+        &self.index
     }
 }
 
 /// A group-wise quantized weight `[out_features, in_features]`: `w[n, k] = scale[n, g] * (code[n, k] - zero[n, g])` with
 /// `g = group(k)`. Codes are unsigned. Scales may be negative: AutoRound gives them the sign of the larger extreme.
+///
+/// A whole matrix or a column-parallel shard is a `PackedMatrix`, a row-parallel shard a [`RowShard`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct PackedMatrix {
+pub struct PackedMatrix<G = GroupIndex> {
     /// Rows.
     pub out_features: usize,
     /// Columns, without padding.
@@ -150,8 +190,11 @@ pub struct PackedMatrix {
     /// `[out_features, groups / codes a word, rounded up]`; `None` where every zero point is `2^(bits - 1)`.
     pub zeros: Option<Vec<u32>>,
     /// Which group a row belongs to.
-    pub group_index: GroupIndex,
+    pub group_index: G,
 }
+
+/// Some input rows of a quantized matrix, for all its output features: the only matrix with a group offset.
+pub type RowShard = PackedMatrix<ShardGroups>;
 
 impl PackedMatrix {
     /// Words of codes in one row.
@@ -168,7 +211,9 @@ impl PackedMatrix {
     pub fn symmetric_zeros(bits: u32) -> u32 {
         ones(bits) << (bits - 1)
     }
+}
 
+impl<G: Groups> PackedMatrix<G> {
     fn field(words: &[u32], index: usize, bits: u32) -> u32 {
         let per_word = 32 / bits as usize;
         (words[index / per_word] >> (bits as usize * (index % per_word))) & ((1 << bits) - 1)
@@ -176,7 +221,7 @@ impl PackedMatrix {
 
     /// The unsigned code at output feature `n`, input feature `k`.
     pub fn code(&self, n: usize, k: usize) -> u32 {
-        let row_words = Self::code_words(self.in_features, self.bits);
+        let row_words = PackedMatrix::code_words(self.in_features, self.bits);
         Self::field(&self.codes[n * row_words..], k, self.bits)
     }
 
@@ -190,7 +235,7 @@ impl PackedMatrix {
     pub fn zero(&self, n: usize, g: usize) -> u32 {
         match &self.zeros {
             None => 1 << (self.bits - 1),
-            Some(zeros) => Self::field(&zeros[n * Self::zero_words(self.groups, self.bits)..], g, self.bits),
+            Some(zeros) => Self::field(&zeros[n * PackedMatrix::zero_words(self.groups, self.bits)..], g, self.bits),
         }
     }
 
@@ -213,8 +258,10 @@ pub(super) fn ones(bits: u32) -> u32 {
 pub enum Matrix {
     /// In its stored precision.
     Dense(DenseMatrix),
-    /// Group-wise quantized.
+    /// Group-wise quantized, whole or column-parallel.
     Packed(PackedMatrix),
+    /// Group-wise quantized, row-parallel.
+    RowShard(RowShard),
 }
 
 impl Matrix {
@@ -223,6 +270,7 @@ impl Matrix {
         match self {
             Matrix::Dense(m) => m.out_features,
             Matrix::Packed(m) => m.out_features,
+            Matrix::RowShard(m) => m.out_features,
         }
     }
 
@@ -231,6 +279,7 @@ impl Matrix {
         match self {
             Matrix::Dense(m) => m.in_features,
             Matrix::Packed(m) => m.in_features,
+            Matrix::RowShard(m) => m.in_features,
         }
     }
 
@@ -239,6 +288,7 @@ impl Matrix {
         match self {
             Matrix::Dense(m) => m.row(n, out),
             Matrix::Packed(m) => m.row(n, out),
+            Matrix::RowShard(m) => m.row(n, out),
         }
     }
 

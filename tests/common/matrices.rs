@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use half::{bf16, f16};
-use lapidary::quant::{CHUNK, DenseMatrix, Dtype, GroupIndex, PackedMatrix};
+use lapidary::quant::{CHUNK, DenseMatrix, Dtype, GroupIndex, PackedMatrix, RowShard, ShardGroups};
 
 use super::random::Random;
 
@@ -139,11 +139,14 @@ impl Unpacked {
 
     /// The whole matrix as kernels read it.
     pub(crate) fn pack(&self) -> PackedMatrix {
-        self.shard(0..self.spec.in_features)
+        let RowShard { out_features, in_features, bits, codes, groups, scale_dtype, scales, zeros, group_index } =
+            self.shard(0..self.spec.in_features);
+        let group_index = group_index.index;
+        PackedMatrix { out_features, in_features, bits, codes, groups, scale_dtype, scales, zeros, group_index }
     }
 
     /// The input rows `rows` as kernels read them, with the groups that they touch and no others.
-    pub(crate) fn shard(&self, rows: Range<usize>) -> PackedMatrix {
+    pub(crate) fn shard(&self, rows: Range<usize>) -> RowShard {
         let touched = || self.group[rows.clone()].iter().copied();
         let (first, last) = (touched().min().expect("rows"), touched().max().expect("rows"));
         let (groups, in_features) = (last - first + 1, rows.len());
@@ -167,10 +170,11 @@ impl Unpacked {
                 zeros[n * zero_words + g / per_code_word] |= self.zeros[at] << (bits_of_code * (g % per_code_word));
             }
         }
-        let group_index = match self.spec.order {
-            Order::Sequential => GroupIndex::Sequential { first_row: rows.start, group_size: self.spec.group_size },
-            Order::Shuffled => GroupIndex::PerRow(touched().map(|g| (g - first) as u32).collect()),
+        let index = match self.spec.order {
+            Order::Sequential => GroupIndex::Sequential { group_size: self.spec.group_size },
+            Order::Shuffled => GroupIndex::PerRow(touched().map(|g| g as u32).collect()),
         };
+        let group_index = ShardGroups { first_row: rows.start, first_group: first, index };
         PackedMatrix {
             out_features,
             in_features,

@@ -29,6 +29,7 @@ fn check(random: &mut Random, runner: &Runner, case: &Case) {
     let (n_out, n_in) = (stack[0].out_features(), stack[0].in_features());
     let row_bytes = match &stack[0] {
         Matrix::Packed(m) => m.codes.len() * 4 / n_out,
+        Matrix::RowShard(m) => m.codes.len() * 4 / n_out,
         Matrix::Dense(m) => m.words.len() * 4 / n_out,
     };
     let part_bytes = (per_part * n_out * row_bytes + 4) as u64;

@@ -52,7 +52,7 @@ pub(super) fn probe(
     rows: Range<usize>,
     ks: &[usize],
 ) -> Result<(), String> {
-    let weights = upload(&Matrix::Packed(full.shard(rows.clone())));
+    let weights = upload(&Matrix::RowShard(full.shard(rows.clone())));
     let actual = product(runner, path, &weights, &one_hot(rows.len(), ks), 0.0);
     check_exact(&columns(full, &rows, ks), &actual)
         .map_err(|e| format!("{path:?} of rows {rows:?} of {:?}: {e}", full.spec))
@@ -68,7 +68,7 @@ pub(super) fn probe_experts(
     let spec = experts[0].spec;
     let mut builder = WeightsBuilder::new(gpu(), "experts", experts.len(), spec.out_features, rows.len());
     for (e, expert) in experts.iter().enumerate() {
-        builder.add(e, 0, &Matrix::Packed(expert.shard(rows.clone()))).expect("memory");
+        builder.add(e, 0, &Matrix::RowShard(expert.shard(rows.clone()))).expect("memory");
     }
     let weights = builder.finish().expect("a device");
     let ids: Vec<u32> = (0..ks.len()).map(|i| (i % experts.len()) as u32).collect();

@@ -268,7 +268,7 @@ fn row_parts_equal_the_whole() {
     ];
     for matrix in matrices {
         let row_bytes = match &matrix {
-            Matrix::Packed(_) => 96 / 2,
+            Matrix::Packed(_) | Matrix::RowShard(_) => 96 / 2,
             Matrix::Dense(_) => 96 * 2,
         };
         let mut builder = WeightsBuilder::new(gpu(), "parts", 1, 200, 80).max_part_bytes(100 * row_bytes);
@@ -342,7 +342,7 @@ fn sharded_sum_is_the_full_product() {
             let mut sums = vec![0.0f64; expected.len()];
             for rank in 0..n_shards {
                 let rows = rank * n_in / n_shards..(rank + 1) * n_in / n_shards;
-                let weights = upload(&Matrix::Packed(full.shard(rows.clone())));
+                let weights = upload(&Matrix::RowShard(full.shard(rows.clone())));
                 let part: Vec<f32> = x.chunks_exact(n_in).flat_map(|x| x[rows.clone()].to_vec()).collect();
                 let path = if rank % 2 == 0 { Path::Matvec } else { Path::Matmul };
                 for (sum, y) in sums.iter_mut().zip(product(&Runner::new(), path, &weights, &part, 0.0)) {
@@ -362,9 +362,9 @@ fn table_path_equals_sequential_path() {
     let mut random = Random::new(7);
     for rows in [0..704, 88..176, 235..470] {
         let mut full = Unpacked::random(&mut random, Spec { asymmetric: true, ..Spec::new(65, 704, 128) });
-        let sequential = upload(&Matrix::Packed(full.shard(rows.clone())));
+        let sequential = upload(&Matrix::RowShard(full.shard(rows.clone())));
         full.spec.order = Order::Shuffled;
-        let table = upload(&Matrix::Packed(full.shard(rows.clone())));
+        let table = upload(&Matrix::RowShard(full.shard(rows.clone())));
         let x = random.values(3 * rows.len(), Spread::Outliers);
         for path in [Path::Matvec, Path::Matmul] {
             let expected = product(&Runner::new(), path, &sequential, &x, 0.0);
