@@ -1,5 +1,6 @@
 // out[t, head] = sum_p softmax_p(q[t, head] . k[p]) * v[p] over the visible positions p of the row's slot:
-// position - window < p <= position. No scale: q_norm and k_norm carry it. Query head j reads KV head j * kv / heads.
+// position - window < p <= position. No scale: q_norm and k_norm carry it. Query head j reads KV head (j + first_head) /
+// heads_per_kv: the first of a rank's query heads may stand inside the group of heads that share a KV head.
 // One workgroup a row and query head walks blocks of LANES positions with a running maximum and sum (flash attention,
 // arXiv 2205.14135): a lane scores one position, then adds up its share of the head's dimensions.
 // Positions before the step come from the cache; the step's own from the cache too (FROM_CACHE) or from its new rows.
@@ -9,8 +10,8 @@ override LANES: u32 = 64; // from 32 to 128: a lane keeps up to 4 x 4 of a head'
 const LOWEST: f32 = -3.4e38;
 
 struct Params {
-    n_heads: u32,
-    n_kv_heads: u32,
+    heads_per_kv: u32,
+    first_head: u32, // below heads_per_kv
     head_dim: u32,  // a multiple of 4, at most 512
     window: u32,    // 0: all earlier positions
     capacity: u32,  // positions a slot's ring holds
@@ -43,7 +44,7 @@ fn new_at(row: Row, p: u32) -> u32 {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = rows[group.y];
     let d4 = params.head_dim / 4u;
-    let kv = group.x * params.n_kv_heads / params.n_heads * d4;
+    let kv = (group.x + params.first_head) / params.heads_per_kv * d4;
     let out_at = group.y * (params.q_stride / 4u) + group.x * d4;
     for (var i = lane; i < d4; i += LANES) {
         query[i] = q[out_at + i];

@@ -1,10 +1,15 @@
 // y[t, i] = table[token(t), i] * scale. One workgroup a row. A table larger than a binding comes in parts of rows: each
-// dispatch serves the tokens whose row its part holds.
+// dispatch serves the tokens whose row its part holds. A rank's table may have some of the rows only: CLEAR writes zeros
+// for the tokens of other ranks, whose results are added.
+
+override CLEAR: bool = false;
 
 struct Params {
     row_words: u32,
     first_row: u32, // token id of the part's first row
     n_rows: u32,
+    table_first: u32, // token id of the table's first row
+    table_rows: u32,
     width: u32,
     y_stride: u32,
     scale: f32,
@@ -19,6 +24,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let t = group.y;
     let row = rows[t].token - params.first_row;
     if row >= params.n_rows {
+        if CLEAR && rows[t].token - params.table_first >= params.table_rows {
+            for (var i = lane; i < params.width; i += 64u) {
+                y[t * params.y_stride + i] = 0.0;
+            }
+        }
         return;
     }
     for (var word = lane; word * 8u < params.width; word += 64u) {

@@ -1,8 +1,10 @@
 // The end of a mixture-of-experts layer. With w the rows of norms, c the router's weights and d the experts' products:
-// experts[t] = sum_s c[t, s] * d[t * top_k + s]                         (in slot order)
+// experts[t] = sum_s c[t, s] * d[t * top_k + s]                         (in slot order; SUMMED: it is there already)
 // m = rms(mlp[t]) * w[post_1] + rms(experts[t]) * w[post_2]
 // h[t] = (h[t] + rms(m) * w[post]) * layer_scalar ; y[t] = rms(h[t]) * w[next]
 // One workgroup a row.
+
+override SUMMED: bool = false;
 
 struct Params {
     width: u32,
@@ -41,10 +43,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var expert_squares = 0.0;
     for (var i = lane; i < params.width; i += THREADS) {
         var sum = 0.0;
-        for (var s = 0u; s < params.top_k; s++) {
-            sum += weights[t * params.top_k + s] * products[(t * params.top_k + s) * params.stride + i];
+        if SUMMED {
+            sum = experts[row + i];
+        } else {
+            for (var s = 0u; s < params.top_k; s++) {
+                sum += weights[t * params.top_k + s] * products[(t * params.top_k + s) * params.stride + i];
+            }
+            experts[row + i] = sum;
         }
-        experts[row + i] = sum;
         expert_squares += sum * sum;
         mlp_squares += mlp[row + i] * mlp[row + i];
     }

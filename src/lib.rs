@@ -30,6 +30,7 @@
 //! | 1 | [`quant`] | CPU only: the one packed layout of weights, group indices, dequantization; GPTQ, compressed-tensors, AWQ |
 //! | 2 | [`kernels`] | one `.rs` for each `shaders/*.wgsl`: parameters, plan, binding |
 //! | 2 | [`checkpoint`] | files to configuration and named tensors; every fault found before anything is uploaded |
+//! | 2 | [`parallel`] | ranks: shares, cuts and collectives; no GPU, no files |
 //! | 3 | [`reference`](mod@reference) | the same mathematics on the CPU in plain loops: the oracle of every test |
 //! | 3 | [`model`] | Gemma 4: weights, activations, KV cache, layers, the pass over rows |
 //! | 4 | [`generate`] | sequences, sampling, stop rules; token ids only, never text |
@@ -67,6 +68,7 @@ pub mod generate;
 pub mod gpu;
 pub mod kernels;
 pub mod model;
+pub mod parallel;
 pub mod quant;
 pub mod reference;
 pub mod text;

@@ -4,31 +4,16 @@
 
 #[path = "model/fixtures.rs"]
 mod fixtures;
+#[path = "model/steps.rs"]
+mod steps;
 
 use std::path::Path;
 
 use fixtures::{Set, assert_within, sets};
 use lapidary::checkpoint::{Checkpoint, Source};
-use lapidary::gpu::Gpu;
-use lapidary::model::{Gemma4, MemoryPlan, Options, Output, Row, Want};
+use lapidary::model::{Gemma4, MemoryPlan, Options, Want};
 use lapidary::reference;
-
-/// Inner activations of order 1 to 20 through 6 to 9 layers in f32; `fixtures/README.md`.
-const ACTIVATIONS: f32 = 2e-3;
-const LOGITS: f32 = 1e-3;
-
-/// Some goldens also hold the router's probabilities and choice, which its weights follow from.
-fn is_ours(key: &str) -> bool {
-    !key.ends_with("router.probs") && !key.ends_with("router.index")
-}
-
-fn load(checkpoint: &Checkpoint, options: &Options) -> Gemma4 {
-    Gemma4::load(Gpu::open(None).unwrap(), checkpoint, options, &|_| ()).unwrap_or_else(|e| panic!("{e}"))
-}
-
-fn rows(slot: usize, first: usize, ids: &[u32]) -> Vec<Row> {
-    ids.iter().enumerate().map(|(i, &token)| Row { slot, position: first + i, token }).collect()
-}
+use steps::{ACTIVATIONS, LOGITS, assert_golden, greedy, load, prefill, rows};
 
 /// Logits of all positions of `ids`, run in chunks of `chunk`.
 fn logits_in_chunks(model: &mut Gemma4, slot: usize, ids: &[u32], chunk: usize) -> Vec<f32> {
@@ -41,43 +26,11 @@ fn logits_in_chunks(model: &mut Gemma4, slot: usize, ids: &[u32], chunk: usize) 
     logits
 }
 
-/// Prefills `ids` in as few chunks as the model allows; what the last one wants of its last row.
-fn prefill(model: &mut Gemma4, slot: usize, ids: &[u32], greedy: bool) -> Output {
-    model.truncate(slot, 0);
-    let mut output = Output::default();
-    for part in ids.chunks(model.chunk_rows()) {
-        let last = [part.len() - 1];
-        let want = if greedy { Want::Greedy(&last) } else { Want::Logits(&last) };
-        output = model.step(&rows(slot, model.len(slot), part), want).unwrap();
-    }
-    output
-}
-
-fn greedy(model: &mut Gemma4, slot: usize, ids: &[u32], count: usize) -> Vec<u32> {
-    let mut out = prefill(model, slot, ids, true).ids;
-    while out.len() < count {
-        let row = Row { slot, position: model.len(slot), token: *out.last().unwrap() };
-        out.extend(model.step(&[row], Want::Greedy(&[0])).unwrap().ids);
-    }
-    out
-}
-
 #[test]
 fn golden_sets_on_the_device() {
-    for Set { name, checkpoint, input_ids, greedy_ids, tensors } in sets() {
-        let mut model = load(&checkpoint, &Options::default());
-        let all: Vec<usize> = (0..input_ids.len()).collect();
-        let (output, inner) = model.step_with_activations(&rows(0, 0, &input_ids), Want::Logits(&all)).unwrap();
-        let mut worst = 0.0f32;
-        for (key, activation) in &inner {
-            worst =
-                worst.max(assert_within(&format!("{name} {key}"), &activation.values, &tensors[key].1, ACTIVATIONS));
-        }
-        let golden: Vec<_> = tensors.keys().filter(|key| !key.ends_with("logits") && is_ours(key)).collect();
-        assert_eq!(inner.keys().collect::<Vec<_>>(), golden, "{name}: inner tensors that were compared");
-        let off = assert_within(&format!("{name} logits"), &output.logits, &tensors["logits"].1, LOGITS);
-        assert_eq!(greedy(&mut model, 0, &input_ids, greedy_ids.len()), greedy_ids, "{name}: greedy ids");
-        eprintln!("{name}: activations {worst:.1e}, logits {off:.1e}");
+    for set in sets() {
+        let (worst, off) = assert_golden(&set.name, &set, &mut load(&set.checkpoint, &Options::default()));
+        eprintln!("{}: activations {worst:.1e}, logits {off:.1e}", set.name);
     }
 }
 

@@ -49,12 +49,23 @@ impl Tensor {
     pub fn from_rows(gpu: &Gpu, label: &str, width: usize, values: &[f32]) -> Result<Self> {
         assert_eq!(values.len() % width, 0, "{label}: whole rows");
         let tensor = Self::new(gpu, label, values.len() / width, width)?;
-        let mut padded = vec![0.0f32; tensor.rows * tensor.stride];
-        for (to, from) in padded.chunks_exact_mut(tensor.stride).zip(values.chunks_exact(width)) {
-            to[..width].copy_from_slice(from);
-        }
-        gpu.write(&tensor.buffer, 0, &padded)?;
+        tensor.write_rows(gpu, values)?;
         Ok(tensor)
+    }
+
+    /// Writes `values`, `[rows, width]` without padding, into the first rows.
+    ///
+    /// # Errors
+    /// [`crate::Error::Run`] where the device has failed.
+    pub fn write_rows(&self, gpu: &Gpu, values: &[f32]) -> Result<()> {
+        if self.stride == self.width {
+            return gpu.write(&self.buffer, 0, values);
+        }
+        let mut padded = vec![0.0f32; values.len() / self.width * self.stride];
+        for (to, from) in padded.chunks_exact_mut(self.stride).zip(values.chunks_exact(self.width)) {
+            to[..self.width].copy_from_slice(from);
+        }
+        gpu.write(&self.buffer, 0, &padded)
     }
 
     /// Bytes of `rows` rows.

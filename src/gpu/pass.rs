@@ -79,22 +79,29 @@ pub struct Readback {
 #[derive(Debug)]
 pub struct Recorder<'a> {
     gpu: &'a Gpu,
-    encoder: wgpu::CommandEncoder,
+    /// Made when something is recorded.
+    encoder: Option<wgpu::CommandEncoder>,
     pass: Option<wgpu::ComputePass<'static>>,
 }
 
 impl<'a> Recorder<'a> {
     /// An empty recording.
     pub fn new(gpu: &'a Gpu) -> Self {
-        let encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("step") });
-        Recorder { gpu, encoder, pass: None }
+        Recorder { gpu, encoder: None, pass: None }
+    }
+
+    fn encoder(&mut self) -> &mut wgpu::CommandEncoder {
+        let new = || self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("step") });
+        self.encoder.get_or_insert_with(new)
     }
 
     /// Records `dispatch` for a step of `n_rows` rows.
     pub fn dispatch(&mut self, dispatch: &Dispatch, n_rows: usize) {
-        let pass = self.pass.get_or_insert_with(|| {
-            self.encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
-        });
+        if self.pass.is_none() {
+            let pass = self.encoder().begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            self.pass = Some(pass.forget_lifetime());
+        }
+        let pass = self.pass.as_mut().expect("begun above");
         let [x, y, z] = dispatch.grid.groups(n_rows as u32);
         pass.set_pipeline(&dispatch.pipeline.pipeline);
         pass.set_bind_group(0, &dispatch.bind_group, &[]);
@@ -104,7 +111,7 @@ impl<'a> Recorder<'a> {
     /// Copies `size_bytes` from one buffer and offset to another.
     pub fn copy(&mut self, from: (&wgpu::Buffer, u64), to: (&wgpu::Buffer, u64), size_bytes: u64) {
         self.pass = None; // Ends the pass: copies stand between passes.
-        self.encoder.copy_buffer_to_buffer(from.0, from.1, to.0, to.1, size_bytes);
+        self.encoder().copy_buffer_to_buffer(from.0, from.1, to.0, to.1, size_bytes);
     }
 
     /// Keeps the first `rows` rows of `tensor` as they are at this point of the recording.
@@ -128,7 +135,7 @@ impl<'a> Recorder<'a> {
     /// Hands everything that was recorded to the device.
     pub fn submit(mut self) {
         self.pass = None;
-        self.gpu.queue.submit([self.encoder.finish()]);
+        self.gpu.queue.submit(self.encoder.map(wgpu::CommandEncoder::finish));
     }
 }
 

@@ -8,8 +8,8 @@ use crate::gpu::{Grid, Tensor};
 super::params! {
     /// `shaders/attention.wgsl`.
     pub struct Params {
-        n_heads: u32,
-        n_kv_heads: u32,
+        heads_per_kv: u32,
+        first_head: u32,
         head_dim: u32,
         window: u32,
         capacity: u32,
@@ -47,13 +47,14 @@ pub fn plan(
         heads.head_dim <= super::head_norm_rope::MAX_HEAD_DIM && heads.head_dim.is_multiple_of(4),
         "{label}: head_dim"
     );
-    assert!(heads.n_heads.is_multiple_of(heads.n_kv_heads), "{label}: query heads per KV head");
+    let last_kv = (heads.first_head + heads.n_heads - 1) / heads.heads_per_kv;
+    assert!(heads.first_head < heads.heads_per_kv && last_kv < heads.n_kv_heads, "{label}: query heads per KV head");
     assert!(q.stride == out.stride && kv.cache.0.stride == kv.cache.1.stride, "{label}: strides");
     let new_fits = |(k, v): (&Tensor, &Tensor)| [k, v].iter().all(|t| t.stride == kv.cache.0.stride);
     assert!(kv.new.is_none_or(new_fits), "{label}: strides of new rows");
     let params = Params {
-        n_heads: word(heads.n_heads),
-        n_kv_heads: word(heads.n_kv_heads),
+        heads_per_kv: word(heads.heads_per_kv),
+        first_head: word(heads.first_head),
         head_dim: word(heads.head_dim),
         window: word(kv.window.unwrap_or(0)),
         capacity: word(kv.capacity),

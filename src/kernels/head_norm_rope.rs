@@ -39,6 +39,11 @@ pub struct Heads {
     pub n_heads: usize,
     /// Key and value heads.
     pub n_kv_heads: usize,
+    /// Query heads that read the same key and value head.
+    pub heads_per_kv: usize,
+    /// Number of the first query head among those that share the first key and value head: not 0 where a shard of the
+    /// heads starts inside such a group.
+    pub first_head: usize,
     /// Dimensions of a head.
     pub head_dim: usize,
     /// Pairs `(i, i + head_dim / 2)` that are rotated.

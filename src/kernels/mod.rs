@@ -15,6 +15,7 @@ pub mod gelu_mul;
 pub mod head_norm_rope;
 pub mod kv_store;
 pub mod moe_combine;
+pub mod moe_sum;
 pub mod per_layer_inputs;
 pub mod product;
 pub mod rms_norm;

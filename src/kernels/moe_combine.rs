@@ -24,10 +24,9 @@ super::params! {
 pub struct MoeCombine<'a> {
     /// Result of the dense MLP, `[rows, hidden]`.
     pub mlp: &'a Tensor,
-    /// Results of the chosen experts, `[rows * top_k, hidden]`.
-    pub products: &'a Tensor,
-    /// The router's weights, `[rows, top_k]` without padding.
-    pub weights: &'a Tensor,
+    /// Results of the chosen experts, `[rows * top_k, hidden]`, and the router's weights, `[rows, top_k]` without padding;
+    /// `None` where `experts` holds the weighted sum already.
+    pub products: Option<(&'a Tensor, &'a Tensor)>,
     /// All norm weights, `[weights, hidden]`.
     pub norms: &'a Tensor,
     /// Rows of `post_feedforward_layernorm_1`, `_2`, `post_feedforward_layernorm` and the next layer's first norm.
@@ -36,7 +35,7 @@ pub struct MoeCombine<'a> {
     pub scalar: f32,
     /// Epsilon of the norms.
     pub eps: f32,
-    /// Receives the weighted sum of the experts, `[rows, hidden]`.
+    /// The weighted sum of the experts, `[rows, hidden]`: received, or read.
     pub experts: &'a Tensor,
     /// The residual stream, `[rows, hidden]`.
     pub h: &'a Tensor,
@@ -50,15 +49,17 @@ pub struct MoeCombine<'a> {
 /// [`crate::Error::Memory`] where parameters do not fit.
 pub fn plan(planner: &Planner, label: &str, p: &MoeCombine) -> Result<Planned> {
     let width = p.h.width;
-    assert!([p.mlp, p.products, p.norms, p.experts, p.y].iter().all(|t| t.width == width), "{label}: widths");
     let stride = p.h.stride;
-    assert!([p.mlp, p.products, p.norms, p.experts, p.y].iter().all(|t| t.stride == stride), "{label}: strides");
+    // Bindings must be filled also where nothing is read.
+    let (products, weights) = p.products.unwrap_or((p.mlp, p.mlp));
+    let like_h = [p.mlp, products, p.norms, p.experts, p.y];
+    assert!(like_h.iter().all(|t| t.width == width && t.stride == stride), "{label}: widths and strides");
     assert!(p.norm_rows.iter().all(|&row| row < p.norms.rows), "{label}: norms");
     let [post_1, post_2, post, next] = p.norm_rows.map(word);
     let params = Params {
         width: word(width),
         stride: word(stride),
-        top_k: word(p.weights.width),
+        top_k: word(weights.width),
         post_1,
         post_2,
         post,
@@ -66,11 +67,12 @@ pub fn plan(planner: &Planner, label: &str, p: &MoeCombine) -> Result<Planned> {
         scalar: p.scalar,
         eps: p.eps,
     };
-    let key = planner.key("moe_combine", vec![("THREADS", planner.tuning.threads)]);
+    let key = planner
+        .key("moe_combine", vec![("THREADS", planner.tuning.threads), ("SUMMED", u32::from(p.products.is_none()))]);
     let buffers = vec![
         (1, p.mlp.into()),
-        (2, p.products.into()),
-        (3, p.weights.into()),
+        (2, products.into()),
+        (3, weights.into()),
         (4, p.norms.into()),
         (5, p.experts.into()),
         (6, p.h.into()),

@@ -89,7 +89,7 @@ fn plan_part(
         row_words: word(row_words),
         n_rows: word(part.n_rows),
         rows_per_matrix: word(part.n_rows),
-        first_matrix: word(part.first_matrix),
+        first_matrix: word(weights.first_matrix + part.first_matrix),
         n_matrices: word(part.n_matrices),
         x_stride: word(x.stride),
         x_repeat: 1,

@@ -43,6 +43,7 @@ pub const SHADERS: &[Shader] = &[
     Shader { stem: "add_norm", variant: "", parts: &[REDUCE, wgsl!("add_norm")] },
     Shader { stem: "per_layer_inputs", variant: "", parts: &[REDUCE, wgsl!("per_layer_inputs")] },
     Shader { stem: "moe_combine", variant: "", parts: &[REDUCE, wgsl!("moe_combine")] },
+    Shader { stem: "moe_sum", variant: "", parts: &[wgsl!("moe_sum")] },
     Shader { stem: "router", variant: "", parts: &[wgsl!("router")] },
     Shader { stem: "gelu_mul", variant: "", parts: &[wgsl!("gelu_mul")] },
     Shader { stem: "head_norm_rope", variant: "", parts: &[REDUCE, ROWS, wgsl!("head_norm_rope")] },

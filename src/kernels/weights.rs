@@ -30,6 +30,8 @@ pub(super) struct Part {
 pub struct Weights {
     /// Matrices of the stack.
     pub n_matrices: usize,
+    /// Number of the first: not 0 where a rank holds some of the experts.
+    pub first_matrix: usize,
     /// Rows of each.
     pub out_features: usize,
     /// Columns of each.
@@ -47,6 +49,15 @@ impl Weights {
         let mut builder = WeightsBuilder::new(gpu, label, 1, matrix.out_features(), matrix.in_features());
         builder.add(0, 0, matrix)?;
         builder.finish()
+    }
+
+    /// Bytes on the device.
+    pub fn size_bytes(&self) -> u64 {
+        let buffers = |part: &Part| {
+            let optional = [&part.scales, &part.zeros, &part.g_idx].into_iter().flatten();
+            optional.map(wgpu::Buffer::size).sum::<u64>() + part.data.size()
+        };
+        self.parts.iter().map(buffers).sum()
     }
 
     /// Words of weights or codes in a row.
@@ -100,6 +111,7 @@ pub struct WeightsBuilder<'a> {
     gpu: &'a Gpu,
     label: String,
     n_matrices: usize,
+    first_matrix: usize,
     out_features: usize,
     in_features: usize,
     max_part_bytes: u64,
@@ -119,6 +131,7 @@ impl<'a> WeightsBuilder<'a> {
             gpu,
             label: label.to_string(),
             n_matrices,
+            first_matrix: 0,
             out_features,
             in_features,
             max_part_bytes: gpu.max_binding_bytes(),
@@ -134,6 +147,13 @@ impl<'a> WeightsBuilder<'a> {
     #[must_use]
     pub fn max_part_bytes(mut self, bytes: u64) -> Self {
         self.max_part_bytes = bytes.min(self.gpu.max_binding_bytes());
+        self
+    }
+
+    /// Numbers the matrices from `first` on: a rank's experts keep the numbers that the router knows.
+    #[must_use]
+    pub fn first_matrix(mut self, first: usize) -> Self {
+        self.first_matrix = first;
         self
     }
 
@@ -204,6 +224,7 @@ impl<'a> WeightsBuilder<'a> {
         self.gpu.check()?;
         Ok(Weights {
             n_matrices: self.n_matrices,
+            first_matrix: self.first_matrix,
             out_features: self.out_features,
             in_features: self.in_features,
             kind: self.kind.expect("a stack has at least one matrix"),

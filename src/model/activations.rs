@@ -1,5 +1,6 @@
 //! Every intermediate value of the forward pass, named once, with its shape.
 
+use super::share::Share;
 use crate::Result;
 use crate::checkpoint::Config;
 use crate::gpu::{Gpu, Tensor};
@@ -7,7 +8,7 @@ use crate::gpu::{Gpu, Tensor};
 /// Steps of up to this many rows take the path for few rows; also the rows that get logits at a time.
 pub(super) const FEW_ROWS: usize = 16;
 
-/// The buffers of a step, for up to `rows` rows. H = `hidden_size`.
+/// The buffers of a step, for up to `rows` rows. H = `hidden_size`; heads, widths and vocabulary are a rank's share.
 #[derive(Debug)]
 pub(super) struct Activations {
     /// `[rows, 8]` words: [`crate::kernels::StepRow`].
@@ -71,9 +72,11 @@ pub(super) struct PerLayerActivations {
     pub tokens: Tensor,
     /// `[rows, layers * n]`: product with `per_layer_model_projection`.
     pub context: Tensor,
+    /// `[rows, share of layers * n]`: the columns of it that this rank computes; `None` where it computes all.
+    pub context_part: Option<Tensor>,
     /// `[rows, layers * n]`: what the layers take.
     pub inputs: Tensor,
-    /// `[rows, n]`: gate, and what it lets through.
+    /// `[rows, share of n]`: gate, and what it lets through.
     pub gate: Tensor,
     pub act: Tensor,
 }
@@ -136,7 +139,8 @@ impl GatedActivations {
 }
 
 impl Activations {
-    pub(super) fn new(gpu: &Gpu, config: &Config, rows: usize) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, share: &Share, rows: usize) -> Result<Self> {
+        let config = &share.config;
         let hidden = |label: &str, rows| Tensor::new(gpu, label, rows, config.hidden_size);
         let attention = head_shapes(config)
             .into_iter()
@@ -169,26 +173,28 @@ impl Activations {
             mlp,
             mlp_out: hidden("mlp_out", rows)?,
             per_layer: (config.hidden_size_per_layer_input > 0)
-                .then(|| PerLayerActivations::new(gpu, config, rows))
+                .then(|| PerLayerActivations::new(gpu, share, rows))
                 .transpose()?,
             moe: config.is_moe().then(|| MoeActivations::new(gpu, config, rows)).transpose()?,
             unused: [hidden("unused", 1)?, hidden("unused", 1)?],
             chosen: Tensor::compact(gpu, "chosen", FEW_ROWS, 1)?,
             chosen_x: hidden("chosen_x", FEW_ROWS)?,
-            logits: Tensor::new(gpu, "logits", FEW_ROWS, config.vocab_size)?,
+            logits: Tensor::new(gpu, "logits", FEW_ROWS, share.vocab.len())?,
             ids: Tensor::compact(gpu, "ids", FEW_ROWS, 1)?,
         })
     }
 }
 
 impl PerLayerActivations {
-    fn new(gpu: &Gpu, config: &Config, rows: usize) -> Result<Self> {
-        let n = config.hidden_size_per_layer_input;
-        let all = |label: &str| Tensor::new(gpu, label, rows, config.num_hidden_layers * n);
-        let one = |label: &str| Tensor::new(gpu, label, rows, n);
+    fn new(gpu: &Gpu, share: &Share, rows: usize) -> Result<Self> {
+        let width = share.config.num_hidden_layers * share.config.hidden_size_per_layer_input;
+        let all = |label: &str| Tensor::new(gpu, label, rows, width);
+        let one = |label: &str| Tensor::new(gpu, label, rows, share.per_layer.len());
+        let part = || Tensor::new(gpu, "per_layer_context_part", rows, share.per_layer_context.len());
         Ok(PerLayerActivations {
             tokens: all("per_layer_tokens")?,
             context: all("per_layer_context")?,
+            context_part: share.is_partial().then(part).transpose()?,
             inputs: all("per_layer_inputs")?,
             gate: one("per_layer_gate")?,
             act: one("per_layer_act")?,

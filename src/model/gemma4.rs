@@ -1,17 +1,19 @@
 //! The model: load it, run steps.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
-use super::activations::{Activations, FEW_ROWS, rotations};
-use super::kv_cache::KvCache;
-use super::op::Op;
+use super::activations::FEW_ROWS;
+use super::loader::Loader;
 use super::options::{Options, Progress, context_length};
-use super::pass::{Pass, PassPlan};
-use super::step::{Row, step_rows};
-use super::weights::{Loader, ModelWeights};
+use super::rank::{Prepared, Rank, RankMemory};
+use super::run::Run;
+use super::share::{self, Share};
+use super::step::Row;
 use crate::checkpoint::{Checkpoint, Config};
-use crate::gpu::{Dispatch, Gpu, Readback, Recorder};
-use crate::kernels::{Planner, argmax};
+use crate::gpu::Gpu;
+use crate::parallel::{Collective, HostMemory};
 use crate::{Error, Result};
 
 /// What a step shall bring back, for which of its rows.
@@ -43,53 +45,78 @@ pub struct Activation {
     pub values: Vec<f32>,
 }
 
-/// A Gemma 4 model on a device, with the KV cache of its slots.
+/// A Gemma 4 model on one device or several, with the KV cache of its slots.
 #[derive(Debug)]
 pub struct Gemma4 {
-    gpu: Gpu,
     config: Config,
     context: usize,
     chunk_rows: usize,
-    weights: ModelWeights,
-    activations: Activations,
-    cache: KvCache,
-    pass: Pass,
-    ids: Readback,
-    logits: Readback,
+    ranks: Vec<Rank>,
+    collective: Box<dyn Collective>,
 }
 
 impl Gemma4 {
-    /// Verifies a checkpoint's contents, uploads its weights and compiles its forward pass.
+    /// Verifies a checkpoint's contents, uploads its weights and compiles its forward pass. All ranks of
+    /// [`Options::parallel`] run on `gpu`.
     ///
     /// # Errors
     /// [`Error::Model`] for faults in the checkpoint, before anything is uploaded; [`Error::Usage`] for a context that
-    /// the model or the device does not have; [`Error::Memory`] and [`Error::Device`] from the device.
+    /// the model or the device does not have, and for more ranks than the model can be cut for; [`Error::Memory`] and
+    /// [`Error::Device`] from the device.
     pub fn load(
         gpu: Gpu,
         checkpoint: &Checkpoint,
         options: &Options,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Self> {
+        Self::load_on(vec![gpu], checkpoint, options, progress)
+    }
+
+    /// As [`Gemma4::load`] with ranks on several devices: as many neighbouring ranks on each, as far as they divide.
+    ///
+    /// # Errors
+    /// As [`Gemma4::load`]; [`Error::Usage`] also for more devices than ranks.
+    ///
+    /// # Panics
+    /// If there is no device.
+    pub fn load_on(
+        gpus: Vec<Gpu>,
+        checkpoint: &Checkpoint,
+        options: &Options,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Self> {
         let config = checkpoint.config.clone();
         supported(&config)?;
+        let shares = share::shares(checkpoint, &options.parallel)?;
+        if gpus.len() > shares.len() {
+            let (gpus, ranks) = (gpus.len(), shares.len());
+            return Err(Error::Usage(format!("{gpus} adapters for {ranks} ranks, expected at most one for each rank")));
+        }
         checkpoint.verify_contents()?;
-        let context = context_length(&config, options, gpu.max_binding_bytes())?;
+        let gpus: Vec<Arc<Gpu>> = gpus.into_iter().map(Arc::new).collect();
+        let n_ranks = shares.len();
+        let gpu_of = |rank: usize| gpus[rank * gpus.len() / n_ranks].clone();
+        let ranks: Vec<(Arc<Gpu>, Share)> =
+            shares.into_iter().enumerate().map(|(rank, share)| (gpu_of(rank), share)).collect();
+        let context = ranks.iter().map(|(gpu, share)| context_length(&share.config, options, gpu.max_binding_bytes()));
+        let context = context.collect::<Result<Vec<_>>>()?.into_iter().min().expect("at least one rank");
         let chunk_rows = options.chunk_rows.max(FEW_ROWS).min(context.max(FEW_ROWS));
-        let activations = Activations::new(&gpu, &config, chunk_rows)?;
-        let cache = KvCache::new(&gpu, &config, options.slots, context)?;
-        let total_bytes = checkpoint.groups().iter().map(|group| group.size_bytes).sum();
-        let weights = {
-            let max_part_bytes = options.max_part_bytes.unwrap_or(gpu.max_binding_bytes());
-            Loader { gpu: &gpu, checkpoint, progress, max_part_bytes, done_bytes: 0, total_bytes }.model()?
+        let prepare = |(gpu, share): &(Arc<Gpu>, Share)| {
+            Prepared::new(gpu.clone(), share.clone(), chunk_rows, options.slots, context)
         };
+        let prepared = ranks.iter().map(prepare).collect::<Result<Vec<_>>>()?;
+        let total_bytes = checkpoint.groups().iter().map(|group| group.size_bytes).sum();
+        let max_part_bytes = options.max_part_bytes;
+        let loader = Loader { ranks: &ranks, checkpoint, progress, max_part_bytes, done_bytes: 0, total_bytes };
+        let weights = loader.model()?;
         checkpoint.check_unchanged()?;
-        let plan = PassPlan { config: &config, weights: &weights, activations: &activations, cache: &cache };
         let compiling = |done, total| progress(Progress::Pipelines { done, total });
-        let pass = plan.bind(&Planner::new(&gpu), &compiling)?;
-        let ids = Readback::new(&gpu, &activations.ids, FEW_ROWS)?;
-        let logits = Readback::new(&gpu, &activations.logits, FEW_ROWS)?;
-        gpu.wait()?;
-        Ok(Gemma4 { gpu, config, context, chunk_rows, weights, activations, cache, pass, ids, logits })
+        let bind = |(prepared, weights)| Rank::new(prepared, weights, &compiling);
+        let ranks = prepared.into_iter().zip(weights).map(bind).collect::<Result<Vec<_>>>()?;
+        for gpu in &gpus {
+            gpu.wait()?;
+        }
+        Ok(Gemma4 { config, context, chunk_rows, ranks, collective: Box::new(HostMemory) })
     }
 
     /// The model's configuration.
@@ -97,9 +124,21 @@ impl Gemma4 {
         &self.config
     }
 
-    /// The device that it runs on.
+    /// The device that it runs on, of several the first rank's.
     pub fn gpu(&self) -> &Gpu {
-        &self.gpu
+        &self.ranks[0].gpu
+    }
+
+    /// Bytes taken on all devices.
+    pub fn allocated_bytes(&self) -> u64 {
+        let mut gpus: Vec<&Arc<Gpu>> = self.ranks.iter().map(|rank| &rank.gpu).collect();
+        gpus.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        gpus.into_iter().map(|gpu| gpu.allocated_bytes()).sum()
+    }
+
+    /// For each rank its device, its query heads and what it holds there.
+    pub fn ranks(&self) -> impl Iterator<Item = (&Gpu, Range<usize>, RankMemory)> {
+        self.ranks.iter().map(|rank| (&*rank.gpu, rank.share.heads.clone(), rank.memory()))
     }
 
     /// Positions that a sequence can have; less than was planned once the device had no room for more.
@@ -114,12 +153,12 @@ impl Gemma4 {
 
     /// Sequences that the KV cache holds side by side.
     pub fn slots(&self) -> usize {
-        self.cache.n_slots()
+        self.ranks[0].cache.n_slots()
     }
 
     /// Positions that `slot` holds.
     pub fn len(&self, slot: usize) -> usize {
-        self.cache.len(slot)
+        self.ranks[0].cache.len(slot)
     }
 
     /// True where no slot holds anything.
@@ -130,7 +169,8 @@ impl Gemma4 {
     /// Keeps the first `len` positions of `slot`, or none where a sliding layer's ring no longer holds the window before
     /// them. Returns how many are kept: what lies behind must be run again.
     pub fn truncate(&mut self, slot: usize, len: usize) -> usize {
-        self.cache.truncate(slot, len)
+        let kept = self.ranks.iter_mut().map(|rank| rank.cache.truncate(slot, len));
+        kept.min().expect("at least one rank")
     }
 
     /// Runs `rows` through the model. Rows of a slot stand together and continue what the slot holds.
@@ -157,75 +197,22 @@ impl Gemma4 {
     fn run(&mut self, rows: &[Row], want: Want, keep: bool) -> Result<(Output, BTreeMap<String, Activation>)> {
         self.check(rows)?;
         let positions = rows.iter().map(|row| row.position + 1).max().unwrap_or(0);
-        match self.cache.reserve(&self.gpu, positions) {
-            Ok(false) => {}
-            Ok(true) => self.plan_again()?,
+        match self.ranks.iter_mut().try_for_each(|rank| rank.reserve(positions)) {
             Err(Error::Memory(message)) => {
-                self.context = self.cache.capacity();
+                self.context = self.ranks.iter().map(|rank| rank.cache.capacity()).min().expect("at least one rank");
                 return Err(Error::Memory(format!("{message}; the context is cut to {} tokens", self.context)));
             }
-            Err(e) => return Err(e),
+            other => other?,
         }
-        self.upload(rows)?;
-        let mut recorder = Recorder::new(&self.gpu);
-        let body = if rows.len() <= FEW_ROWS { &self.pass.few } else { &self.pass.chunk };
-        let mut captures = Vec::new();
-        for op in body {
-            match op {
-                Op::Dispatch(dispatch) => recorder.dispatch(dispatch, rows.len()),
-                Op::Capture { name, tensor } if keep => {
-                    captures.push((name, tensor.width, recorder.read_back(tensor, rows.len())?));
-                }
-                Op::Capture { .. } => {}
-            }
-        }
-        let output = self.outputs(recorder, want)?;
+        self.ranks.iter().try_for_each(|rank| rank.upload(rows))?;
+        let (run, captures) = Run::body(&self.ranks, &*self.collective, rows.len(), keep)?;
+        let output = run.outputs(want)?;
         for part in rows.chunk_by(|a, b| a.slot == b.slot) {
-            self.cache.extend(part[0].slot, part[part.len() - 1].position + 1);
-        }
-        let mut kept = BTreeMap::new();
-        for (name, width, readback) in captures {
-            kept.insert(name.clone(), Activation { width, values: readback.read(&self.gpu, rows.len())? });
-            self.gpu.forget_bytes(readback.size_bytes());
-        }
-        Ok((output, kept))
-    }
-
-    /// Submits the body with the first rows' head, then the head for the others, `FEW_ROWS` at a time.
-    fn outputs(&self, recorder: Recorder, want: Want) -> Result<Output> {
-        let (chosen, greedy) = match want {
-            Want::Nothing => (&[][..], false),
-            Want::Greedy(chosen) => (chosen, true),
-            Want::Logits(chosen) => (chosen, false),
-        };
-        let mut output = Output::default();
-        if chosen.is_empty() {
-            recorder.submit();
-            self.gpu.check()?;
-            return Ok(output);
-        }
-        let mut recorder = Some(recorder);
-        for part in chosen.chunks(FEW_ROWS) {
-            let indices: Vec<u32> = part.iter().map(|&i| i as u32).collect();
-            self.gpu.write(&self.activations.chosen.buffer, 0, &indices)?;
-            let mut recorder = recorder.take().unwrap_or_else(|| Recorder::new(&self.gpu));
-            record(&mut recorder, &self.pass.head, part.len());
-            if greedy {
-                record(&mut recorder, &self.pass.argmax, part.len());
-                recorder.read_into(&self.activations.ids, part.len(), &self.ids);
-                recorder.submit();
-                let ids = self.ids.read::<u32>(&self.gpu, part.len())?;
-                if ids.contains(&argmax::NOT_FINITE) {
-                    return Err(Error::Run("a logit is NaN or infinite, expected finite numbers".into()));
-                }
-                output.ids.extend(ids);
-            } else {
-                recorder.read_into(&self.activations.logits, part.len(), &self.logits);
-                recorder.submit();
-                output.logits.extend(self.logits.read::<f32>(&self.gpu, part.len())?);
+            for rank in &mut self.ranks {
+                rank.cache.extend(part[0].slot, part[part.len() - 1].position + 1);
             }
         }
-        Ok(output)
+        Ok((output, captures.into_iter().collect()))
     }
 
     fn check(&self, rows: &[Row]) -> Result<()> {
@@ -248,55 +235,6 @@ impl Gemma4 {
             assert_eq!(position, self.len(slot), "rows continue what slot {slot} holds");
         }
         Ok(())
-    }
-
-    fn upload(&self, rows: &[Row]) -> Result<()> {
-        let a = &self.activations;
-        self.gpu.write(&a.rows.buffer, 0, &step_rows(rows))?;
-        self.gpu.write(&a.row_count.buffer, 0, &[rows.len() as u32])?;
-        let rotations = rotations(&self.config);
-        let table: Vec<[f32; 2]> = rows
-            .iter()
-            .flat_map(|row| rotations.iter().flat_map(move |(head_dim, rope)| rope.angles(*head_dim, row.position)))
-            .collect();
-        self.gpu.write(&a.rotary.buffer, 0, &table)?;
-        self.upload_per_layer(rows)
-    }
-
-    /// The tokens' rows of the per-layer embedding, times the root of a layer's width; unknown tokens take row 0.
-    fn upload_per_layer(&self, rows: &[Row]) -> Result<()> {
-        let (Some(weights), Some(activations)) = (&self.weights.per_layer, &self.activations.per_layer) else {
-            return Ok(());
-        };
-        let root = (self.config.hidden_size_per_layer_input as f32).sqrt();
-        let mut values = vec![0.0f32; rows.len() * activations.tokens.stride];
-        for (row, to) in rows.iter().zip(values.chunks_exact_mut(activations.tokens.stride)) {
-            let id = if (row.token as usize) < weights.table.rows() { row.token as usize } else { 0 };
-            for (to, value) in to.iter_mut().zip(weights.table.read(id)?) {
-                *to = value * root;
-            }
-        }
-        self.gpu.write(&activations.tokens.buffer, 0, &values)
-    }
-
-    /// Binds the pass again after buffers of the cache were replaced.
-    fn plan_again(&mut self) -> Result<()> {
-        let plan = PassPlan {
-            config: &self.config,
-            weights: &self.weights,
-            activations: &self.activations,
-            cache: &self.cache,
-        };
-        self.pass = plan.bind(&Planner::new(&self.gpu), &|_, _| ())?;
-        Ok(())
-    }
-}
-
-fn record(recorder: &mut Recorder, ops: &[Op<Dispatch>], n_rows: usize) {
-    for op in ops {
-        if let Op::Dispatch(dispatch) = op {
-            recorder.dispatch(dispatch, n_rows);
-        }
     }
 }
 

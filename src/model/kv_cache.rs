@@ -102,6 +102,11 @@ impl KvCache {
         state.len
     }
 
+    /// Bytes of all buffers.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.layers.iter().flatten().map(|layer| layer.k.bytes(layer.k.rows) + layer.v.bytes(layer.v.rows)).sum()
+    }
+
     /// Positions that every full layer has room for.
     pub(super) fn capacity(&self) -> usize {
         let full = self.layers.iter().flatten().filter(|layer| layer.kind == LayerKind::Full);

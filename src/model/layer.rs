@@ -4,20 +4,21 @@
 use super::activations::{Activations, AttentionActivations, head_shapes, mlp_widths, rotations};
 use super::kv_cache::KvCache;
 use super::op::{Body, Op};
+use super::share::Share;
 use super::weights::{GatedWeights, LayerWeights, ModelWeights, MoeWeights, Norm, norm_row};
 use crate::Result;
-use crate::checkpoint::{Config, LayerKind};
+use crate::checkpoint::LayerKind;
 use crate::gpu::Tensor;
 use crate::kernels::head_norm_rope::{Heads, Inputs, KvTarget};
 use crate::kernels::product::Rows;
 use crate::kernels::{
-    Planner, Weights, add_norm, attention, gelu_mul, head_norm_rope, kv_store, moe_combine, product, router,
+    Planner, Weights, add_norm, attention, gelu_mul, head_norm_rope, kv_store, moe_combine, moe_sum, product, router,
 };
 
 /// What the plan of a layer reads.
 pub(super) struct LayerPlan<'a> {
     pub planner: &'a Planner<'a>,
-    pub config: &'a Config,
+    pub share: &'a Share,
     pub weights: &'a ModelWeights,
     pub activations: &'a Activations,
     pub cache: &'a KvCache,
@@ -28,11 +29,13 @@ impl LayerPlan<'_> {
     /// All dispatches of layer `l`, from its normed input in `x` to the next layer's.
     pub(super) fn layer(&self, l: usize) -> Result<Vec<Op>> {
         let (a, w) = (self.activations, &self.weights.layers[l]);
+        let config = &self.share.config;
         let mut ops = self.attention(l, w)?;
+        ops.extend(self.all_reduce(&a.attn));
         ops.push(Op::capture(format!("layer.{l}.attn"), &a.attn));
         ops.push(self.after_attention(l)?);
-        let width = self.config.layers[l].intermediate_size;
-        let gated = &a.mlp[mlp_widths(self.config).iter().position(|&w| w == width).expect("every width has buffers")];
+        let width = config.layers[l].intermediate_size;
+        let gated = &a.mlp[mlp_widths(config).iter().position(|&w| w == width).expect("every width has buffers")];
         ops.extend(self.gated(
             &format!("layer.{l:02}/mlp"),
             &w.mlp,
@@ -43,9 +46,13 @@ impl LayerPlan<'_> {
             gated,
             &a.mlp_out,
         )?);
+        if let Some(moe) = &w.moe {
+            ops.extend(self.experts(l, moe)?);
+        }
+        ops.extend(self.all_reduce(&a.mlp_out));
         ops.push(Op::capture(format!("layer.{l}.mlp"), &a.mlp_out));
         match (&w.moe, &w.per_layer) {
-            (Some(moe), None) => ops.extend(self.experts(l, moe, w.layer_scalar)?),
+            (Some(_), None) => ops.extend(self.combine(l, w.layer_scalar)?),
             (None, None) => ops.push(self.join(l, "after_mlp", Norm::PostFeedforward, &a.mlp_out, w.layer_scalar)?),
             (None, Some(per_layer)) => {
                 ops.push(self.join(l, "after_mlp", Norm::PostFeedforward, &a.mlp_out, 1.0)?);
@@ -55,6 +62,11 @@ impl LayerPlan<'_> {
         }
         ops.push(Op::capture(format!("layer.{l}.out"), &a.h));
         Ok(ops)
+    }
+
+    /// What ranks add up where there are several.
+    fn all_reduce(&self, tensor: &Tensor) -> Option<Op> {
+        self.share.is_partial().then(|| Op::AllReduce(tensor.clone()))
     }
 
     /// How products treat the step's rows.
@@ -71,7 +83,8 @@ impl LayerPlan<'_> {
 
     /// (6) to (8) and `o_proj`.
     fn attention(&self, l: usize, w: &LayerWeights) -> Result<Vec<Op>> {
-        let (c, layer, a) = (self.config, &self.config.layers[l], self.activations);
+        let (c, a) = (&self.share.config, self.activations);
+        let layer = &c.layers[l];
         let b = self.buffers(l);
         let label = |what: &str| format!("layer.{l:02}/{what}");
         let mut ops = self.product(&label("q_proj"), &w.q_proj, self.rows(), &a.x, &b.q)?;
@@ -85,9 +98,12 @@ impl LayerPlan<'_> {
             kv = Some((&b.k, &b.v));
         }
         let before = |r: &(usize, crate::checkpoint::Rope)| *r != (layer.head_dim, layer.rope);
+        let (heads_per_kv, first_head) = self.share.head_group(l);
         let heads = Heads {
             n_heads: c.num_attention_heads,
             n_kv_heads: layer.num_key_value_heads,
+            heads_per_kv,
+            first_head,
             head_dim: layer.head_dim,
             rotated_pairs: layer.rope.rotated_pairs,
             rotary_offset: rotations(c).iter().take_while(|r| before(r)).map(|(_, rope)| rope.rotated_pairs).sum(),
@@ -120,23 +136,23 @@ impl LayerPlan<'_> {
 
     /// True where later layers read the keys and values of layer `l`.
     fn feeds_others(&self, l: usize) -> bool {
-        self.config.layers.iter().any(|layer| layer.kv_source == Some(l))
+        self.share.config.layers.iter().any(|layer| layer.kv_source == Some(l))
     }
 
     /// What must wait until all layers have run: a ring that later layers read still holds, until then, what the chunk's
     /// first rows see.
     pub(super) fn after_layers(&self) -> Result<Vec<Op>> {
         let waits = |l: &usize| {
-            let sliding = self.config.layers[*l].kind == LayerKind::Sliding;
+            let sliding = self.share.config.layers[*l].kind == LayerKind::Sliding;
             self.body == Body::Chunk && sliding && self.feeds_others(*l)
         };
-        (0..self.config.num_hidden_layers).filter(waits).map(|l| self.kv_store(l)).collect()
+        (0..self.share.config.num_hidden_layers).filter(waits).map(|l| self.kv_store(l)).collect()
     }
 
     fn buffers(&self, l: usize) -> &AttentionActivations {
-        let layer = &self.config.layers[l];
+        let layer = &self.share.config.layers[l];
         let shape = (layer.head_dim, layer.num_key_value_heads);
-        let number = head_shapes(self.config).iter().position(|&s| s == shape).expect("every shape has buffers");
+        let number = head_shapes(&self.share.config).iter().position(|&s| s == shape).expect("every shape has buffers");
         &self.activations.attention[number]
     }
 
@@ -161,7 +177,7 @@ impl LayerPlan<'_> {
             post: norm_row(l, Norm::PostAttention),
             pre: norm_row(l, Norm::PreFeedforward),
             scalar: 1.0,
-            eps: self.config.rms_norm_eps,
+            eps: self.share.config.rms_norm_eps,
             h: &a.h,
             y,
             n_outputs,
@@ -191,8 +207,8 @@ impl LayerPlan<'_> {
         Ok(ops)
     }
 
-    /// (11), (12) and (14) of a mixture of experts.
-    fn experts(&self, l: usize, w: &MoeWeights, scalar: f32) -> Result<Vec<Op>> {
+    /// (11): the router, and the products of the experts that it chose.
+    fn experts(&self, l: usize, w: &MoeWeights) -> Result<Vec<Op>> {
         let a = self.activations;
         let moe = a.moe.as_ref().expect("the configuration has experts");
         let label = |what: &str| format!("layer.{l:02}/{what}");
@@ -207,23 +223,34 @@ impl LayerPlan<'_> {
         let (rows_in, rows_out) = (Rows::Experts { ids, repeat: top_k }, Rows::Experts { ids, repeat: 1 });
         let (x, y) = (&moe.x, &moe.products);
         ops.extend(self.gated(&label("experts"), &w.experts, rows_in, rows_out, top_k, x, &moe.gated, y)?);
+        if self.share.is_partial() {
+            let (from, held) = ((ids, weights), self.share.experts.clone());
+            let planned = moe_sum::plan(self.planner, &label("moe_sum"), &moe.products, from, held, &moe.sum)?;
+            ops.push(Op::Dispatch(planned));
+            ops.extend(self.all_reduce(&moe.sum));
+        }
+        Ok(ops)
+    }
+
+    /// (12) and (14) of a mixture of experts.
+    fn combine(&self, l: usize, scalar: f32) -> Result<Vec<Op>> {
+        let a = self.activations;
+        let moe = a.moe.as_ref().expect("the configuration has experts");
         let norms =
             [Norm::PostFeedforward1, Norm::PostFeedforward2, Norm::PostFeedforward].map(|norm| norm_row(l, norm));
         let p = moe_combine::MoeCombine {
             mlp: &a.mlp_out,
-            products: &moe.products,
-            weights,
+            products: (!self.share.is_partial()).then_some((&moe.products, &moe.weights)),
             norms: &self.weights.norms,
             norm_rows: [norms[0], norms[1], norms[2], norm_row(l + 1, Norm::Input)],
             scalar,
-            eps: self.config.rms_norm_eps,
+            eps: self.share.config.rms_norm_eps,
             experts: &moe.sum,
             h: &a.h,
             y: &a.x,
         };
-        ops.push(Op::Dispatch(moe_combine::plan(self.planner, &label("moe_combine"), &p)?));
-        ops.push(Op::capture(format!("layer.{l}.experts"), &moe.sum));
-        Ok(ops)
+        let planned = moe_combine::plan(self.planner, &format!("layer.{l:02}/moe_combine"), &p)?;
+        Ok(vec![Op::Dispatch(planned), Op::capture(format!("layer.{l}.experts"), &moe.sum)])
     }
 
     /// (13) and (14): the layer's share of the per-layer inputs.
@@ -232,10 +259,12 @@ impl LayerPlan<'_> {
         let b = a.per_layer.as_ref().expect("the configuration has per-layer inputs");
         let label = |what: &str| format!("layer.{l:02}/{what}");
         let mut ops = self.product(&label("per_layer_input_gate"), &w.0, self.rows(), &a.h, &b.gate)?;
-        let inputs = (&b.inputs, l * b.gate.width);
+        let n = self.share.config.hidden_size_per_layer_input;
+        let inputs = (&b.inputs, l * n + self.share.per_layer.start);
         let planned = gelu_mul::plan(self.planner, &label("per_layer.gelu_mul"), &b.gate, inputs, &b.act, 1)?;
         ops.push(Op::Dispatch(planned));
         ops.extend(self.product(&label("per_layer_projection"), &w.1, self.rows(), &b.act, &a.attn)?);
+        ops.extend(self.all_reduce(&a.attn));
         ops.push(self.join(l, "after_per_layer", Norm::PostPerLayerInput, &a.attn, scalar)?);
         Ok(ops)
     }
@@ -248,7 +277,7 @@ impl LayerPlan<'_> {
             post: norm_row(l, post),
             pre: norm_row(l + 1, Norm::Input),
             scalar,
-            eps: self.config.rms_norm_eps,
+            eps: self.share.config.rms_norm_eps,
             h: &a.h,
             y: [&a.x, &a.unused[0], &a.unused[1]],
             n_outputs: 1,

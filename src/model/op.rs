@@ -21,6 +21,13 @@ pub(super) enum Op<D = Planned> {
         name: String,
         tensor: Tensor,
     },
+    /// The ranks' partial results become their sum, in every rank.
+    AllReduce(Tensor),
+    /// The ranks' columns `from` become all columns `to`, in every rank.
+    AllGather {
+        from: Tensor,
+        to: Tensor,
+    },
 }
 
 impl Op {

@@ -2,6 +2,7 @@
 
 use super::memory::MemoryPlan;
 use crate::checkpoint::Config;
+use crate::parallel::Parallel;
 use crate::{Error, Result};
 
 /// How a model is laid out on the device.
@@ -15,11 +16,13 @@ pub struct Options {
     pub chunk_rows: usize,
     /// Bytes of weights that one buffer holds at most; `None` for what the device binds at once.
     pub max_part_bytes: Option<u64>,
+    /// How the model is spread over ranks.
+    pub parallel: Parallel,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { context: None, slots: 1, chunk_rows: 256, max_part_bytes: None }
+        Options { context: None, slots: 1, chunk_rows: 256, max_part_bytes: None, parallel: Parallel::default() }
     }
 }
 

@@ -87,7 +87,16 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
     let (k_cache, v_cache) = (compact(kv_width, &caches[0]), compact(kv_width, &caches[1]));
     let (k_new, v_new) = (compact(kv_width, &own(&k)), compact(kv_width, &own(&v)));
     let kv = KvSource { cache: (&k_cache, &v_cache), capacity, new: new_rows.then_some((&k_new, &v_new)), window };
-    let heads = Heads { n_heads, n_kv_heads, head_dim: d, rotated_pairs: 0, rotary_offset: 0, eps: 1e-6 };
+    let heads = Heads {
+        n_heads,
+        n_kv_heads,
+        heads_per_kv: n_heads / n_kv_heads,
+        first_head: 0,
+        head_dim: d,
+        rotated_pairs: 0,
+        rotary_offset: 0,
+        eps: 1e-6,
+    };
     let (q_tensor, step_tensor) = (compact(q_width, &q), rows_tensor(&step));
     for attention_lanes in [32, 64] {
         let mut runner = Runner::new();

@@ -33,7 +33,8 @@ pub(super) fn check(widths: &[usize]) {
                 let weights = builder.finish().expect("a device");
                 let y = Output::new(tokens.len(), width);
                 let (runner, scale) = (Runner::new(), (width as f32).sqrt());
-                let planned = embed::plan(&runner.planner, "embed", &weights, &rows, &y.tensor, scale).expect("a plan");
+                let planned = embed::plan(&runner.planner, "embed", &weights, (0, false), &rows, &y.tensor, scale)
+                    .expect("a plan");
                 assert_eq!(planned.len(), n_tokens.div_ceil(part_rows), "parts");
                 let actual = runner.run(&planned, tokens.len(), &[&y]).remove(0);
                 let mut row = vec![0.0; width];

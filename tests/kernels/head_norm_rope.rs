@@ -115,7 +115,8 @@ pub(super) fn heads(
     rotated_pairs: usize,
     rotary_offset: usize,
 ) -> Heads {
-    Heads { n_heads, n_kv_heads, head_dim, rotated_pairs, rotary_offset, eps: EPS }
+    let heads_per_kv = n_heads / n_kv_heads;
+    Heads { n_heads, n_kv_heads, heads_per_kv, first_head: 0, head_dim, rotated_pairs, rotary_offset, eps: EPS }
 }
 
 /// Two slots, positions that wrap around a ring of 5.

@@ -33,8 +33,7 @@ pub(super) fn check(random: &mut Random, threads: u32, width: usize, top_k: usiz
     let (experts, y, h_out) = (Output::new(n_rows, width), Output::new(n_rows, width), Output::in_place(width, &h));
     let arguments = MoeCombine {
         mlp: &tensor(width, &mlp),
-        products: &tensor(width, &products),
-        weights: &compact(top_k, &weights),
+        products: Some((&tensor(width, &products), &compact(top_k, &weights))),
         norms: &tensor(width, &norms),
         norm_rows: [5, 0, 3, 6],
         scalar,

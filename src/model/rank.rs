@@ -1,0 +1,144 @@
+//! One rank: its share of the weights and of the KV cache, on its device.
+
+use std::sync::Arc;
+
+use super::activations::{Activations, FEW_ROWS, rotations};
+use super::kv_cache::KvCache;
+use super::op::Op;
+use super::pass::{Pass, PassPlan};
+use super::share::Share;
+use super::step::{Row, step_rows};
+use super::weights::ModelWeights;
+use crate::Result;
+use crate::gpu::{Gpu, Readback, Tensor};
+use crate::kernels::Planner;
+
+/// A rank's bytes on its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RankMemory {
+    /// Weights in the kernels' layout.
+    pub weights: u64,
+    /// Keys and values, as far as they are allocated.
+    pub kv_cache: u64,
+    /// Intermediate values of a step.
+    pub activations: u64,
+}
+
+/// What one rank runs with.
+#[derive(Debug)]
+pub(super) struct Rank {
+    pub gpu: Arc<Gpu>,
+    pub share: Share,
+    pub activations: Activations,
+    pub cache: KvCache,
+    pub pass: Pass,
+    pub ids: Readback,
+    pub logits: Readback,
+    weights: ModelWeights,
+    activation_bytes: u64,
+    /// Where results that ranks combine come to the host, by tensor.
+    partial: Vec<(Tensor, Readback)>,
+}
+
+/// What a rank has before its weights are there.
+pub(super) struct Prepared {
+    pub gpu: Arc<Gpu>,
+    pub share: Share,
+    pub activations: Activations,
+    pub cache: KvCache,
+    pub activation_bytes: u64,
+}
+
+impl Prepared {
+    /// Takes the memory that a rank needs beside its weights.
+    pub(super) fn new(gpu: Arc<Gpu>, share: Share, rows: usize, slots: usize, context: usize) -> Result<Self> {
+        let before = gpu.allocated_bytes();
+        let activations = Activations::new(&gpu, &share, rows)?;
+        let activation_bytes = gpu.allocated_bytes() - before;
+        let cache = KvCache::new(&gpu, &share.config, slots, context)?;
+        Ok(Prepared { gpu, share, activations, cache, activation_bytes })
+    }
+}
+
+impl Rank {
+    /// Compiles and binds the pass.
+    pub(super) fn new(
+        prepared: Prepared,
+        weights: ModelWeights,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Self> {
+        let Prepared { gpu, share, activations, cache, activation_bytes } = prepared;
+        let plan = PassPlan { share: &share, weights: &weights, activations: &activations, cache: &cache };
+        let pass = plan.bind(&Planner::new(&gpu), progress)?;
+        let ids = Readback::new(&gpu, &activations.ids, FEW_ROWS)?;
+        let logits = Readback::new(&gpu, &activations.logits, FEW_ROWS)?;
+        let mut partial: Vec<(Tensor, Readback)> = Vec::new();
+        for op in pass.few.iter().chain(&pass.chunk) {
+            let (Op::AllReduce(tensor) | Op::AllGather { from: tensor, .. }) = op else { continue };
+            if partial.iter().all(|(known, _)| known.buffer != tensor.buffer) {
+                partial.push((tensor.clone(), Readback::new(&gpu, tensor, tensor.rows)?));
+            }
+        }
+        Ok(Rank { gpu, share, activations, cache, pass, ids, logits, weights, activation_bytes, partial })
+    }
+
+    /// Where `tensor`, which ranks combine, comes to the host.
+    pub(super) fn partial(&self, tensor: &Tensor) -> &Readback {
+        let known = self.partial.iter().find(|(known, _)| known.buffer == tensor.buffer);
+        &known.expect("made for every tensor of the pass").1
+    }
+
+    /// Bytes on the device.
+    pub(super) fn memory(&self) -> RankMemory {
+        let partial: u64 = self.partial.iter().map(|(_, readback)| readback.size_bytes()).sum();
+        RankMemory {
+            weights: self.weights.size_bytes(),
+            kv_cache: self.cache.size_bytes(),
+            activations: self.activation_bytes + self.ids.size_bytes() + self.logits.size_bytes() + partial,
+        }
+    }
+
+    /// Makes room for positions up to `len`, and binds the pass again where buffers were replaced.
+    pub(super) fn reserve(&mut self, len: usize) -> Result<()> {
+        if self.cache.reserve(&self.gpu, len)? {
+            let plan = PassPlan {
+                share: &self.share,
+                weights: &self.weights,
+                activations: &self.activations,
+                cache: &self.cache,
+            };
+            self.pass = plan.bind(&Planner::new(&self.gpu), &|_, _| ())?;
+        }
+        Ok(())
+    }
+
+    /// Hands the rows of a step to the device.
+    pub(super) fn upload(&self, rows: &[Row]) -> Result<()> {
+        let a = &self.activations;
+        self.gpu.write(&a.rows.buffer, 0, &step_rows(rows))?;
+        self.gpu.write(&a.row_count.buffer, 0, &[rows.len() as u32])?;
+        let rotations = rotations(&self.share.config);
+        let table: Vec<[f32; 2]> = rows
+            .iter()
+            .flat_map(|row| rotations.iter().flat_map(move |(head_dim, rope)| rope.angles(*head_dim, row.position)))
+            .collect();
+        self.gpu.write(&a.rotary.buffer, 0, &table)?;
+        self.upload_per_layer(rows)
+    }
+
+    /// The tokens' rows of the per-layer embedding, times the root of a layer's width; unknown tokens take row 0.
+    fn upload_per_layer(&self, rows: &[Row]) -> Result<()> {
+        let (Some(weights), Some(activations)) = (&self.weights.per_layer, &self.activations.per_layer) else {
+            return Ok(());
+        };
+        let root = (self.share.config.hidden_size_per_layer_input as f32).sqrt();
+        let mut values = vec![0.0f32; rows.len() * activations.tokens.stride];
+        for (row, to) in rows.iter().zip(values.chunks_exact_mut(activations.tokens.stride)) {
+            let id = if (row.token as usize) < weights.table.rows() { row.token as usize } else { 0 };
+            for (to, value) in to.iter_mut().zip(weights.table.read(id)?) {
+                *to = value * root;
+            }
+        }
+        self.gpu.write(&activations.tokens.buffer, 0, &values)
+    }
+}

@@ -1,0 +1,199 @@
+//! Running a planned pass on all ranks, step for step.
+
+use super::activations::FEW_ROWS;
+use super::gemma4::{Activation, Output, Want};
+use super::op::Op;
+use super::rank::Rank;
+use crate::gpu::{Dispatch, Recorder, Tensor};
+use crate::kernels::argmax;
+use crate::parallel::Collective;
+use crate::{Error, Result};
+
+/// Inner tensors by name, in the order in which they were computed.
+pub(super) type Captures = Vec<(String, Activation)>;
+
+/// All ranks of a model in the middle of a step.
+pub(super) struct Run<'a> {
+    ranks: &'a [Rank],
+    collective: &'a dyn Collective,
+    recorders: Vec<Recorder<'a>>,
+    n_rows: usize,
+}
+
+/// What ranks combine: the tensor that each one fills, and the one that receives the result.
+enum Exchange<'a> {
+    Sum(&'a Tensor),
+    Columns(&'a Tensor, &'a Tensor),
+}
+
+impl<'a> Run<'a> {
+    /// Records the body for `n_rows` rows, which are uploaded, and runs it up to the last exchange between ranks. With
+    /// `keep`, inner tensors are brought back.
+    pub(super) fn body(
+        ranks: &'a [Rank],
+        collective: &'a dyn Collective,
+        n_rows: usize,
+        keep: bool,
+    ) -> Result<(Self, Captures)> {
+        let recorders = ranks.iter().map(|rank| Recorder::new(&rank.gpu)).collect();
+        let mut run = Run { ranks, collective, recorders, n_rows };
+        let body = |rank: &'a Rank| if n_rows <= FEW_ROWS { &rank.pass.few } else { &rank.pass.chunk };
+        let bodies: Vec<&[Op<Dispatch>]> = ranks.iter().map(|rank| body(rank).as_slice()).collect();
+        let mut captures = Vec::new();
+        let mut at = 0;
+        while at < bodies[0].len() {
+            if matches!(bodies[0][at], Op::AllReduce(_) | Op::AllGather { .. }) {
+                let count = bodies[0][at..].iter().take_while(|op| is_exchange(op)).count();
+                run.exchange(&bodies.iter().map(|ops| &ops[at..at + count]).collect::<Vec<_>>())?;
+                at += count;
+                continue;
+            }
+            for (recorder, ops) in run.recorders.iter_mut().zip(&bodies) {
+                if let Op::Dispatch(dispatch) = &ops[at] {
+                    recorder.dispatch(dispatch, n_rows);
+                }
+            }
+            // What is looked at is whole, and the same in every rank.
+            if let (Op::Capture { name, tensor }, true) = (&bodies[0][at], keep) {
+                captures.push((name.clone(), tensor.width, run.recorders[0].read_back(tensor, n_rows)?));
+            }
+            at += 1;
+        }
+        if captures.is_empty() {
+            return Ok((run, Vec::new()));
+        }
+        run.submit();
+        let mut kept = Vec::new();
+        for (name, width, readback) in captures {
+            kept.push((name, Activation { width, values: readback.read(&ranks[0].gpu, n_rows)? }));
+            ranks[0].gpu.forget_bytes(readback.size_bytes());
+        }
+        Ok((run, kept))
+    }
+
+    /// Hands everything that was recorded to the devices.
+    fn submit(&mut self) {
+        let fresh = self.ranks.iter().map(|rank| Recorder::new(&rank.gpu)).collect();
+        for recorder in std::mem::replace(&mut self.recorders, fresh) {
+            recorder.submit();
+        }
+    }
+
+    /// Submits what was recorded, combines the results of all ranks and hands them back: `ops[rank]` are the exchanges.
+    fn exchange(&mut self, ops: &[&'a [Op<Dispatch>]]) -> Result<()> {
+        let tensors = |op: &'a Op<Dispatch>| match op {
+            Op::AllReduce(tensor) => Exchange::Sum(tensor),
+            Op::AllGather { from, to } => Exchange::Columns(from, to),
+            Op::Dispatch(_) | Op::Capture { .. } => unreachable!("all ranks exchange at the same places"),
+        };
+        for ((rank, recorder), ops) in self.ranks.iter().zip(&mut self.recorders).zip(ops) {
+            for op in *ops {
+                let (Exchange::Sum(from) | Exchange::Columns(from, _)) = tensors(op);
+                recorder.read_into(from, self.n_rows, rank.partial(from));
+            }
+        }
+        self.submit();
+        for i in 0..ops[0].len() {
+            let all: Vec<Exchange> = ops.iter().map(|ops| tensors(&ops[i])).collect();
+            let (mut values, mut widths) = (Vec::new(), Vec::new());
+            for (rank, exchange) in self.ranks.iter().zip(&all) {
+                let (Exchange::Sum(from) | Exchange::Columns(from, _)) = exchange;
+                values.push(rank.partial(from).read::<f32>(&rank.gpu, self.n_rows)?);
+                widths.push(from.width);
+            }
+            let whole = match all[0] {
+                Exchange::Sum(_) => self.collective.all_reduce(&values),
+                Exchange::Columns(..) => self.collective.all_gather(&values, &widths),
+            };
+            for (rank, exchange) in self.ranks.iter().zip(&all) {
+                let (Exchange::Sum(to) | Exchange::Columns(_, to)) = exchange;
+                to.write_rows(&rank.gpu, &whole)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs what is left of the body with the first rows' head, then the head for the others, `FEW_ROWS` at a time.
+    pub(super) fn outputs(mut self, want: Want) -> Result<Output> {
+        let (chosen, greedy) = match want {
+            Want::Nothing => (&[][..], false),
+            Want::Greedy(chosen) => (chosen, true),
+            Want::Logits(chosen) => (chosen, false),
+        };
+        let mut output = Output::default();
+        if chosen.is_empty() {
+            self.submit();
+            self.ranks.iter().try_for_each(|rank| rank.gpu.check())?;
+        }
+        for part in chosen.chunks(FEW_ROWS) {
+            let indices: Vec<u32> = part.iter().map(|&i| i as u32).collect();
+            for (rank, recorder) in self.ranks.iter().zip(&mut self.recorders) {
+                rank.gpu.write(&rank.activations.chosen.buffer, 0, &indices)?;
+                record(recorder, &rank.pass.head, part.len());
+            }
+            match (self.ranks, greedy) {
+                ([rank], true) => output.ids.extend(self.chosen_on_device(rank, part.len())?),
+                (_, false) => output.logits.extend(self.logits(part.len())?),
+                // Each rank has the logits of its tokens only.
+                (_, true) => {
+                    let logits = self.logits(part.len())?;
+                    let rows = logits.chunks_exact(logits.len() / part.len());
+                    output.ids.extend(rows.map(largest).collect::<Option<Vec<_>>>().ok_or_else(not_finite)?);
+                }
+            }
+        }
+        Ok(output)
+    }
+
+    fn chosen_on_device(&mut self, rank: &Rank, rows: usize) -> Result<Vec<u32>> {
+        record(&mut self.recorders[0], &rank.pass.argmax, rows);
+        self.recorders[0].read_into(&rank.activations.ids, rows, &rank.ids);
+        self.submit();
+        let ids = rank.ids.read::<u32>(&rank.gpu, rows)?;
+        if ids.contains(&argmax::NOT_FINITE) { Err(not_finite()) } else { Ok(ids) }
+    }
+
+    /// `[rows, vocab_size]` of all ranks.
+    fn logits(&mut self, rows: usize) -> Result<Vec<f32>> {
+        for (rank, recorder) in self.ranks.iter().zip(&mut self.recorders) {
+            recorder.read_into(&rank.activations.logits, rows, &rank.logits);
+        }
+        self.submit();
+        let read = |rank: &Rank| rank.logits.read::<f32>(&rank.gpu, rows);
+        if let [rank] = self.ranks {
+            return read(rank);
+        }
+        let widths: Vec<usize> = self.ranks.iter().map(|rank| rank.activations.logits.width).collect();
+        Ok(self.collective.all_gather(&self.ranks.iter().map(read).collect::<Result<Vec<_>>>()?, &widths))
+    }
+}
+
+fn is_exchange(op: &Op<Dispatch>) -> bool {
+    matches!(op, Op::AllReduce(_) | Op::AllGather { .. })
+}
+
+fn record(recorder: &mut Recorder, ops: &[Op<Dispatch>], n_rows: usize) {
+    for op in ops {
+        if let Op::Dispatch(dispatch) = op {
+            recorder.dispatch(dispatch, n_rows);
+        }
+    }
+}
+
+/// The place of the largest value, the first on a tie; `None` where one is not finite.
+fn largest(values: &[f32]) -> Option<u32> {
+    let mut best = 0;
+    for (i, value) in values.iter().enumerate() {
+        if !value.is_finite() {
+            return None;
+        }
+        if *value > values[best] {
+            best = i;
+        }
+    }
+    Some(best as u32)
+}
+
+fn not_finite() -> Error {
+    Error::Run("a logit is NaN or infinite, expected finite numbers".into())
+}

@@ -1,0 +1,166 @@
+//! What one rank computes: its ranges of heads, columns, experts and vocabulary, and the sizes that follow.
+
+use std::ops::Range;
+
+use crate::checkpoint::{Checkpoint, Config, LayerConfig, MatrixFormat, Projection};
+use crate::parallel::{Cut, Parallel, Part, Split};
+use crate::{Error, Result};
+
+/// One rank's share of a model. All ranks of a model cut at the same places.
+#[derive(Debug, Clone)]
+pub(super) struct Share {
+    /// How many ranks share the model.
+    pub ranks: usize,
+    /// The configuration with this rank's sizes: query heads, key and value heads, widths of MLPs and experts. What is not
+    /// cut (hidden size, number of experts, per-layer width) and the vocabulary are the whole model's.
+    pub config: Config,
+    /// Query heads, of every layer.
+    pub heads: Range<usize>,
+    /// Rows of the embedding and of the head.
+    pub vocab: Range<usize>,
+    /// Experts that it holds, and their columns of gate and up, which are the rows of down.
+    pub experts: Range<usize>,
+    pub expert_columns: Range<usize>,
+    /// Columns of the per-layer input, in each layer.
+    pub per_layer: Range<usize>,
+    /// Output features of `per_layer_model_projection`, all layers together.
+    pub per_layer_context: Range<usize>,
+    layers: Vec<LayerShare>,
+}
+
+/// What differs from layer to layer.
+#[derive(Debug, Clone)]
+struct LayerShare {
+    kv_heads: Range<usize>,
+    heads_per_kv: usize,
+    /// Columns of gate and up, which are the rows of down.
+    mlp: Range<usize>,
+}
+
+/// The shares of all ranks.
+///
+/// # Errors
+/// [`Error::Usage`] where a rank would hold nothing of something, or where there are no experts to split.
+pub(super) fn shares(checkpoint: &Checkpoint, parallel: &Parallel) -> Result<Vec<Share>> {
+    let c = &checkpoint.config;
+    let shares = &parallel.shares;
+    let unit = |group_size: usize| if parallel.cut == Cut::Aligned { group_size } else { 1 };
+    let whole = |size: usize| vec![0..size; shares.ranks()];
+    if parallel.split == Split::Expert && !c.is_moe() {
+        return Err(Error::Usage("split expert: the model has no experts, expected split tensor".into()));
+    }
+    let heads = shares.cut("query heads", c.num_attention_heads, unit(heads_unit(checkpoint)))?;
+    let vocab = shares.cut("tokens of the vocabulary", c.vocab_size, 1)?;
+    let (experts, expert_columns) = match (c.num_experts, parallel.split) {
+        (0, _) => (whole(0), whole(0)),
+        (n, Split::Expert) => (shares.cut("experts", n, 1)?, whole(c.moe_intermediate_size)),
+        (n, Split::Tensor) => {
+            let info = checkpoint.expert_info(0, 0, Projection::Down);
+            let unit = unit(group_size(info.format));
+            (whole(n), shares.cut("columns of an expert", c.moe_intermediate_size, unit)?)
+        }
+    };
+    let n = c.hidden_size_per_layer_input;
+    let (per_layer, per_layer_context) = match n {
+        0 => (whole(0), whole(0)),
+        _ => {
+            let info = checkpoint.matrix_info("layers.0.per_layer_projection");
+            let columns = shares.cut("columns of the per-layer input", n, unit(group_size(info.format)))?;
+            (columns, shares.cut("per-layer inputs", n * c.num_hidden_layers, 1)?)
+        }
+    };
+    let mlp = (0..c.num_hidden_layers).map(|l| {
+        let info = checkpoint.matrix_info(&format!("layers.{l}.mlp.down_proj"));
+        shares.cut("columns of the MLP", c.layers[l].intermediate_size, unit(group_size(info.format)))
+    });
+    let mlp = mlp.collect::<Result<Vec<_>>>()?;
+    let share = |rank: usize| {
+        let heads = heads[rank].clone();
+        let layer = |(layer, mlp): (&LayerConfig, &Vec<Range<usize>>)| {
+            let heads_per_kv = c.num_attention_heads / layer.num_key_value_heads;
+            let kv_heads = heads.start / heads_per_kv..(heads.end - 1) / heads_per_kv + 1;
+            LayerShare { kv_heads, heads_per_kv, mlp: mlp[rank].clone() }
+        };
+        let layers: Vec<LayerShare> = c.layers.iter().zip(&mlp).map(layer).collect();
+        let mut config = c.clone();
+        config.num_attention_heads = heads.len();
+        config.moe_intermediate_size = expert_columns[rank].len();
+        for (local, share) in config.layers.iter_mut().zip(&layers) {
+            local.num_key_value_heads = share.kv_heads.len();
+            local.intermediate_size = share.mlp.len();
+        }
+        Share {
+            ranks: shares.ranks(),
+            config,
+            heads,
+            vocab: vocab[rank].clone(),
+            experts: experts[rank].clone(),
+            expert_columns: expert_columns[rank].clone(),
+            per_layer: per_layer[rank].clone(),
+            per_layer_context: per_layer_context[rank].clone(),
+            layers,
+        }
+    };
+    Ok((0..shares.ranks()).map(share).collect())
+}
+
+impl Share {
+    /// Whether results must be combined with those of other ranks.
+    pub(super) fn is_partial(&self) -> bool {
+        self.ranks > 1
+    }
+
+    /// Query heads of layer `l` that read the same key and value head, and where in such a group the rank's heads begin.
+    pub(super) fn head_group(&self, l: usize) -> (usize, usize) {
+        let heads_per_kv = self.layers[l].heads_per_kv;
+        (heads_per_kv, self.heads.start % heads_per_kv)
+    }
+
+    /// The rank's part of `q_proj`.
+    pub(super) fn queries(&self, l: usize) -> Part {
+        Part::Columns(scaled(&self.heads, self.config.layers[l].head_dim))
+    }
+
+    /// The rank's part of `k_proj` and `v_proj`: the heads that its queries read, also where other ranks' queries do.
+    pub(super) fn keys(&self, l: usize) -> Part {
+        Part::Columns(scaled(&self.layers[l].kv_heads, self.config.layers[l].head_dim))
+    }
+
+    /// The rank's part of `o_proj`.
+    pub(super) fn attention_out(&self, l: usize) -> Part {
+        Part::Rows(scaled(&self.heads, self.config.layers[l].head_dim))
+    }
+
+    /// The rank's columns of the MLP.
+    pub(super) fn mlp(&self, l: usize) -> Range<usize> {
+        self.layers[l].mlp.clone()
+    }
+}
+
+fn scaled(range: &Range<usize>, factor: usize) -> Range<usize> {
+    range.start * factor..range.end * factor
+}
+
+/// Input features that share scales; 1 where there are none.
+fn group_size(format: MatrixFormat) -> usize {
+    match format {
+        MatrixFormat::Dense(_) => 1,
+        MatrixFormat::Packed { group_size, .. } => group_size,
+    }
+}
+
+/// The fewest query heads that are whole groups of `o_proj` in every layer.
+fn heads_unit(checkpoint: &Checkpoint) -> usize {
+    let unit = |l: usize| {
+        let group = group_size(checkpoint.matrix_info(&format!("layers.{l}.self_attn.o_proj")).format);
+        group / gcd(group, checkpoint.config.layers[l].head_dim)
+    };
+    let heads = checkpoint.config.num_attention_heads;
+    // More than there are: no cut can be aligned, whatever the other layers ask for.
+    let common = |all: usize, unit: usize| (all / gcd(all, unit) * unit).min(heads);
+    (0..checkpoint.config.num_hidden_layers).map(unit).fold(1, common)
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
