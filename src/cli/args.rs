@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use lapidary::{Error, Result};
 
+use super::ranks::RankArguments;
+
 /// Which model.
 #[derive(Debug, clap::Args)]
 pub(super) struct ModelArguments {
@@ -27,6 +29,8 @@ pub(super) struct RunArguments {
     /// Precision of the computation; both mean exact until there is a fast path
     #[arg(long, value_enum, default_value_t = Precision::Exact)]
     pub(super) precision: Precision,
+    #[command(flatten)]
+    pub(super) ranks: RankArguments,
 }
 
 /// `--adapter` of a command that opens none: who gives it to all commands can give it to this one too.

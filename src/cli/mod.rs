@@ -13,6 +13,7 @@ mod logits;
 mod model;
 mod output;
 mod prompt;
+mod ranks;
 mod settings;
 mod signals;
 mod terminal;

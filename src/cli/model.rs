@@ -6,12 +6,12 @@ use std::sync::Mutex;
 use indicatif::{ProgressBar, ProgressStyle};
 use lapidary::checkpoint::{Checkpoint, Role, Source};
 use lapidary::generate::Generator;
-use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, Options, Progress};
 use lapidary::text::TextModel;
 use lapidary::{Error, Result};
 
 use super::args::{ModelArguments, Precision, RunArguments};
+use super::ranks::introduce;
 use super::terminal::{note, size};
 
 macro_rules! demo_files {
@@ -90,12 +90,12 @@ impl RunArguments {
     /// Loads the model: a progress bar where stderr is a terminal, then one line about what runs on what.
     ///
     /// # Errors
-    /// Those of [`Gpu::open`] and [`Gemma4::load`].
+    /// Those of [`lapidary::gpu::Gpu::open`] and [`Gemma4::load_on`].
     pub(super) fn load(&self, checkpoint: &Checkpoint) -> Result<Gemma4> {
-        let gpu = Gpu::open(self.adapter.as_deref())?;
-        let options = Options { context: self.context, ..Options::default() };
+        let options = Options { context: self.context, parallel: self.ranks.parallel()?, ..Options::default() };
+        let gpus = self.ranks.devices(self.adapter.as_deref())?;
         let bars = Bars::default();
-        let model = Gemma4::load(gpu, checkpoint, &options, &|progress| bars.show(progress));
+        let model = Gemma4::load_on(gpus, checkpoint, &options, &|progress| bars.show(progress));
         bars.clear();
         let model = model?;
         self.introduce(checkpoint, &model);
@@ -120,9 +120,10 @@ impl RunArguments {
             adapter.info.name,
             adapter.api(),
             adapter.driver(),
-            size(model.gpu().allocated_bytes()),
+            size(model.allocated_bytes()),
             model.context()
         ));
+        introduce(model);
         match (adapter.is_software(), &self.adapter) {
             (false, _) => {}
             (true, None) => note("no GPU was found: this runs on the CPU, through a software adapter"),

@@ -197,7 +197,7 @@ impl Chat<'_> {
         let model = self.generator.model();
         let turns = plural(self.session.turns(), "turn");
         note(format_args!("context:  {} of {} tokens used, {turns}", model.len(0), model.context()));
-        note(format_args!("memory:   {} on {}", size(model.gpu().allocated_bytes()), model.gpu().adapter().info.name));
+        note(format_args!("memory:   {} on {}", size(model.allocated_bytes()), model.gpu().adapter().info.name));
         note(format_args!("settings: {}", self.settings.describe()));
     }
 }
