@@ -12,6 +12,8 @@ mod generate;
 mod output;
 #[path = "cli/process.rs"]
 mod process;
+#[path = "cli/ranks.rs"]
+mod ranks;
 #[cfg(unix)]
 #[path = "cli/signals.rs"]
 mod signals;

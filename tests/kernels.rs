@@ -14,6 +14,7 @@ mod kernels {
     mod head_norm_rope;
     mod kv_store;
     mod moe_combine;
+    mod moe_sum;
     mod per_layer_inputs;
     mod planted;
     mod probes;

@@ -7,7 +7,10 @@ mod fixtures;
 #[path = "model/steps.rs"]
 mod steps;
 
+use std::ops::Range;
+
 use fixtures::sets;
+use lapidary::checkpoint::{MatrixFormat, MatrixInfo, Projection};
 use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, Options};
 use lapidary::parallel::{Cut, Parallel, Split};
@@ -78,6 +81,87 @@ fn ranks_on_two_devices() {
         let mut model = Gemma4::load_on(gpus(), &set.checkpoint, &options, &|_| ()).unwrap();
         assert_golden(&format!("{} on two devices", set.name), set, &mut model);
         let error = Gemma4::load_on(gpus(), &set.checkpoint, &Options::default(), &|_| ()).unwrap_err();
-        assert_eq!(error.to_string(), "2 adapters for 1 ranks, expected at most one for each rank");
+        assert_eq!(error.to_string(), "2 adapters for 1 rank, expected at most one for each rank");
     }
+}
+
+/// Bytes of the output features `outputs` and the input features `inputs` of a matrix in the kernels' layout.
+fn part_bytes(info: &MatrixInfo, outputs: Range<usize>, inputs: Range<usize>) -> u64 {
+    let columns = inputs.len().next_multiple_of(32);
+    let row = match info.format {
+        MatrixFormat::Dense(dtype) => columns * dtype.size_bytes(),
+        MatrixFormat::Packed { bits, group_size, scale_dtype, symmetric, .. } => {
+            let groups = (inputs.end - 1) / group_size - inputs.start / group_size + 1;
+            let zeros = if symmetric { 0 } else { (groups * bits as usize).div_ceil(32) * 4 };
+            columns * bits as usize / 8 + (groups * scale_dtype.size_bytes()).next_multiple_of(4) + zeros
+        }
+    };
+    (outputs.len() * row) as u64
+}
+
+/// The weights of a rank are what its heads, columns and tokens take, counted here from the sizes alone: a row-parallel
+/// part stores the groups that its rows are in, one more than fit where cuts fall inside a group.
+#[test]
+fn ranks_hold_their_share_only() {
+    let is_per_row = |info: &MatrixInfo| matches!(info.format, MatrixFormat::Packed { per_row: true, .. });
+    let mut ran = 0;
+    for set in sets() {
+        let (c, files) = (&set.checkpoint.config, &set.checkpoint);
+        // Of act-order every rank may need all groups.
+        if is_per_row(files.matrix_info("layers.0.mlp.down_proj")) {
+            continue;
+        }
+        for ranks in 1..=4 {
+            let model = load(files, &options(&vec!["1"; ranks].join(","), Split::Tensor, Cut::Even));
+            for (rank, (_, heads, memory)) in model.ranks().enumerate() {
+                let cut = |size: usize| (size * rank).div_ceil(ranks)..(size * (rank + 1)).div_ceil(ranks);
+                let times = |range: Range<usize>, by: usize| range.start * by..range.end * by;
+                assert_eq!(heads, cut(c.num_attention_heads), "{}: heads of rank {rank} of {ranks}", set.name);
+                let columns = |name: &str, own: Range<usize>| match files.has(name) {
+                    true => part_bytes(files.matrix_info(name), own, 0..files.matrix_info(name).in_features),
+                    false => 0,
+                };
+                let rows = |name: &str, own: Range<usize>| match files.has(name) {
+                    true => part_bytes(files.matrix_info(name), 0..files.matrix_info(name).out_features, own),
+                    false => 0,
+                };
+                let n = c.hidden_size_per_layer_input;
+                let mut bytes = columns("embed_tokens", cut(c.vocab_size)) + columns("lm_head", cut(c.vocab_size));
+                bytes += columns("per_layer_model_projection", cut(n * c.num_hidden_layers)) + 4 * n as u64;
+                bytes += ((c.num_hidden_layers * 9 + 1) * c.hidden_size * 4) as u64;
+                for (l, layer) in c.layers.iter().enumerate() {
+                    let (at, d) = (|name: &str| format!("layers.{l}.{name}"), layer.head_dim);
+                    let group = c.num_attention_heads / layer.num_key_value_heads;
+                    let kv_heads = heads.start / group..heads.end.div_ceil(group);
+                    bytes += columns(&at("self_attn.q_proj"), times(heads.clone(), d));
+                    bytes += columns(&at("self_attn.k_proj"), times(kv_heads.clone(), d));
+                    bytes += columns(&at("self_attn.v_proj"), times(kv_heads, d));
+                    bytes += rows(&at("self_attn.o_proj"), times(heads.clone(), d)) + 2 * 4 * d as u64;
+                    bytes += columns(&at("mlp.gate_proj"), cut(layer.intermediate_size));
+                    bytes += columns(&at("mlp.up_proj"), cut(layer.intermediate_size));
+                    bytes += rows(&at("mlp.down_proj"), cut(layer.intermediate_size));
+                    bytes += columns(&at("per_layer_input_gate"), cut(n));
+                    bytes += rows(&at("per_layer_projection"), cut(n));
+                    bytes += (c.num_experts * (c.hidden_size + 1) * 4) as u64; // router, dense, and per_expert_scale
+                    for e in 0..c.num_experts {
+                        let info = |projection| files.expert_info(l, e, projection);
+                        let own = cut(c.moe_intermediate_size);
+                        bytes += part_bytes(info(Projection::Gate), own.clone(), 0..c.hidden_size);
+                        bytes += part_bytes(info(Projection::Up), own.clone(), 0..c.hidden_size);
+                        bytes += part_bytes(info(Projection::Down), 0..c.hidden_size, own);
+                    }
+                }
+                // Buffers have whole 16 bytes; a layer has at most 12 matrices of up to 3 buffers.
+                let most = bytes + (c.num_hidden_layers as u64 + 1) * 12 * 3 * 15;
+                let found = memory.weights;
+                assert!(
+                    (bytes..=most).contains(&found),
+                    "{}: rank {rank} of {ranks} holds {found}, not {bytes}",
+                    set.name
+                );
+                ran += 1;
+            }
+        }
+    }
+    assert!(ran > 0, "no set was run");
 }

@@ -90,7 +90,10 @@ impl Gemma4 {
         let shares = share::shares(checkpoint, &options.parallel)?;
         if gpus.len() > shares.len() {
             let (gpus, ranks) = (gpus.len(), shares.len());
-            return Err(Error::Usage(format!("{gpus} adapters for {ranks} ranks, expected at most one for each rank")));
+            let plural = if ranks == 1 { "" } else { "s" };
+            return Err(Error::Usage(format!(
+                "{gpus} adapters for {ranks} rank{plural}, expected at most one for each rank"
+            )));
         }
         checkpoint.verify_contents()?;
         let gpus: Vec<Arc<Gpu>> = gpus.into_iter().map(Arc::new).collect();

@@ -46,6 +46,12 @@ pub fn add_norm(h: &mut [f32], x: &[f32], post: &[f32], scalar: f32, eps: f32) {
     }
 }
 
+/// The weighted sum of the chosen experts for one row: weight and product, `[width]`, of each.
+pub fn moe_sum(chosen: &[(f32, &[f32])], width: usize) -> Vec<f32> {
+    let sum = |i: usize| chosen.iter().map(|(weight, product)| f64::from(*weight) * f64::from(product[i])).sum::<f64>();
+    (0..width).map(|i| sum(i) as f32).collect()
+}
+
 /// The end of a mixture-of-experts layer for one row: `m = rms(mlp) * post_1 + rms(experts) * post_2`, then
 /// `h = (h + rms(m) * post) * scalar`. `experts` is the weighted sum of the chosen experts.
 pub fn moe_combine(h: &mut [f32], mlp: &[f32], experts: &[f32], norms: [&[f32]; 3], scalar: f32, eps: f32) {

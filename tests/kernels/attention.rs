@@ -12,6 +12,9 @@ use crate::common::{Output, Runner, compact, rows_tensor, step_rows};
 pub(super) struct Case {
     pub(super) n_heads: usize,
     pub(super) n_kv_heads: usize,
+    /// Query heads that read one KV head, and how many of them belong to the rank before.
+    pub(super) heads_per_kv: usize,
+    pub(super) first_head: usize,
     pub(super) head_dim: usize,
     pub(super) window: Option<usize>,
     /// Positions of a slot's ring.
@@ -25,7 +28,9 @@ pub(super) struct Case {
 impl Case {
     pub(super) fn new(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> Self {
         let sharpness = 1.0 / (head_dim as f32).sqrt();
-        Case { n_heads, n_kv_heads, head_dim, window: None, capacity: 1024, new_rows: false, sharpness }
+        let heads_per_kv = n_heads / n_kv_heads;
+        let (first_head, window, capacity, new_rows) = (0, None, 1024, false);
+        Case { n_heads, n_kv_heads, heads_per_kv, first_head, head_dim, window, capacity, new_rows, sharpness }
     }
 }
 
@@ -59,7 +64,8 @@ fn head(q: &[f32], keys: &[&[f32]], values: &[&[f32]]) -> (Vec<f32>, Vec<f64>) {
 /// Runs a step over slots whose earlier positions are in the ring. What lies outside of the ring, and in the ring where
 /// nothing was stored, is NaN: reading it shows.
 pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
-    let Case { n_heads, n_kv_heads, head_dim: d, window, capacity, new_rows, sharpness } = case;
+    let Case { n_heads, n_kv_heads, heads_per_kv, first_head, head_dim: d, window, capacity, new_rows, sharpness } =
+        case;
     let (q_width, kv_width) = (n_heads * d, n_kv_heads * d);
     let step = step_rows(rows);
     let n_slots = 1 + rows.iter().map(|r| r.0 as usize).max().expect("rows");
@@ -90,8 +96,8 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
     let heads = Heads {
         n_heads,
         n_kv_heads,
-        heads_per_kv: n_heads / n_kv_heads,
-        first_head: 0,
+        heads_per_kv,
+        first_head,
         head_dim: d,
         rotated_pairs: 0,
         rotary_offset: 0,
@@ -108,7 +114,7 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
             let (slot, position) = (row.slot as usize, row.position as usize);
             let first = window.map_or(0, |w| (position + 1).saturating_sub(w));
             for j in 0..n_heads {
-                let kv_head = j / (n_heads / n_kv_heads);
+                let kv_head = (first_head + j) / heads_per_kv;
                 let of = |source: &'_ [f32], p: usize| source[at(slot, p) + kv_head * d..][..d].to_vec();
                 let keys: Vec<Vec<f32>> = (first..=position).map(|p| of(&k, p)).collect();
                 let values: Vec<Vec<f32>> = (first..=position).map(|p| of(&v, p)).collect();
@@ -143,6 +149,22 @@ fn head_shapes() {
     }
     for head_dim in [4, 20, 260] {
         check(&mut random, Case::new(2, 1, head_dim), &chunk(0, 9, 2));
+    }
+}
+
+/// A rank's query heads may begin and end inside the group of heads that share a KV head.
+#[test]
+fn heads_cut_inside_a_group() {
+    let mut random = Random::new(905);
+    // (query heads, KV heads that they read, heads a KV head, first head): 16 heads with 8 KV heads for three ranks, then
+    // 4 with one KV head, then groups of 4 cut at every place.
+    for (n_heads, n_kv_heads, heads_per_kv, first_head) in
+        [(5, 3, 2, 0), (5, 3, 2, 1), (6, 3, 2, 0), (1, 1, 4, 3), (3, 1, 4, 1), (4, 2, 4, 3), (6, 3, 4, 3), (2, 2, 4, 3)]
+    {
+        for new_rows in [false, true] {
+            let case = Case { heads_per_kv, first_head, new_rows, ..Case::new(n_heads, n_kv_heads, 16) };
+            check(&mut random, case, &chunk(0, 70, 3));
+        }
     }
 }
 

@@ -14,6 +14,35 @@ fn rows_of_the_table() {
     check(&[1, 7, 8, 33, 64, 513]);
 }
 
+/// A rank's part of the vocabulary: its tokens' rows, and zeros for all others, also where the table has several parts.
+#[test]
+fn a_part_of_the_vocabulary() {
+    let (mut random, width, first) = (Random::new(601), 33, 100);
+    let table = Matrix::Dense(dense(&mut random, 130, width, lapidary::quant::Dtype::BF16));
+    let tokens = [0, 99, 100, 101, 163, 164, 227, 228, 229, 230, 4000];
+    let rows: Vec<_> = tokens.iter().enumerate().map(|(i, &t)| (0, i as u32, t)).collect();
+    let rows: Tensor = rows_tensor(&step_rows(&rows));
+    for part_rows in [130, 64] {
+        let bytes = (part_rows * 2 * width.next_multiple_of(32)) as u64;
+        let mut builder = WeightsBuilder::new(gpu(), "table", 1, 130, width).max_part_bytes(bytes);
+        builder.add(0, 0, &table).expect("memory");
+        let (weights, y, runner) =
+            (builder.finish().expect("a device"), Output::new(tokens.len(), width), Runner::new());
+        let planned =
+            embed::plan(&runner.planner, "embed", &weights, (first, true), &rows, &y.tensor, 3.0).expect("a plan");
+        let actual = runner.run(&planned, tokens.len(), &[&y]).remove(0);
+        let mut row = vec![0.0; width];
+        let expected = tokens.iter().flat_map(|&t| match (t as usize).checked_sub(first).filter(|&t| t < 130) {
+            None => vec![0.0; width],
+            Some(t) => {
+                table.row(t, &mut row);
+                row.iter().map(|v| v * 3.0).collect()
+            }
+        });
+        assert_close(&format!("parts of {part_rows}"), &expected.collect::<Vec<_>>(), &actual, |_| 0.0);
+    }
+}
+
 pub(super) fn check(widths: &[usize]) {
     let mut random = Random::new(600);
     for &width in widths {

@@ -176,6 +176,8 @@ fn bugs_of_attention_are_caught() {
         let windowed = attention::Case { window: Some(40), capacity: 48, ..case };
         attention::check(&mut random, windowed, &[attention::chunk(0, 70, 1), attention::chunk(2, 90, 1)].concat());
         attention::check(&mut random, attention::Case { new_rows: true, ..windowed }, &attention::chunk(1, 70, 5));
+        let shard = attention::Case { heads_per_kv: 4, first_head: 3, ..case };
+        attention::check(&mut random, shard, &attention::chunk(0, 5, 1));
     };
     cases();
     for bug in [
@@ -193,9 +195,10 @@ fn bugs_of_attention_are_caught() {
         bug("values are not rescaled", "sum[i] *= rescale;", ""),
         bug(
             "heads share keys in the wrong order",
-            "group.x * params.n_kv_heads / params.n_heads",
-            "group.x % params.n_kv_heads",
+            "(group.x + params.first_head) / params.heads_per_kv",
+            "(group.x + params.first_head) % params.heads_per_kv",
         ),
+        bug("a rank's heads begin a group", "(group.x + params.first_head)", "group.x"),
     ] {
         sees(bug, cases);
     }
