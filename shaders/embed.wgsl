@@ -1,28 +1,36 @@
 // y[t, i] = table[token(t), i] * scale. One workgroup a row. A table larger than a binding comes in parts of rows: each
 // dispatch serves the tokens whose row its part holds. A rank's table may have some of the rows only: CLEAR writes zeros
-// for the tokens of other ranks, whose results are added.
+// for the tokens of other ranks, whose results are added. Rows come from common/dense.wgsl or common/packed.wgsl.
 
 override CLEAR: bool = false;
 
 struct Params {
     row_words: u32,
-    first_row: u32, // token id of the part's first row
+    first_token: u32, // token id of the part's first row
     n_rows: u32,
     table_first: u32, // token id of the table's first row
     table_rows: u32,
     width: u32,
     y_stride: u32,
     scale: f32,
+    // Quantized tables only, as in common/product.wgsl.
+    in_words: u32,
+    rows_per_matrix: u32,
+    scale_words: u32,
+    zero_words: u32,
+    groups: u32,
+    first_row: u32,
+    first_group: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> rows: array<Row>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>; // [rows, y_stride]
+@group(0) @binding(5) var<storage, read> rows: array<Row>;
+@group(0) @binding(6) var<storage, read_write> y: array<f32>; // [rows, y_stride]
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = group.y;
-    let row = rows[t].token - params.first_row;
+    let row = rows[t].token - params.first_token;
     if row >= params.n_rows {
         if CLEAR && rows[t].token - params.table_first >= params.table_rows {
             for (var i = lane; i < params.width; i += 64u) {

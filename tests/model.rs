@@ -11,7 +11,10 @@ use std::path::Path;
 
 use fixtures::{Set, assert_within, sets};
 use lapidary::checkpoint::{Checkpoint, Source};
-use lapidary::model::{Gemma4, MemoryPlan, Options, Want};
+use lapidary::model::{Gemma4, Head, MemoryPlan, Options, Want};
+use lapidary::parallel::{Parallel, Shares};
+use lapidary::quant::Matrix;
+use lapidary::quant::requantize::{GROUP_SIZE, requantize};
 use lapidary::reference;
 use steps::{ACTIVATIONS, LOGITS, assert_golden, greedy, load, prefill, rows};
 
@@ -78,6 +81,40 @@ fn weights_in_parts_equal_whole_ones() {
         };
         // The embedding has 512 rows of 192 bytes, an expert's largest matrix in bf16 9,216 bytes.
         assert_eq!(run(Some(20_000)), run(None), "{name}");
+    }
+}
+
+/// A requantized head, which here is the embedding too: the products and the rows of the matrix that quantizing makes, the
+/// error that was measured on the way, and the same however the model is cut.
+#[test]
+fn a_requantized_head() {
+    for Set { name, checkpoint, input_ids, .. } in sets() {
+        let exact = load(&checkpoint, &Options::default()).allocated_bytes();
+        let Matrix::Dense(dense) = checkpoint.load("embed_tokens").unwrap() else {
+            panic!("{name}: a dense embedding")
+        };
+        for (head, bits, relative) in [(Head::Int8, 8, 1e-2), (Head::Int4, 4, 0.12)] {
+            let (packed, deviation) = requantize("embed_tokens", 0, &dense, bits, GROUP_SIZE).unwrap();
+            let mut model = load(&checkpoint, &Options { head, ..Options::default() });
+            assert_eq!(model.head_deviation(), Some(deviation), "{name}");
+            let error = deviation.relative();
+            assert!((relative / 20.0..relative).contains(&error), "{name} {head:?}: {error}");
+            assert!(model.allocated_bytes() < exact, "{name} {head:?}");
+            let (packed, all) = (Matrix::Packed(packed), (0..input_ids.len()).collect::<Vec<_>>());
+            let (output, inner) = model.step_with_activations(&rows(0, 0, &input_ids), Want::Logits(&all)).unwrap();
+            let mut expected = reference::ops::product(&inner["final_norm"].values, &packed);
+            reference::ops::softcap(&mut expected, checkpoint.config.final_logit_softcapping);
+            assert_within(&format!("{name} {head:?}: logits"), &output.logits, &expected, 1e-4);
+            let root = (checkpoint.config.hidden_size as f32).sqrt();
+            let mut row = vec![0.0; checkpoint.config.hidden_size];
+            packed.row(input_ids[1] as usize, &mut row);
+            row.iter_mut().for_each(|v| *v *= root);
+            assert_eq!(inner["embed"].values[row.len()..2 * row.len()], row, "{name} {head:?}: embedding");
+            let parallel = Parallel { shares: Shares::equal(3).unwrap(), ..Parallel::default() };
+            let mut cut = load(&checkpoint, &Options { head, parallel, ..Options::default() });
+            let logits = logits_in_chunks(&mut cut, 0, &input_ids, 64);
+            assert_within(&format!("{name} {head:?}, cut"), &logits, &output.logits, LOGITS);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use lapidary::model::Head;
 use lapidary::{Error, Result};
 
 use super::ranks::RankArguments;
@@ -29,6 +30,9 @@ pub(super) struct RunArguments {
     /// Precision of the computation; both mean exact until there is a fast path
     #[arg(long, value_enum, default_value_t = Precision::Exact)]
     pub(super) precision: Precision,
+    /// Requantize a dense head, which is also the embedding where they are tied; without it, int8 for --precision fast
+    #[arg(long, value_enum)]
+    pub(super) head: Option<HeadName>,
     #[command(flatten)]
     pub(super) ranks: RankArguments,
 }
@@ -48,6 +52,28 @@ pub(super) enum Precision {
     Exact,
     /// What is fastest on the device.
     Fast,
+}
+
+/// What becomes of a dense head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum HeadName {
+    /// 8 bits a weight.
+    Int8,
+    /// 4 bits a weight.
+    Int4,
+    /// As the file has it.
+    Keep,
+}
+
+impl RunArguments {
+    /// What becomes of a dense head.
+    pub(super) fn head(&self) -> Head {
+        match (self.head, self.precision) {
+            (Some(HeadName::Int8), _) | (None, Precision::Fast) => Head::Int8,
+            (Some(HeadName::Int4), _) => Head::Int4,
+            (Some(HeadName::Keep), _) | (None, Precision::Exact) => Head::Keep,
+        }
+    }
 }
 
 /// How tokens are chosen. What is not given comes from generation_config.json.

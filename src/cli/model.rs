@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use indicatif::{ProgressBar, ProgressStyle};
 use lapidary::checkpoint::{Checkpoint, Role, Source};
 use lapidary::generate::Generator;
-use lapidary::model::{Gemma4, Options, Progress};
+use lapidary::model::{Gemma4, Head, Options, Progress};
 use lapidary::text::TextModel;
 use lapidary::{Error, Result};
 
@@ -92,7 +92,8 @@ impl RunArguments {
     /// # Errors
     /// Those of [`lapidary::gpu::Gpu::open`] and [`Gemma4::load_on`].
     pub(super) fn load(&self, checkpoint: &Checkpoint) -> Result<Gemma4> {
-        let options = Options { context: self.context, parallel: self.ranks.parallel()?, ..Options::default() };
+        let (parallel, head) = (self.ranks.parallel()?, self.head());
+        let options = Options { context: self.context, parallel, head, ..Options::default() };
         let gpus = self.ranks.devices(self.adapter.as_deref())?;
         let bars = Bars::default();
         let model = Gemma4::load_on(gpus, checkpoint, &options, &|progress| bars.show(progress));
@@ -124,13 +125,22 @@ impl RunArguments {
             model.context()
         ));
         introduce(model);
+        if let Some(deviation) = model.head_deviation() {
+            let bits = if self.head() == Head::Int4 { "int4" } else { "int8" };
+            let (relative, largest) = (100.0 * deviation.relative(), deviation.largest);
+            note(format_args!(
+                "head: requantized to {bits}, off by {relative:.2} % (root mean square), at most {largest:.1e}"
+            ));
+        } else if self.head() != Head::Keep {
+            note("head: as the file has it, which is quantized already");
+        }
         match (adapter.is_software(), &self.adapter) {
             (false, _) => {}
             (true, None) => note("no GPU was found: this runs on the CPU, through a software adapter"),
             (true, Some(_)) => note("this adapter is software: it runs on the CPU"),
         }
         if self.precision == Precision::Fast {
-            note("--precision fast: there is no fast path yet, this runs as exact");
+            note("--precision fast: there is no fast path yet, all but the head runs as exact");
         }
     }
 }

@@ -5,7 +5,7 @@
 use super::weights::{Kind, Part};
 use super::{Planned, Planner, Tuning, Weights, word};
 use crate::Result;
-use crate::gpu::{Constants, Grid, PipelineKey, Tensor};
+use crate::gpu::{Binding, Constants, Grid, PipelineKey, Tensor};
 use crate::quant::{Dtype, PackedMatrix};
 
 super::params! {
@@ -107,11 +107,7 @@ fn plan_part(
         }
         Kind::Packed { .. } => {
             add_groups(weights.kind, part, &mut params, &mut constants);
-            // A binding must be filled also where a constant keeps the shader from reading it.
-            let unread = &part.data;
-            buffers.push((2, part.scales.as_ref().expect("packed weights have scales").into()));
-            buffers.push((3, part.zeros.as_ref().unwrap_or(unread).into()));
-            buffers.push((4, part.g_idx.as_ref().unwrap_or(unread).into()));
+            buffers.extend(packed_buffers(part));
             "packed"
         }
     };
@@ -146,18 +142,37 @@ fn plan_part(
 
 /// What quantized weights add: how their codes are grouped, scaled and shifted.
 fn add_groups(kind: Kind, part: &Part, params: &mut Params, constants: &mut Constants) {
-    let Kind::Packed { bits, scale_dtype, groups, group_size, first_row, first_group } = kind else { return };
+    let Kind::Packed { bits, scale_dtype, groups, first_row, first_group, .. } = kind else { return };
     params.scale_words = word(scale_dtype.words(groups));
     params.zero_words = word(PackedMatrix::zero_words(groups, bits));
     params.groups = word(groups);
     params.first_row = word(first_row);
     params.first_group = word(first_group);
-    constants.push(("BITS", bits));
-    constants.push(("SCALE_DTYPE", dtype_number(scale_dtype)));
-    constants.push(("GROUP_SIZE", word(group_size)));
-    constants.push(("PER_ROW", u32::from(part.g_idx.is_some())));
-    constants.push(("RUN", if part.g_idx.is_some() { 1 } else { run(first_row, group_size) }));
-    constants.push(("HAS_ZEROS", u32::from(part.zeros.is_some())));
+    constants.extend(group_constants(kind, part));
+}
+
+/// The constants of `common/packed.wgsl` for quantized weights; none for dense ones.
+pub(super) fn group_constants(kind: Kind, part: &Part) -> Constants {
+    let Kind::Packed { bits, scale_dtype, group_size, first_row, .. } = kind else { return Vec::new() };
+    vec![
+        ("BITS", bits),
+        ("SCALE_DTYPE", dtype_number(scale_dtype)),
+        ("GROUP_SIZE", word(group_size)),
+        ("PER_ROW", u32::from(part.g_idx.is_some())),
+        ("RUN", if part.g_idx.is_some() { 1 } else { run(first_row, group_size) }),
+        ("HAS_ZEROS", u32::from(part.zeros.is_some())),
+    ]
+}
+
+/// The buffers of `common/packed.wgsl` beside the codes.
+pub(super) fn packed_buffers(part: &Part) -> [(u32, Binding); 3] {
+    // A binding must be filled also where a constant keeps the shader from reading it.
+    let unread = &part.data;
+    [
+        (2, part.scales.as_ref().expect("packed weights have scales").into()),
+        (3, part.zeros.as_ref().unwrap_or(unread).into()),
+        (4, part.g_idx.as_ref().unwrap_or(unread).into()),
+    ]
 }
 
 /// Input rows from a multiple of it on that share a group, of the lengths that the shaders know: groups may begin in the

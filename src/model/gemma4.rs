@@ -14,6 +14,7 @@ use super::step::Row;
 use crate::checkpoint::{Checkpoint, Config};
 use crate::gpu::Gpu;
 use crate::parallel::{Collective, HostMemory};
+use crate::quant::requantize::Deviation;
 use crate::{Error, Result};
 
 /// What a step shall bring back, for which of its rows.
@@ -53,6 +54,7 @@ pub struct Gemma4 {
     chunk_rows: usize,
     ranks: Vec<Rank>,
     collective: Box<dyn Collective>,
+    head: Option<Deviation>,
 }
 
 impl Gemma4 {
@@ -109,9 +111,10 @@ impl Gemma4 {
         };
         let prepared = ranks.iter().map(prepare).collect::<Result<Vec<_>>>()?;
         let total_bytes = checkpoint.groups().iter().map(|group| group.size_bytes).sum();
-        let max_part_bytes = options.max_part_bytes;
-        let loader = Loader { ranks: &ranks, checkpoint, progress, max_part_bytes, done_bytes: 0, total_bytes };
+        let mut loader =
+            Loader { ranks: &ranks, checkpoint, progress, options, done_bytes: 0, total_bytes, head: None };
         let weights = loader.model()?;
+        let head = loader.head;
         checkpoint.check_unchanged()?;
         let compiling = |done, total| progress(Progress::Pipelines { done, total });
         let bind = |(prepared, weights)| Rank::new(prepared, weights, &compiling);
@@ -119,7 +122,7 @@ impl Gemma4 {
         for gpu in &gpus {
             gpu.wait()?;
         }
-        Ok(Gemma4 { config, context, chunk_rows, ranks, collective: Box::new(HostMemory) })
+        Ok(Gemma4 { config, context, chunk_rows, ranks, collective: Box::new(HostMemory), head })
     }
 
     /// The model's configuration.
@@ -137,6 +140,11 @@ impl Gemma4 {
         let mut gpus: Vec<&Arc<Gpu>> = self.ranks.iter().map(|rank| &rank.gpu).collect();
         gpus.dedup_by(|a, b| Arc::ptr_eq(a, b));
         gpus.into_iter().map(|gpu| gpu.allocated_bytes()).sum()
+    }
+
+    /// What requantizing the head changed; `None` where it is as the file has it.
+    pub fn head_deviation(&self) -> Option<Deviation> {
+        self.head
     }
 
     /// For each rank its device, its query heads and what it holds there.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::options::Progress;
+use super::options::{Options, Progress};
 use super::share::Share;
 use super::weights::{
     GatedWeights, LayerWeights, ModelWeights, MoeWeights, NORM_NAMES, NORMS_PER_LAYER, PerLayerWeights,
@@ -13,6 +13,7 @@ use crate::checkpoint::{Checkpoint, MatrixFormat, Projection};
 use crate::gpu::{Gpu, Tensor};
 use crate::kernels::{Weights, WeightsBuilder};
 use crate::parallel::Part;
+use crate::quant::requantize::{self, Deviation, requantize};
 use crate::quant::{Matrix, StoredGroups};
 
 /// Bytes of a large dense matrix that are read at a time.
@@ -23,10 +24,11 @@ pub(super) struct Loader<'a> {
     pub ranks: &'a [(Arc<Gpu>, Share)],
     pub checkpoint: &'a Checkpoint,
     pub progress: &'a (dyn Fn(Progress) + Sync),
-    /// Bytes of weights that one buffer holds at most; `None` for what the device binds at once.
-    pub max_part_bytes: Option<u64>,
+    pub options: &'a Options,
     pub done_bytes: u64,
     pub total_bytes: u64,
+    /// What requantizing the head changed.
+    pub head: Option<Deviation>,
 }
 
 /// One value for each rank, taken in the order of ranks.
@@ -44,7 +46,7 @@ fn next_of<T>(values: &mut Option<PerRank<T>>) -> Option<T> {
 
 impl Loader<'_> {
     /// The weights of each rank.
-    pub(super) fn model(mut self) -> Result<Vec<ModelWeights>> {
+    pub(super) fn model(&mut self) -> Result<Vec<ModelWeights>> {
         let mut norms = self.norms()?;
         let mut embed_tokens = self.linear("embed_tokens", |share| Part::Columns(share.vocab.clone()))?;
         let mut lm_head = match self.checkpoint.has("lm_head") {
@@ -206,9 +208,15 @@ impl Loader<'_> {
         let block = (BLOCK_BYTES * n / size_bytes.max(1) as usize).clamp(1, n);
         // Only a dense matrix can be read by rows without reading all of it.
         let block = if matches!(info.format, MatrixFormat::Dense(_)) { block } else { n };
+        let is_head = name == if self.checkpoint.has("lm_head") { "lm_head" } else { "embed_tokens" };
         for first in (0..n).step_by(block) {
             let outputs = first..n.min(first + block);
-            let matrix = self.checkpoint.load_rows(name, outputs.clone())?;
+            let mut matrix = self.checkpoint.load_rows(name, outputs.clone())?;
+            if let (true, Some(bits), Matrix::Dense(dense)) = (is_head, self.options.head.bits(), &matrix) {
+                let (packed, deviation) = requantize(name, first, dense, bits, requantize::GROUP_SIZE)?;
+                self.head.get_or_insert_default().merge(deviation);
+                matrix = Matrix::Packed(packed);
+            }
             for (part, builder) in &mut builders {
                 add(builder, 0, part, outputs.clone(), &matrix, StoredGroups::Touched)?;
             }
@@ -250,7 +258,7 @@ impl Loader<'_> {
 
     fn builder<'g>(&self, gpu: &'g Gpu, label: &str, count: usize, [n, k]: [usize; 2]) -> WeightsBuilder<'g> {
         let builder = WeightsBuilder::new(gpu, label, count, n, k);
-        match self.max_part_bytes {
+        match self.options.max_part_bytes {
             Some(bytes) => builder.max_part_bytes(bytes),
             None => builder,
         }

@@ -22,6 +22,6 @@ mod weights;
 
 pub use gemma4::{Activation, Gemma4, Output, Want};
 pub use memory::MemoryPlan;
-pub use options::{Options, Progress};
+pub use options::{Head, Options, Progress};
 pub use rank::RankMemory;
 pub use step::Row;

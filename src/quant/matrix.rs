@@ -99,8 +99,15 @@ impl DenseMatrix {
         let out = &mut out[..self.in_features];
         match self.dtype {
             Dtype::F32 => out.iter_mut().zip(words).for_each(|(value, word)| *value = f32::from_bits(*word)),
-            dtype => out.iter_mut().enumerate().for_each(|(k, value)| *value = dtype.read(words, k)),
+            Dtype::F16 => read_halves(words, out, |bits| f16::from_bits(bits).to_f32()),
+            Dtype::BF16 => read_halves(words, out, |bits| bf16::from_bits(bits).to_f32()),
         }
+    }
+}
+
+fn read_halves(words: &[u32], out: &mut [f32], value: impl Fn(u16) -> f32) {
+    for (pair, &word) in out.chunks_mut(2).zip(words) {
+        pair.iter_mut().zip([word as u16, (word >> 16) as u16]).for_each(|(to, bits)| *to = value(bits));
     }
 }
 

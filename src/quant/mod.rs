@@ -2,14 +2,16 @@
 //!
 //! Every source of 4 or 8 bits turns into one layout, [`PackedMatrix`]: codes packed along the input dimension, scales
 //! (and, where the file is really asymmetric, zero points) per group, and a [`GroupIndex`] that says which group an input
-//! row belongs to. [`cut`] makes shards of it and joins them again. No shader knows a file format. [`gptq`] reads the GPTQ family, [`awq`] turns AWQ into it,
-//! [`compressed_tensors`] reads what llm-compressor writes.
+//! row belongs to. [`cut`] makes shards of it and joins them again. No shader knows a file format. [`gptq`] reads the
+//! GPTQ family, [`awq`] turns AWQ into it, [`compressed_tensors`] reads what llm-compressor writes, and [`requantize`]
+//! makes such a matrix of a dense one.
 
 pub mod awq;
 pub mod compressed_tensors;
 pub mod cut;
 pub mod gptq;
 mod matrix;
+pub mod requantize;
 
 pub use cut::StoredGroups;
 pub use matrix::{CHUNK, DenseMatrix, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, RowShard, ShardGroups};

@@ -1,13 +1,16 @@
-//! `embed.wgsl`: y[t] = table[token(t)] * scale, from a table in one part or in several.
+//! `embed.wgsl`: y[t] = table[token(t)] * scale, from a dense or quantized table in one part or in several.
 
 use lapidary::gpu::Tensor;
 use lapidary::kernels::{WeightsBuilder, embed};
-use lapidary::quant::Matrix;
+use lapidary::quant::requantize::{GROUP_SIZE, requantize};
+use lapidary::quant::{DenseMatrix, Dtype, Matrix};
 
-use crate::common::matrices::{DTYPES, dense};
+use crate::common::matrices::{DTYPES, Order, Scales, Spec, Unpacked, dense, file_bytes};
 use crate::common::random::Random;
 use crate::common::tolerance::assert_close;
 use crate::common::{Output, Runner, gpu, rows_tensor, step_rows};
+
+const N_TOKENS: usize = 200;
 
 #[test]
 fn rows_of_the_table() {
@@ -47,36 +50,81 @@ pub(super) fn check(widths: &[usize]) {
     let mut random = Random::new(600);
     for &width in widths {
         for dtype in DTYPES {
-            let n_tokens = 200;
-            let table = Matrix::Dense(dense(&mut random, n_tokens, width, dtype));
+            let table = Matrix::Dense(dense(&mut random, N_TOKENS, width, dtype));
             let row_bytes = dtype.size_bytes() * width.next_multiple_of(32);
-            // First and last of each part, repeated ones, and random ones.
-            let mut tokens = vec![0, 63, 64, 127, 128, 191, 192, 199, 64, 64];
-            tokens.extend((0..20).map(|_| random.below(n_tokens) as u32));
-            let rows: Vec<_> = tokens.iter().enumerate().map(|(i, &t)| (i as u32 / 7, i as u32 % 7, t)).collect();
-            let rows: Tensor = rows_tensor(&step_rows(&rows));
-            for part_rows in [200, 64] {
-                let mut builder = WeightsBuilder::new(gpu(), "table", 1, n_tokens, width)
-                    .max_part_bytes((part_rows * row_bytes) as u64);
-                builder.add(0, 0, &table).expect("memory");
-                let weights = builder.finish().expect("a device");
-                let y = Output::new(tokens.len(), width);
-                let (runner, scale) = (Runner::new(), (width as f32).sqrt());
-                let planned = embed::plan(&runner.planner, "embed", &weights, (0, false), &rows, &y.tensor, scale)
-                    .expect("a plan");
-                assert_eq!(planned.len(), n_tokens.div_ceil(part_rows), "parts");
-                let actual = runner.run(&planned, tokens.len(), &[&y]).remove(0);
-                let mut row = vec![0.0; width];
-                let expected: Vec<f32> = tokens
-                    .iter()
-                    .flat_map(|&t| {
-                        table.row(t as usize, &mut row);
-                        row.iter().map(|v| v * scale).collect::<Vec<_>>()
-                    })
-                    .collect();
-                // One product: exact.
-                assert_close(&format!("{dtype:?} width {width}"), &expected, &actual, |_| 0.0);
-            }
+            check_table(&mut random, &format!("{dtype:?} width {width}"), &table, row_bytes);
         }
+    }
+}
+
+#[test]
+fn rows_of_a_packed_table() {
+    check_packed(&[(1, 32), (31, 32), (33, 32), (80, 16), (264, 24), (704, 32), (704, 128)]);
+}
+
+/// Of each (width, group size): 4 and 8 bits, symmetric and not, in order and act-order.
+pub(super) fn check_packed(shapes: &[(usize, usize)]) {
+    let mut random = Random::new(601);
+    for (i, &(width, group_size)) in shapes.iter().enumerate() {
+        for variant in 0..8 {
+            let spec = Spec {
+                bits: if variant % 2 == 0 { 4 } else { 8 },
+                asymmetric: variant / 2 % 2 == 1,
+                order: if variant / 4 == 0 { Order::Sequential } else { Order::Shuffled },
+                scale_dtype: DTYPES[(i + variant) % 3],
+                scales: Scales::Edges,
+                ..Spec::new(N_TOKENS, width, group_size)
+            };
+            let table = Matrix::Packed(Unpacked::random(&mut random, spec).pack());
+            check_table(&mut random, &format!("{spec:?}"), &table, packed_row_bytes(width, spec.bits));
+        }
+    }
+}
+
+#[test]
+fn rows_of_a_requantized_table() {
+    let mut random = Random::new(602);
+    for bits in [4, 8] {
+        let values: Vec<f32> = (0..N_TOKENS * 272).map(|_| 0.02 * random.normal()).collect();
+        let bytes = file_bytes(Dtype::BF16, &values);
+        let table = DenseMatrix::from_bytes(N_TOKENS, 272, Dtype::BF16, &bytes);
+        let (table, _) = requantize("table", 0, &table, bits, GROUP_SIZE).expect("finite values");
+        check_table(&mut random, &format!("{bits} bits"), &Matrix::Packed(table), packed_row_bytes(272, bits));
+    }
+}
+
+fn packed_row_bytes(width: usize, bits: u32) -> usize {
+    width.next_multiple_of(32) * bits as usize / 8
+}
+
+/// Looks tokens up in `table`, whole and in parts of 64 rows.
+fn check_table(random: &mut Random, what: &str, table: &Matrix, row_bytes: usize) {
+    let width = table.in_features();
+    // First and last of each part, repeated ones, and random ones.
+    let mut tokens = vec![0, 63, 64, 127, 128, 191, 192, 199, 64, 64];
+    tokens.extend((0..20).map(|_| random.below(N_TOKENS) as u32));
+    let rows: Vec<_> = tokens.iter().enumerate().map(|(i, &t)| (i as u32 / 7, i as u32 % 7, t)).collect();
+    let rows: Tensor = rows_tensor(&step_rows(&rows));
+    for part_rows in [200, 64] {
+        let part_bytes = (part_rows * row_bytes) as u64;
+        let mut builder = WeightsBuilder::new(gpu(), "table", 1, N_TOKENS, width).max_part_bytes(part_bytes);
+        builder.add(0, 0, table).expect("memory");
+        let weights = builder.finish().expect("a device");
+        let y = Output::new(tokens.len(), width);
+        let (runner, scale) = (Runner::new(), (width as f32).sqrt());
+        let planned =
+            embed::plan(&runner.planner, "embed", &weights, (0, false), &rows, &y.tensor, scale).expect("a plan");
+        assert_eq!(planned.len(), N_TOKENS.div_ceil(part_rows), "parts");
+        let actual = runner.run(&planned, tokens.len(), &[&y]).remove(0);
+        let mut row = vec![0.0; width];
+        let expected: Vec<f32> = tokens
+            .iter()
+            .flat_map(|&t| {
+                table.row(t as usize, &mut row);
+                row.iter().map(|v| v * scale).collect::<Vec<_>>()
+            })
+            .collect();
+        // A product for the weight's value, one for the scale: exact.
+        assert_close(what, &expected, &actual, |_| 0.0);
     }
 }
