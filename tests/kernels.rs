@@ -18,6 +18,7 @@ mod kernels {
     mod planted;
     mod probes;
     mod product;
+    mod real_shapes;
     mod rms_norm;
     mod router;
 }
