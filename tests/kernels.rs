@@ -16,6 +16,7 @@ mod kernels {
     mod moe_combine;
     mod per_layer_inputs;
     mod planted;
+    mod planted_shards;
     mod probes;
     mod product;
     mod real_shapes;

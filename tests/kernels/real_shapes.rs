@@ -128,17 +128,21 @@ fn eight_bit_row_shards() {
     }
 }
 
-/// A rank's row shards of several experts in one stack; one of three is not in act-order.
 #[test]
 fn row_shards_of_experts() {
+    check_experts(&cuts(704));
+}
+
+/// A rank's row shards of several experts in one stack; one of three is not in act-order.
+pub(super) fn check_experts(cuts: &[Vec<Range<usize>>]) {
     let mut random = Random::new(840);
     let orders = [Order::Sequential, Order::Shuffled, Order::Shuffled];
     let spec = Spec { asymmetric: true, ..Spec::new(5, 704, 64) };
     let experts = orders.map(|order| Unpacked::random(&mut random, Spec { order, ..spec }));
     let wholes = experts.clone().map(|expert| expert.pack());
-    for cut in cuts(704) {
-        let ks = edges(&experts[0], &cut);
-        for rows in &cut {
+    for cut in cuts {
+        let ks = edges(&experts[0], cut);
+        for rows in cut {
             let of_shard: Vec<usize> = ks.iter().filter(|k| rows.contains(k)).map(|k| k - rows.start).collect();
             // Each probe with every expert.
             let ids: Vec<u32> = of_shard.iter().flat_map(|_| [0, 1, 2]).collect();
