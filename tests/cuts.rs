@@ -47,7 +47,7 @@ pub(crate) fn cuts() -> impl Strategy<Value = Vec<u16>> {
 
 /// Pieces of `0..size`, all of them nonempty.
 pub(crate) fn pieces(size: usize, cuts: &[u16]) -> Vec<Range<usize>> {
-    let mut edges: Vec<usize> = cuts.iter().map(|&cut| usize::from(cut) * size >> 16).collect();
+    let mut edges: Vec<usize> = cuts.iter().map(|&cut| (usize::from(cut) * size) >> 16).collect();
     edges.extend([0, size]);
     edges.sort_unstable();
     edges.dedup();
