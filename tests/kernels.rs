@@ -17,8 +17,10 @@ mod kernels {
     mod moe_sum;
     mod per_layer_inputs;
     mod planted;
+    mod planted_shards;
     mod probes;
     mod product;
+    mod real_shapes;
     mod rms_norm;
     mod router;
 }

@@ -26,6 +26,13 @@ step cargo fmt --check
 step cargo clippy --release --locked --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc --release --locked --no-deps --document-private-items --quiet
 step cargo test --release --locked --no-fail-fast
+oracle=../shared/oracle/make_gptq.py
+if [ -n "${LAPIDARY_FIXTURES:-}" ] && [ -f "$oracle" ] && python3 -c "import numpy" 2>/dev/null; then
+    step sh tests/oracle.sh "$oracle"
+else
+    say ""
+    say "== not run: tests/oracle.sh, which needs python3 with numpy, LAPIDARY_FIXTURES and $oracle"
+fi
 step cargo run --release --locked --quiet -- devices
 say ""
 if [ -n "${LAPIDARY_FIXTURES:-}" ]; then sets=$LAPIDARY_FIXTURES; else sets=tests/golden; fi

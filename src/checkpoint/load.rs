@@ -29,8 +29,8 @@ impl Checkpoint {
     /// The matrix `name`; see [`Self::matrix_info`]. A router comes dense in f32, however the file stores it.
     ///
     /// # Errors
-    /// [`Error::Model`] if `g_idx` names a group that there is not; [`Error::Io`] or [`Error::Model`] if the file cannot
-    /// be read any more.
+    /// [`Error::Model`] if `g_idx` names a group that there is not or leaves one out; [`Error::Io`] or [`Error::Model`]
+    /// if the file cannot be read any more.
     ///
     /// # Panics
     /// Like [`Self::matrix_info`].

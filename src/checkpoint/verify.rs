@@ -14,8 +14,8 @@ impl Checkpoint {
     /// called before anything goes to a GPU.
     ///
     /// # Errors
-    /// [`crate::Error::Model`] with every tensor that holds NaN, infinity or a group that there is not;
-    /// [`crate::Error::Io`] or [`crate::Error::Model`] if a file cannot be read any more.
+    /// [`crate::Error::Model`] with every tensor that holds NaN or infinity, or names a group that there is not, or
+    /// leaves one out; [`crate::Error::Io`] or [`crate::Error::Model`] if a file cannot be read any more.
     pub fn verify_contents(&self) -> Result<()> {
         let mut faults = Faults::default();
         let mut vectors: Vec<usize> = self.resolved.vectors.values().map(|&(id, _)| id).collect();
@@ -99,7 +99,11 @@ pub(super) fn group_fault(name: &str, table: &[u32], info: &MatrixInfo, groups: 
     if matches!(info.storage, Storage::Compressed { .. }) && is_unused(table) {
         return None;
     }
-    let (element, found) = gptq::find_bad_group(table, groups)?;
     let last = groups - 1;
-    Some(format!("tensor {name:?}: element {element} is {found}, expected a group from 0 to {last}"))
+    if let Some((element, found)) = gptq::find_bad_group(table, groups) {
+        return Some(format!("tensor {name:?}: element {element} is {found}, expected a group from 0 to {last}"));
+    }
+    // Scales that nothing uses: the table is of another matrix, or damaged. Shards are joined by what their rows name.
+    let group = gptq::find_empty_group(table, groups)?;
+    Some(format!("tensor {name:?}: no element is {group}, expected every group from 0 to {last}"))
 }

@@ -95,7 +95,7 @@ impl PackedMatrix {
     /// agree.
     ///
     /// # Panics
-    /// If there is no shard, or they are not neighbours of one matrix, or not all of it.
+    /// If there is no shard, the first does not begin with row 0, or they are not neighbours of one matrix.
     pub fn join_rows(shards: &[RowShard]) -> PackedMatrix {
         let first = shards.first().expect("at least one shard");
         let like = |m: &RowShard| (m.out_features, m.bits, m.scale_dtype, m.zeros.is_some());
@@ -104,30 +104,45 @@ impl PackedMatrix {
             assert_eq!(m.group_index.first_row, end, "row shards are neighbours");
             end + m.in_features
         });
+        let group_index = join_indices(shards);
         let groups = shards.iter().map(|m| m.group_index.first_group + m.groups).max().expect("at least one");
         let (n, bits) = (first.out_features, first.bits as usize);
         let scale_bits = 8 * first.scale_dtype.size_bytes();
         let mut codes = vec![0; n * PackedMatrix::code_words(in_features, first.bits)];
         let mut scales = vec![0; n * first.scale_dtype.words(groups)];
         let mut zeros = first.zeros.as_ref().map(|_| vec![0; n * PackedMatrix::zero_words(groups, first.bits)]);
+        let mut known = vec![false; groups];
         for m in shards {
             let (row, group) = (m.group_index.first_row, m.group_index.first_group);
-            place(&mut codes, n, row, (&m.codes, m.in_features), bits);
-            place(&mut scales, n, group, (&m.scales, m.groups), scale_bits);
+            let known = &mut known[group..group + m.groups];
+            place(&mut codes, n, row, (&m.codes, &vec![false; m.in_features]), bits);
+            place(&mut scales, n, group, (&m.scales, known), scale_bits);
             if let (Some(zeros), Some(source)) = (&mut zeros, &m.zeros) {
-                place(zeros, n, group, (source, m.groups), bits);
+                place(zeros, n, group, (source, known), bits);
             }
+            known.fill(true);
         }
-        let tables = shards.iter().map(|m| match &m.group_index.index {
-            GroupIndex::PerRow(table) => Some(table.as_slice()),
-            GroupIndex::Sequential { .. } => None,
-        });
-        let group_index = match tables.collect::<Option<Vec<_>>>() {
-            Some(tables) => GroupIndex::PerRow(tables.concat()),
-            None => first.group_index.index.clone(),
-        };
         let (bits, scale_dtype) = (first.bits, first.scale_dtype);
         PackedMatrix { out_features: n, in_features, bits, codes, groups, scale_dtype, scales, zeros, group_index }
+    }
+}
+
+/// The group index of the matrix that `shards` were cut from.
+fn join_indices(shards: &[RowShard]) -> GroupIndex {
+    let of_one_matrix = "row shards of one matrix";
+    let indices = || shards.iter().map(|m| &m.group_index.index);
+    match &shards[0].group_index.index {
+        GroupIndex::PerRow(_) => {
+            let tables = indices().map(|index| match index {
+                GroupIndex::PerRow(table) => table.as_slice(),
+                GroupIndex::Sequential { .. } => panic!("{of_one_matrix}"),
+            });
+            GroupIndex::PerRow(tables.collect::<Vec<_>>().concat())
+        }
+        sequential => {
+            assert!(indices().all(|index| index == sequential), "{of_one_matrix}");
+            sequential.clone()
+        }
     }
 }
 
@@ -209,19 +224,19 @@ fn fields(words: &[u32], count: usize, range: &Range<usize>, bits: usize, width:
     out
 }
 
-/// Writes `fields` fields of `bits` bits from every line of `source` into the lines of `out`, from field `first` on.
+/// Writes the fields, of `bits` bits each, of every line of `source` into the lines of `out`, from field `first` on.
+/// Beside `source` stands of each field whether `out` has it already.
 ///
 /// # Panics
-/// If a field of `out` already holds something else.
-fn place(out: &mut [u32], count: usize, first: usize, (source, fields): (&[u32], usize), bits: usize) {
+/// If a field that `out` has already is another.
+fn place(out: &mut [u32], count: usize, first: usize, (source, known): (&[u32], &[bool]), bits: usize) {
     let (out_width, width) = (out.len() / count, source.len() / count);
     let mask = if bits == 32 { u32::MAX } else { (1 << bits) - 1 };
     for (to, from) in out.chunks_exact_mut(out_width).zip(source.chunks_exact(width)) {
-        for field in 0..fields {
+        for (field, &is_known) in known.iter().enumerate() {
             let value = (from[field * bits / 32] >> (field * bits % 32)) & mask;
             let (word, shift) = ((first + field) * bits / 32, (first + field) * bits % 32);
-            let there = (to[word] >> shift) & mask;
-            assert!(there == 0 || there == value, "shards that overlap agree");
+            assert!(!is_known || (to[word] >> shift) & mask == value, "shards that overlap agree");
             to[word] |= value << shift;
         }
     }

@@ -84,6 +84,15 @@ pub fn find_bad_group(g_idx: &[u32], groups: usize) -> Option<(usize, i32)> {
     g_idx.iter().position(|&group| group as usize >= groups).map(|element| (element, g_idx[element] as i32))
 }
 
+/// The first of `groups` groups that no element of `g_idx` names.
+pub fn find_empty_group(g_idx: &[u32], groups: usize) -> Option<usize> {
+    let mut named = vec![false; groups];
+    for &group in g_idx {
+        named.get_mut(group as usize).into_iter().for_each(|named| *named = true);
+    }
+    named.iter().position(|&named| !named)
+}
+
 /// The first of `count` scales that is NaN or infinite.
 pub fn find_bad_scale(scales: &[u32], dtype: Dtype, count: usize) -> Option<(usize, f32)> {
     (0..count).map(|element| (element, dtype.read(scales, element))).find(|(_, scale)| !scale.is_finite())

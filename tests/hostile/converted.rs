@@ -270,6 +270,17 @@ fn contents_of_compressed_tensors() {
     let error = open(model.write().path()).unwrap().expert(2, 7, Projection::Down).unwrap_err();
     expect("load", &error, &[table, "element 5 is 2, expected a group from 0 to 1"]);
 
+    // A table of the fused experts that leaves a group out: expert 7's, no other.
+    let mut model = compressed(4, true);
+    for element in model.get(table).data[4 * 7 * 48..4 * 8 * 48].chunks_exact_mut(4) {
+        element.fill(0);
+    }
+    let found = needles_of(&model, &[table, "no element is 1, expected every group from 0 to 1"]);
+    assert!(!found.contains('\n'), "{found}");
+    let checkpoint = open(model.write().path()).unwrap();
+    expect("load", &checkpoint.expert(2, 7, Projection::Down).unwrap_err(), &[table, "no element is 1"]);
+    checkpoint.expert(2, 6, Projection::Down).unwrap();
+
     // A table that is all -1 was never set: groups follow each other.
     let mut model = base;
     model.get("layers.0.mlp.up_proj.weight_g_idx").data.fill(0xff);
@@ -435,6 +446,19 @@ fn what_awq_cannot_be() {
     let found =
         refused("tail", short.write().path(), &[&format!("{name}.scales"), "groups of 32", "do not divide the 80"]);
     assert!(!found.contains("up_proj"), "{found}");
+    assert_eq!(found.matches(&format!("{name}.scales")).count(), 1, "{found}");
+    // The same with whole groups only, one too few.
+    for tensor in short.tensors.iter_mut().filter(|tensor| {
+        let is_of_groups = tensor.name.ends_with("qzeros") || tensor.name.ends_with("scales");
+        is_of_groups && tensor.name.contains("mlp.down_proj")
+    }) {
+        let row = tensor.data.len() / tensor.shape[0];
+        tensor.shape[0] -= 1;
+        tensor.data.truncate(row * tensor.shape[0]);
+    }
+    let needles = [&format!("{name}.scales"), "2 groups for 80 input features", "group_size 32 makes 3"];
+    let found = refused("whole groups", short.write().path(), &needles);
+    assert_eq!(found.matches(&format!("{name}.")).count(), 1, "{found}");
 
     let mut model_with_table = base.clone();
     let table =

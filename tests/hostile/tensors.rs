@@ -104,6 +104,37 @@ fn data_that_kernels_would_trust() {
         expect(name, &checkpoint.verify_contents().unwrap_err(), &needles);
         expect(name, &checkpoint.expert(2, 3, Projection::Down).unwrap_err(), &needles);
     }
+    // Groups that no input feature is in: of 48 features in 2 groups, of 80 in 3, of the router's 96 in 3.
+    for (name, from, to, last) in [
+        ("layers.2.experts.3.down_proj.g_idx", 1, 0, 1),
+        ("layers.2.experts.3.down_proj.g_idx", 0, 1, 1),
+        ("layers.4.mlp.down_proj.g_idx", 1, 2, 2),
+        ("layers.4.mlp.down_proj.g_idx", 2, 0, 2),
+        ("layers.3.router.proj.g_idx", 0, 1, 2),
+    ] {
+        let mut model = Model::base();
+        for element in model.get(name).data.chunks_exact_mut(4).filter(|element| element[0] == from) {
+            element[0] = to;
+        }
+        let dir = model.write();
+        let checkpoint = open(dir.path()).unwrap();
+        let needles = [name, &format!("no element is {from}, expected every group from 0 to {last}")];
+        let found = expect(name, &checkpoint.verify_contents().unwrap_err(), &needles);
+        assert!(found.starts_with(&format!("tensor \"{PREFIX}{name}\"")) && !found.contains('\n'), "{found}");
+        let error = match name.split('.').nth(2) {
+            Some("experts") => checkpoint.expert(2, 3, Projection::Down).unwrap_err(),
+            _ => checkpoint.load(name.strip_suffix(".g_idx").unwrap()).unwrap_err(),
+        };
+        expect(name, &error, &needles);
+    }
+    // A group that there is not is said first: it may be the reason why another is left out.
+    let mut model = Model::base();
+    let name = "layers.2.experts.3.down_proj.g_idx";
+    for element in model.get(name).data.chunks_exact_mut(4).filter(|element| element[0] == 1) {
+        element[0] = 2;
+    }
+    let found = expect(name, &open(model.write().path()).unwrap().verify_contents().unwrap_err(), &[name, "is 2"]);
+    assert!(!found.contains("no element"), "{found}");
     for (bits, shown) in [(0x7e00u16, "NaN"), (0x7c00, "inf"), (0xfc00, "-inf"), (0xfc01, "NaN")] {
         let mut model = Model::base();
         let name = "layers.1.mlp.gate_proj.scales";

@@ -1,4 +1,24 @@
 //! Do the tests see bugs? Each bug of a list is planted in a shader's text and must make the shader's own checks fail.
+//!
+//! What goes wrong with groups and shards, where it is planted (`planted_shards` has those of the host, as wrong copies of
+//! `row_shard` and `column_shard`), and the test whose check must fail with it:
+//!
+//! | bug | planted in | caught by |
+//! |---|---|---|
+//! | local instead of global group | packed.wgsl; host: no first row | `real_shapes::row_shards_sequential`, `probes::model_shapes_sequential` |
+//! | first stored group forgotten | host | `real_shapes::row_shards_sequential` |
+//! | floor instead of ceil groups | packed.wgsl; host: `rows / group_size` are stored | `real_shapes::row_shards_sequential`, `probes::model_shapes_sequential` |
+//! | group before the cut not stored | host: from `ceil(first row / group_size)` on | `real_shapes::row_shards_sequential` |
+//! | table of the first rows | host: `g_idx[..rows]` | `real_shapes::row_shards_act_order` |
+//! | group of k + 8, of a word's or a chunk's first code | packed.wgsl | `real_shapes::row_shards_sequential`, `_act_order`, `probes` |
+//! | zero point off by one, stored or not | packed.wgsl | `real_shapes::row_shards_sequential`, `probes::all_codes_zeros_and_scales` |
+//! | zero points minus one, as v1 stores them | host | `real_shapes::row_shards_sequential`; on the CPU `gptq_v1` of tests/cuts.rs |
+//! | nibble or byte order | packed.wgsl | `real_shapes::row_shards_sequential`, `eight_bit_row_shards` |
+//! | cut at a word of codes | host: foreign nibbles are kept | `real_shapes::row_shards_sequential` (three ranks) |
+//! | column shard with a row offset | host | `real_shapes::column_shards` |
+//! | column shard with the neighbour's zero points | host | `real_shapes::column_shards` |
+//! | missing last tile | matvec.wgsl, matmul.wgsl; host: last word of codes | `real_shapes::row_shards_sequential` |
+//! | every expert with the first table, another expert | packed.wgsl, matvec.wgsl | `probes` of experts, `real_shapes::row_shards_of_experts` |
 
 use super::head_norm_rope::heads;
 use super::probes::{interesting, probe, probe_experts};
@@ -12,7 +32,7 @@ use crate::common::random::{Random, Spread};
 use crate::common::{Bug, Runner, failure_with};
 
 /// Bugs of the packed weights, in both product shaders.
-const PACKED: [Bug; 9] = [
+pub(super) const PACKED: [Bug; 10] = [
     Bug {
         name: "zero point off by one",
         from: "return f32(1u << (BITS - 1u));",
@@ -28,6 +48,7 @@ const PACKED: [Bug; 9] = [
         from: "(params.first_row + k) / GROUP_SIZE - params.first_group",
         to: "k / GROUP_SIZE",
     },
+    Bug { name: "floor instead of ceil groups", from: "params.groups - 1u)", to: "max(params.groups, 2u) - 2u)" },
     Bug { name: "nibble order swapped", from: "vec4(0u, 4u, 8u, 12u)", to: "vec4(4u, 0u, 12u, 8u)" },
     Bug { name: "group of k + 8", from: "let group = group_of(row, k);", to: "let group = group_of(row, k + 8u);" },
     Bug { name: "group of a word's first code", from: "if RUN >= 8u {", to: "if true {" },
@@ -37,13 +58,13 @@ const PACKED: [Bug; 9] = [
 ];
 
 /// Bugs that only 8-bit codes show.
-const BYTES: [Bug; 2] = [
+pub(super) const BYTES: [Bug; 2] = [
     Bug { name: "byte order swapped", from: "vec4(0u, 8u, 16u, 24u)", to: "vec4(8u, 0u, 24u, 16u)" },
     Bug { name: "second word of eight bytes lost", from: "packed.y, BITS == 8u", to: "packed.x, BITS == 8u" },
 ];
 
 /// Bugs of the matrix-vector product.
-const MATVEC: [Bug; 3] = [
+pub(super) const MATVEC: [Bug; 3] = [
     Bug { name: "group of a chunk's first code", from: "if RUN >= 32u {", to: "if true {" },
     Bug {
         name: "last word missing",
@@ -58,7 +79,7 @@ const MATVEC: [Bug; 3] = [
 ];
 
 /// Bugs of the matrix product.
-const MATMUL: [Bug; 2] = [
+pub(super) const MATMUL: [Bug; 2] = [
     Bug {
         name: "last chunk missing",
         from: "word < params.in_words; word += 4u",
@@ -72,7 +93,7 @@ const MATMUL: [Bug; 2] = [
 ];
 
 /// Bugs that only experts show.
-const EXPERTS: [Bug; 2] = [
+pub(super) const EXPERTS: [Bug; 2] = [
     Bug { name: "expert off by one", from: "ids[p] - params.first_matrix;", to: "(ids[p] + 1u) % 3u;" },
     Bug { name: "every expert with the first table", from: "(row / params.rows_per_matrix)", to: "(row / 1000000u)" },
 ];
@@ -123,7 +144,7 @@ fn is_caught_by(cases: Vec<Spec>, bug: Bug, paths: &[Path], with_experts: bool) 
 }
 
 /// Asserts that `check` fails with `bug` planted.
-fn sees(bug: Bug, check: impl FnOnce()) {
+pub(super) fn sees(bug: Bug, check: impl FnOnce()) {
     let failure = failure_with(bug, check);
     let failure = failure.unwrap_or_else(|| panic!("planted \"{}\": no check saw it", bug.name));
     println!("{}: {failure}", bug.name);

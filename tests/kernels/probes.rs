@@ -31,7 +31,7 @@ pub(super) fn interesting(random: &mut Random, full: &Unpacked, rows: &Range<usi
     ks.into_iter().collect()
 }
 
-fn one_hot(width: usize, ks: &[usize]) -> Vec<f32> {
+pub(super) fn one_hot(width: usize, ks: &[usize]) -> Vec<f32> {
     let mut x = vec![0.0; ks.len() * width];
     for (row, &k) in x.chunks_exact_mut(width).zip(ks) {
         row[k] = 1.0;
@@ -40,7 +40,7 @@ fn one_hot(width: usize, ks: &[usize]) -> Vec<f32> {
 }
 
 /// Columns `ks` of the shard `rows`, from the full matrix.
-fn columns(full: &Unpacked, rows: &Range<usize>, ks: &[usize]) -> Vec<f32> {
+pub(super) fn columns(full: &Unpacked, rows: &Range<usize>, ks: &[usize]) -> Vec<f32> {
     ks.iter().flat_map(|k| (0..full.spec.out_features).map(move |n| full.value(n, rows.start + k))).collect()
 }
 
