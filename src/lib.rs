@@ -44,8 +44,8 @@
 //!
 //! **Load.** [`checkpoint::Checkpoint::open`] parses and validates every header and reports all faults at once;
 //! `verify_contents` reads what indexes or scales ([`model::Gemma4::load`] calls it before it touches the device). Each
-//! matrix is read, repacked to the one layout and written to the device before the next: host memory holds a few
-//! matrices, never a second copy of the model.
+//! matrix is read, repacked to the one layout, cut for the ranks and written to their devices before the next: host
+//! memory holds a few matrices, never a second copy of the model.
 //!
 //! **Run.** Text becomes ids becomes a **step**: a list of rows `(slot, position, token)`. One row is a decode step, many
 //! rows of a slot a prefill chunk, rows of several slots a batch. There is one forward pass, and it takes rows. It is a
@@ -55,7 +55,9 @@
 //! # Invariants
 //!
 //! * Rows of activations are padded to whole chunks of 32 values with zeros, so that products read them unguarded.
-//! * Group indices are global: they count from row 0 of the full matrix, minus the first group that is stored.
+//! * Group indices are global: they count from row 0 of the full matrix, minus the first group that is stored. Only
+//!   [`quant::RowShard`] carries such an offset; a whole matrix and a column shard have no field for it.
+//! * All ranks run the same list of dispatches and stop at the same places, where partial results are added up.
 //! * The router is dense in memory, whatever the file holds; an incomplete triple is an error.
 //! * Residual stream, norms, router, softmax and all sums are f32; the order of every sum is fixed.
 //! * Sliding layers hold a ring of the window and 15 positions; full layers start small and double.
