@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::timing::Timer;
 use super::{Binding, Gpu, Pipeline, Tensor};
 use crate::{Error, Result};
 
@@ -81,24 +82,34 @@ pub struct Recorder<'a> {
     gpu: &'a Gpu,
     encoder: wgpu::CommandEncoder,
     pass: Option<wgpu::ComputePass<'static>>,
+    /// While a profile runs.
+    timer: Option<Timer>,
 }
 
 impl<'a> Recorder<'a> {
     /// An empty recording.
     pub fn new(gpu: &'a Gpu) -> Self {
         let encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("step") });
-        Recorder { gpu, encoder, pass: None }
+        Recorder { gpu, encoder, pass: None, timer: gpu.profile.timer() }
     }
 
     /// Records `dispatch` for a step of `n_rows` rows.
     pub fn dispatch(&mut self, dispatch: &Dispatch, n_rows: usize) {
-        let pass = self.pass.get_or_insert_with(|| {
-            self.encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
-        });
+        let open = self.pass.take();
+        let mut pass = match &mut self.timer {
+            Some(timer) => timer.begin(self.gpu, &mut self.encoder, open),
+            None => open.unwrap_or_else(|| {
+                self.encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
+            }),
+        };
         let [x, y, z] = dispatch.grid.groups(n_rows as u32);
         pass.set_pipeline(&dispatch.pipeline.pipeline);
         pass.set_bind_group(0, &dispatch.bind_group, &[]);
         pass.dispatch_workgroups(x, y, z);
+        self.pass = match &mut self.timer {
+            Some(timer) => timer.end(self.gpu, pass, &dispatch.label),
+            None => Some(pass),
+        };
     }
 
     /// Copies `size_bytes` from one buffer and offset to another.
@@ -128,6 +139,9 @@ impl<'a> Recorder<'a> {
     /// Hands everything that was recorded to the device.
     pub fn submit(mut self) {
         self.pass = None;
+        if let Some(timer) = self.timer.take() {
+            timer.resolve(self.gpu, &mut self.encoder);
+        }
         self.gpu.queue.submit([self.encoder.finish()]);
     }
 }
