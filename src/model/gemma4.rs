@@ -70,19 +70,32 @@ impl Gemma4 {
         options: &Options,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Self> {
-        let config = checkpoint.config.clone();
-        supported(&config)?;
+        supported(&checkpoint.config)?;
         checkpoint.verify_contents()?;
+        let total_bytes = checkpoint.groups().iter().map(|group| group.size_bytes).sum();
+        Self::assemble(gpu, checkpoint.config.clone(), options, progress, |gpu, _, max_part_bytes| {
+            let loader = Loader { gpu, checkpoint, progress, max_part_bytes, done_bytes: 0, total_bytes };
+            let weights = loader.model()?;
+            checkpoint.check_unchanged()?;
+            Ok(weights)
+        })
+    }
+
+    /// The model around the weights that `weights` brings to the device.
+    pub(super) fn assemble(
+        gpu: Gpu,
+        config: Config,
+        options: &Options,
+        progress: &(dyn Fn(Progress) + Sync),
+        weights: impl FnOnce(&Gpu, &Config, u64) -> Result<ModelWeights>,
+    ) -> Result<Self> {
+        supported(&config)?;
         let context = context_length(&config, options, gpu.max_binding_bytes())?;
         let chunk_rows = options.chunk_rows.max(FEW_ROWS).min(context.max(FEW_ROWS));
         let activations = Activations::new(&gpu, &config, chunk_rows)?;
         let cache = KvCache::new(&gpu, &config, options.slots, context)?;
-        let total_bytes = checkpoint.groups().iter().map(|group| group.size_bytes).sum();
-        let weights = {
-            let max_part_bytes = options.max_part_bytes.unwrap_or(gpu.max_binding_bytes());
-            Loader { gpu: &gpu, checkpoint, progress, max_part_bytes, done_bytes: 0, total_bytes }.model()?
-        };
-        checkpoint.check_unchanged()?;
+        let max_part_bytes = options.max_part_bytes.unwrap_or(gpu.max_binding_bytes());
+        let weights = weights(&gpu, &config, max_part_bytes)?;
         let plan = PassPlan { config: &config, weights: &weights, activations: &activations, cache: &cache };
         let compiling = |done, total| progress(Progress::Pipelines { done, total });
         let pass = plan.bind(&Planner::new(&gpu), &compiling)?;
@@ -95,6 +108,10 @@ impl Gemma4 {
     /// The model's configuration.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    pub(super) fn weights(&self) -> &ModelWeights {
+        &self.weights
     }
 
     /// The device that it runs on.

@@ -14,9 +14,12 @@ mod op;
 mod options;
 mod pass;
 mod step;
+mod synthetic;
+mod traffic;
 mod weights;
 
 pub use gemma4::{Activation, Gemma4, Output, Want};
 pub use memory::MemoryPlan;
 pub use options::{Options, Progress};
 pub use step::Row;
+pub use traffic::{StepShape, Traffic};
