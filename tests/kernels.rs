@@ -7,8 +7,10 @@ mod kernels {
     mod add_norm;
     mod argmax;
     mod attention;
+    mod copy_words;
     mod embed;
     mod experts;
+    mod fill_random;
     mod gather_rows;
     mod gelu_mul;
     mod head_norm_rope;

@@ -32,6 +32,8 @@ fn fields(stem: &str) -> Fields {
         "attention" => kernels::attention::FIELDS,
         "gather_rows" => kernels::gather_rows::FIELDS,
         "argmax" => kernels::argmax::FIELDS,
+        "fill_random" => kernels::fill_random::FIELDS,
+        "copy_words" => kernels::copy_words::FIELDS,
         other => panic!("{other}: a shader without parameters known to this test"),
     }
 }

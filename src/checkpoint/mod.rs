@@ -27,7 +27,7 @@ use index::Index;
 use matrix_info::dtype_label;
 use resolve::Resolved;
 
-pub use config::{Config, LayerConfig, LayerKind, ParameterCounts, QuantizationConfig, Rope};
+pub use config::{Config, Cut, LayerConfig, LayerKind, ParameterCounts, QuantizationConfig, Rope};
 pub use generation::GenerationConfig;
 pub use matrix_info::{MatrixFormat, MatrixInfo, Projection};
 pub use roles::Role;

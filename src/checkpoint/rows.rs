@@ -12,11 +12,21 @@ use crate::{Error, Result};
 /// token needs one row.
 #[derive(Debug, Clone)]
 pub struct RowReader {
-    blob: Arc<Blob>,
-    first_byte: u64,
     rows: usize,
     width: usize,
-    dtype: Dtype,
+    place: Place,
+}
+
+/// Where the rows are.
+#[derive(Debug, Clone)]
+enum Place {
+    File {
+        blob: Arc<Blob>,
+        first_byte: u64,
+        dtype: Dtype,
+    },
+    /// Nowhere: they are made up.
+    Random,
 }
 
 impl Checkpoint {
@@ -36,11 +46,17 @@ impl Checkpoint {
             )));
         };
         let (blob, offset) = self.index.place(tensor);
-        Ok(RowReader { blob, first_byte: offset + first_byte, rows: info.out_features, width: info.in_features, dtype })
+        let place = Place::File { blob, first_byte: offset + first_byte, dtype };
+        Ok(RowReader { rows: info.out_features, width: info.in_features, place })
     }
 }
 
 impl RowReader {
+    /// A matrix that no file holds: pseudo-random values that deviate from 0 by about `width^-0.5`, the same each time.
+    pub fn random(rows: usize, width: usize) -> Self {
+        RowReader { rows, width, place: Place::Random }
+    }
+
     /// Values of a row.
     pub fn width(&self) -> usize {
         self.width
@@ -60,11 +76,26 @@ impl RowReader {
     /// If there is no such row.
     pub fn read(&self, row: usize) -> Result<Vec<f32>> {
         assert!(row < self.rows, "row {row} of {}", self.rows);
-        let row_bytes = self.width * self.dtype.size_bytes();
+        let (blob, first_byte, dtype) = match &self.place {
+            Place::File { blob, first_byte, dtype } => (blob, *first_byte, *dtype),
+            Place::Random => return Ok(random_row(row, self.width)),
+        };
+        let row_bytes = self.width * dtype.size_bytes();
         let mut bytes = vec![0; row_bytes];
-        self.blob.read_at(self.first_byte + (row * row_bytes) as u64, &mut bytes)?;
+        blob.read_at(first_byte + (row * row_bytes) as u64, &mut bytes)?;
         let mut values = vec![0.0; self.width];
-        DenseMatrix::from_bytes(1, self.width, self.dtype, &bytes).row(0, &mut values);
+        DenseMatrix::from_bytes(1, self.width, dtype, &bytes).row(0, &mut values);
         Ok(values)
     }
+}
+
+/// Evenly spread values of a linear congruential generator (Knuth's constants) that starts at the row's number.
+fn random_row(row: usize, width: usize) -> Vec<f32> {
+    let mut state = row as u64;
+    let scale = (12.0 / width as f32).sqrt();
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) as f32 / (1 << 24) as f32 - 0.5) * scale
+    };
+    (0..width).map(|_| next()).collect()
 }

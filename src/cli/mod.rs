@@ -5,6 +5,7 @@
 
 mod answer;
 mod args;
+mod bench;
 mod chat;
 mod devices;
 mod generate;
@@ -33,6 +34,7 @@ Examples:
   lapidary chat --model DIR       talk to a model in a directory
   lapidary generate --prompt 'What does Vec::push do?' --temperature 0
   lapidary inspect --model DIR    what is in it, and the GPU memory that it takes
+  lapidary bench --model DIR      how fast it is here
   lapidary devices                the adapters of this machine, and which one is used
 
 Exit codes: 0 ok, 2 usage, 3 model files, 4 device or memory, 5 run time, 130 interrupted,
@@ -52,6 +54,7 @@ enum Command {
     Generate(generate::Arguments),
     Prompt(prompt::Arguments),
     Logits(logits::Arguments),
+    Bench(bench::Arguments),
     Inspect(inspect::Arguments),
     Devices(devices::Arguments),
 }
@@ -68,6 +71,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Generate(arguments) => generate::run(arguments),
         Command::Prompt(arguments) => prompt::run(arguments),
         Command::Logits(arguments) => logits::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Devices(arguments) => devices::run(arguments),
     };

@@ -224,12 +224,12 @@ pub(super) fn without_mark(mut text: Vec<u8>) -> Vec<u8> {
 
 /// The bar of what is being loaded; indicatif shows nothing where stderr is no terminal.
 #[derive(Default)]
-struct Bars {
+pub(super) struct Bars {
     current: Mutex<Option<(&'static str, ProgressBar)>>,
 }
 
 impl Bars {
-    fn show(&self, progress: Progress) {
+    pub(super) fn show(&self, progress: Progress) {
         let (what, template, done, total) = match progress {
             Progress::Weights { done, total } => {
                 ("loading", "{msg} {bar:30} {binary_bytes}/{binary_total_bytes} {eta}", done, total)
@@ -252,7 +252,7 @@ impl Bars {
         }
     }
 
-    fn clear(&self) {
+    pub(super) fn clear(&self) {
         if let Some((_, bar)) = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take() {
             bar.finish_and_clear();
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::adapter::{self, AdapterReport};
 use super::pipeline::Pipelines;
+use super::timing::{self, Profile};
 use crate::{Error, Result};
 
 /// Bytes of one write: larger ones allocate a new staging buffer each and reach a third of the speed.
@@ -18,6 +19,7 @@ pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) pipelines: Pipelines,
+    pub(super) profile: Profile,
     report: AdapterReport,
     limits: wgpu::Limits,
     // wgpu may go on after an error, and even report success on a lost device: the first error stays.
@@ -36,7 +38,7 @@ impl Gpu {
         let limits = report.limits.clone();
         let request = report.adapter().request_device(&wgpu::DeviceDescriptor {
             label: Some("lapidary"),
-            required_features: wgpu::Features::empty(),
+            required_features: timing::features(report.features),
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
@@ -55,6 +57,7 @@ impl Gpu {
             device,
             queue,
             pipelines: Pipelines::default(),
+            profile: Profile::default(),
             report,
             limits,
             failure,

@@ -2,16 +2,18 @@
 //!
 //! [`adapters`] lists what the machine has and why an adapter is or is not the default; [`Gpu::open`] opens one.
 //! [`Gpu`] hands out buffers ([`Tensor`]) and compiled [`Pipeline`]s, runs lists of [`Dispatch`]es in one compute pass
-//! each, and turns every wgpu error into [`crate::Error`].
+//! each, and turns every wgpu error into [`crate::Error`]. [`Gpu::start_profile`] times each dispatch.
 
 mod adapter;
 mod buffer;
 mod device;
 mod pass;
 mod pipeline;
+mod timing;
 
 pub use adapter::{AdapterReport, Verdict, adapters};
 pub use buffer::{Binding, Tensor, Uniforms};
 pub use device::Gpu;
 pub use pass::{Dispatch, Grid, Readback, Recorder};
 pub use pipeline::{Constants, Pipeline, PipelineKey};
+pub use timing::Timestamps;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::timing::Timer;
 use super::{Binding, Gpu, Pipeline, Tensor};
 use crate::{Error, Result};
 
@@ -82,30 +83,38 @@ pub struct Recorder<'a> {
     /// Made when something is recorded.
     encoder: Option<wgpu::CommandEncoder>,
     pass: Option<wgpu::ComputePass<'static>>,
+    /// While a profile runs.
+    timer: Option<Timer>,
 }
 
 impl<'a> Recorder<'a> {
     /// An empty recording.
     pub fn new(gpu: &'a Gpu) -> Self {
-        Recorder { gpu, encoder: None, pass: None }
+        Recorder { gpu, encoder: None, pass: None, timer: gpu.profile.timer() }
     }
 
     fn encoder(&mut self) -> &mut wgpu::CommandEncoder {
-        let new = || self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("step") });
-        self.encoder.get_or_insert_with(new)
+        encoder(&mut self.encoder, self.gpu)
     }
 
     /// Records `dispatch` for a step of `n_rows` rows.
     pub fn dispatch(&mut self, dispatch: &Dispatch, n_rows: usize) {
-        if self.pass.is_none() {
-            let pass = self.encoder().begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            self.pass = Some(pass.forget_lifetime());
-        }
-        let pass = self.pass.as_mut().expect("begun above");
+        let open = self.pass.take();
+        let encoder = encoder(&mut self.encoder, self.gpu);
+        let mut pass = match &mut self.timer {
+            Some(timer) => timer.begin(self.gpu, encoder, open),
+            None => open.unwrap_or_else(|| {
+                encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
+            }),
+        };
         let [x, y, z] = dispatch.grid.groups(n_rows as u32);
         pass.set_pipeline(&dispatch.pipeline.pipeline);
         pass.set_bind_group(0, &dispatch.bind_group, &[]);
         pass.dispatch_workgroups(x, y, z);
+        self.pass = match &mut self.timer {
+            Some(timer) => timer.end(self.gpu, pass, &dispatch.label),
+            None => Some(pass),
+        };
     }
 
     /// Copies `size_bytes` from one buffer and offset to another.
@@ -135,8 +144,17 @@ impl<'a> Recorder<'a> {
     /// Hands everything that was recorded to the device.
     pub fn submit(mut self) {
         self.pass = None;
+        if let Some(timer) = self.timer.take() {
+            timer.resolve(self.gpu, encoder(&mut self.encoder, self.gpu));
+        }
         self.gpu.queue.submit(self.encoder.map(wgpu::CommandEncoder::finish));
     }
+}
+
+/// The encoder of a recording, made when it is first needed.
+fn encoder<'a>(slot: &'a mut Option<wgpu::CommandEncoder>, gpu: &Gpu) -> &'a mut wgpu::CommandEncoder {
+    let new = || gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("step") });
+    slot.get_or_insert_with(new)
 }
 
 impl Readback {

@@ -9,7 +9,9 @@
 pub mod add_norm;
 pub mod argmax;
 pub mod attention;
+pub mod copy_words;
 pub mod embed;
+pub mod fill_random;
 pub mod gather_rows;
 pub mod gelu_mul;
 pub mod head_norm_rope;
@@ -27,7 +29,7 @@ use crate::Result;
 use crate::gpu::{Binding, Dispatch, Gpu, Grid, PipelineKey, Uniforms};
 
 pub use shaders::{SHADERS, Shader};
-pub use weights::{Weights, WeightsBuilder};
+pub use weights::{Random, Weights, WeightsBuilder};
 
 /// Declares a shader's `Params` with the offsets of its fields, which `tests/shaders.rs` compares with the WGSL.
 macro_rules! params {
@@ -191,6 +193,13 @@ impl<'a> Planner<'a> {
     pub fn bind_all(&self, planned: &[Planned]) -> Result<Vec<Dispatch>> {
         self.bind(planned, &|_, _| ())
     }
+}
+
+/// Workgroups of 256 lanes for `n_lanes` lanes in a row; what exceeds a dimension's limit goes along z.
+fn flat_grid(planner: &Planner, n_lanes: usize) -> Grid {
+    let groups = n_lanes.div_ceil(256);
+    let z = groups.div_ceil(planner.gpu.limits().max_compute_workgroups_per_dimension as usize);
+    Grid { x: word(groups.div_ceil(z)), rows_per_group: 1, rows_per_row: 1, z: word(z) }
 }
 
 /// `value` as a shader's u32.

@@ -52,6 +52,8 @@ pub const SHADERS: &[Shader] = &[
     Shader { stem: "attention", variant: "", parts: &[ROWS, wgsl!("attention")] },
     Shader { stem: "gather_rows", variant: "", parts: &[wgsl!("gather_rows")] },
     Shader { stem: "argmax", variant: "", parts: &[wgsl!("argmax")] },
+    Shader { stem: "fill_random", variant: "", parts: &[wgsl!("fill_random")] },
+    Shader { stem: "copy_words", variant: "", parts: &[wgsl!("copy_words")] },
 ];
 
 /// The text for a key.

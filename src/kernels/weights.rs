@@ -1,6 +1,8 @@
 //! Weight matrices on the device: a stack of equally shaped matrices, cut into parts that fit a binding.
 
-use crate::gpu::Gpu;
+use super::Planner;
+use super::fill_random::{self, Bits};
+use crate::gpu::{Gpu, Recorder};
 use crate::quant::{DenseMatrix, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, ShardGroups};
 use crate::{Error, Result};
 
@@ -60,9 +62,99 @@ impl Weights {
         self.parts.iter().map(buffers).sum()
     }
 
+    /// Makes a stack `[matrices, out_features, in_features]` of random weights where it lies, in parts of at most
+    /// `max_part_bytes`: no host memory, no upload. Inputs of order 1 give outputs of order 1. The same label, shape and
+    /// kind give the same weights on every device.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where it does not fit.
+    pub fn random(
+        planner: &Planner,
+        label: &str,
+        shape: [usize; 3],
+        random: Random,
+        max_part_bytes: u64,
+    ) -> Result<Self> {
+        let [n_matrices, out_features, in_features] = shape;
+        let mut builder = WeightsBuilder::new(planner.gpu, label, n_matrices, out_features, in_features)
+            .max_part_bytes(max_part_bytes);
+        let kind = random.kind(in_features);
+        builder.kind = Some(kind);
+        builder.allocate(kind)?;
+        builder.rows = n_matrices * out_features;
+        let (data, scales) = random.bits(in_features);
+        let mut seed = label.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(0x0100_0193) ^ u32::from(byte));
+        let mut fills = Vec::new();
+        for part in &builder.parts {
+            for (buffer, bits) in [(Some(&part.data), data), (part.scales.as_ref(), scales)] {
+                if let Some(buffer) = buffer {
+                    fills.push(fill_random::plan(planner, "fill_random", buffer, seed, bits)?);
+                    seed = seed.wrapping_add((buffer.size() / 4) as u32);
+                }
+            }
+        }
+        let mut recorder = Recorder::new(planner.gpu);
+        for dispatch in planner.bind_all(&fills)? {
+            recorder.dispatch(&dispatch, 1);
+        }
+        recorder.submit();
+        builder.finish()
+    }
+
+    /// Bytes of one matrix of the stack as products read it: weights or codes, scales and zero points.
+    pub fn matrix_bytes(&self) -> u64 {
+        let side = match self.kind {
+            Kind::Dense(_) => 0,
+            Kind::Packed { bits, scale_dtype, groups, .. } => {
+                let zeros = self.parts.iter().any(|part| part.zeros.is_some());
+                scale_dtype.words(groups) + if zeros { PackedMatrix::zero_words(groups, bits) } else { 0 }
+            }
+        };
+        (self.out_features * (self.row_words() + side)) as u64 * 4
+    }
+
     /// Words of weights or codes in a row.
     pub(super) fn row_words(&self) -> usize {
         self.kind.row_words(self.in_features)
+    }
+}
+
+/// The kinds of random weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Random {
+    /// 4-bit codes without zero points, f16 scales, groups in sequence.
+    Int4 {
+        /// Input rows of a group; the last one may be short.
+        group_size: usize,
+    },
+    /// As they are.
+    Dense(Dtype),
+}
+
+impl Random {
+    fn kind(self, in_features: usize) -> Kind {
+        match self {
+            Random::Dense(dtype) => Kind::Dense(dtype),
+            Random::Int4 { group_size } => Kind::Packed {
+                bits: 4,
+                scale_dtype: Dtype::F16,
+                groups: in_features.div_ceil(group_size),
+                group_size,
+                first_row: 0,
+                first_group: 0,
+            },
+        }
+    }
+
+    /// What weights or codes are, and what scales are: weights deviate from 0 by about `in_features^-0.5`.
+    fn bits(self, in_features: usize) -> (Bits, Bits) {
+        // Numbers of a binade are 1.5 times its lower end; codes of -8 to 7 deviate from 0 by 4.6.
+        let deviation = (in_features as f64).powf(-0.5);
+        let exponent = |of: f64| (of / 1.5).log2().round() as i32;
+        match self {
+            Random::Dense(dtype) => (Bits::binade(dtype, exponent(deviation), true), Bits::ALL),
+            Random::Int4 { .. } => (Bits::ALL, Bits::binade(Dtype::F16, exponent(deviation / 4.6), false)),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::rank::{Prepared, Rank, RankMemory};
 use super::run::Run;
 use super::share::{self, Share};
 use super::step::Row;
+use super::weights::ModelWeights;
 use crate::checkpoint::{Checkpoint, Config};
 use crate::gpu::Gpu;
 use crate::parallel::{Collective, HostMemory};
@@ -88,7 +89,6 @@ impl Gemma4 {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Self> {
         let config = checkpoint.config.clone();
-        supported(&config)?;
         let shares = share::shares(checkpoint, &options.parallel)?;
         if gpus.len() > shares.len() {
             let (gpus, ranks) = (gpus.len(), shares.len());
@@ -101,8 +101,26 @@ impl Gemma4 {
         let gpus: Vec<Arc<Gpu>> = gpus.into_iter().map(Arc::new).collect();
         let n_ranks = shares.len();
         let gpu_of = |rank: usize| gpus[rank * gpus.len() / n_ranks].clone();
-        let ranks: Vec<(Arc<Gpu>, Share)> =
-            shares.into_iter().enumerate().map(|(rank, share)| (gpu_of(rank), share)).collect();
+        let ranks = shares.into_iter().enumerate().map(|(rank, share)| (gpu_of(rank), share)).collect();
+        let total_bytes = checkpoint.groups().iter().map(|group| group.size_bytes).sum();
+        Self::assemble(config, ranks, options, progress, |ranks| {
+            let mut loader = Loader { ranks, checkpoint, progress, options, done_bytes: 0, total_bytes, head: None };
+            let weights = loader.model()?;
+            checkpoint.check_unchanged()?;
+            Ok((weights, loader.head))
+        })
+    }
+
+    /// A model of `config` on the devices of its ranks: takes the memory of activations and caches, then calls `weights`
+    /// for the weights of each rank and what requantizing the head changed, then compiles.
+    pub(super) fn assemble(
+        config: Config,
+        ranks: Vec<(Arc<Gpu>, Share)>,
+        options: &Options,
+        progress: &(dyn Fn(Progress) + Sync),
+        weights: impl FnOnce(&[(Arc<Gpu>, Share)]) -> Result<(Vec<ModelWeights>, Option<Deviation>)>,
+    ) -> Result<Self> {
+        supported(&config)?;
         let context = ranks.iter().map(|(gpu, share)| context_length(&share.config, options, gpu.max_binding_bytes()));
         let context = context.collect::<Result<Vec<_>>>()?.into_iter().min().expect("at least one rank");
         let chunk_rows = options.chunk_rows.max(FEW_ROWS).min(context.max(FEW_ROWS));
@@ -110,24 +128,22 @@ impl Gemma4 {
             Prepared::new(gpu.clone(), share.clone(), chunk_rows, options.slots, context)
         };
         let prepared = ranks.iter().map(prepare).collect::<Result<Vec<_>>>()?;
-        let total_bytes = checkpoint.groups().iter().map(|group| group.size_bytes).sum();
-        let mut loader =
-            Loader { ranks: &ranks, checkpoint, progress, options, done_bytes: 0, total_bytes, head: None };
-        let weights = loader.model()?;
-        let head = loader.head;
-        checkpoint.check_unchanged()?;
+        let (weights, head) = weights(&ranks)?;
         let compiling = |done, total| progress(Progress::Pipelines { done, total });
         let bind = |(prepared, weights)| Rank::new(prepared, weights, &compiling);
         let ranks = prepared.into_iter().zip(weights).map(bind).collect::<Result<Vec<_>>>()?;
-        for gpu in &gpus {
-            gpu.wait()?;
-        }
+        ranks.iter().try_for_each(|rank| rank.gpu.wait())?;
         Ok(Gemma4 { config, context, chunk_rows, ranks, collective: Box::new(HostMemory), head })
     }
 
     /// The model's configuration.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The first rank's weights.
+    pub(super) fn weights(&self) -> &ModelWeights {
+        self.ranks[0].weights()
     }
 
     /// The device that it runs on, of several the first rank's.

@@ -18,6 +18,8 @@ mod rank;
 mod run;
 mod share;
 mod step;
+mod synthetic;
+mod traffic;
 mod weights;
 
 pub use gemma4::{Activation, Gemma4, Output, Want};
@@ -25,3 +27,4 @@ pub use memory::MemoryPlan;
 pub use options::{Head, Options, Progress};
 pub use rank::RankMemory;
 pub use step::Row;
+pub use traffic::{StepShape, Traffic};

@@ -82,6 +82,11 @@ impl Rank {
         Ok(Rank { gpu, share, activations, cache, pass, ids, logits, weights, activation_bytes, partial })
     }
 
+    /// What it multiplies with.
+    pub(super) fn weights(&self) -> &ModelWeights {
+        &self.weights
+    }
+
     /// Where `tensor`, which ranks combine, comes to the host.
     pub(super) fn partial(&self, tensor: &Tensor) -> &Readback {
         let known = self.partial.iter().find(|(known, _)| known.buffer == tensor.buffer);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::checkpoint::{Checkpoint, Config, LayerConfig, MatrixFormat, Projection};
+use crate::checkpoint::{Checkpoint, Config, LayerConfig, MatrixFormat, MatrixInfo, Projection};
 use crate::parallel::{Cut, Parallel, Part, Split};
 use crate::{Error, Result};
 
@@ -37,42 +37,68 @@ struct LayerShare {
     mlp: Range<usize>,
 }
 
+/// Things that make whole quantization groups together: where aligned cuts may fall.
+struct Units {
+    heads: usize,
+    /// Columns of an expert, of the per-layer input, and of the MLP by layer.
+    expert: usize,
+    per_layer: usize,
+    mlp: Vec<usize>,
+}
+
+impl Units {
+    fn of(checkpoint: &Checkpoint) -> Self {
+        let (c, group) = (&checkpoint.config, |info: &MatrixInfo| group_size(info.format));
+        let matrix = |l: usize, name: &str| group(checkpoint.matrix_info(&format!("layers.{l}.{name}")));
+        Units {
+            heads: heads_unit(checkpoint),
+            expert: if c.is_moe() { group(checkpoint.expert_info(0, 0, Projection::Down)) } else { 1 },
+            per_layer: if c.hidden_size_per_layer_input > 0 { matrix(0, "per_layer_projection") } else { 1 },
+            mlp: (0..c.num_hidden_layers).map(|l| matrix(l, "mlp.down_proj")).collect(),
+        }
+    }
+
+    /// None: cuts may fall anywhere.
+    fn ones(config: &Config) -> Self {
+        Units { heads: 1, expert: 1, per_layer: 1, mlp: vec![1; config.num_hidden_layers] }
+    }
+}
+
 /// The shares of all ranks.
 ///
 /// # Errors
 /// [`Error::Usage`] where a rank would hold nothing of something, or where there are no experts to split.
 pub(super) fn shares(checkpoint: &Checkpoint, parallel: &Parallel) -> Result<Vec<Share>> {
-    let c = &checkpoint.config;
+    let units = match parallel.cut {
+        Cut::Even => Units::ones(&checkpoint.config),
+        Cut::Aligned => Units::of(checkpoint),
+    };
+    cut(&checkpoint.config, parallel, &units)
+}
+
+fn cut(c: &Config, parallel: &Parallel, units: &Units) -> Result<Vec<Share>> {
     let shares = &parallel.shares;
-    let unit = |group_size: usize| if parallel.cut == Cut::Aligned { group_size } else { 1 };
     let whole = |size: usize| vec![0..size; shares.ranks()];
     if parallel.split == Split::Expert && !c.is_moe() {
         return Err(Error::Usage("split expert: the model has no experts, expected split tensor".into()));
     }
-    let heads = shares.cut("query heads", c.num_attention_heads, unit(heads_unit(checkpoint)))?;
+    let heads = shares.cut("query heads", c.num_attention_heads, units.heads)?;
     let vocab = shares.cut("tokens of the vocabulary", c.vocab_size, 1)?;
     let (experts, expert_columns) = match (c.num_experts, parallel.split) {
         (0, _) => (whole(0), whole(0)),
         (n, Split::Expert) => (shares.cut("experts", n, 1)?, whole(c.moe_intermediate_size)),
-        (n, Split::Tensor) => {
-            let info = checkpoint.expert_info(0, 0, Projection::Down);
-            let unit = unit(group_size(info.format));
-            (whole(n), shares.cut("columns of an expert", c.moe_intermediate_size, unit)?)
-        }
+        (n, Split::Tensor) => (whole(n), shares.cut("columns of an expert", c.moe_intermediate_size, units.expert)?),
     };
     let n = c.hidden_size_per_layer_input;
     let (per_layer, per_layer_context) = match n {
         0 => (whole(0), whole(0)),
         _ => {
-            let info = checkpoint.matrix_info("layers.0.per_layer_projection");
-            let columns = shares.cut("columns of the per-layer input", n, unit(group_size(info.format)))?;
+            let columns = shares.cut("columns of the per-layer input", n, units.per_layer)?;
             (columns, shares.cut("per-layer inputs", n * c.num_hidden_layers, 1)?)
         }
     };
-    let mlp = (0..c.num_hidden_layers).map(|l| {
-        let info = checkpoint.matrix_info(&format!("layers.{l}.mlp.down_proj"));
-        shares.cut("columns of the MLP", c.layers[l].intermediate_size, unit(group_size(info.format)))
-    });
+    let mlp = c.layers.iter().zip(&units.mlp);
+    let mlp = mlp.map(|(layer, &unit)| shares.cut("columns of the MLP", layer.intermediate_size, unit));
     let mlp = mlp.collect::<Result<Vec<_>>>()?;
     let share = |rank: usize| {
         let heads = heads[rank].clone();
@@ -105,6 +131,12 @@ pub(super) fn shares(checkpoint: &Checkpoint, parallel: &Parallel) -> Result<Vec
 }
 
 impl Share {
+    /// All of a model.
+    pub(super) fn whole(config: &Config) -> Share {
+        let mut shares = cut(config, &Parallel::default(), &Units::ones(config)).expect("one rank takes everything");
+        shares.pop().expect("one rank")
+    }
+
     /// Whether results must be combined with those of other ranks.
     pub(super) fn is_partial(&self) -> bool {
         self.ranks > 1

@@ -121,6 +121,13 @@ pub fn attention(q: &[f32], keys: &[&[f32]], values: &[&[f32]]) -> Vec<f32> {
     out.into_iter().map(|v| v as f32).collect()
 }
 
+/// Word `i` of random numbers: a hash of the counter, of which the bits in `keep` count; the others are those of `base`.
+pub fn fill_random(i: u32, seed: u32, keep: u32, base: u32) -> u32 {
+    let state = seed.wrapping_add(i).wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+    let word = ((state >> ((state >> 28) + 4)) ^ state).wrapping_mul(277_803_737);
+    ((word >> 22) ^ word) & keep | base
+}
+
 /// The index of the largest value, the lowest on a tie.
 pub fn argmax(values: &[f32]) -> u32 {
     let mut best = 0;

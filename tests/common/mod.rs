@@ -112,6 +112,18 @@ impl Runner {
             .collect()
     }
 
+    /// The first `n` words of an output's buffer after `planned`, guard words and all.
+    pub(crate) fn run_raw(&self, planned: Planned, output: &Output, n: usize) -> Vec<u32> {
+        let mut recorder = Recorder::new(gpu());
+        for dispatch in self.bind(&[planned]) {
+            recorder.dispatch(&dispatch, 1);
+        }
+        let all = Tensor { rows: 1, width: n, stride: n, ..output.tensor.clone() };
+        let copy = recorder.read_back(&all, 1).expect("a buffer to read back");
+        recorder.submit();
+        copy.read(gpu(), 1).expect("a result")
+    }
+
     /// As [`Runner::run`] for a single kernel with a single output.
     pub(crate) fn run_one(&self, planned: Planned, n_rows: usize, output: &Output) -> Vec<f32> {
         self.run(&[planned], n_rows, &[output]).remove(0)

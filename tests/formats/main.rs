@@ -263,7 +263,7 @@ fn compare_fused(checkpoint: &Checkpoint, full: &str, shape: &[usize], all: &[f3
 }
 
 fn golden_config(name: &str) -> Config {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/configs/{name}.json"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/checkpoint/config/presets/{name}.json"));
     Config::parse(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -320,7 +320,7 @@ fn layers_of_the_real_models() {
 /// The same model, said in another way, is the same configuration.
 #[test]
 fn dialects_mean_the_same() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/configs/26b-a4b.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checkpoint/config/presets/26b-a4b.json");
     let json: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let parse = |json: &Value| Config::parse(json.to_string().as_bytes()).unwrap();
     let usual = parse(&json);

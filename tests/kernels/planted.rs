@@ -24,8 +24,8 @@ use super::head_norm_rope::heads;
 use super::probes::{interesting, probe, probe_experts};
 use super::product::Path;
 use super::{
-    add_norm, argmax, attention, embed, experts, gather_rows, gelu_mul, head_norm_rope, kv_store, moe_combine,
-    per_layer_inputs, product, rms_norm, router,
+    add_norm, argmax, attention, copy_words, embed, experts, fill_random, gather_rows, gelu_mul, head_norm_rope,
+    kv_store, moe_combine, per_layer_inputs, product, rms_norm, router,
 };
 use crate::common::matrices::{Order, Scales, Spec, Unpacked};
 use crate::common::random::{Random, Spread};
@@ -358,4 +358,18 @@ fn bugs_of_copies_and_gates_are_caught() {
     experts::check_dense_stack();
     sees(bug("a row of x for each row of y", "(p / params.x_repeat)", "p"), experts::check_dense_stack);
     sees(bug("parts all start at expert 0", "ids[p] - params.first_matrix", "ids[p]"), experts::check_dense_stack);
+}
+
+#[test]
+fn bugs_of_whole_buffers_are_caught() {
+    let fills = || fill_random::check(&[260]);
+    fills();
+    sees(bug("no seed", "pcg(params.seed + i)", "pcg(i)"), fills);
+    sees(bug("only the random bits", "& params.keep) | params.base", "& params.keep)"), fills);
+    sees(bug("another shift", "word >> 22u", "word >> 21u"), fills);
+    sees(bug("last word missing", "if i < params.n_words", "if i + 1u < params.n_words"), fills);
+    let copies = || copy_words::check(&[1028]);
+    copies();
+    sees(bug("first workgroup only", "+ group.x) * LANES", ") * LANES"), copies);
+    sees(bug("last words missing", "if i < params.n_quads", "if i + 1u < params.n_quads"), copies);
 }

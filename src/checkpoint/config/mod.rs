@@ -1,6 +1,7 @@
 //! `config.json`: both dialects of Gemma 4, nested or flat, with everything that depends on the layer worked out.
 
 mod layers;
+mod presets;
 mod quantization;
 mod rotary;
 
@@ -14,6 +15,7 @@ use crate::quant::Dtype;
 use crate::{Error, Faults, Result};
 
 pub use layers::{LayerConfig, LayerKind, Rope};
+pub use presets::Cut;
 pub(super) use quantization::Packing;
 pub use quantization::QuantizationConfig;
 

@@ -1,0 +1,200 @@
+//! `lapidary bench`: how fast a model runs here, in the rows of llama-bench; of a model that need not be there.
+
+mod measure;
+mod show;
+
+use std::io::Write;
+
+use clap::builder::PossibleValuesParser;
+use lapidary::checkpoint::{Checkpoint, Config, Cut};
+use lapidary::gpu::Gpu;
+use lapidary::model::{Gemma4, Options};
+use lapidary::{Error, Result};
+
+use super::args::{ModelArguments, at_least_one};
+use super::model::{Bars, format};
+use measure::{Bench, Case, Test, copy_rate};
+use show::{Report, device};
+
+/// Measure prefill and decode speed, also of models that are not there
+///
+/// Without --model and --synthetic, of the demo model. ppN is the prefill of N tokens; tgN is the greedy decoding of N
+/// tokens in each of --batch sequences, which run together. Both run behind --depth tokens that are there already. Shown
+/// are mean and standard deviation of the repeats, after one more run that does not count.
+///
+/// What a decode step reads is counted from shapes: weights once, of the experts those that it chooses, keys and values
+/// of every sequence. Its share of the copy rate, which is measured on the device (bytes read and bytes written), says
+/// how far memory bounds the speed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lapidary bench --model DIR
+  lapidary bench --synthetic 26b-a4b              before downloading 14 GB: how fast would it be?
+  lapidary bench --synthetic 26b-a4b --layers 6 --profile -d 0,4096 -b 1,8")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Random int4 weights of a released model's shapes, made on the device: there is no file
+    #[arg(long, value_name = "NAME", conflicts_with = "model", value_parser = PossibleValuesParser::new(Config::presets()))]
+    synthetic: Option<String>,
+    /// Take the first N layers of it only, the last of them as a full one
+    #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_negative_numbers = true)]
+    layers: Option<usize>,
+    /// Take N experts a layer only
+    #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_negative_numbers = true)]
+    experts: Option<usize>,
+    /// Take N tokens of the vocabulary only
+    #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_negative_numbers = true)]
+    vocab: Option<usize>,
+    /// Adapter to use: a part of its name, driver or API, as `lapidary devices` prints them
+    #[arg(long, value_name = "SUBSTRING")]
+    adapter: Option<String>,
+    /// Tokens of the prefill tests; 0 for none
+    #[arg(long, short, value_name = "LIST", value_delimiter = ',', default_value = "512,2048", value_parser = whole, allow_negative_numbers = true)]
+    prompt: Vec<usize>,
+    /// Tokens of the decode tests; 0 for none
+    #[arg(long, short = 'n', value_name = "LIST", value_delimiter = ',', default_value = "128", value_parser = whole, allow_negative_numbers = true)]
+    generate: Vec<usize>,
+    /// Tokens that the sequences hold before a test
+    #[arg(long, short, value_name = "LIST", value_delimiter = ',', default_value = "0", value_parser = whole, allow_negative_numbers = true)]
+    depth: Vec<usize>,
+    /// Sequences that decode together
+    #[arg(long, short, value_name = "LIST", value_delimiter = ',', default_value = "1", value_parser = at_least_one, allow_negative_numbers = true)]
+    batch: Vec<usize>,
+    /// Runs of each test that count
+    #[arg(long, short, value_name = "N", default_value = "3", value_parser = at_least_one, allow_negative_numbers = true)]
+    repeats: usize,
+    /// Kernels to run
+    #[arg(long, value_name = "TIER", default_value = "plain", value_parser = tier)]
+    tier: String,
+    /// Time each kernel too, in a run of its own: how often, how long, its share, its rate
+    #[arg(long)]
+    profile: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn whole(text: &str) -> std::result::Result<usize, String> {
+    text.parse().map_err(|_| "expected a whole number from 0 on".into())
+}
+
+fn tier(text: &str) -> std::result::Result<String, String> {
+    match text {
+        "plain" => Ok(text.to_owned()),
+        "dot" | "f16" | "matrix" => Err("expected plain: there are no other kernels yet".into()),
+        _ => Err("expected plain".into()),
+    }
+}
+
+/// What is measured: its name and format for people, where its weights come from, its shapes.
+struct Subject {
+    name: String,
+    checkpoint: Option<Checkpoint>,
+    config: Config,
+}
+
+/// Runs the command.
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    let subject = arguments.subject()?;
+    let cases = arguments.cases()?;
+    let options = arguments.options(&cases, &subject.config)?;
+    let gpu = Gpu::open(arguments.adapter.as_deref())?;
+    let timestamps = arguments.profile.then(|| gpu.timestamps()).transpose()?;
+    let copy_rate = copy_rate(&gpu)?;
+    let mut bench = Bench::new(subject.load(gpu, &options)?);
+    let rows = bench.run_all(&cases, arguments.repeats, timestamps)?;
+    let model = bench.model();
+    let report = Report {
+        device: device(model.gpu()),
+        model: subject.name,
+        tier: arguments.tier,
+        context: model.context(),
+        memory_bytes: model.gpu().allocated_bytes(),
+        copy_rate,
+        rows,
+    };
+    let mut out = std::io::stdout().lock();
+    match arguments.json {
+        true => writeln!(out, "{}", report.json())?,
+        false => write!(out, "{}", report.text())?,
+    }
+    out.flush()?;
+    Ok(0)
+}
+
+impl Arguments {
+    fn subject(&self) -> Result<Subject> {
+        let Some(name) = &self.synthetic else {
+            let checkpoint = self.model.open()?;
+            let name = format!("{}, {}", self.model.name(), format(&checkpoint));
+            return Ok(Subject { name, config: checkpoint.config.clone(), checkpoint: Some(checkpoint) });
+        };
+        let whole = Config::preset(name, Cut::default())?;
+        let config = Config::preset(name, Cut { layers: self.layers, experts: self.experts, vocab: self.vocab })?;
+        let mut name = format!("{name}, synthetic int4 g128");
+        for (what, part, all) in [
+            ("layers", config.num_hidden_layers, whole.num_hidden_layers),
+            ("experts", config.num_experts, whole.num_experts),
+            ("tokens", config.vocab_size, whole.vocab_size),
+        ] {
+            if part != all {
+                name.push_str(&format!(", {part} of {all} {what}"));
+            }
+        }
+        Ok(Subject { name, config, checkpoint: None })
+    }
+
+    /// For each depth the prefills, then for each batch the decodes.
+    fn cases(&self) -> Result<Vec<Case>> {
+        let mut cases = Vec::new();
+        for &depth in &self.depth {
+            let prefills = self.prompt.iter().map(|&tokens| (Test::Prefill, tokens, 1));
+            let decodes = self
+                .batch
+                .iter()
+                .flat_map(|&batch| self.generate.iter().map(move |&tokens| (Test::Decode, tokens, batch)));
+            for (test, tokens, batch) in prefills.chain(decodes).filter(|(_, tokens, _)| *tokens > 0) {
+                cases.push(Case { test, tokens, depth, batch });
+            }
+        }
+        if cases.is_empty() {
+            return Err(Error::Usage("--prompt 0 and --generate 0: nothing to measure, expected one above 0".into()));
+        }
+        Ok(cases)
+    }
+
+    /// Room for the longest case and the widest.
+    fn options(&self, cases: &[Case], config: &Config) -> Result<Options> {
+        let most = config.max_position_embeddings;
+        if let Some(long) = cases.iter().find(|case| case.depth.saturating_add(case.tokens) > most) {
+            return Err(Error::Usage(format!(
+                "{} at a depth of {} takes a context of {}, but the model's is {most}",
+                long.name(),
+                long.depth,
+                long.depth.saturating_add(long.tokens)
+            )));
+        }
+        let slots = cases.iter().map(|case| case.batch).max().unwrap_or(1);
+        let defaults = Options::default();
+        if slots > defaults.chunk_rows {
+            let most = defaults.chunk_rows;
+            return Err(Error::Usage(format!("a batch of {slots} was asked for, expected at most {most}")));
+        }
+        let longest = cases.iter().map(|case| case.depth + case.tokens).max().unwrap_or(0);
+        // A step has no more rows than the context has positions.
+        Ok(Options { context: Some(longest.max(slots).min(most)), slots, ..defaults })
+    }
+}
+
+impl Subject {
+    fn load(&self, gpu: Gpu, options: &Options) -> Result<Gemma4> {
+        let bars = Bars::default();
+        let model = match &self.checkpoint {
+            Some(checkpoint) => Gemma4::load(gpu, checkpoint, options, &|progress| bars.show(progress)),
+            None => Gemma4::synthetic(gpu, self.config.clone(), options, &|progress| bars.show(progress)),
+        };
+        bars.clear();
+        model
+    }
+}

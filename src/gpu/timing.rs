@@ -1,0 +1,236 @@
+//! How long each dispatch takes, by timestamps that the device writes.
+//!
+//! While a profile runs ([`Gpu::start_profile`] to [`Gpu::finish_profile`]), every [`super::Recorder`] times what it
+//! records. Inside one pass ([`Timestamps::InPass`]) a timestamp follows each dispatch and a dispatch's time is that
+//! since the one before: dispatches may still overlap, and the times add up to the pass's. Where a device can only mark
+//! the ends of passes ([`Timestamps::PassEach`]), each dispatch gets a pass of its own, which costs time between them.
+
+use std::sync::Mutex;
+
+use super::Gpu;
+use crate::{Error, Result};
+
+/// Timestamps of one set; the most that wgpu allows, and an even number: a pass marks its two ends in one set.
+const SET_SIZE: u32 = wgpu::QUERY_SET_MAX_QUERIES;
+
+/// Where a device can write timestamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timestamps {
+    /// Anywhere in a pass.
+    InPass,
+    /// At the ends of passes only: each dispatch runs in a pass of its own.
+    PassEach,
+}
+
+/// The features that profiles use, of those that an adapter has.
+pub(super) fn features(offered: wgpu::Features) -> wgpu::Features {
+    offered & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES)
+}
+
+/// The profile of a device: which kind runs, and the submissions that it has seen.
+#[derive(Debug, Default)]
+pub(super) struct Profile {
+    state: Mutex<Option<(Timestamps, Vec<Timed>)>>,
+}
+
+/// A submission's timestamps on their way to the host.
+#[derive(Debug)]
+struct Timed {
+    spans: Vec<Span>,
+    buffers: Vec<wgpu::Buffer>,
+}
+
+/// A dispatch's label and the numbers of its two timestamps.
+#[derive(Debug)]
+struct Span {
+    label: String,
+    from: u32,
+    to: u32,
+}
+
+/// Times the dispatches of one recording.
+#[derive(Debug)]
+pub(super) struct Timer {
+    kind: Timestamps,
+    sets: Vec<wgpu::QuerySet>,
+    /// Timestamps used so far, of all sets.
+    used: u32,
+    spans: Vec<Span>,
+}
+
+impl Gpu {
+    /// The best way that this device has to time a dispatch.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where it has no timestamps.
+    pub fn timestamps(&self) -> Result<Timestamps> {
+        let features = self.device.features();
+        if features.contains(features_of(Timestamps::InPass)) {
+            Ok(Timestamps::InPass)
+        } else if features.contains(features_of(Timestamps::PassEach)) {
+            Ok(Timestamps::PassEach)
+        } else {
+            let name = &self.adapter().info.name;
+            Err(Error::Device(format!("\"{name}\" has no timestamps, expected them to time kernels")))
+        }
+    }
+
+    /// From here on every dispatch is timed; a profile that runs already is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device cannot do `kind`.
+    pub fn start_profile(&self, kind: Timestamps) -> Result<()> {
+        if !self.device.features().contains(features_of(kind)) {
+            let name = &self.adapter().info.name;
+            return Err(Error::Device(format!("\"{name}\" has no timestamps of the kind {kind:?}")));
+        }
+        *self.profile.lock() = Some((kind, Vec::new()));
+        Ok(())
+    }
+
+    /// Waits for the device and ends the profile: the label of each dispatch since [`Gpu::start_profile`] and its
+    /// nanoseconds, in the order of recording. Empty where no profile ran.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where the device has failed.
+    pub fn finish_profile(&self) -> Result<Vec<(String, f64)>> {
+        let Some((_, submissions)) = self.profile.lock().take() else { return Ok(Vec::new()) };
+        let period = f64::from(self.queue.get_timestamp_period());
+        let (sender, receiver) = std::sync::mpsc::channel();
+        for buffer in submissions.iter().flat_map(|timed| &timed.buffers) {
+            let sender = sender.clone();
+            buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+                sender.send(result).ok();
+            });
+        }
+        drop(sender);
+        self.wait()?;
+        let failed = |what: &dyn std::fmt::Display| Error::Run(format!("reading timestamps failed: {what}"));
+        for result in receiver {
+            result.map_err(|e| failed(&e))?;
+        }
+        let mut all = Vec::new();
+        for timed in submissions {
+            let mut ticks: Vec<u64> = Vec::new();
+            for buffer in &timed.buffers {
+                let view = buffer.get_mapped_range(..).map_err(|e| failed(&e))?;
+                ticks.extend_from_slice(bytemuck::cast_slice(&view));
+            }
+            all.extend(timed.spans.into_iter().map(|span| {
+                // A driver may step back by a tick between two passes.
+                let passed = ticks[span.to as usize].saturating_sub(ticks[span.from as usize]);
+                (span.label, passed as f64 * period)
+            }));
+        }
+        Ok(all)
+    }
+}
+
+fn features_of(kind: Timestamps) -> wgpu::Features {
+    match kind {
+        Timestamps::InPass => wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES,
+        Timestamps::PassEach => wgpu::Features::TIMESTAMP_QUERY,
+    }
+}
+
+impl Profile {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Timestamps, Vec<Timed>)>> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// A timer for a new recording, if a profile runs.
+    pub(super) fn timer(&self) -> Option<Timer> {
+        let kind = self.lock().as_ref().map(|(kind, _)| *kind)?;
+        Some(Timer { kind, sets: Vec::new(), used: 0, spans: Vec::new() })
+    }
+}
+
+impl Timer {
+    /// The pass in which the next dispatch is recorded.
+    pub(super) fn begin(
+        &mut self,
+        gpu: &Gpu,
+        encoder: &mut wgpu::CommandEncoder,
+        open: Option<wgpu::ComputePass<'static>>,
+    ) -> wgpu::ComputePass<'static> {
+        match (self.kind, open) {
+            (Timestamps::InPass, Some(pass)) => pass,
+            (Timestamps::InPass, None) => {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime();
+                self.mark(gpu, &mut pass);
+                pass
+            }
+            (Timestamps::PassEach, open) => {
+                drop(open);
+                let begin = self.take(gpu);
+                let end = self.take(gpu);
+                let timestamp_writes = Some(wgpu::ComputePassTimestampWrites {
+                    query_set: &self.sets[(begin / SET_SIZE) as usize],
+                    beginning_of_pass_write_index: Some(begin % SET_SIZE),
+                    end_of_pass_write_index: Some(end % SET_SIZE),
+                });
+                let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+                encoder.begin_compute_pass(&descriptor).forget_lifetime()
+            }
+        }
+    }
+
+    /// Behind the dispatch `label`; returns the pass if it goes on.
+    pub(super) fn end(
+        &mut self,
+        gpu: &Gpu,
+        mut pass: wgpu::ComputePass<'static>,
+        label: &str,
+    ) -> Option<wgpu::ComputePass<'static>> {
+        let pass = match self.kind {
+            Timestamps::InPass => {
+                self.mark(gpu, &mut pass);
+                Some(pass)
+            }
+            Timestamps::PassEach => None,
+        };
+        self.spans.push(Span { label: label.to_owned(), from: self.used - 2, to: self.used - 1 });
+        pass
+    }
+
+    fn mark(&mut self, gpu: &Gpu, pass: &mut wgpu::ComputePass<'static>) {
+        let number = self.take(gpu);
+        pass.write_timestamp(&self.sets[(number / SET_SIZE) as usize], number % SET_SIZE);
+    }
+
+    /// The number of a timestamp that is not used yet.
+    fn take(&mut self, gpu: &Gpu) -> u32 {
+        if self.used.is_multiple_of(SET_SIZE) {
+            self.sets.push(gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some("timestamps"),
+                ty: wgpu::QueryType::Timestamp,
+                count: SET_SIZE,
+            }));
+        }
+        self.used += 1;
+        self.used - 1
+    }
+
+    /// Records, behind the last pass, how the timestamps get to where the host reads them. [`Gpu::finish_profile`] does
+    /// that once the recording has been submitted.
+    pub(super) fn resolve(self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder) {
+        use wgpu::BufferUsages as Usage;
+        let mut buffers = Vec::new();
+        for (i, set) in self.sets.iter().enumerate() {
+            let count = SET_SIZE.min(self.used - i as u32 * SET_SIZE);
+            let new = |usage| {
+                let size = u64::from(count * wgpu::QUERY_SIZE);
+                let label = Some("timestamps");
+                gpu.device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false })
+            };
+            let resolved = new(Usage::QUERY_RESOLVE | Usage::COPY_SRC);
+            let readable = new(Usage::MAP_READ | Usage::COPY_DST);
+            encoder.resolve_query_set(set, 0..count, &resolved, 0);
+            encoder.copy_buffer_to_buffer(&resolved, 0, &readable, 0, readable.size());
+            buffers.push(readable);
+        }
+        if let Some((_, submissions)) = &mut *gpu.profile.lock() {
+            submissions.push(Timed { spans: self.spans, buffers });
+        }
+    }
+}

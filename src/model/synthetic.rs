@@ -1,0 +1,150 @@
+//! Models without a checkpoint: random weights of a configuration's shapes, made on the device.
+//!
+//! Layers are int4 in groups of 128, the router is f32, embedding and head are one bf16 matrix: what a checkpoint of the
+//! usual kind is in memory. What they say means nothing; what they take and how long they run is real.
+
+use std::sync::Arc;
+
+use super::Gemma4;
+use super::options::{Options, Progress};
+use super::share::Share;
+use super::weights::{GatedWeights, LayerWeights, ModelWeights, MoeWeights, NORMS_PER_LAYER, PerLayerWeights};
+use crate::Result;
+use crate::checkpoint::{Config, RowReader};
+use crate::gpu::{Gpu, Tensor};
+use crate::kernels::{Planner, Random, Weights};
+use crate::quant::Dtype;
+
+/// Input rows of a quantization group.
+const GROUP_SIZE: usize = 128;
+const INT4: Random = Random::Int4 { group_size: GROUP_SIZE };
+/// Keeps the residual stream at order 1, however many layers add to it.
+const LAYER_SCALAR: f32 = 0.5;
+
+impl Gemma4 {
+    /// A model of `config`'s shapes with random weights, which are made on the device: nothing is read or uploaded.
+    ///
+    /// # Errors
+    /// As [`Gemma4::load`], save for what files can do.
+    pub fn synthetic(
+        gpu: Gpu,
+        config: Config,
+        options: &Options,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Self> {
+        let (ranks, copy) = (vec![(Arc::new(gpu), Share::whole(&config))], config.clone());
+        Self::assemble(copy, ranks, options, progress, |ranks| {
+            let planner = Planner::new(&ranks[0].0);
+            let max_part_bytes = options.max_part_bytes.unwrap_or(planner.gpu.max_binding_bytes());
+            let counts = config.parameter_counts();
+            // 4 bits and a share of an f16 scale; what little is dense beside that does not show on a bar.
+            let int4 = (counts.text + counts.experts) * (4 * GROUP_SIZE as u64 + 16) / (8 * GROUP_SIZE as u64);
+            let total_bytes = int4 + 2 * (counts.embedding + counts.head);
+            let config = &config;
+            let maker = Maker { planner: &planner, config, progress, max_part_bytes, done_bytes: 0, total_bytes };
+            Ok((vec![maker.model()?], None))
+        })
+    }
+}
+
+/// Makes weights; the twin of [`super::weights::Loader`].
+struct Maker<'a> {
+    planner: &'a Planner<'a>,
+    config: &'a Config,
+    progress: &'a (dyn Fn(Progress) + Sync),
+    max_part_bytes: u64,
+    done_bytes: u64,
+    total_bytes: u64,
+}
+
+impl Maker<'_> {
+    fn model(mut self) -> Result<ModelWeights> {
+        let c = self.config;
+        // Also the router's: its logits deviate by 1, and every expert is chosen about as often as the others.
+        let norms = self.ones("norms", c.num_hidden_layers * NORMS_PER_LAYER + 1, c.hidden_size)?;
+        let bf16 = Random::Dense(Dtype::BF16);
+        let embed_tokens = self.stack("embed_tokens", [1, c.vocab_size, c.hidden_size], bf16)?;
+        let lm_head = match c.tie_word_embeddings {
+            true => None,
+            false => Some(self.stack("lm_head", [1, c.vocab_size, c.hidden_size], bf16)?),
+        };
+        let per_layer = match c.hidden_size_per_layer_input {
+            0 => None,
+            n => Some(PerLayerWeights {
+                table: RowReader::random(c.vocab_size_per_layer_input, c.num_hidden_layers * n),
+                per_layer_model_projection: self.stack(
+                    "per_layer_model_projection",
+                    [1, c.num_hidden_layers * n, c.hidden_size],
+                    bf16,
+                )?,
+                per_layer_projection_norm: self.ones("per_layer_projection_norm", 1, n)?,
+            }),
+        };
+        let layers = (0..c.num_hidden_layers).map(|l| self.layer(l)).collect::<Result<_>>()?;
+        self.planner.gpu.wait()?;
+        Ok(ModelWeights { embed_tokens, lm_head, norms, per_layer, layers })
+    }
+
+    fn layer(&mut self, l: usize) -> Result<LayerWeights> {
+        let (c, layer) = (self.config, &self.config.layers[l]);
+        let at = |name: &str| format!("layers.{l}.{name}");
+        let (q, kv) = (c.num_attention_heads * layer.head_dim, layer.num_key_value_heads * layer.head_dim);
+        let own_kv = layer.kv_source.is_none();
+        let mut linear = |name: &str, n: usize, k: usize| self.stack(&at(name), [1, n, k], INT4);
+        Ok(LayerWeights {
+            q_proj: linear("self_attn.q_proj", q, c.hidden_size)?,
+            k_proj: own_kv.then(|| linear("self_attn.k_proj", kv, c.hidden_size)).transpose()?,
+            v_proj: (own_kv && !layer.k_eq_v).then(|| linear("self_attn.v_proj", kv, c.hidden_size)).transpose()?,
+            o_proj: linear("self_attn.o_proj", c.hidden_size, q)?,
+            qk_norm: self.ones(&at("qk_norm"), 2, layer.head_dim)?,
+            mlp: self.gated(&at("mlp"), 1, layer.intermediate_size)?,
+            moe: c.is_moe().then(|| self.moe(l)).transpose()?,
+            per_layer: match c.hidden_size_per_layer_input {
+                0 => None,
+                n => Some((
+                    self.stack(&at("per_layer_input_gate"), [1, n, c.hidden_size], INT4)?,
+                    self.stack(&at("per_layer_projection"), [1, c.hidden_size, n], INT4)?,
+                )),
+            },
+            layer_scalar: LAYER_SCALAR,
+        })
+    }
+
+    fn moe(&mut self, l: usize) -> Result<MoeWeights> {
+        let c = self.config;
+        let router = [1, c.num_experts, c.hidden_size];
+        Ok(MoeWeights {
+            router_proj: self.stack(&format!("layers.{l}.router.proj"), router, Random::Dense(Dtype::F32))?,
+            per_expert_scale: self.ones("per_expert_scale", 1, c.num_experts)?,
+            experts: self.gated(&format!("layers.{l}.experts"), c.num_experts, c.moe_intermediate_size)?,
+        })
+    }
+
+    fn gated(&mut self, label: &str, n_matrices: usize, width: usize) -> Result<GatedWeights> {
+        let hidden = self.config.hidden_size;
+        Ok(GatedWeights {
+            gate_proj: self.stack(&format!("{label}.gate_proj"), [n_matrices, width, hidden], INT4)?,
+            up_proj: self.stack(&format!("{label}.up_proj"), [n_matrices, width, hidden], INT4)?,
+            down_proj: self.stack(&format!("{label}.down_proj"), [n_matrices, hidden, width], INT4)?,
+        })
+    }
+
+    fn stack(&mut self, label: &str, shape: [usize; 3], random: Random) -> Result<Weights> {
+        let weights = Weights::random(self.planner, label, shape, random, self.max_part_bytes)?;
+        self.done_bytes += weights.matrix_bytes() * shape[0] as u64;
+        let (done, total) = (self.done_bytes.min(self.total_bytes), self.total_bytes);
+        (self.progress)(Progress::Weights { done, total });
+        Ok(weights)
+    }
+
+    /// Norm weights of 1; without padding where it is one row or a pair, as the loader has them.
+    fn ones(&self, label: &str, rows: usize, width: usize) -> Result<Tensor> {
+        let gpu = self.planner.gpu;
+        if rows > 2 {
+            return Tensor::from_rows(gpu, label, width, &vec![1.0; rows * width]);
+        }
+        let tensor = Tensor::compact(gpu, label, rows, width)?;
+        gpu.write(&tensor.buffer, 0, &vec![1.0f32; rows * width])?;
+        Ok(tensor)
+    }
+}
