@@ -1,17 +1,60 @@
 // y[p, n] = sum_k x[p / x_repeat, k] * w[matrix(p), n, k], one row of x at a time: decode, and experts.
-// LANES lanes walk k for ROWS output features, which share what a lane reads of x, and reduce; a workgroup holds
-// THREADS / LANES such blocks.
-// Linear: matrix(p) = 0. Experts: matrix(p) = ids[p]; rows whose expert lies outside this part are left alone.
+// Linear: matrix(p) = 0. EXPERTS: matrix(p) = ids[p]; rows whose expert lies outside this part are left alone.
+// GATED: w holds gate rows, then up rows, and y[p, n] = gelu(gate[n]) * up[n].
+// SUM: y[p, n] = sum_s c[p, s] * (x[p * SLOTS + s] . w[ids[p * SLOTS + s], n]) over the experts of this part.
+// LANES lanes walk k for LANE_ROWS rows of w, which share what a lane reads of x, and reduce; a workgroup holds
+// THREADS / LANES such blocks. On GPUs loops have constant bounds, so that compilers unroll them and loads overlap.
 
 override THREADS: u32 = 64;
 override LANES: u32 = 16;       // a power of two up to THREADS
+override LANE_ROWS: u32 = 4;    // 1, 2 or 4; GATED: 2 or 4
+override CHUNKS: u32 = 0;       // of 32 input features; 0: params.in_words says
 override EXPERTS: bool = false;
-const ROWS: u32 = 4;
+override GATED: bool = false;
+override SUM: bool = false;
+override SLOTS: u32 = 1;        // SUM: products that make one row of y
+override ADD: bool = false;     // SUM: to what earlier parts have added up
 
-@group(0) @binding(6) var<storage, read> ids: array<u32>;           // [rows of y]
-@group(0) @binding(7) var<storage, read_write> y: array<f32>;       // [rows, y_stride]
+@group(0) @binding(6) var<storage, read> ids: array<u32>;       // [rows of y, or rows of y * SLOTS]
+@group(0) @binding(7) var<storage, read_write> y: array<f32>;   // [rows, y_stride]
+@group(0) @binding(8) var<storage, read> factors: array<f32>;   // SUM: [rows * SLOTS]
 
-var<workgroup> partial: array<vec4<f32>, THREADS>; // a component for each of ROWS
+var<workgroup> partial: array<vec4<f32>, THREADS>; // a component for each of LANE_ROWS
+
+// Row of w that a lane's row r belongs to, of the block whose first output feature is n; beyond the last it repeats it.
+fn weight_row(n: u32, r: u32) -> u32 {
+    if GATED {
+        let half = params.n_rows / 2u;
+        let outputs = max(LANE_ROWS / 2u, 1u);
+        return min(n + r % outputs, half - 1u) + (r / outputs) * half;
+    }
+    return min(n + r, params.n_rows - 1u);
+}
+
+// Sum over the LANES lanes of a block, for its first lane; the order of additions is fixed.
+fn block_sum(lane: u32, sums: vec4<f32>) -> vec4<f32> {
+    var sum = sums;
+    partial[lane] = sums;
+    if LANES > 16u {
+        workgroupBarrier();
+        if lane % LANES < 8u {
+            for (var j = 8u; j < LANES; j += 8u) {
+                sum += partial[lane + j];
+            }
+        }
+        workgroupBarrier();
+        partial[lane] = sum;
+    }
+    if LANES > 1u {
+        workgroupBarrier();
+        if lane % LANES == 0u {
+            for (var j = 1u; j < select(LANES, 8u, LANES > 16u); j++) {
+                sum += partial[lane + j];
+            }
+        }
+    }
+    return sum;
+}
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -21,44 +64,57 @@ fn main(
 ) {
     let p = group.y;
     var matrix = 0u;
-    if EXPERTS {
+    if EXPERTS && !SUM {
         matrix = ids[p] - params.first_matrix; // An expert before this part wraps around to a large number.
         if matrix >= params.n_matrices {
             return;
         }
     }
-    let n = ((group.x + group.z * groups.x) * (THREADS / LANES) + lane / LANES) * ROWS;
-    let rows = min(ROWS, max(n, params.n_rows) - n); // 0 beyond the last output feature
-    var sums: array<f32, ROWS>;
-    if rows > 0u {
-        let x_row = (p / params.x_repeat) * (params.x_stride / 4u);
-        for (var chunk = lane % LANES; chunk * 4u < params.in_words; chunk += LANES) {
-            let at = x_row + 8u * chunk;
-            let x0 = x[at];
-            let x1 = x[at + 1u];
-            let x2 = x[at + 2u];
-            let x3 = x[at + 3u];
-            let x4 = x[at + 4u];
-            let x5 = x[at + 5u];
-            let x6 = x[at + 6u];
-            let x7 = x[at + 7u];
-            for (var r = 0u; r < rows; r++) {
-                let w = weights32(matrix * params.n_rows + n + r, chunk);
-                sums[r] += dot(w[0], x0) + dot(w[1], x1) + dot(w[2], x2) + dot(w[3], x3)
-                    + dot(w[4], x4) + dot(w[5], x5) + dot(w[6], x6) + dot(w[7], x7);
+    let outputs = select(LANE_ROWS, LANE_ROWS / 2u, GATED);
+    let n = ((group.x + group.z * groups.x) * (THREADS / LANES) + lane / LANES) * outputs;
+    var chunks = CHUNKS;
+    var lane_rows = LANE_ROWS;
+    if CHUNKS == 0u { // A CPU compiles a row's code once, not LANE_ROWS times.
+        chunks = params.in_words / 4u;
+        lane_rows = select(0u, LANE_ROWS, n < params.n_rows);
+    }
+    var sums: array<f32, 4>;
+    for (var at = lane % LANES; at < SLOTS * chunks; at += LANES) {
+        var slot = p;
+        var chunk = at;
+        var factor = 1.0;
+        if SUM {
+            slot = p * SLOTS + at / chunks;
+            chunk = at % chunks;
+            matrix = ids[slot] - params.first_matrix;
+            factor = factors[slot];
+            if matrix >= params.n_matrices {
+                continue;
             }
         }
-    }
-    partial[lane] = vec4(sums[0], sums[1], sums[2], sums[3]);
-    for (var half = LANES / 2u; half > 0u; half >>= 1u) {
-        workgroupBarrier();
-        if lane % LANES < half {
-            partial[lane] += partial[lane + half];
+        let x_at = (slot / params.x_repeat) * (params.x_stride / 4u) + 8u * chunk;
+        let x32 = array(
+            x[x_at], x[x_at + 1u], x[x_at + 2u], x[x_at + 3u], x[x_at + 4u], x[x_at + 5u], x[x_at + 6u], x[x_at + 7u],
+        );
+        let first = matrix * params.n_rows;
+        for (var r = 0u; r < lane_rows; r++) {
+            sums[r] += factor * product32(first + weight_row(n, r), chunk, x32);
         }
     }
+    let total = block_sum(lane, vec4(sums[0], sums[1], sums[2], sums[3]));
     if lane % LANES == 0u {
-        for (var r = 0u; r < rows; r++) {
-            y[p * params.y_stride + params.y_offset + n + r] = capped(partial[lane][r]);
+        for (var r = 0u; r < outputs; r++) {
+            let to = p * params.y_stride + params.y_offset + n + r;
+            if n + r >= select(params.n_rows, params.n_rows / 2u, GATED) {
+                break;
+            }
+            if GATED {
+                y[to] = gelu(total[r]) * total[r + outputs];
+            } else if ADD {
+                y[to] += total[r];
+            } else {
+                y[to] = capped(total[r]);
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ mod kernels {
     mod gelu_mul;
     mod head_norm_rope;
     mod kv_store;
+    mod matvec;
     mod moe_combine;
     mod moe_sum;
     mod per_layer_inputs;

@@ -44,9 +44,13 @@ fn values(constant: &str) -> &'static [u32] {
         "DTYPE" | "SCALE_DTYPE" => &[0, 1, 2],
         "BITS" => &[4, 8],
         "GROUP_SIZE" => &[32, 2112],
-        "PER_ROW" | "HAS_ZEROS" | "EXPERTS" | "TO_CACHE" | "FROM_CACHE" | "SUMMED" | "CLEAR" => &[0, 1],
+        "PER_ROW" | "HAS_ZEROS" | "EXPERTS" | "TO_CACHE" | "FROM_CACHE" | "SUMMED" | "CLEAR" | "GATED" | "SUM"
+        | "ADD" => &[0, 1],
         "RUN" => &[1, 8, 32],
         "LANES" => &[1, 16, 64],
+        "LANE_ROWS" => &[2, 4],
+        "CHUNKS" => &[0, 22, 88],
+        "SLOTS" => &[1, 8],
         "THREADS" => &[64, 256],
         "N_EXPERTS" => &[8, 128],
         "TOP_K" => &[2, 8],
@@ -71,19 +75,34 @@ fn validate(shader: &Shader, module: &Module) -> ModuleInfo {
         .unwrap_or_else(|e| panic!("{}: {}", name(shader), e.emit_to_string(&shader.wgsl())))
 }
 
-/// Every combination of values of the shader's `override` constants.
-fn combinations(module: &Module) -> Vec<Vec<(String, u32)>> {
-    let mut all = vec![Vec::new()];
-    for (_, constant) in module.overrides.iter() {
-        let constant = constant.name.as_ref().expect("overrides have names");
-        all = values(constant)
-            .iter()
-            .flat_map(|&value| {
-                all.iter().map(move |chosen: &Vec<_>| [chosen.clone(), vec![(constant.clone(), value)]].concat())
-            })
-            .collect();
+/// Combinations of values of the shader's `override` constants: all where they are few, else every pair of values of every
+/// two constants, the others at their first value.
+fn combinations(module: &Module) -> BTreeSet<Vec<(String, u32)>> {
+    let names: Vec<&String> =
+        module.overrides.iter().map(|(_, constant)| constant.name.as_ref().expect("overrides have names")).collect();
+    let with = |chosen: &[(usize, u32)]| -> Vec<(String, u32)> {
+        let value = |i: usize| chosen.iter().find(|(at, _)| *at == i).map_or(values(names[i])[0], |(_, value)| *value);
+        names.iter().enumerate().map(|(i, name)| ((*name).clone(), value(i))).collect()
+    };
+    let sizes = names.iter().map(|name| values(name).len());
+    if sizes.product::<usize>() > 1000 {
+        let mut pairs = BTreeSet::new();
+        for (i, j) in (0..names.len()).flat_map(|i| (0..i).map(move |j| (i, j))) {
+            for &a in values(names[i]) {
+                pairs.extend(values(names[j]).iter().map(|&b| with(&[(i, a), (j, b)])));
+            }
+        }
+        return pairs;
     }
-    all
+    let mut all = vec![Vec::new()];
+    for i in 0..names.len() {
+        let extended = |chosen: &Vec<(usize, u32)>| {
+            let chosen = chosen.clone();
+            values(names[i]).iter().map(move |&value| [chosen.clone(), vec![(i, value)]].concat()).collect::<Vec<_>>()
+        };
+        all = all.iter().flat_map(extended).collect();
+    }
+    all.iter().map(|chosen| with(chosen)).collect()
 }
 
 /// Runs `check` on each shader with each combination of constants put in; returns how many there were.

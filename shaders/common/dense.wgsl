@@ -33,3 +33,10 @@ fn weights32(row: u32, chunk: u32) -> array<vec4<f32>, 8> {
     let d = weights8(row, chunk * 4u + 3u);
     return array(a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]);
 }
+
+// The sum of 32 products: weights [row, 32 * chunk ..] with x.
+fn product32(row: u32, chunk: u32, x: array<vec4<f32>, 8>) -> f32 {
+    let w = weights32(row, chunk);
+    return dot(w[0], x[0]) + dot(w[1], x[1]) + dot(w[2], x[2]) + dot(w[3], x[3])
+        + dot(w[4], x[4]) + dot(w[5], x[5]) + dot(w[6], x[6]) + dot(w[7], x[7]);
+}

@@ -113,3 +113,23 @@ fn weights32(row: u32, chunk: u32) -> array<vec4<f32>, 8> {
     let d = decode8_at(row, k + 24u, packed[3]);
     return array(a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]);
 }
+
+// The sum of eight products of codes, less the zero point, with x.
+fn codes8(packed: vec2<u32>, zero: f32, x0: vec4<f32>, x1: vec4<f32>) -> f32 {
+    let w = decode8(packed, 1.0, zero);
+    return dot(w[0], x0) + dot(w[1], x1);
+}
+
+// The sum of 32 products: weights [row, 32 * chunk ..] with x. Of one group, they are scaled together.
+fn product32(row: u32, chunk: u32, x: array<vec4<f32>, 8>) -> f32 {
+    if RUN >= 32u {
+        let packed = words32(row, chunk);
+        let group = group_of(row, chunk * 32u);
+        let zero = zero_of(row, group);
+        return scale_of(row, group) * (codes8(packed[0], zero, x[0], x[1]) + codes8(packed[1], zero, x[2], x[3])
+            + codes8(packed[2], zero, x[4], x[5]) + codes8(packed[3], zero, x[6], x[7]));
+    }
+    let w = weights32(row, chunk);
+    return dot(w[0], x[0]) + dot(w[1], x[1]) + dot(w[2], x[2]) + dot(w[3], x[3])
+        + dot(w[4], x[4]) + dot(w[5], x[5]) + dot(w[6], x[6]) + dot(w[7], x[7]);
+}

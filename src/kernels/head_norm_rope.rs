@@ -11,6 +11,8 @@ super::params! {
         n_kv_heads: u32,
         head_dim: u32,
         rotated_pairs: u32,
+        qkv_stride: u32,
+        first_v: u32,
         q_stride: u32,
         kv_stride: u32,
         capacity: u32,
@@ -54,13 +56,25 @@ pub struct Heads {
     pub eps: f32,
 }
 
+/// Keys and values that a layer makes itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kv {
+    /// None: it reads another layer's.
+    Shared,
+    /// Keys, which are the values too before norm and rotation.
+    KeysOnly,
+    /// Keys and values.
+    Both,
+}
+
 /// What the kernel reads.
 #[derive(Debug)]
 pub struct Inputs<'a> {
-    /// `[rows, heads * head_dim]`, changed in place.
-    pub q: &'a Tensor,
-    /// `[rows, kv_heads * head_dim]` and the same for v; `None` where the layer reads another layer's keys and values.
-    pub kv: Option<(&'a Tensor, &'a Tensor)>,
+    /// `[rows, (heads + kv_heads + kv_heads) * head_dim]`: the heads of q, then of k and v; without v where the layer has
+    /// K = V, and q alone where it reads another layer's keys and values.
+    pub qkv: &'a Tensor,
+    /// Which of these are there.
+    pub kv: Kv,
     /// `q_norm` and `k_norm`, `[2, head_dim]` without padding.
     pub norms: &'a Tensor,
     /// cos and sin of each row's angles, two values a pair.
@@ -69,12 +83,19 @@ pub struct Inputs<'a> {
     pub rows: &'a Tensor,
 }
 
-/// Plans norms and rotation of all heads of a layer.
+/// Plans norms and rotation of all heads of a layer; queries go to `q`, `[rows, heads * head_dim]`.
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
-pub fn plan(planner: &Planner, label: &str, heads: Heads, inputs: &Inputs, target: KvTarget) -> Result<Planned> {
-    let Inputs { q, kv, norms, rotary, rows } = *inputs;
+pub fn plan(
+    planner: &Planner,
+    label: &str,
+    heads: Heads,
+    inputs: &Inputs,
+    q: &Tensor,
+    target: KvTarget,
+) -> Result<Planned> {
+    let Inputs { qkv, kv, norms, rotary, rows } = *inputs;
     let kv_width = heads.n_kv_heads * heads.head_dim;
     assert!(heads.head_dim <= MAX_HEAD_DIM && heads.head_dim.is_multiple_of(4), "{label}: head_dim");
     assert!(2 * heads.rotated_pairs <= heads.head_dim, "{label}: rotated pairs");
@@ -84,14 +105,24 @@ pub fn plan(planner: &Planner, label: &str, heads: Heads, inputs: &Inputs, targe
         KvTarget::Cache(k, v, capacity) => (k, v, capacity),
         KvTarget::Rows(k, v) => (k, v, 0),
     };
-    if let Some((k, v)) = kv {
-        assert!([k, v, k_out, v_out].iter().all(|t| t.width == kv_width && t.stride == k.stride), "{label}: k and v");
-    }
+    let (heads_in, heads_out, first_v) = match kv {
+        Kv::Shared => (heads.n_heads, heads.n_heads, 0),
+        Kv::KeysOnly => (heads.n_heads + heads.n_kv_heads, heads.n_heads + 2 * heads.n_kv_heads, heads.n_heads),
+        Kv::Both => {
+            let all = heads.n_heads + 2 * heads.n_kv_heads;
+            (all, all, heads.n_heads + heads.n_kv_heads)
+        }
+    };
+    assert!(qkv.width >= heads_in * heads.head_dim, "{label}: width of qkv");
+    let fits = |t: &Tensor| t.width == kv_width && t.stride == k_out.stride;
+    assert!(kv == Kv::Shared || [k_out, v_out].into_iter().all(fits), "{label}: k and v");
     let params = Params {
         n_heads: word(heads.n_heads),
         n_kv_heads: word(heads.n_kv_heads),
         head_dim: word(heads.head_dim),
         rotated_pairs: word(heads.rotated_pairs),
+        qkv_stride: word(qkv.stride),
+        first_v: word(first_v),
         q_stride: word(q.stride),
         kv_stride: word(k_out.stride),
         capacity: word(capacity),
@@ -101,18 +132,14 @@ pub fn plan(planner: &Planner, label: &str, heads: Heads, inputs: &Inputs, targe
     };
     let to_cache = u32::from(matches!(target, KvTarget::Cache(..)));
     let key = planner.key("head_norm_rope", vec![("THREADS", planner.tuning.threads.min(64)), ("TO_CACHE", to_cache)]);
-    // Without keys of its own the layer's k and v heads are not dispatched, but their bindings must be filled.
-    let (k, v) = kv.unwrap_or((norms, norms));
-    let heads_dispatched = heads.n_heads + if kv.is_some() { 2 * heads.n_kv_heads } else { 0 };
     let buffers = vec![
-        (1, k.into()),
-        (2, v.into()),
-        (3, norms.into()),
-        (4, rotary.into()),
-        (5, rows.into()),
-        (6, q.into()),
-        (7, k_out.into()),
-        (8, v_out.into()),
+        (1, qkv.into()),
+        (2, norms.into()),
+        (3, rotary.into()),
+        (4, rows.into()),
+        (5, q.into()),
+        (6, k_out.into()),
+        (7, v_out.into()),
     ];
-    planner.plan(label, key, &params, buffers, Grid::per_row(heads_dispatched))
+    planner.plan(label, key, &params, buffers, Grid::per_row(heads_out))
 }

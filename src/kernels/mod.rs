@@ -16,6 +16,7 @@ pub mod gather_rows;
 pub mod gelu_mul;
 pub mod head_norm_rope;
 pub mod kv_store;
+pub mod matvec;
 pub mod moe_combine;
 pub mod moe_sum;
 pub mod per_layer_inputs;
@@ -79,21 +80,67 @@ pub const STEP_ROW_FIELDS: &[(&str, usize)] = &[
 /// Sizes of workgroups, chosen for the kind of device.
 #[derive(Debug, Clone, Copy)]
 pub struct Tuning {
-    /// Lanes of a matrix-vector product's workgroup: a power of two up to 256.
-    pub matvec_threads: u32,
-    /// Lanes that share one output feature of a matrix-vector product: a power of two up to `matvec_threads`.
-    pub lanes: u32,
+    /// How a matrix-vector product is spread over lanes.
+    pub matvec: Spread,
     /// Lanes of kernels that reduce a row: a power of two from 2 to 256.
     pub threads: u32,
     /// Lanes of an attention workgroup: a power of two from 32 to 128.
     pub attention_lanes: u32,
 }
 
+/// How a matrix-vector product is spread over lanes.
+#[derive(Debug, Clone, Copy)]
+pub enum Spread {
+    /// Always alike, with loop bounds from the parameters: a CPU compiles long and gains nothing by unrolling.
+    Fixed {
+        /// Lanes of a workgroup, a power of two up to 256.
+        threads: u32,
+        /// Lanes that share rows of weights, a power of two up to `threads`.
+        lanes: u32,
+        /// Rows that they share: 1, 2 or 4.
+        lane_rows: u32,
+    },
+    /// So that about this many lanes are busy: many rows leave each lane more of them, which saves reading x; few rows are
+    /// cut into more pieces, which keeps more reads in flight.
+    Fill {
+        /// Lanes of all workgroups together.
+        lanes: usize,
+    },
+}
+
+impl Spread {
+    fn is_fixed(self) -> bool {
+        matches!(self, Spread::Fixed { .. })
+    }
+
+    /// Lanes of a workgroup, lanes that share rows, and these rows, for a product with `rows` rows of weights of `chunks`
+    /// chunks each.
+    fn shape(self, rows: usize, chunks: usize, gated: bool) -> (u32, u32, u32) {
+        match self {
+            Spread::Fixed { threads, lanes, lane_rows } => (threads, lanes, lane_rows.max(if gated { 2 } else { 1 })),
+            Spread::Fill { lanes } => {
+                let lane_rows = match rows {
+                    _ if gated => 2,
+                    0..8192 => 1,
+                    8192..65536 => 2,
+                    _ => 4,
+                };
+                let wanted = lanes / rows.div_ceil(lane_rows).max(1);
+                // The power of two that is next to it.
+                let near = (wanted * 4 / 3).max(1).next_power_of_two().div_ceil(2);
+                let lanes = near.clamp(16, 64).min(chunks.next_power_of_two()) as u32;
+                (lanes.max(64), lanes, lane_rows as u32)
+            }
+        }
+    }
+}
+
 impl Tuning {
     /// For GPUs: enough lanes to hide latency and to read whole cache lines.
-    pub const GPU: Tuning = Tuning { matvec_threads: 64, lanes: 16, threads: 256, attention_lanes: 64 };
+    pub const GPU: Tuning = Tuning { matvec: Spread::Fill { lanes: 160 << 10 }, threads: 256, attention_lanes: 64 };
     /// For software adapters: a CPU pays for every barrier and has no latency to hide.
-    pub const CPU: Tuning = Tuning { matvec_threads: 8, lanes: 1, threads: 16, attention_lanes: 32 };
+    pub const CPU: Tuning =
+        Tuning { matvec: Spread::Fixed { threads: 8, lanes: 1, lane_rows: 4 }, threads: 16, attention_lanes: 32 };
 
     /// The sizes for `gpu`.
     pub fn for_device(gpu: &Gpu) -> Self {

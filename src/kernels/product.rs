@@ -2,8 +2,9 @@
 //!
 //! `y[t, n] = sum_k x[t, k] * w[n, k]`, and for experts `y[p, n] = sum_k x[p / x_repeat, k] * w[ids[p], n, k]`.
 
+use super::matvec::{self, Form};
 use super::weights::{Kind, Part};
-use super::{Planned, Planner, Tuning, Weights, word};
+use super::{Planned, Planner, Weights, word};
 use crate::Result;
 use crate::gpu::{Binding, Constants, Grid, PipelineKey, Tensor};
 use crate::quant::{Dtype, PackedMatrix};
@@ -32,8 +33,6 @@ super::params! {
 
 /// Output features of a `matmul.wgsl` workgroup.
 const TILE_N: usize = 64;
-/// Output features that a lane of `matvec.wgsl` works on.
-const ROWS: usize = 4;
 /// Rows of x of a `matmul.wgsl` workgroup.
 const TILE_T: u32 = 32;
 
@@ -53,6 +52,16 @@ pub enum Rows<'a> {
     },
 }
 
+/// Where products go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub y: &'a Tensor,
+    /// Column of y for the first output feature.
+    pub column: usize,
+    /// Caps logits; 0 leaves them.
+    pub softcap: f32,
+}
+
 /// Plans `y = x w^T`, one dispatch for each part of the weights. `softcap` caps logits; 0 leaves them.
 ///
 /// # Errors
@@ -66,23 +75,41 @@ pub fn plan(
     y: &Tensor,
     softcap: f32,
 ) -> Result<Vec<Planned>> {
-    assert_eq!(x.width, weights.in_features, "{label}: width of x");
     assert_eq!(y.width, weights.out_features, "{label}: width of y");
-    assert!(x.stride >= x.width.next_multiple_of(crate::quant::CHUNK), "{label}: x is padded");
-    weights.parts.iter().map(|part| plan_part(planner, label, weights, part, rows, x, y, softcap)).collect()
+    let target = Target { y, column: 0, softcap };
+    weights.parts.iter().map(|part| plan_part(planner, label, weights, part, rows, x, target, Form::Plain)).collect()
 }
 
-#[expect(clippy::too_many_arguments, reason = "the arguments of `plan` and the part")]
-fn plan_part(
+/// As [`plan`], into the columns of y from `column` on.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_columns(
+    planner: &Planner,
+    label: &str,
+    weights: &Weights,
+    rows: Rows,
+    x: &Tensor,
+    (y, column): (&Tensor, usize),
+) -> Result<Vec<Planned>> {
+    assert!(column + weights.out_features <= y.width, "{label}: columns of y");
+    let target = Target { y, column, softcap: 0.0 };
+    weights.parts.iter().map(|part| plan_part(planner, label, weights, part, rows, x, target, Form::Plain)).collect()
+}
+
+#[expect(clippy::too_many_arguments, reason = "the arguments of `plan`, the part and what becomes of it")]
+pub(super) fn plan_part(
     planner: &Planner,
     label: &str,
     weights: &Weights,
     part: &Part,
     rows: Rows,
     x: &Tensor,
-    y: &Tensor,
-    softcap: f32,
+    Target { y, column, softcap }: Target,
+    form: Form,
 ) -> Result<Planned> {
+    assert_eq!(x.width, weights.in_features, "{label}: width of x");
+    assert!(x.stride >= x.width.next_multiple_of(crate::quant::CHUNK), "{label}: x is padded");
     let row_words = weights.row_words();
     let mut params = Params {
         in_words: word(weights.in_features.next_multiple_of(crate::quant::CHUNK) / 8),
@@ -94,7 +121,7 @@ fn plan_part(
         x_stride: word(x.stride),
         x_repeat: 1,
         y_stride: word(y.stride),
-        y_offset: word(part.first_row),
+        y_offset: word(column + part.first_row),
         softcap,
         ..Params::default()
     };
@@ -121,19 +148,24 @@ fn plan_part(
             Grid { x: word(part.n_rows.div_ceil(TILE_N)), rows_per_group: TILE_T, rows_per_row: 1, z: 1 }
         }
         Rows::Few | Rows::Experts { .. } => {
-            constants.push(("THREADS", planner.tuning.matvec_threads));
-            constants.push(("LANES", planner.tuning.lanes));
-            let mut rows_per_row = 1;
-            match rows {
-                Rows::Experts { ids, repeat } => {
-                    constants.push(("EXPERTS", 1));
-                    params.x_repeat = word(repeat);
-                    rows_per_row = word(ids.width);
-                    buffers.push((6, ids.into()));
-                }
-                _ => buffers.push((6, (&part.data).into())),
+            let (mut rows_per_row, mut slots) = (1, 1);
+            // A binding must be filled also where nothing is read.
+            let (mut ids_of, mut factors_of) = ((&part.data).into(), (&part.data).into());
+            if let Rows::Experts { ids, repeat } = rows {
+                constants.push(("EXPERTS", 1));
+                params.x_repeat = word(repeat);
+                ids_of = ids.into();
+                rows_per_row = word(ids.width);
             }
-            matvec_grid(planner, part.n_rows, rows_per_row)
+            if let Form::Sum { factors } = form {
+                (rows_per_row, slots) = (1, rows_per_row);
+                factors_of = factors.into();
+            }
+            buffers.push((6, ids_of));
+            buffers.push((8, factors_of));
+            let (shape, grid) = matvec::shape(planner, weights, part, form, (rows_per_row, slots));
+            constants.extend(shape);
+            grid
         }
     };
     let key = PipelineKey { stem, variant, constants };
@@ -180,15 +212,6 @@ pub(super) fn packed_buffers(part: &Part) -> [(u32, Binding); 3] {
 fn run(first_row: usize, group_size: usize) -> u32 {
     let cuts_at = |length| group_size.is_multiple_of(length) && first_row.is_multiple_of(length);
     [32, 8].into_iter().find(|&length| cuts_at(length)).unwrap_or(1) as u32
-}
-
-/// Workgroups for `n_rows` output features; what exceeds a dimension's limit goes along z.
-fn matvec_grid(planner: &Planner, n_rows: usize, rows_per_row: u32) -> Grid {
-    let Tuning { matvec_threads, lanes, .. } = planner.tuning;
-    let groups = n_rows.div_ceil((matvec_threads / lanes) as usize * ROWS);
-    let limit = planner.gpu.limits().max_compute_workgroups_per_dimension as usize;
-    let z = groups.div_ceil(limit);
-    Grid { x: word(groups.div_ceil(z)), rows_per_group: 1, rows_per_row, z: word(z) }
 }
 
 /// The number by which shaders know a precision.

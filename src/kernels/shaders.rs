@@ -25,6 +25,7 @@ macro_rules! wgsl {
     };
 }
 
+const GELU: &str = wgsl!("common/gelu");
 const HALF: &str = wgsl!("common/half");
 const DENSE: &str = wgsl!("common/dense");
 const PACKED: &str = wgsl!("common/packed");
@@ -34,8 +35,8 @@ const ROWS: &str = wgsl!("common/rows");
 
 /// Every shader in every variant.
 pub const SHADERS: &[Shader] = &[
-    Shader { stem: "matvec", variant: "dense", parts: &[HALF, PRODUCT, DENSE, wgsl!("matvec")] },
-    Shader { stem: "matvec", variant: "packed", parts: &[HALF, PRODUCT, PACKED, wgsl!("matvec")] },
+    Shader { stem: "matvec", variant: "dense", parts: &[HALF, GELU, PRODUCT, DENSE, wgsl!("matvec")] },
+    Shader { stem: "matvec", variant: "packed", parts: &[HALF, GELU, PRODUCT, PACKED, wgsl!("matvec")] },
     Shader { stem: "matmul", variant: "dense", parts: &[HALF, PRODUCT, DENSE, wgsl!("matmul")] },
     Shader { stem: "matmul", variant: "packed", parts: &[HALF, PRODUCT, PACKED, wgsl!("matmul")] },
     Shader { stem: "embed", variant: "dense", parts: &[HALF, DENSE, ROWS, wgsl!("embed")] },
@@ -46,7 +47,7 @@ pub const SHADERS: &[Shader] = &[
     Shader { stem: "moe_combine", variant: "", parts: &[REDUCE, wgsl!("moe_combine")] },
     Shader { stem: "moe_sum", variant: "", parts: &[wgsl!("moe_sum")] },
     Shader { stem: "router", variant: "", parts: &[wgsl!("router")] },
-    Shader { stem: "gelu_mul", variant: "", parts: &[wgsl!("gelu_mul")] },
+    Shader { stem: "gelu_mul", variant: "", parts: &[GELU, wgsl!("gelu_mul")] },
     Shader { stem: "head_norm_rope", variant: "", parts: &[REDUCE, ROWS, wgsl!("head_norm_rope")] },
     Shader { stem: "kv_store", variant: "", parts: &[ROWS, wgsl!("kv_store")] },
     Shader { stem: "attention", variant: "", parts: &[ROWS, wgsl!("attention")] },

@@ -21,8 +21,8 @@ pub(super) struct Activations {
     pub h: Tensor,
     /// `[rows, H]`: input of the next block, normed.
     pub x: Tensor,
-    /// By layer kind, `[rows, heads * head_dim]`: queries and what attention makes of them; keys and values of the step's
-    /// own rows, `[rows, kv_heads * head_dim]`, before and after norm and rotation.
+    /// By layer kind: products with `q_proj`, `k_proj` and `v_proj` side by side; `[rows, heads * head_dim]`: queries and
+    /// what attention makes of them; `[rows, kv_heads * head_dim]`: keys and values of a chunk's own rows.
     pub attention: Vec<AttentionActivations>,
     /// `[rows, H]`: output of `o_proj`.
     pub attn: Tensor,
@@ -49,19 +49,18 @@ pub(super) struct Activations {
 /// Buffers of attention for one shape of heads.
 #[derive(Debug)]
 pub(super) struct AttentionActivations {
+    pub qkv: Tensor,
     pub q: Tensor,
     pub out: Tensor,
-    pub k: Tensor,
-    pub v: Tensor,
     pub k_new: Tensor,
     pub v_new: Tensor,
 }
 
-/// Buffers of a gated product.
+/// Buffers of a gated product: gate and up side by side, `[rows, 2 * width]`, where they are not gated at once, and what
+/// becomes of them, `[rows, width]`.
 #[derive(Debug)]
 pub(super) struct GatedActivations {
-    pub gate: Tensor,
-    pub up: Tensor,
+    pub gate_up: Tensor,
     pub act: Tensor,
 }
 
@@ -133,8 +132,8 @@ pub(super) fn rotations(config: &Config) -> Vec<(usize, crate::checkpoint::Rope)
 
 impl GatedActivations {
     fn new(gpu: &Gpu, label: &str, rows: usize, width: usize) -> Result<Self> {
-        let new = |what| Tensor::new(gpu, &format!("{label}{what}"), rows, width);
-        Ok(GatedActivations { gate: new("gate")?, up: new("up")?, act: new("act")? })
+        let new = |what, width| Tensor::new(gpu, &format!("{label}{what}"), rows, width);
+        Ok(GatedActivations { gate_up: new("gate_up", 2 * width)?, act: new("act", width)? })
     }
 }
 
@@ -147,11 +146,11 @@ impl Activations {
             .map(|(head_dim, kv_heads)| {
                 let q = |label: &str| Tensor::new(gpu, label, rows, config.num_attention_heads * head_dim);
                 let kv = |label: &str| Tensor::new(gpu, label, rows, kv_heads * head_dim);
+                let heads = config.num_attention_heads + 2 * kv_heads;
                 Ok(AttentionActivations {
+                    qkv: Tensor::new(gpu, "qkv", rows, heads * head_dim)?,
                     q: q("q")?,
                     out: q("attention_out")?,
-                    k: kv("k")?,
-                    v: kv("v")?,
                     k_new: kv("k_new")?,
                     v_new: kv("v_new")?,
                 })

@@ -1,18 +1,19 @@
 //! The dispatches of one layer: attention, dense MLP, mixture of experts, and the norms between them. Numbers in
 //! comments are those of the equations: (5) input norm to (14) layer scalar.
 
-use super::activations::{Activations, AttentionActivations, head_shapes, mlp_widths, rotations};
+use super::activations::{Activations, AttentionActivations, GatedActivations, head_shapes, mlp_widths, rotations};
 use super::kv_cache::KvCache;
 use super::op::{Body, Op};
 use super::share::Share;
-use super::weights::{GatedWeights, LayerWeights, ModelWeights, MoeWeights, Norm, norm_row};
+use super::weights::{Joined, LayerWeights, ModelWeights, MoeWeights, Norm, norm_row};
 use crate::Result;
 use crate::checkpoint::LayerKind;
 use crate::gpu::Tensor;
-use crate::kernels::head_norm_rope::{Heads, Inputs, KvTarget};
+use crate::kernels::head_norm_rope::{Heads, Inputs, Kv, KvTarget};
 use crate::kernels::product::Rows;
 use crate::kernels::{
-    Planner, Weights, add_norm, attention, gelu_mul, head_norm_rope, kv_store, moe_combine, moe_sum, product, router,
+    Planner, Weights, add_norm, attention, gelu_mul, head_norm_rope, kv_store, matvec, moe_combine, moe_sum, product,
+    router,
 };
 
 /// What the plan of a layer reads.
@@ -36,16 +37,9 @@ impl LayerPlan<'_> {
         ops.push(self.after_attention(l)?);
         let width = config.layers[l].intermediate_size;
         let gated = &a.mlp[mlp_widths(config).iter().position(|&w| w == width).expect("every width has buffers")];
-        ops.extend(self.gated(
-            &format!("layer.{l:02}/mlp"),
-            &w.mlp,
-            self.rows(),
-            self.rows(),
-            1,
-            &a.x,
-            gated,
-            &a.mlp_out,
-        )?);
+        let at = format!("layer.{l:02}/mlp");
+        ops.extend(self.gated(&at, &w.mlp.gate_up, self.rows(), 1, &a.x, gated)?);
+        ops.extend(self.product(&format!("{at}.down_proj"), &w.mlp.down_proj, self.rows(), &gated.act, &a.mlp_out)?);
         if let Some(moe) = &w.moe {
             ops.extend(self.experts(l, moe)?);
         }
@@ -81,22 +75,29 @@ impl LayerPlan<'_> {
         Ok(product::plan(self.planner, label, w, rows, x, y, 0.0)?.into_iter().map(Op::Dispatch).collect())
     }
 
+    /// Products whose results stand side by side in `y`.
+    fn joined(&self, at: &str, w: &Joined, rows: Rows, x: &Tensor, y: &Tensor) -> Result<Vec<Op>> {
+        let (mut ops, mut column) = (Vec::new(), 0);
+        for (name, weights) in &w.0 {
+            let planned = product::plan_columns(self.planner, &format!("{at}{name}"), weights, rows, x, (y, column))?;
+            ops.extend(planned.into_iter().map(Op::Dispatch));
+            column += weights.out_features;
+        }
+        Ok(ops)
+    }
+
     /// (6) to (8) and `o_proj`.
     fn attention(&self, l: usize, w: &LayerWeights) -> Result<Vec<Op>> {
         let (c, a) = (&self.share.config, self.activations);
         let layer = &c.layers[l];
         let b = self.buffers(l);
         let label = |what: &str| format!("layer.{l:02}/{what}");
-        let mut ops = self.product(&label("q_proj"), &w.q_proj, self.rows(), &a.x, &b.q)?;
-        let mut kv = None;
-        if let Some(k_proj) = &w.k_proj {
-            ops.extend(self.product(&label("k_proj"), k_proj, self.rows(), &a.x, &b.k)?);
-            kv = Some((&b.k, &b.k));
-        }
-        if let Some(v_proj) = &w.v_proj {
-            ops.extend(self.product(&label("v_proj"), v_proj, self.rows(), &a.x, &b.v)?);
-            kv = Some((&b.k, &b.v));
-        }
+        let mut ops = self.joined(&label(""), &w.qkv, self.rows(), &a.x, &b.qkv)?;
+        let kv = match (layer.kv_source, layer.k_eq_v) {
+            (Some(_), _) => Kv::Shared,
+            (None, true) => Kv::KeysOnly,
+            (None, false) => Kv::Both,
+        };
         let before = |r: &(usize, crate::checkpoint::Rope)| *r != (layer.head_dim, layer.rope);
         let (heads_per_kv, first_head) = self.share.head_group(l);
         let heads = Heads {
@@ -116,8 +117,8 @@ impl LayerPlan<'_> {
             true => KvTarget::Rows(&b.k_new, &b.v_new),
             false => KvTarget::Cache(&cache.k, &cache.v, cache.capacity),
         };
-        let inputs = Inputs { q: &b.q, kv, norms: &w.qk_norm, rotary: &a.rotary, rows: &a.rows };
-        let planned = head_norm_rope::plan(self.planner, &label("head_norm_rope"), heads, &inputs, target)?;
+        let inputs = Inputs { qkv: &b.qkv, kv, norms: &w.qk_norm, rotary: &a.rotary, rows: &a.rows };
+        let planned = head_norm_rope::plan(self.planner, &label("head_norm_rope"), heads, &inputs, &b.q, target)?;
         ops.push(Op::Dispatch(planned));
         let source = attention::KvSource {
             cache: (&cache.k, &cache.v),
@@ -127,7 +128,7 @@ impl LayerPlan<'_> {
         };
         let planned = attention::plan(self.planner, &label("attention"), heads, (&b.q, &b.out), source, &a.rows)?;
         ops.push(Op::Dispatch(planned));
-        if apart && !self.feeds_others(l) && kv.is_some() {
+        if apart && !self.feeds_others(l) && kv != Kv::Shared {
             ops.push(self.kv_store(l)?);
         }
         ops.extend(self.product(&label("o_proj"), &w.o_proj, self.rows(), &b.out, &a.attn)?);
@@ -185,25 +186,26 @@ impl LayerPlan<'_> {
         Ok(Op::Dispatch(add_norm::plan(self.planner, &format!("layer.{l:02}/after_attention"), &a.attn, &p)?))
     }
 
-    /// (10): `down(gelu(gate x) * up x)`; the products before the gate and behind it may treat rows differently.
-    #[expect(clippy::too_many_arguments, reason = "two products, a gate and their three places")]
+    /// (10): `gelu(gate x) * up x`, at once where few rows and the weights' layout allow it.
     fn gated(
         &self,
-        label: &str,
-        w: &GatedWeights,
-        rows_in: Rows,
-        rows_out: Rows,
+        at: &str,
+        w: &Joined,
+        rows: Rows,
         rows_per_row: usize,
         x: &Tensor,
-        gated: &super::activations::GatedActivations,
-        y: &Tensor,
+        gated: &GatedActivations,
     ) -> Result<Vec<Op>> {
-        let mut ops = self.product(&format!("{label}.gate_proj"), &w.gate_proj, rows_in, x, &gated.gate)?;
-        ops.extend(self.product(&format!("{label}.up_proj"), &w.up_proj, rows_in, x, &gated.up)?);
-        let gate = format!("{label}.gelu_mul");
-        let planned = gelu_mul::plan(self.planner, &gate, &gated.gate, (&gated.up, 0), &gated.act, rows_per_row)?;
+        if let ([(name, weights)], false) = (w.0.as_slice(), matches!(rows, Rows::Many(_)))
+            && matvec::can_gate(weights)
+        {
+            let planned = matvec::plan_gated(self.planner, &format!("{at}.{name}"), weights, rows, x, &gated.act)?;
+            return Ok(planned.into_iter().map(Op::Dispatch).collect());
+        }
+        let mut ops = self.joined(&format!("{at}."), w, rows, x, &gated.gate_up)?;
+        let (label, up) = (format!("{at}.gelu_mul"), (&gated.gate_up, gated.act.width));
+        let planned = gelu_mul::plan(self.planner, &label, &gated.gate_up, up, &gated.act, rows_per_row)?;
         ops.push(Op::Dispatch(planned));
-        ops.extend(self.product(&format!("{label}.down_proj"), &w.down_proj, rows_out, &gated.act, y)?);
         Ok(ops)
     }
 
@@ -220,15 +222,30 @@ impl LayerPlan<'_> {
         ops.push(Op::Dispatch(planned));
         ops.push(Op::capture(format!("layer.{l}.router.weights"), weights));
         let top_k = ids.width;
-        let (rows_in, rows_out) = (Rows::Experts { ids, repeat: top_k }, Rows::Experts { ids, repeat: 1 });
-        let (x, y) = (&moe.x, &moe.products);
-        ops.extend(self.gated(&label("experts"), &w.experts, rows_in, rows_out, top_k, x, &moe.gated, y)?);
-        if self.share.is_partial() {
-            let (from, held) = ((ids, weights), self.share.experts.clone());
-            let planned = moe_sum::plan(self.planner, &label("moe_sum"), &moe.products, from, held, &moe.sum)?;
-            ops.push(Op::Dispatch(planned));
-            ops.extend(self.all_reduce(&moe.sum));
+        ops.extend(self.gated(
+            &label("experts"),
+            &w.experts.gate_up,
+            Rows::Experts { ids, repeat: top_k },
+            top_k,
+            &moe.x,
+            &moe.gated,
+        )?);
+        let (down, act) = (&w.experts.down_proj, &moe.gated.act);
+        match self.body {
+            Body::Few => {
+                let planned =
+                    matvec::plan_sum(self.planner, &label("experts.down_proj"), down, (ids, weights), act, &moe.sum)?;
+                ops.extend(planned.into_iter().map(Op::Dispatch));
+            }
+            Body::Chunk => {
+                let rows = Rows::Experts { ids, repeat: 1 };
+                ops.extend(self.product(&label("experts.down_proj"), down, rows, act, &moe.products)?);
+                let (from, held) = ((ids, weights), self.share.experts.clone());
+                let planned = moe_sum::plan(self.planner, &label("moe_sum"), &moe.products, from, held, &moe.sum)?;
+                ops.push(Op::Dispatch(planned));
+            }
         }
+        ops.extend(self.all_reduce(&moe.sum));
         Ok(ops)
     }
 
@@ -240,7 +257,7 @@ impl LayerPlan<'_> {
             [Norm::PostFeedforward1, Norm::PostFeedforward2, Norm::PostFeedforward].map(|norm| norm_row(l, norm));
         let p = moe_combine::MoeCombine {
             mlp: &a.mlp_out,
-            products: (!self.share.is_partial()).then_some((&moe.products, &moe.weights)),
+            products: None,
             norms: &self.weights.norms,
             norm_rows: [norms[0], norms[1], norms[2], norm_row(l + 1, Norm::Input)],
             scalar,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::options::{Options, Progress};
 use super::share::Share;
 use super::weights::{
-    GatedWeights, LayerWeights, ModelWeights, MoeWeights, NORM_NAMES, NORMS_PER_LAYER, PerLayerWeights,
+    GatedWeights, Joined, LayerWeights, ModelWeights, MoeWeights, NORM_NAMES, NORMS_PER_LAYER, PerLayerWeights,
 };
 use crate::Result;
 use crate::checkpoint::{Checkpoint, MatrixFormat, Projection};
@@ -136,13 +136,20 @@ impl Loader<'_> {
         // A layer without keys of its own has no k_norm, and nothing reads the second row.
         qk_norm.resize(2 * layer.head_dim, 0.0);
         let mut qk_norm = self.compact(&at("qk_norm"), 2, &qk_norm)?;
-        let mut q_proj = self.linear(&at("self_attn.q_proj"), |share| share.queries(l))?;
-        let keys = |loader: &mut Self, name: &str, there: bool| {
-            there.then(|| loader.linear(&at(name), |share| share.keys(l))).transpose()
+        let heads = ["q_proj", "k_proj", "v_proj"];
+        let heads = &heads[..if !own_kv {
+            1
+        } else if layer.k_eq_v {
+            2
+        } else {
+            3
+        }];
+        let outputs = |share: &Share, name: &str| match name {
+            "q_proj" => share.queries(l),
+            _ => share.keys(l),
         };
-        let mut k_proj = keys(self, "self_attn.k_proj", own_kv)?;
-        let mut v_proj = keys(self, "self_attn.v_proj", own_kv && !layer.k_eq_v)?;
-        let mut o_proj = self.linear(&at("self_attn.o_proj"), |share| share.attention_out(l))?;
+        let mut qkv = self.joined(&at("self_attn."), heads, "qkv_proj", outputs)?;
+        let mut o_proj = self.linear(&at("self_attn.o_proj"), |share| Part::Rows(share.queries(l)))?;
         let mut mlp = self.mlp(l)?;
         let mut moe = checkpoint.config.is_moe().then(|| self.moe(l)).transpose()?;
         let mut per_layer = match checkpoint.config.hidden_size_per_layer_input {
@@ -155,9 +162,7 @@ impl Loader<'_> {
         };
         let layer_scalar = checkpoint.vector(&at("layer_scalar"))?[0];
         let weights = |_| LayerWeights {
-            q_proj: next(&mut q_proj),
-            k_proj: next_of(&mut k_proj),
-            v_proj: next_of(&mut v_proj),
+            qkv: next(&mut qkv),
             o_proj: next(&mut o_proj),
             qk_norm: next(&mut qk_norm),
             mlp: next(&mut mlp),
@@ -169,21 +174,19 @@ impl Loader<'_> {
     }
 
     fn mlp(&mut self, l: usize) -> Result<PerRank<GatedWeights>> {
-        let at = |name: &str| format!("layers.{l}.mlp.{name}");
-        let gate = self.linear(&at("gate_proj"), |share| Part::Columns(share.mlp(l)))?;
-        let up = self.linear(&at("up_proj"), |share| Part::Columns(share.mlp(l)))?;
-        let down = self.linear(&at("down_proj"), |share| Part::Rows(share.mlp(l)))?;
-        Ok(gated(gate, up, down))
+        let at = format!("layers.{l}.mlp.");
+        let gate_up = self.joined(&at, &["gate_proj", "up_proj"], "gate_up_proj", |share, _| share.mlp(l))?;
+        let down = self.linear(&format!("{at}down_proj"), |share| Part::Rows(share.mlp(l)))?;
+        Ok(gated(gate_up, down))
     }
 
     fn moe(&mut self, l: usize) -> Result<PerRank<MoeWeights>> {
         let scales = self.checkpoint.vector(&format!("layers.{l}.router.per_expert_scale"))?;
         let mut scales = self.compact("per_expert_scale", 1, &scales)?;
         let mut routers = self.linear(&format!("layers.{l}.router.proj"), |_| Part::Whole)?;
-        let gate = self.experts(l, Projection::Gate)?;
-        let up = self.experts(l, Projection::Up)?;
-        let down = self.experts(l, Projection::Down)?;
-        let weights = gated(gate, up, down).map(|experts| MoeWeights {
+        let gate_up = self.gates_of_experts(l)?;
+        let down = self.experts(l, &[Projection::Down], "down_proj")?;
+        let weights = gated(gate_up, down).map(|experts| MoeWeights {
             router_proj: next(&mut routers),
             per_expert_scale: next(&mut scales),
             experts,
@@ -194,7 +197,7 @@ impl Loader<'_> {
     /// One matrix, in blocks of rows where it is large and dense.
     fn linear(&mut self, name: &str, part: impl Fn(&Share) -> Part) -> Result<PerRank<Weights>> {
         let info = self.checkpoint.matrix_info(name);
-        let (n, k, size_bytes) = (info.out_features, info.in_features, info.size_bytes);
+        let (n, k) = (info.out_features, info.in_features);
         let mut builders = Vec::new();
         for (gpu, share) in self.ranks {
             let part = part(share);
@@ -205,53 +208,117 @@ impl Loader<'_> {
             };
             builders.push((part, self.builder(gpu, name, 1, [rows, columns])));
         }
+        self.add_matrix(name, &mut builders, &vec![0; self.ranks.len()])?;
+        finish(builders.into_iter().map(|(_, builder)| builder))
+    }
+
+    /// The output features `outputs` of several matrices, one behind the other in one stack where their formats agree.
+    fn joined(
+        &mut self,
+        at: &str,
+        names: &[&'static str],
+        label: &'static str,
+        outputs: impl Fn(&Share, &str) -> Range<usize>,
+    ) -> Result<PerRank<Joined>> {
+        let info = |name: &str| self.checkpoint.matrix_info(&format!("{at}{name}"));
+        let formats: Vec<MatrixFormat> = names.iter().map(|name| info(name).format).collect();
+        if !joinable(&formats) {
+            let mut all: Vec<Vec<(&'static str, Weights)>> = self.ranks.iter().map(|_| Vec::new()).collect();
+            for &name in names {
+                let weights = self.linear(&format!("{at}{name}"), |share| Part::Columns(outputs(share, name)))?;
+                all.iter_mut().zip(weights).for_each(|(rank, weights)| rank.push((name, weights)));
+            }
+            return Ok(all.into_iter().map(Joined).collect::<Vec<_>>().into_iter());
+        }
+        let k = info(names[0]).in_features;
+        let rows = |share: &Share| names.iter().map(|name| outputs(share, name).len()).sum();
+        let builder = |(gpu, share)| (Part::Whole, self.builder(gpu, &format!("{at}{label}"), 1, [rows(share), k]));
+        let mut builders: Vec<_> = self.ranks.iter().map(|(gpu, share)| builder((gpu, share))).collect();
+        let mut first = vec![0; self.ranks.len()];
+        for name in names {
+            for ((part, _), (_, share)) in builders.iter_mut().zip(self.ranks) {
+                *part = Part::Columns(outputs(share, name));
+            }
+            self.add_matrix(&format!("{at}{name}"), &mut builders, &first)?;
+            first.iter_mut().zip(self.ranks).for_each(|(first, (_, share))| *first += outputs(share, name).len());
+        }
+        let stacks = finish(builders.into_iter().map(|(_, builder)| builder))?;
+        Ok(stacks.map(|weights| Joined(vec![(label, weights)])).collect::<Vec<_>>().into_iter())
+    }
+
+    /// Reads the matrix `name` and adds each rank's part of it to its stack, from row `first` of the stack on.
+    fn add_matrix(&mut self, name: &str, builders: &mut [(Part, WeightsBuilder)], first: &[usize]) -> Result<()> {
+        let info = self.checkpoint.matrix_info(name);
+        let (n, size_bytes) = (info.out_features, info.size_bytes);
         let block = (BLOCK_BYTES * n / size_bytes.max(1) as usize).clamp(1, n);
         // Only a dense matrix can be read by rows without reading all of it.
         let block = if matches!(info.format, MatrixFormat::Dense(_)) { block } else { n };
         let is_head = name == if self.checkpoint.has("lm_head") { "lm_head" } else { "embed_tokens" };
-        for first in (0..n).step_by(block) {
-            let outputs = first..n.min(first + block);
+        for from in (0..n).step_by(block) {
+            let outputs = from..n.min(from + block);
             let mut matrix = self.checkpoint.load_rows(name, outputs.clone())?;
             if let (true, Some(bits), Matrix::Dense(dense)) = (is_head, self.options.head.bits(), &matrix) {
-                let (packed, deviation) = requantize(name, first, dense, bits, requantize::GROUP_SIZE)?;
+                let (packed, deviation) = requantize(name, from, dense, bits, requantize::GROUP_SIZE)?;
                 self.head.get_or_insert_default().merge(deviation);
                 matrix = Matrix::Packed(packed);
             }
-            for (part, builder) in &mut builders {
-                add(builder, 0, part, outputs.clone(), &matrix, StoredGroups::Touched)?;
+            for ((part, builder), &first) in builders.iter_mut().zip(first) {
+                add(builder, (0, first), part, outputs.clone(), &matrix, StoredGroups::Touched)?;
             }
             self.report(size_bytes * outputs.len() as u64 / n as u64);
         }
-        finish(builders.into_iter().map(|(_, builder)| builder))
+        Ok(())
     }
 
-    /// One projection of all experts of a layer: each rank's experts, and of these its columns or rows.
-    fn experts(&mut self, l: usize, projection: Projection) -> Result<PerRank<Weights>> {
+    /// Gate and up of all experts of a layer, in one stack where their formats agree.
+    fn gates_of_experts(&mut self, l: usize) -> Result<PerRank<Joined>> {
+        let both = [Projection::Gate, Projection::Up];
+        let info = |(e, projection)| self.checkpoint.expert_info(l, e, projection).format;
+        let all = (0..self.checkpoint.config.num_experts).flat_map(|e| both.map(|projection| (e, projection)));
+        if joinable(&all.map(info).collect::<Vec<_>>()) {
+            let stacks = self.experts(l, &both, "gate_up_proj")?;
+            return Ok(stacks.map(|weights| Joined(vec![("gate_up_proj", weights)])).collect::<Vec<_>>().into_iter());
+        }
+        let gate = self.experts(l, &both[..1], "gate_proj")?;
+        let up = self.experts(l, &both[1..], "up_proj")?;
+        let pairs = gate.zip(up).map(|(gate, up)| Joined(vec![("gate_proj", gate), ("up_proj", up)]));
+        Ok(pairs.collect::<Vec<_>>().into_iter())
+    }
+
+    /// Projections of all experts of a layer, of each expert one behind the other: each rank's experts, and of these its
+    /// columns or rows.
+    fn experts(&mut self, l: usize, projections: &[Projection], label: &str) -> Result<PerRank<Weights>> {
         let checkpoint = self.checkpoint;
-        let info = |e: usize| checkpoint.expert_info(l, e, projection);
-        let (n, k) = (info(0).out_features, info(0).in_features);
-        let label = format!("layers.{l}.experts.{}", projection.name());
+        let info = |e: usize, projection| checkpoint.expert_info(l, e, projection);
+        let (n, k) = (info(0, projections[0]).out_features, info(0, projections[0]).in_features);
+        let label = format!("layers.{l}.experts.{label}");
         let columns = |share: &Share| share.expert_columns.clone();
         let mut builders = Vec::new();
         for (gpu, share) in self.ranks {
-            let (part, shape) = match projection {
-                Projection::Gate | Projection::Up => (Part::Columns(columns(share)), [columns(share).len(), k]),
+            let (part, shape) = match projections[0] {
+                Projection::Gate | Projection::Up => {
+                    (Part::Columns(columns(share)), [columns(share).len() * projections.len(), k])
+                }
                 Projection::Down => (Part::Rows(columns(share)), [n, columns(share).len()]),
             };
             let builder = self.builder(gpu, &label, share.experts.len(), shape).first_matrix(share.experts.start);
             builders.push((part, builder));
         }
         let count = checkpoint.config.num_experts;
-        let is_per_row = |e: usize| matches!(info(e).format, MatrixFormat::Packed { per_row: true, .. });
+        let is_per_row =
+            |e: usize| matches!(info(e, projections[0]).format, MatrixFormat::Packed { per_row: true, .. });
         let stored = if (0..count).any(is_per_row) { StoredGroups::All } else { StoredGroups::Touched };
         for e in 0..count {
-            let matrix = checkpoint.expert(l, e, projection)?;
-            for ((part, builder), (_, share)) in builders.iter_mut().zip(self.ranks) {
-                if share.experts.contains(&e) {
-                    add(builder, e - share.experts.start, part, 0..n, &matrix, stored)?;
+            for (i, &projection) in projections.iter().enumerate() {
+                let matrix = checkpoint.expert(l, e, projection)?;
+                for ((part, builder), (_, share)) in builders.iter_mut().zip(self.ranks) {
+                    if share.experts.contains(&e) {
+                        let place = (e - share.experts.start, i * columns(share).len());
+                        add(builder, place, part, 0..n, &matrix, stored)?;
+                    }
                 }
+                self.report(info(e, projection).size_bytes);
             }
-            self.report(info(e).size_bytes);
         }
         finish(builders.into_iter().map(|(_, builder)| builder))
     }
@@ -270,10 +337,25 @@ impl Loader<'_> {
     }
 }
 
-/// Uploads what `part` takes of `matrix`, which holds the output features `outputs` of the whole.
+/// Whether matrices of these formats can be one stack: it has one format, and one `g_idx` for all rows of a matrix.
+fn joinable(formats: &[MatrixFormat]) -> bool {
+    let per_row = |format: &MatrixFormat| matches!(format, MatrixFormat::Packed { per_row: true, .. });
+    // Whether zero points are there is known when they are read, and a stack may have both.
+    let same = |format: &MatrixFormat| match (*format, formats[0]) {
+        (
+            MatrixFormat::Packed { bits, group_size, groups, scale_dtype, .. },
+            MatrixFormat::Packed { bits: b, group_size: s, groups: g, scale_dtype: d, .. },
+        ) => (bits, group_size, groups, scale_dtype) == (b, s, g, d),
+        (a, b) => a == b,
+    };
+    formats.iter().all(|format| same(format) && !per_row(format))
+}
+
+/// Uploads what `part` takes of `matrix`, which holds the output features `outputs` of the whole, to matrix `index` of a
+/// stack, where the part begins at row `first`.
 fn add(
     builder: &mut WeightsBuilder,
-    index: usize,
+    (index, first): (usize, usize),
     part: &Part,
     outputs: Range<usize>,
     matrix: &Matrix,
@@ -282,19 +364,19 @@ fn add(
     match part {
         Part::Columns(own) => {
             let (start, end) = (own.start.max(outputs.start), own.end.min(outputs.end));
+            if start >= end {
+                return Ok(());
+            }
+            let row = first + start - own.start;
             match (start..end) == outputs {
-                true => builder.add(index, start - own.start, matrix),
-                false if start >= end => Ok(()),
-                false => {
-                    let shard = matrix.column_shard(start - outputs.start..end - outputs.start);
-                    builder.add(index, start - own.start, &shard)
-                }
+                true => builder.add(index, row, matrix),
+                false => builder.add(index, row, &matrix.column_shard(start - outputs.start..end - outputs.start)),
             }
         }
         Part::Rows(own) if *own != (0..matrix.in_features()) => {
-            builder.add(index, outputs.start, &matrix.row_shard(own.clone(), stored))
+            builder.add(index, first + outputs.start, &matrix.row_shard(own.clone(), stored))
         }
-        Part::Rows(_) | Part::Whole => builder.add(index, outputs.start, matrix),
+        Part::Rows(_) | Part::Whole => builder.add(index, first + outputs.start, matrix),
     }
 }
 
@@ -302,8 +384,7 @@ fn finish<'a>(builders: impl Iterator<Item = WeightsBuilder<'a>>) -> Result<PerR
     Ok(builders.map(WeightsBuilder::finish).collect::<Result<Vec<_>>>()?.into_iter())
 }
 
-fn gated(gate: PerRank<Weights>, up: PerRank<Weights>, down: PerRank<Weights>) -> PerRank<GatedWeights> {
-    let weights = gate.zip(up).zip(down);
-    let weights = weights.map(|((gate_proj, up_proj), down_proj)| GatedWeights { gate_proj, up_proj, down_proj });
+fn gated(gate_up: PerRank<Joined>, down: PerRank<Weights>) -> PerRank<GatedWeights> {
+    let weights = gate_up.zip(down).map(|(gate_up, down_proj)| GatedWeights { gate_up, down_proj });
     weights.collect::<Vec<_>>().into_iter()
 }

@@ -113,16 +113,18 @@ fn activation_bytes(config: &Config, rows: usize) -> u64 {
     let pairs: usize = rotations(config).iter().map(|(_, rope)| rope.rotated_pairs).sum();
     let mut row = 8 + 2 * pairs as u64 + 4 * hidden;
     for (head_dim, kv_heads) in head_shapes(config) {
-        row += 2 * padded(config.num_attention_heads * head_dim) + 4 * padded(kv_heads * head_dim);
+        row += padded((config.num_attention_heads + 2 * kv_heads) * head_dim);
+        row += 2 * padded(config.num_attention_heads * head_dim) + 2 * padded(kv_heads * head_dim);
     }
     let n = config.hidden_size_per_layer_input;
     if n > 0 {
         row += 3 * padded(config.num_hidden_layers * n) + 2 * padded(n);
     }
-    row += mlp_widths(config).into_iter().map(|width| 3 * padded(width)).sum::<u64>();
+    row += mlp_widths(config).into_iter().map(|width| padded(2 * width) + padded(width)).sum::<u64>();
     if config.is_moe() {
         row += 3 * hidden + padded(config.num_experts);
-        row += config.top_k_experts as u64 * (2 + 3 * padded(config.moe_intermediate_size) + hidden);
+        row += config.top_k_experts as u64
+            * (2 + padded(2 * config.moe_intermediate_size) + padded(config.moe_intermediate_size) + hidden);
     }
     // Logits stand twice: on the device and where the host reads them.
     let head = FEW_ROWS as u64 * (hidden + 2 * padded(config.vocab_size));

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::checkpoint::{Checkpoint, Config, LayerConfig, MatrixFormat, MatrixInfo, Projection};
-use crate::parallel::{Cut, Parallel, Part, Split};
+use crate::parallel::{Cut, Parallel, Split};
 use crate::{Error, Result};
 
 /// One rank's share of a model. All ranks of a model cut at the same places.
@@ -148,19 +148,14 @@ impl Share {
         (heads_per_kv, self.heads.start % heads_per_kv)
     }
 
-    /// The rank's part of `q_proj`.
-    pub(super) fn queries(&self, l: usize) -> Part {
-        Part::Columns(scaled(&self.heads, self.config.layers[l].head_dim))
+    /// The rank's columns of `q_proj`, which are its rows of `o_proj`.
+    pub(super) fn queries(&self, l: usize) -> Range<usize> {
+        scaled(&self.heads, self.config.layers[l].head_dim)
     }
 
-    /// The rank's part of `k_proj` and `v_proj`: the heads that its queries read, also where other ranks' queries do.
-    pub(super) fn keys(&self, l: usize) -> Part {
-        Part::Columns(scaled(&self.layers[l].kv_heads, self.config.layers[l].head_dim))
-    }
-
-    /// The rank's part of `o_proj`.
-    pub(super) fn attention_out(&self, l: usize) -> Part {
-        Part::Rows(scaled(&self.heads, self.config.layers[l].head_dim))
+    /// The rank's columns of `k_proj` and `v_proj`: the heads that its queries read, also where other ranks' queries do.
+    pub(super) fn keys(&self, l: usize) -> Range<usize> {
+        scaled(&self.layers[l].kv_heads, self.config.layers[l].head_dim)
     }
 
     /// The rank's columns of the MLP.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Gemma4;
 use super::options::{Options, Progress};
 use super::share::Share;
-use super::weights::{GatedWeights, LayerWeights, ModelWeights, MoeWeights, NORMS_PER_LAYER, PerLayerWeights};
+use super::weights::{GatedWeights, Joined, LayerWeights, ModelWeights, MoeWeights, NORMS_PER_LAYER, PerLayerWeights};
 use crate::Result;
 use crate::checkpoint::{Config, RowReader};
 use crate::gpu::{Gpu, Tensor};
@@ -89,12 +89,14 @@ impl Maker<'_> {
         let (c, layer) = (self.config, &self.config.layers[l]);
         let at = |name: &str| format!("layers.{l}.{name}");
         let (q, kv) = (c.num_attention_heads * layer.head_dim, layer.num_key_value_heads * layer.head_dim);
-        let own_kv = layer.kv_source.is_none();
+        let own = match (layer.kv_source, layer.k_eq_v) {
+            (Some(_), _) => 0,
+            (None, true) => 1,
+            (None, false) => 2,
+        };
         let mut linear = |name: &str, n: usize, k: usize| self.stack(&at(name), [1, n, k], INT4);
         Ok(LayerWeights {
-            q_proj: linear("self_attn.q_proj", q, c.hidden_size)?,
-            k_proj: own_kv.then(|| linear("self_attn.k_proj", kv, c.hidden_size)).transpose()?,
-            v_proj: (own_kv && !layer.k_eq_v).then(|| linear("self_attn.v_proj", kv, c.hidden_size)).transpose()?,
+            qkv: Joined(vec![("qkv_proj", linear("self_attn.qkv_proj", q + own * kv, c.hidden_size)?)]),
             o_proj: linear("self_attn.o_proj", c.hidden_size, q)?,
             qk_norm: self.ones(&at("qk_norm"), 2, layer.head_dim)?,
             mlp: self.gated(&at("mlp"), 1, layer.intermediate_size)?,
@@ -122,9 +124,9 @@ impl Maker<'_> {
 
     fn gated(&mut self, label: &str, n_matrices: usize, width: usize) -> Result<GatedWeights> {
         let hidden = self.config.hidden_size;
+        let gate_up = self.stack(&format!("{label}.gate_up_proj"), [n_matrices, 2 * width, hidden], INT4)?;
         Ok(GatedWeights {
-            gate_proj: self.stack(&format!("{label}.gate_proj"), [n_matrices, width, hidden], INT4)?,
-            up_proj: self.stack(&format!("{label}.up_proj"), [n_matrices, width, hidden], INT4)?,
+            gate_up: Joined(vec![("gate_up_proj", gate_up)]),
             down_proj: self.stack(&format!("{label}.down_proj"), [n_matrices, hidden, width], INT4)?,
         })
     }

@@ -73,16 +73,12 @@ impl Count {
 
     fn layer(&mut self, config: &Config, l: usize, w: &LayerWeights) {
         let rows = self.step.rows;
-        self.linear("q_proj", &w.q_proj, rows);
-        for (label, projection) in [("k_proj", &w.k_proj), ("v_proj", &w.v_proj)] {
-            if let Some(projection) = projection {
-                self.linear(label, projection, rows);
-            }
+        for (label, projection) in &w.qkv.0 {
+            self.linear(label, projection, rows);
         }
         self.attention(config, l);
         self.linear("o_proj", &w.o_proj, rows);
-        let GatedWeights { gate_proj, up_proj, down_proj } = &w.mlp;
-        for (label, w) in [("mlp.gate_proj", gate_proj), ("mlp.up_proj", up_proj), ("mlp.down_proj", down_proj)] {
+        for (label, w) in named("mlp", &w.mlp) {
             self.linear(label, w, rows);
         }
         if let Some(moe) = &w.moe {
@@ -112,11 +108,25 @@ impl Count {
         self.linear("router.proj", &w.router_proj, rows);
         let (all, top_k) = (config.num_experts as f64, config.top_k_experts as f64);
         let chosen = all * (1.0 - (1.0 - top_k / all).powi(rows as i32));
-        let GatedWeights { gate_proj, up_proj, down_proj } = &w.experts;
-        let stacks = [("experts.gate_proj", gate_proj), ("experts.up_proj", up_proj), ("experts.down_proj", down_proj)];
-        for (label, w) in stacks {
+        for (label, w) in named("experts", &w.experts) {
             let operations = (2 * w.out_features * w.in_features * rows) as f64 * top_k;
             self.add(label, chosen * w.matrix_bytes() as f64, operations);
         }
     }
+}
+
+/// The stacks of an MLP, `mlp`, or of all experts, `experts`, with the labels of their dispatches.
+fn named<'a>(what: &str, w: &'a GatedWeights) -> Vec<(&'static str, &'a Weights)> {
+    let label = |name: &str| match (what, name) {
+        ("mlp", "gate_up_proj") => "mlp.gate_up_proj",
+        ("mlp", "gate_proj") => "mlp.gate_proj",
+        ("mlp", "up_proj") => "mlp.up_proj",
+        ("mlp", _) => "mlp.down_proj",
+        (_, "gate_up_proj") => "experts.gate_up_proj",
+        (_, "gate_proj") => "experts.gate_proj",
+        (_, "up_proj") => "experts.up_proj",
+        (_, _) => "experts.down_proj",
+    };
+    let gates = w.gate_up.0.iter().map(|(name, weights)| (label(name), weights));
+    gates.chain([(label("down_proj"), &w.down_proj)]).collect()
 }

@@ -63,11 +63,8 @@ pub(super) struct PerLayerWeights {
 /// The weights of one layer.
 #[derive(Debug)]
 pub(super) struct LayerWeights {
-    pub q_proj: Weights,
-    /// `None` where the layer reads another layer's keys and values.
-    pub k_proj: Option<Weights>,
-    /// `None` there, and where the layer has K = V.
-    pub v_proj: Option<Weights>,
+    /// `q_proj`; `k_proj` where the layer has keys and values of its own; `v_proj` where it has not K = V.
+    pub qkv: Joined,
     pub o_proj: Weights,
     /// `q_norm` and `k_norm`, `[2, head_dim]` without padding.
     pub qk_norm: Tensor,
@@ -78,11 +75,21 @@ pub(super) struct LayerWeights {
     pub layer_scalar: f32,
 }
 
+/// Matrices whose results stand side by side, by name: one stack where their formats agree (`qkv_proj`, `gate_up_proj`),
+/// else each on its own.
+#[derive(Debug)]
+pub(super) struct Joined(pub Vec<(&'static str, Weights)>);
+
+impl Joined {
+    fn size_bytes(&self) -> u64 {
+        self.0.iter().map(|(_, weights)| weights.size_bytes()).sum()
+    }
+}
+
 /// Gate, up and down projections of an MLP, or of all experts.
 #[derive(Debug)]
 pub(super) struct GatedWeights {
-    pub gate_proj: Weights,
-    pub up_proj: Weights,
+    pub gate_up: Joined,
     pub down_proj: Weights,
 }
 
@@ -98,21 +105,15 @@ pub(super) struct MoeWeights {
 impl ModelWeights {
     /// Bytes on the device.
     pub(super) fn size_bytes(&self) -> u64 {
-        let gated =
-            |w: &GatedWeights| [&w.gate_proj, &w.up_proj, &w.down_proj].map(Weights::size_bytes).iter().sum::<u64>();
+        let gated = |w: &GatedWeights| w.gate_up.size_bytes() + w.down_proj.size_bytes();
         let bytes = |tensor: &Tensor| tensor.bytes(tensor.rows);
         let layer = |w: &LayerWeights| {
-            let attention = [Some(&w.q_proj), w.k_proj.as_ref(), w.v_proj.as_ref(), Some(&w.o_proj)];
             let moe = w
                 .moe
                 .as_ref()
                 .map_or(0, |moe| moe.router_proj.size_bytes() + bytes(&moe.per_expert_scale) + gated(&moe.experts));
             let per_layer = w.per_layer.as_ref().map_or(0, |(gate, out)| gate.size_bytes() + out.size_bytes());
-            attention.into_iter().flatten().map(Weights::size_bytes).sum::<u64>()
-                + bytes(&w.qk_norm)
-                + gated(&w.mlp)
-                + moe
-                + per_layer
+            w.qkv.size_bytes() + w.o_proj.size_bytes() + bytes(&w.qk_norm) + gated(&w.mlp) + moe + per_layer
         };
         let per_layer = self
             .per_layer

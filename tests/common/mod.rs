@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use lapidary::gpu::{Dispatch, Gpu, Recorder, Tensor};
-use lapidary::kernels::{Planned, Planner, StepRow};
+use lapidary::kernels::{Planned, Planner, Spread, StepRow};
 
 /// The device of all tests: the default adapter, or the one that LAPIDARY_TEST_ADAPTER names. None is a failure.
 pub(crate) fn gpu() -> &'static Gpu {
@@ -66,8 +66,8 @@ impl Runner {
     /// With this many lanes for a product's output feature.
     pub(crate) fn with_lanes(lanes: u32) -> Self {
         let mut runner = Self::new();
-        runner.planner.tuning.lanes = lanes;
-        runner.planner.tuning.matvec_threads = lanes.max(64);
+        let lane_rows = if lanes > 16 { 1 } else { 4 };
+        runner.planner.tuning.matvec = Spread::Fixed { threads: lanes.max(64), lanes, lane_rows };
         runner
     }
 

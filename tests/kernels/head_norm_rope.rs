@@ -1,6 +1,6 @@
 //! `head_norm_rope.wgsl`: norms of q, k and v heads, rotation of q and k, and the way into the KV cache.
 
-use lapidary::kernels::head_norm_rope::{self, Heads, Inputs, KvTarget};
+use lapidary::kernels::head_norm_rope::{self, Heads, Inputs, Kv, KvTarget};
 use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};
@@ -12,10 +12,7 @@ const EPS: f32 = 1e-6;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Case {
     pub(super) heads: Heads,
-    /// The layer has K = V: v is the key before its norm.
-    pub(super) k_is_v: bool,
-    /// The layer reads another layer's keys and values.
-    pub(super) without_kv: bool,
+    pub(super) kv: Kv,
     /// Positions of a slot's ring; `None` for rows of their own.
     pub(super) capacity: Option<usize>,
 }
@@ -39,14 +36,22 @@ fn head(x: &[f32], weight: Option<&[f32]>, angles: &[[f32; 2]], threads: u32) ->
 }
 
 pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
-    let Case { heads, k_is_v, without_kv, capacity } = case;
+    let Case { heads, kv, capacity } = case;
     let (d, n_rows, threads) = (heads.head_dim, rows.len(), 64);
     let (q_width, kv_width) = (heads.n_heads * d, heads.n_kv_heads * d);
     let mut runner = Runner::new();
     runner.planner.tuning.threads = 256; // The kernel takes 64 of them.
     let q = random.values(n_rows * q_width, Spread::Outliers);
     let k = random.values(n_rows * kv_width, Spread::Outliers);
-    let v = if k_is_v { k.clone() } else { random.values(n_rows * kv_width, Spread::Outliers) };
+    // With K = V, v is the key before its norm.
+    let v = if kv == Kv::KeysOnly { k.clone() } else { random.values(n_rows * kv_width, Spread::Outliers) };
+    let columns = match kv {
+        Kv::Shared => vec![(&q, q_width)],
+        Kv::KeysOnly => vec![(&q, q_width), (&k, kv_width)],
+        Kv::Both => vec![(&q, q_width), (&k, kv_width), (&v, kv_width)],
+    };
+    let row = |t: usize| columns.iter().flat_map(move |(values, width)| &values[t * width..][..*width]);
+    let qkv: Vec<f32> = (0..n_rows).flat_map(row).copied().collect();
     let norms = random.values(2 * d, Spread::Normal);
     let n_pairs = heads.rotary_offset + heads.rotated_pairs + 3;
     let rotary: Vec<f32> = (0..n_rows * n_pairs)
@@ -59,20 +64,20 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
     let n_slots = 1 + rows.iter().map(|r| r.0 as usize).max().expect("rows");
     let kv_rows = capacity.map_or(n_rows, |c| c * n_slots);
     let (q_out, k_out, v_out) =
-        (Output::in_place(q_width, &q), Output::new(kv_rows, kv_width), Output::new(kv_rows, kv_width));
-    let (k_in, v_in) = (tensor(kv_width, &k), tensor(kv_width, &v));
+        (Output::new(n_rows, q_width), Output::new(kv_rows, kv_width), Output::new(kv_rows, kv_width));
     let target = match capacity {
         Some(capacity) => KvTarget::Cache(&k_out.tensor, &v_out.tensor, capacity),
         None => KvTarget::Rows(&k_out.tensor, &v_out.tensor),
     };
     let inputs = Inputs {
-        q: &q_out.tensor,
-        kv: (!without_kv).then_some((&k_in, if k_is_v { &k_in } else { &v_in })),
+        qkv: &tensor(qkv.len() / n_rows, &qkv),
+        kv,
         norms: &compact(d, &norms),
         rotary: &tensor(2 * n_pairs, &rotary),
         rows: &rows_tensor(&step),
     };
-    let planned = head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, target).expect("a plan");
+    let planned =
+        head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, &q_out.tensor, target).expect("a plan");
     let results = runner.run(&[planned], n_rows, &[&q_out, &k_out, &v_out]);
     let mut written = vec![false; kv_rows];
     for (t, row) in step.iter().enumerate() {
@@ -88,7 +93,7 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
             let (expected, tolerance) = head(&q[at..at + d], Some(&norms[..d]), &angles, threads);
             assert_close(&format!("{what}: q head {j}"), &expected, &results[0][at..at + d], |i| tolerance[i]);
         }
-        if without_kv {
+        if kv == Kv::Shared {
             continue;
         }
         let to = capacity.map_or(t, |c| row.slot as usize * c + row.position as usize % c);
@@ -135,11 +140,10 @@ fn shapes_and_targets() {
         heads(3, 3, 20, 1, 7),
     ] {
         for capacity in [None, Some(5), Some(64)] {
-            for k_is_v in [false, true] {
-                check(&mut random, Case { heads, k_is_v, without_kv: false, capacity }, &ROWS);
-                check(&mut random, Case { heads, k_is_v, without_kv: false, capacity }, &ROWS[3..4]);
+            for kv in [Kv::Both, Kv::KeysOnly, Kv::Shared] {
+                check(&mut random, Case { heads, kv, capacity }, &ROWS);
+                check(&mut random, Case { heads, kv, capacity }, &ROWS[3..4]);
             }
-            check(&mut random, Case { heads, k_is_v: false, without_kv: true, capacity }, &ROWS);
         }
     }
 }

@@ -20,6 +20,8 @@
 //! | missing last tile | matvec.wgsl, matmul.wgsl; host: last word of codes | `real_shapes::row_shards_sequential` |
 //! | every expert with the first table, another expert | packed.wgsl, matvec.wgsl | `probes` of experts, `real_shapes::row_shards_of_experts` |
 
+use lapidary::kernels::head_norm_rope::Kv;
+
 use super::head_norm_rope::heads;
 use super::probes::{interesting, probe, probe_experts};
 use super::product::Path;
@@ -67,14 +69,14 @@ pub(super) const BYTES: [Bug; 2] = [
 pub(super) const MATVEC: [Bug; 3] = [
     Bug { name: "group of a chunk's first code", from: "if RUN >= 32u {", to: "if true {" },
     Bug {
-        name: "last word missing",
-        from: "chunk * 4u < params.in_words; chunk += LANES",
-        to: "chunk * 4u + 4u < params.in_words; chunk += LANES",
+        name: "last chunk missing",
+        from: "at < SLOTS * chunks; at += LANES",
+        to: "at + 1u < SLOTS * chunks; at += LANES",
     },
     Bug {
         name: "last feature missing",
-        from: "min(ROWS, max(n, params.n_rows) - n)",
-        to: "min(ROWS, max(n, params.n_rows - 1u) - n)",
+        from: "return min(n + r, params.n_rows - 1u);",
+        to: "return min(n + r, params.n_rows - 2u);",
     },
 ];
 
@@ -230,14 +232,16 @@ fn bugs_of_heads_are_caught() {
     let cases = || {
         let mut random = Random::new(511);
         for capacity in [None, Some(5)] {
-            let case =
-                head_norm_rope::Case { heads: heads(4, 2, 64, 16, 5), k_is_v: false, without_kv: false, capacity };
+            let case = head_norm_rope::Case { heads: heads(4, 2, 64, 16, 5), kv: Kv::Both, capacity };
             head_norm_rope::check(&mut random, case, &head_norm_rope::ROWS);
+            let keys_only = head_norm_rope::Case { kv: Kv::KeysOnly, ..case };
+            head_norm_rope::check(&mut random, keys_only, &head_norm_rope::ROWS);
         }
     };
     cases();
     for bug in [
         bug("turned backwards", "a * turn.x - b * turn.y", "a * turn.x + b * turn.y"),
+        bug("v begins with k", "params.first_v + kv_head", "params.n_heads + kv_head"),
         bug("neighbours rotated", "head[i + d / 2u] = b", "head[i + 1u] = b"),
         bug("v rotated", "if is_q || is_k {", "if true {"),
         bug("k with q's norm", "weight = norms[d + i]", "weight = norms[i]"),
@@ -332,12 +336,16 @@ fn bugs_of_copies_and_gates_are_caught() {
     };
     gates();
     sees(
-        bug("gate and up swapped", "gelu(gate[at]) * up[group.y", "gate[at] * gelu(up[at]) + 0.0 * up[group.y"),
+        bug(
+            "gate and up swapped",
+            "gelu(gate[group.y * params.gate_stride + i]) * factor",
+            "gate[group.y * params.gate_stride + i] * gelu(factor)",
+        ),
         gates,
     );
     sees(bug("another cubic", "0.044715", "0.0447"), gates);
     sees(bug("no last value", "if i < params.width", "if i + 1u < params.width"), gates);
-    sees(bug("padding written", "if i < params.width", "if i < params.stride"), gates);
+    sees(bug("padding written", "if i < params.width", "if i < params.y_stride"), gates);
     let gathers = || gather_rows::check(&[65]);
     gathers();
     sees(bug("rows in order", "chosen[group.y] *", "min(chosen[group.y], group.y) *"), gathers);
