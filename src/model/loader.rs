@@ -242,8 +242,16 @@ impl Loader<'_> {
             builders.push((part, builder));
         }
         let count = checkpoint.config.num_experts;
-        let is_per_row = |e: usize| matches!(info(e).format, MatrixFormat::Packed { per_row: true, .. });
-        let stored = if (0..count).any(is_per_row) { StoredGroups::All } else { StoredGroups::Touched };
+        let mut stored = StoredGroups::Touched;
+        if self.ranks.len() > 1 && projection == Projection::Down {
+            // Of act-order each expert touches groups of its own.
+            for e in 0..count {
+                if checkpoint.is_reordered(l, e, projection)? {
+                    stored = StoredGroups::All;
+                    break;
+                }
+            }
+        }
         for e in 0..count {
             let matrix = checkpoint.expert(l, e, projection)?;
             for ((part, builder), (_, share)) in builders.iter_mut().zip(self.ranks) {
