@@ -7,13 +7,18 @@ mod fixtures;
 #[path = "model/steps.rs"]
 mod steps;
 
+use std::fs;
 use std::ops::Range;
+use std::path::Path;
 
 use fixtures::sets;
-use lapidary::checkpoint::{MatrixFormat, MatrixInfo, Projection};
+use lapidary::checkpoint::{Checkpoint, MatrixFormat, MatrixInfo, Projection, Source};
 use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, Options};
 use lapidary::parallel::{Cut, Parallel, Split};
+use lapidary::quant::{GroupIndex, Matrix};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 use steps::{assert_golden, load};
 
 fn parallel(shares: &str, split: Split, cut: Cut) -> Parallel {
@@ -103,12 +108,15 @@ fn part_bytes(info: &MatrixInfo, outputs: Range<usize>, inputs: Range<usize>) ->
 /// part stores the groups that its rows are in, one more than fit where cuts fall inside a group.
 #[test]
 fn ranks_hold_their_share_only() {
-    let is_per_row = |info: &MatrixInfo| matches!(info.format, MatrixFormat::Packed { per_row: true, .. });
+    let is_reordered = |matrix: Matrix| match matrix {
+        Matrix::Packed(m) => matches!(m.group_index, GroupIndex::PerRow(_)),
+        _ => false,
+    };
     let mut ran = 0;
     for set in sets() {
         let (c, files) = (&set.checkpoint.config, &set.checkpoint);
         // Of act-order every rank may need all groups.
-        if is_per_row(files.matrix_info("layers.0.mlp.down_proj")) {
+        if is_reordered(files.load("layers.0.mlp.down_proj").unwrap()) {
             continue;
         }
         for ranks in 1..=4 {
@@ -164,4 +172,47 @@ fn ranks_hold_their_share_only() {
         }
     }
     assert!(ran > 0, "no set was run");
+}
+
+/// The golden set `moe-autoround-sym` in `folder`, with f32 scales of the experts' down_proj, so that a group more is a
+/// word more; and with a `g_idx` beside these that reorders nothing.
+fn write_experts(folder: &Path, with_table: bool) -> Checkpoint {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/moe-autoround-sym");
+    let bytes = fs::read(golden.join("model.safetensors")).unwrap();
+    let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+    for (name, view) in SafeTensors::deserialize(&bytes).unwrap().iter() {
+        let (mut dtype, mut data) = (view.dtype(), view.data().to_vec());
+        if name.contains(".experts.") && name.ends_with("down_proj.scales") {
+            let wide = |half: &[u8]| half::f16::from_le_bytes([half[0], half[1]]).to_f32().to_le_bytes();
+            (dtype, data) = (Dtype::F32, data.chunks_exact(2).flat_map(wide).collect());
+            if with_table {
+                let table = (0..48).flat_map(|k| (k / 32i32).to_le_bytes()).collect();
+                tensors.push((name.replace("scales", "g_idx"), Dtype::I32, vec![48], table));
+            }
+        }
+        tensors.push((name.to_owned(), dtype, view.shape().to_vec(), data));
+    }
+    let views = tensors
+        .iter()
+        .map(|(name, dtype, shape, data)| (name.clone(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
+    fs::write(folder.join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    fs::copy(golden.join("config.json"), folder.join("config.json")).unwrap();
+    Checkpoint::open(Source::Directory(folder.to_owned())).unwrap()
+}
+
+/// Many files have a `g_idx` that reorders nothing: for it no rank may store the groups of all.
+#[test]
+fn a_g_idx_in_order_takes_no_memory() {
+    let weights = |with_table: bool| -> Vec<u64> {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoint = write_experts(folder.path(), with_table);
+        let format = checkpoint.expert_info(0, 0, Projection::Down).format;
+        assert!(
+            matches!(format, MatrixFormat::Packed { per_row, groups: 2, .. } if per_row == with_table),
+            "{format:?}"
+        );
+        let model = load(&checkpoint, &options("1,1,1", Split::Tensor, Cut::Even));
+        model.ranks().map(|(.., memory)| memory.weights).collect()
+    };
+    assert_eq!(weights(true), weights(false));
 }

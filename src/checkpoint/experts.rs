@@ -9,7 +9,6 @@ use crate::quant::Dtype;
 impl Resolver<'_> {
     /// All experts of all layers.
     pub(super) fn experts(&mut self, experts: &mut Vec<MatrixInfo>) {
-        let (hidden, intermediate) = (self.config.hidden_size, self.config.moe_intermediate_size);
         let layouts = self.find_layouts();
         for (layer, layout) in layouts.into_iter().enumerate() {
             let at = |layout: &str| format!("{}layers.{layer}.{layout}", self.prefix);
@@ -23,16 +22,26 @@ impl Resolver<'_> {
                     self.fault(&name, &what);
                 }
                 Some(Layout { base, fused: true }) => self.fused_experts(&at(base), experts),
-                Some(Layout { base, fused: false }) => {
-                    let base = at(base);
-                    for expert in 0..self.config.num_experts {
-                        for projection in Projection::ALL {
-                            let bases = [format!("{base}.{expert}.{projection}")];
-                            let info = self.matrix(&bases, Role::Experts, projection.shape(hidden, intermediate));
-                            experts.extend(info);
-                        }
-                    }
+                Some(Layout { base, fused: false }) => self.single_experts(&at(base), experts),
+            }
+        }
+    }
+
+    /// Three matrices an expert. Those of one projection become one stack on the device, and must have one format.
+    fn single_experts(&mut self, base: &str, experts: &mut Vec<MatrixInfo>) {
+        let (hidden, intermediate) = (self.config.hidden_size, self.config.moe_intermediate_size);
+        let mut formats = [None; Projection::ALL.len()];
+        for expert in 0..self.config.num_experts {
+            for (projection, format) in Projection::ALL.into_iter().zip(&mut formats) {
+                let (name, shape) = (format!("{base}.{expert}.{projection}"), projection.shape(hidden, intermediate));
+                let Some(info) = self.matrix(std::slice::from_ref(&name), Role::Experts, shape) else { continue };
+                let first = *format.get_or_insert(info.format);
+                if !info.format.stacks_with(first) {
+                    let [found, expected] = [info.format, first].map(|format| format.describe_stack(shape[1]));
+                    let what = format!("is {found}, expected {expected} as of the experts before it in this layer");
+                    self.fault(&name, &what);
                 }
+                experts.push(info);
             }
         }
     }

@@ -62,6 +62,25 @@ impl Checkpoint {
         self.read_matrix(info, 0..info.out_features)
     }
 
+    /// Whether the `g_idx` of an expert's matrix says other than its group size does. Many files have one that does not.
+    ///
+    /// # Errors
+    /// Like [`Self::load`].
+    ///
+    /// # Panics
+    /// Like [`Self::expert_info`].
+    pub fn is_reordered(&self, layer: usize, expert: usize, projection: Projection) -> Result<bool> {
+        let info = self.expert_info(layer, expert, projection);
+        let MatrixFormat::Packed { group_size, groups, .. } = info.format else { return Ok(false) };
+        let (id, matrix) = match info.storage {
+            Storage::Packed { g_idx: Some(id), .. } => (id, 0),
+            Storage::Compressed { g_idx: Some(id), slice, .. } => (id, slice.matrix),
+            _ => return Ok(false),
+        };
+        let table = self.read_groups(id, matrix, info, groups)?;
+        Ok(!verify::is_unused(&table) && !gptq::is_sequential(&table, group_size))
+    }
+
     fn read_matrix(&self, info: &MatrixInfo, rows: Range<usize>) -> Result<Matrix> {
         assert!(rows.start <= rows.end && rows.end <= info.out_features, "rows {rows:?} of {}", info.out_features);
         let matrix = match info.format {

@@ -75,6 +75,26 @@ impl MatrixFormat {
             }
         }
     }
+
+    /// As [`Self::describe`], with what else [`Self::stacks_with`] looks at.
+    pub(super) fn describe_stack(&self, in_features: usize) -> String {
+        let format = self.describe(in_features);
+        match *self {
+            MatrixFormat::Dense(_) => format,
+            MatrixFormat::Packed { scale_dtype, .. } => format!("{format} with {} scales", dtype_label(scale_dtype)),
+        }
+    }
+
+    /// Whether two equally shaped matrices can be of one stack: they may differ in zero points and in the order of groups.
+    pub(super) fn stacks_with(self, other: MatrixFormat) -> bool {
+        let alike = |format| match format {
+            MatrixFormat::Packed { bits, group_size, groups, scale_dtype, .. } => {
+                MatrixFormat::Packed { bits, group_size, groups, scale_dtype, symmetric: false, per_row: false }
+            }
+            dense @ MatrixFormat::Dense(_) => dense,
+        };
+        alike(self) == alike(other)
+    }
 }
 
 pub(super) fn dtype_label(dtype: Dtype) -> &'static str {

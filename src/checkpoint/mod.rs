@@ -69,14 +69,7 @@ impl Checkpoint {
     /// [`Error::Model`] with all faults of the configuration, or else all faults of the files; [`Error::Io`] for what
     /// the system refuses.
     pub fn open(source: Source) -> Result<Self> {
-        source.check()?;
-        let Some(bytes) = source.read("config.json")? else {
-            return Err(Error::model(format!(
-                "model {:?}: no config.json, expected a directory with config.json and *.safetensors",
-                source.describe()
-            )));
-        };
-        let config = Config::parse(&bytes)?;
+        let config = Self::read_config(&source)?;
         let generation = match source.read("generation_config.json")? {
             Some(bytes) => GenerationConfig::parse(&bytes)?,
             None => GenerationConfig::default(),
@@ -88,6 +81,21 @@ impl Checkpoint {
             log::warn!("{}: {count} unknown tensors are not used, first {first:?}", source.describe());
         }
         Ok(Checkpoint { config, generation, source, index, resolved })
+    }
+
+    /// The configuration alone: all that can be said of a directory without weights ([`Source::is_config_only`]).
+    ///
+    /// # Errors
+    /// [`Error::Model`] with all its faults; [`Error::Io`] for what the system refuses.
+    pub fn read_config(source: &Source) -> Result<Config> {
+        source.check()?;
+        let Some(bytes) = source.read("config.json")? else {
+            return Err(Error::model(format!(
+                "model {:?}: no config.json, expected a directory with config.json and *.safetensors",
+                source.describe()
+            )));
+        };
+        Config::parse(&bytes)
     }
 
     /// Where the files come from.

@@ -88,6 +88,14 @@ impl Source {
         }
     }
 
+    /// Whether there is `config.json`, but nothing that could hold or list weights.
+    pub fn is_config_only(&self) -> bool {
+        const WEIGHTS: [&str; 7] = [".safetensors", ".index.json", ".gguf", ".bin", ".pt", ".pth", ".pkl"];
+        let names = self.names();
+        let is_weights = |name: &String| WEIGHTS.iter().any(|ending| name.ends_with(ending));
+        names.iter().any(|name| name == "config.json") && !names.iter().any(is_weights)
+    }
+
     /// Names of the files, sorted, for messages about what is missing.
     pub(super) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = match self {

@@ -11,7 +11,7 @@ use super::terminal::{count, plural, size, table};
 
 /// Show a model's architecture, formats and GPU memory
 ///
-/// Reads configuration and headers only, and opens no GPU.
+/// Reads configuration and headers only, and opens no GPU. A directory with config.json alone is shown as far as that goes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -28,24 +28,41 @@ pub(super) struct Arguments {
 
 /// Runs the command.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
-    let checkpoint = arguments.model.open()?;
-    let most = checkpoint.config.max_position_embeddings;
-    let context = arguments.context.unwrap_or(most);
-    if context > most {
-        let asked = format!("a context of {context} was asked for, but the model's is {most}");
-        return Err(Error::Usage(asked).into());
-    }
+    let source = arguments.model.source();
     let mut text = format!("{}\n", arguments.model.name());
-    text.push_str(&table(&architecture(&checkpoint.config), 2, &[]));
-    text.push_str("\ntensors\n");
-    text.push_str(&table(&tensors(&checkpoint), 2, &[2, 3, 4]));
-    text.push_str(&skipped(&checkpoint));
-    text.push_str(&format!("\nGPU memory at a context of {context}\n"));
-    text.push_str(&table(&memory(&MemoryPlan::new(&checkpoint, context, Options::default().chunk_rows)), 2, &[1]));
+    if source.is_config_only() {
+        let config = Checkpoint::read_config(&source)?;
+        arguments.context_within(&config)?;
+        text.push_str(&table(&architecture(&config), 2, &[]));
+        text.push_str("\nno tensors in this directory: formats and GPU memory are not known\n");
+    } else {
+        let checkpoint = Checkpoint::open(source)?;
+        let context = arguments.context_within(&checkpoint.config)?;
+        text.push_str(&table(&architecture(&checkpoint.config), 2, &[]));
+        text.push_str("\ntensors\n");
+        text.push_str(&table(&tensors(&checkpoint), 2, &[2, 3, 4]));
+        text.push_str(&skipped(&checkpoint));
+        text.push_str(&format!("\nGPU memory at a context of {context}\n"));
+        let plan = MemoryPlan::new(&checkpoint, context, Options::default().chunk_rows);
+        text.push_str(&table(&memory(&plan), 2, &[1]));
+    }
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(0)
+}
+
+impl Arguments {
+    /// The context to plan for: what was asked, or the model's.
+    fn context_within(&self, config: &Config) -> lapidary::Result<usize> {
+        let most = config.max_position_embeddings;
+        let context = self.context.unwrap_or(most);
+        if context > most {
+            let asked = format!("a context of {context} was asked for, but the model's is {most}");
+            return Err(Error::Usage(asked));
+        }
+        Ok(context)
+    }
 }
 
 fn row(key: &str, value: impl Into<String>) -> Vec<String> {

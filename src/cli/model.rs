@@ -134,10 +134,11 @@ impl RunArguments {
         } else if self.head() != Head::Keep {
             note("head: as the file has it, which is quantized already");
         }
-        match (adapter.is_software(), &self.adapter) {
-            (false, _) => {}
-            (true, None) => note("no GPU was found: this runs on the CPU, through a software adapter"),
-            (true, Some(_)) => note("this adapter is software: it runs on the CPU"),
+        let software = model.ranks().map(|(gpu, ..)| gpu.adapter()).find(|adapter| adapter.is_software());
+        match (software, self.adapter.is_some() || self.ranks.names_adapters()) {
+            (None, _) => {}
+            (Some(_), false) => note("no GPU was found: this runs on the CPU, through a software adapter"),
+            (Some(adapter), true) => note(format_args!("{} is software: it runs on the CPU", adapter.info.name)),
         }
         if self.precision == Precision::Fast {
             note("--precision fast: there is no fast path yet, all but the head runs as exact");

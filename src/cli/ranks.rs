@@ -79,6 +79,11 @@ impl RankArguments {
         Ok(Parallel { shares, split, cut })
     }
 
+    /// Whether `--adapters` chooses the devices.
+    pub(super) fn names_adapters(&self) -> bool {
+        !self.adapters.is_empty()
+    }
+
     /// The devices: `--adapters`, or the one of `--adapter`.
     ///
     /// # Errors

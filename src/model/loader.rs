@@ -305,9 +305,16 @@ impl Loader<'_> {
             builders.push((part, builder));
         }
         let count = checkpoint.config.num_experts;
-        let is_per_row =
-            |e: usize| matches!(info(e, projections[0]).format, MatrixFormat::Packed { per_row: true, .. });
-        let stored = if (0..count).any(is_per_row) { StoredGroups::All } else { StoredGroups::Touched };
+        let mut stored = StoredGroups::Touched;
+        if self.ranks.len() > 1 && projections == [Projection::Down] {
+            // Of act-order each expert touches groups of its own.
+            for e in 0..count {
+                if checkpoint.is_reordered(l, e, Projection::Down)? {
+                    stored = StoredGroups::All;
+                    break;
+                }
+            }
+        }
         for e in 0..count {
             for (i, &projection) in projections.iter().enumerate() {
                 let matrix = checkpoint.expert(l, e, projection)?;

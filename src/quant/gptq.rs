@@ -191,13 +191,18 @@ fn pack_zeros(layout: &Layout, qzeros: &[u32], rows: Range<usize>) -> Option<Vec
     Some(out)
 }
 
+/// Whether a `g_idx` says what `group_size` says.
+pub fn is_sequential(g_idx: &[u32], group_size: usize) -> bool {
+    g_idx.iter().enumerate().all(|(k, &group)| group as usize == k / group_size)
+}
+
 /// The groups of `in_features` input features. Many tools write `g_idx` also where nothing was reordered.
 pub(super) fn group_index(in_features: usize, group_size: usize, groups: usize, g_idx: Option<&[u32]>) -> GroupIndex {
     let sequential = GroupIndex::Sequential { group_size };
     let Some(g_idx) = g_idx else { return sequential };
     assert_eq!(g_idx.len(), in_features, "elements of g_idx");
     assert!(find_bad_group(g_idx, groups).is_none(), "g_idx names a group beyond {groups}");
-    match g_idx.iter().enumerate().all(|(k, &group)| group as usize == k / group_size) {
+    match is_sequential(g_idx, group_size) {
         true => sequential,
         false => GroupIndex::PerRow(g_idx.to_vec()),
     }

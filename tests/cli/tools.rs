@@ -138,6 +138,24 @@ fn inspect_shows_what_there_is_and_what_it_takes() {
     }
 }
 
+/// Parameters of the released models, counted from `config.json` alone.
+#[test]
+fn inspect_counts_parameters_of_a_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().to_str().unwrap();
+    let (golden, copy) = (here("tests/golden/configs"), folder.path().join("config.json"));
+    let sizes = [("e2b", "4.63 B"), ("e4b", "7.46 B"), ("12b", "11.91 B"), ("26b-a4b", "25.23 B"), ("31b", "30.70 B")];
+    for (name, total) in sizes {
+        std::fs::copy(golden.join(format!("{name}.json")), &copy).unwrap();
+        let out = run(&["inspect", "--model", model]).ok();
+        assert!(out.contains(&format!("  parameters     {total} (")), "{name}: {out}");
+        assert!(out.ends_with("no tensors in this directory: formats and GPU memory are not known\n"), "{out}");
+    }
+    let beyond = run(&["inspect", "--model", model, "--context", "999999999"]);
+    assert_eq!((beyond.code, beyond.out.as_str()), (Some(2), ""), "{}", beyond.err);
+    assert_eq!(run(&["logits", "--model", model, "--ids", "2", "--output", "x"]).code, Some(3));
+}
+
 /// Also: Mesa's device-select layer, which main switches off, would write to stderr where there is no XDG_RUNTIME_DIR.
 #[test]
 fn devices_are_listed_and_nothing_is_written_to_stderr() {

@@ -90,6 +90,37 @@ fn an_incomplete_router_is_named() {
     refused("both", model.write().path(), &["layers.4.router.proj.weight", "beside quantized tensors"]);
 }
 
+/// The experts of a layer are one stack on the device. That they differ is said of each, before there is a device.
+#[test]
+fn experts_of_different_formats() {
+    let name = "layers.1.experts.3.down_proj";
+    let quoted = format!("tensor \"{PREFIX}{name}\": ");
+    let mut wide = Model::base();
+    for (part, rows) in [("qweight", 12), ("qzeros", 2)] {
+        let tensor = wide.get(&format!("{name}.{part}"));
+        let columns = if part == "qweight" { 96 } else { 24 };
+        (tensor.shape, tensor.data) = (vec![rows, columns], vec![0; rows * columns * 4]);
+    }
+    let pattern = format!("+:^{}$", format!("{PREFIX}{name}").replace('.', "\\."));
+    wide.config["quantization_config"]["dynamic"] = json!({pattern: {"bits": 8}});
+    let found = refused("8 of 4 bits", wide.write().path(), &["is int8 g32 ", "expected int4 g32 ", "before it"]);
+    assert!(found.starts_with(&quoted) && !found.contains('\n'), "{found}");
+
+    let mut dense = Model::base();
+    for part in ["qweight", "qzeros", "scales", "g_idx"] {
+        dense = dense.without(&format!("{name}.{part}"));
+    }
+    let weight = format!("{PREFIX}{name}.weight");
+    dense.tensors.push(Tensor { name: weight, dtype: "BF16".into(), shape: vec![96, 48], data: vec![0; 96 * 48 * 2] });
+    let found = refused("dense of 4 bits", dense.write().path(), &["is bf16, expected int4 g32 "]);
+    assert!(found.starts_with(&quoted), "{found}");
+
+    let mut precise = Model::base();
+    let scales = precise.get(&format!("{name}.scales"));
+    (scales.dtype, scales.data) = ("F32".into(), vec![0; 2 * scales.data.len()]);
+    refused("scales", precise.write().path(), &[&quoted, "with f32 scales", "with f16 scales"]);
+}
+
 #[test]
 fn data_that_kernels_would_trust() {
     let groups: [(i32, &str); 5] =
