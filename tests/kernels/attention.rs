@@ -1,7 +1,8 @@
 //! `attention.wgsl`: softmax attention over the cache and the step's own rows, windowed or whole.
 
-use lapidary::kernels::attention::{self, KvSource};
+use lapidary::kernels::attention::{self, Buffers, KvSource};
 use lapidary::kernels::head_norm_rope::Heads;
+use lapidary::kernels::Tuning;
 use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};
@@ -31,6 +32,16 @@ impl Case {
         let heads_per_kv = n_heads / n_kv_heads;
         let (first_head, window, capacity, new_rows) = (0, None, 1024, false);
         Case { n_heads, n_kv_heads, heads_per_kv, first_head, head_dim, window, capacity, new_rows, sharpness }
+    }
+}
+
+impl Case {
+    /// Lanes, positions at a time and workgroups of a row: the positions whole, and in shares.
+    fn tunings(self) -> Vec<(u32, u32, u32)> {
+        let cpu = (Tuning::CPU.attention_threads, Tuning::CPU.attention_block, 1);
+        let gpu = (Tuning::GPU.attention_threads, Tuning::GPU.attention_block, Tuning::GPU.attention_workgroups);
+        let few = (256, 32, 3 * self.n_kv_heads as u32);
+        if self.new_rows { vec![cpu, (256, 32, 1)] } else { vec![cpu, gpu, few] }
     }
 }
 
@@ -104,12 +115,17 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
         eps: 1e-6,
     };
     let (q_tensor, step_tensor) = (compact(q_width, &q), rows_tensor(&step));
-    for attention_lanes in [32, 64] {
+    // Shares that nobody has written are NaN.
+    let words = attention::share_words(n_heads, n_kv_heads, d, rows.len());
+    for (threads, block, workgroups) in case.tunings() {
+        let shares = compact(words, &vec![f32::NAN; words]);
         let mut runner = Runner::new();
-        runner.planner.tuning.attention_lanes = attention_lanes;
-        let planned = attention::plan(&runner.planner, "attention", heads, (&q_tensor, &out.tensor), kv, &step_tensor)
-            .expect("a plan");
-        let actual = runner.run_one(planned, rows.len(), &out);
+        runner.planner.tuning.attention_threads = threads;
+        runner.planner.tuning.attention_block = block;
+        runner.planner.tuning.attention_workgroups = workgroups;
+        let buffers = Buffers { q: &q_tensor, out: &out.tensor, rows: &step_tensor, shares: Some(&shares) };
+        let planned = attention::plan(&runner.planner, "attention", heads, buffers, kv).expect("a plan");
+        let actual = runner.run(&planned, rows.len(), &[&out]).remove(0);
         for (t, row) in step.iter().enumerate() {
             let (slot, position) = (row.slot as usize, row.position as usize);
             let first = window.map_or(0, |w| (position + 1).saturating_sub(w));
@@ -122,7 +138,8 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
                 let values: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
                 let from = t * q_width + j * d;
                 let (expected, tolerance) = head(&q[from..from + d], &keys, &values);
-                let what = format!("{case:?}, row {t} (slot {slot}, position {position}), head {j}");
+                let tuning = (threads, block, workgroups);
+                let what = format!("{case:?}, {tuning:?}, row {t} (slot {slot}, position {position}), head {j}");
                 assert_close(&what, &expected, &actual[from..from + d], |i| tolerance[i]);
                 // Sharp scores are large numbers; their rounding is the input's of exp, so the gate is for ordinary ones.
                 if sharpness < 1.0 {
