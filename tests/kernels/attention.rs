@@ -1,8 +1,8 @@
 //! `attention.wgsl`: softmax attention over the cache and the step's own rows, windowed or whole.
 
+use lapidary::kernels::Tuning;
 use lapidary::kernels::attention::{self, Buffers, KvSource};
 use lapidary::kernels::head_norm_rope::Heads;
-use lapidary::kernels::Tuning;
 use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};
@@ -225,6 +225,39 @@ fn several_slots_in_a_step() {
         for window in [None, Some(40)] {
             let capacity = if window.is_some() { 48 } else { 200 };
             check(&mut random, Case { new_rows, window, capacity, ..Case::new(4, 2, 64) }, &rows);
+        }
+    }
+}
+
+/// Shares of a row's positions: none but the first, a last one of one position, full ones, and fewer shares than rows.
+#[test]
+fn shares_of_positions() {
+    let mut random = Random::new(906);
+    for visible in [1, 31, 32, 33, 64, 65, 96, 97, 128, 129, 192, 193, 288, 289] {
+        check(&mut random, Case::new(2, 1, 16), &chunk(0, visible - 1, 1));
+        let windowed = Case { window: Some(100), capacity: 115, ..Case::new(4, 2, 16) };
+        check(&mut random, windowed, &chunk(0, visible - 1, 2));
+    }
+    let slots = |n: u32| (0..n).flat_map(|slot| chunk(slot, 97 * slot % 300, 1)).collect::<Vec<_>>();
+    for n_rows in [2, 3, 4, 5, 16] {
+        check(&mut random, Case::new(2, 1, 16), &slots(n_rows));
+    }
+    // More shares than the lanes that join them take at a time.
+    let long = Case { capacity: 3000, ..Case::new(2, 1, 16) };
+    for visible in [1024, 1025, 2049, 2500] {
+        check(&mut random, long, &chunk(0, visible - 1, 1));
+    }
+}
+
+/// Groups of query heads that one workgroup serves, or two of different size.
+#[test]
+fn heads_of_a_key() {
+    let mut random = Random::new(907);
+    for heads_per_kv in 3..=9 {
+        for first_head in [0, 2] {
+            let n_heads = 2 * heads_per_kv - first_head - 1;
+            let case = Case { heads_per_kv, first_head, ..Case::new(n_heads, 2, 16) };
+            check(&mut random, case, &chunk(0, 70, 1));
         }
     }
 }
