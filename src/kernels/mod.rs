@@ -9,6 +9,7 @@
 pub mod add_norm;
 pub mod argmax;
 pub mod attention;
+pub mod attention_join;
 pub mod copy_words;
 pub mod embed;
 pub mod fill_random;
@@ -84,8 +85,13 @@ pub struct Tuning {
     pub matvec: Spread,
     /// Lanes of kernels that reduce a row: a power of two from 2 to 256.
     pub threads: u32,
-    /// Lanes of an attention workgroup: a power of two from 32 to 128.
-    pub attention_lanes: u32,
+    /// Lanes of an attention workgroup: a power of two from 128 to 256.
+    pub attention_threads: u32,
+    /// Positions that it scores at a time, `attention_threads / attention_block` lanes each: a power of two.
+    pub attention_block: u32,
+    /// Attention workgroups of a step of one row: shares of its positions make them where heads are fewer. At most as
+    /// many as [`Tuning::GPU`] has.
+    pub attention_workgroups: u32,
 }
 
 /// How a matrix-vector product is spread over lanes.
@@ -137,10 +143,21 @@ impl Spread {
 
 impl Tuning {
     /// For GPUs: enough lanes to hide latency and to read whole cache lines.
-    pub const GPU: Tuning = Tuning { matvec: Spread::Fill { lanes: 160 << 10 }, threads: 256, attention_lanes: 64 };
+    pub const GPU: Tuning = Tuning {
+        matvec: Spread::Fill { lanes: 160 << 10 },
+        threads: 256,
+        attention_threads: 256,
+        attention_block: 32,
+        attention_workgroups: 512,
+    };
     /// For software adapters: a CPU pays for every barrier and has no latency to hide.
-    pub const CPU: Tuning =
-        Tuning { matvec: Spread::Fixed { threads: 8, lanes: 1, lane_rows: 4 }, threads: 16, attention_lanes: 32 };
+    pub const CPU: Tuning = Tuning {
+        matvec: Spread::Fixed { threads: 8, lanes: 1, lane_rows: 4 },
+        threads: 16,
+        attention_threads: 128,
+        attention_block: 32,
+        attention_workgroups: 1,
+    };
 
     /// The sizes for `gpu`.
     pub fn for_device(gpu: &Gpu) -> Self {

@@ -32,6 +32,7 @@ const PACKED: &str = wgsl!("common/packed");
 const PRODUCT: &str = wgsl!("common/product");
 const REDUCE: &str = wgsl!("common/reduce");
 const ROWS: &str = wgsl!("common/rows");
+const SPLITS: &str = wgsl!("common/splits");
 
 /// Every shader in every variant.
 pub const SHADERS: &[Shader] = &[
@@ -50,7 +51,8 @@ pub const SHADERS: &[Shader] = &[
     Shader { stem: "gelu_mul", variant: "", parts: &[GELU, wgsl!("gelu_mul")] },
     Shader { stem: "head_norm_rope", variant: "", parts: &[REDUCE, ROWS, wgsl!("head_norm_rope")] },
     Shader { stem: "kv_store", variant: "", parts: &[ROWS, wgsl!("kv_store")] },
-    Shader { stem: "attention", variant: "", parts: &[ROWS, wgsl!("attention")] },
+    Shader { stem: "attention", variant: "", parts: &[ROWS, SPLITS, wgsl!("attention")] },
+    Shader { stem: "attention_join", variant: "", parts: &[ROWS, SPLITS, wgsl!("attention_join")] },
     Shader { stem: "gather_rows", variant: "", parts: &[wgsl!("gather_rows")] },
     Shader { stem: "argmax", variant: "", parts: &[wgsl!("argmax")] },
     Shader { stem: "fill_random", variant: "", parts: &[wgsl!("fill_random")] },

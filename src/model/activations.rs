@@ -4,6 +4,7 @@ use super::share::Share;
 use crate::Result;
 use crate::checkpoint::Config;
 use crate::gpu::{Gpu, Tensor};
+use crate::kernels::attention;
 
 /// Steps of up to this many rows take the path for few rows; also the rows that get logits at a time.
 pub(super) const FEW_ROWS: usize = 16;
@@ -54,6 +55,8 @@ pub(super) struct AttentionActivations {
     pub out: Tensor,
     pub k_new: Tensor,
     pub v_new: Tensor,
+    /// `[1, words]`: what workgroups make of their shares of a row's positions, in steps of few rows.
+    pub shares: Tensor,
 }
 
 /// Buffers of a gated product: gate and up side by side, `[rows, 2 * width]`, where they are not gated at once, and what
@@ -153,6 +156,9 @@ impl Activations {
                     out: q("attention_out")?,
                     k_new: kv("k_new")?,
                     v_new: kv("v_new")?,
+                    shares: Tensor::compact(gpu, "attention_shares", 1, {
+                        attention::share_words(config.num_attention_heads, kv_heads, head_dim, FEW_ROWS)
+                    })?,
                 })
             })
             .collect::<Result<_>>()?;

@@ -126,8 +126,10 @@ impl LayerPlan<'_> {
             new: apart.then_some((&b.k_new, &b.v_new)),
             window: (layer.kind == LayerKind::Sliding).then_some(c.sliding_window),
         };
-        let planned = attention::plan(self.planner, &label("attention"), heads, (&b.q, &b.out), source, &a.rows)?;
-        ops.push(Op::Dispatch(planned));
+        let shares = (self.body == Body::Few).then_some(&b.shares);
+        let buffers = attention::Buffers { q: &b.q, out: &b.out, rows: &a.rows, shares };
+        let planned = attention::plan(self.planner, &label("attention"), heads, buffers, source)?;
+        ops.extend(planned.into_iter().map(Op::Dispatch));
         if apart && !self.feeds_others(l) && kv != Kv::Shared {
             ops.push(self.kv_store(l)?);
         }

@@ -4,6 +4,7 @@ use super::activations::{FEW_ROWS, head_shapes, mlp_widths, rotations};
 use super::kv_cache::{first_capacity, ring_capacity};
 use super::weights::NORMS_PER_LAYER;
 use crate::checkpoint::{Checkpoint, Config, LayerKind, MatrixFormat, MatrixInfo, Projection};
+use crate::kernels::attention;
 use crate::quant::{CHUNK, DenseMatrix, Dtype, PackedMatrix};
 
 /// Bytes on the device, by what they are for.
@@ -112,7 +113,9 @@ fn activation_bytes(config: &Config, rows: usize) -> u64 {
     let (rows, hidden) = (rows as u64, padded(config.hidden_size));
     let pairs: usize = rotations(config).iter().map(|(_, rope)| rope.rotated_pairs).sum();
     let mut row = 8 + 2 * pairs as u64 + 4 * hidden;
+    let mut shares = 0;
     for (head_dim, kv_heads) in head_shapes(config) {
+        shares += attention::share_words(config.num_attention_heads, kv_heads, head_dim, FEW_ROWS) as u64;
         row += padded((config.num_attention_heads + 2 * kv_heads) * head_dim);
         row += 2 * padded(config.num_attention_heads * head_dim) + 2 * padded(kv_heads * head_dim);
     }
@@ -128,5 +131,5 @@ fn activation_bytes(config: &Config, rows: usize) -> u64 {
     }
     // Logits stand twice: on the device and where the host reads them.
     let head = FEW_ROWS as u64 * (hidden + 2 * padded(config.vocab_size));
-    4 * (rows * row + head)
+    4 * (rows * row + shares + head)
 }

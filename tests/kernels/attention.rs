@@ -1,6 +1,7 @@
 //! `attention.wgsl`: softmax attention over the cache and the step's own rows, windowed or whole.
 
-use lapidary::kernels::attention::{self, KvSource};
+use lapidary::kernels::Tuning;
+use lapidary::kernels::attention::{self, Buffers, KvSource};
 use lapidary::kernels::head_norm_rope::Heads;
 use lapidary::reference::ops;
 
@@ -31,6 +32,16 @@ impl Case {
         let heads_per_kv = n_heads / n_kv_heads;
         let (first_head, window, capacity, new_rows) = (0, None, 1024, false);
         Case { n_heads, n_kv_heads, heads_per_kv, first_head, head_dim, window, capacity, new_rows, sharpness }
+    }
+}
+
+impl Case {
+    /// Lanes, positions at a time and workgroups of a row: the positions whole, and in shares.
+    fn tunings(self) -> Vec<(u32, u32, u32)> {
+        let cpu = (Tuning::CPU.attention_threads, Tuning::CPU.attention_block, 1);
+        let gpu = (Tuning::GPU.attention_threads, Tuning::GPU.attention_block, Tuning::GPU.attention_workgroups);
+        let few = (256, 32, 3 * self.n_kv_heads as u32);
+        if self.new_rows { vec![cpu, (256, 32, 1)] } else { vec![cpu, gpu, few] }
     }
 }
 
@@ -104,12 +115,17 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
         eps: 1e-6,
     };
     let (q_tensor, step_tensor) = (compact(q_width, &q), rows_tensor(&step));
-    for attention_lanes in [32, 64] {
+    // Shares that nobody has written are NaN.
+    let words = attention::share_words(n_heads, n_kv_heads, d, rows.len());
+    for (threads, block, workgroups) in case.tunings() {
+        let shares = compact(words, &vec![f32::NAN; words]);
         let mut runner = Runner::new();
-        runner.planner.tuning.attention_lanes = attention_lanes;
-        let planned = attention::plan(&runner.planner, "attention", heads, (&q_tensor, &out.tensor), kv, &step_tensor)
-            .expect("a plan");
-        let actual = runner.run_one(planned, rows.len(), &out);
+        runner.planner.tuning.attention_threads = threads;
+        runner.planner.tuning.attention_block = block;
+        runner.planner.tuning.attention_workgroups = workgroups;
+        let buffers = Buffers { q: &q_tensor, out: &out.tensor, rows: &step_tensor, shares: Some(&shares) };
+        let planned = attention::plan(&runner.planner, "attention", heads, buffers, kv).expect("a plan");
+        let actual = runner.run(&planned, rows.len(), &[&out]).remove(0);
         for (t, row) in step.iter().enumerate() {
             let (slot, position) = (row.slot as usize, row.position as usize);
             let first = window.map_or(0, |w| (position + 1).saturating_sub(w));
@@ -122,7 +138,8 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
                 let values: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
                 let from = t * q_width + j * d;
                 let (expected, tolerance) = head(&q[from..from + d], &keys, &values);
-                let what = format!("{case:?}, row {t} (slot {slot}, position {position}), head {j}");
+                let tuning = (threads, block, workgroups);
+                let what = format!("{case:?}, {tuning:?}, row {t} (slot {slot}, position {position}), head {j}");
                 assert_close(&what, &expected, &actual[from..from + d], |i| tolerance[i]);
                 // Sharp scores are large numbers; their rounding is the input's of exp, so the gate is for ordinary ones.
                 if sharpness < 1.0 {
@@ -208,6 +225,39 @@ fn several_slots_in_a_step() {
         for window in [None, Some(40)] {
             let capacity = if window.is_some() { 48 } else { 200 };
             check(&mut random, Case { new_rows, window, capacity, ..Case::new(4, 2, 64) }, &rows);
+        }
+    }
+}
+
+/// Shares of a row's positions: none but the first, a last one of one position, full ones, and fewer shares than rows.
+#[test]
+fn shares_of_positions() {
+    let mut random = Random::new(906);
+    for visible in [1, 31, 32, 33, 64, 65, 96, 97, 128, 129, 192, 193, 288, 289] {
+        check(&mut random, Case::new(2, 1, 16), &chunk(0, visible - 1, 1));
+        let windowed = Case { window: Some(100), capacity: 115, ..Case::new(4, 2, 16) };
+        check(&mut random, windowed, &chunk(0, visible - 1, 2));
+    }
+    let slots = |n: u32| (0..n).flat_map(|slot| chunk(slot, 97 * slot % 300, 1)).collect::<Vec<_>>();
+    for n_rows in [2, 3, 4, 5, 16] {
+        check(&mut random, Case::new(2, 1, 16), &slots(n_rows));
+    }
+    // More shares than the lanes that join them take at a time.
+    let long = Case { capacity: 3000, ..Case::new(2, 1, 16) };
+    for visible in [1024, 1025, 2049, 2500] {
+        check(&mut random, long, &chunk(0, visible - 1, 1));
+    }
+}
+
+/// Groups of query heads that one workgroup serves, or two of different size.
+#[test]
+fn heads_of_a_key() {
+    let mut random = Random::new(907);
+    for heads_per_kv in 3..=9 {
+        for first_head in [0, 2] {
+            let n_heads = 2 * heads_per_kv - first_head - 1;
+            let case = Case { heads_per_kv, first_head, ..Case::new(n_heads, 2, 16) };
+            check(&mut random, case, &chunk(0, 70, 1));
         }
     }
 }

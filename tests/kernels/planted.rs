@@ -197,31 +197,49 @@ fn bugs_of_attention_are_caught() {
         let case = attention::Case::new(4, 2, 64);
         attention::check(&mut random, case, &attention::chunk(1, 70, 3));
         let windowed = attention::Case { window: Some(40), capacity: 48, ..case };
-        attention::check(&mut random, windowed, &[attention::chunk(0, 70, 1), attention::chunk(2, 90, 1)].concat());
+        let deep = [attention::chunk(0, 70, 1), attention::chunk(2, 190, 1)].concat();
+        attention::check(&mut random, windowed, &deep);
         attention::check(&mut random, attention::Case { new_rows: true, ..windowed }, &attention::chunk(1, 70, 5));
         let shard = attention::Case { heads_per_kv: 4, first_head: 3, ..case };
         attention::check(&mut random, shard, &attention::chunk(0, 5, 1));
+        // More shares than the lanes that join them take at a time.
+        let long = attention::Case { capacity: 1200, ..attention::Case::new(2, 1, 16) };
+        attention::check(&mut random, long, &attention::chunk(0, 1150, 1));
     };
     cases();
     for bug in [
-        bug("window off by one", "first = row.position + 1u - params.window", "first = row.position - params.window"),
-        bug("newest position missing", "if p <= row.position {", "if p < row.position {"),
-        bug("ring does not wrap", "p % params.capacity", "p"),
-        bug("stale key for the first new row", "|| p < row.first_position", "|| p <= row.first_position"),
+        bug("window off by one", "max(position + 1u, window) - window", "max(position, window) - window"),
+        bug("newest position missing", "var end = row.position + 1u;", "var end = max(row.position, 1u);"),
+        bug("ring does not wrap", "ring -= params.capacity;", ""),
+        bug("ring wraps once", "first % params.capacity", "first"),
+        bug("first new row is stale", "p < source.row.first_position", "p <= source.row.first_position"),
+        bug(
+            "stale key for the first new row",
+            "let cached = is_cached(source, p);",
+            "let cached = is_cached(source, max(p, 1u) - 1u);",
+        ),
         bug(
             "stale value for the first new row",
-            "|| base + j < row.first_position",
-            "|| base + j <= row.first_position",
+            "value(is_cached(source, p)",
+            "value(is_cached(source, max(p, 1u) - 1u)",
         ),
-        bug("every slot reads the first", "row.slot * params.capacity", "0u * params.capacity"),
-        bug("sum is not rescaled", "total *= rescale;", ""),
-        bug("values are not rescaled", "sum[i] *= rescale;", ""),
+        bug("every slot reads the first", "source.row.slot * params.capacity", "0u * params.capacity"),
+        bug("sum is not rescaled", "total = total * to_new + w;", "total = total + w;"),
+        bug("values are not rescaled", "sum0 *= rescale.x;", ""),
+        bug("values of the second head are not rescaled", "sum1 *= rescale.y;", ""),
+        bug("every head reads the first keys", "group.x / heads * d4", "group.x % heads * d4"),
+        bug("a rank's heads begin a group", "+ in_group - params.first_head", "+ in_group"),
+        bug("a share misses its first position", "begin += group.z * share;", "begin += group.z * (share + 1u);"),
+        bug("a share takes the next one's first", "min(end, begin + share)", "min(end, begin + share + 1u)"),
+        bug("rows write the same shares", "return t * max(SPLITS / n_rows, 1u);", "return 0u;"),
+        bug("shares are joined without rescaling", "sum = a * sum + b * sums[i];", "sum = sum + sums[i];"),
+        bug("their totals without rescaling", "total = a * total + b * totals[i];", "total = total + totals[i];"),
+        bug("later shares without rescaling", "sum = sum * rescale + (", "sum = sum + ("),
         bug(
-            "heads share keys in the wrong order",
-            "(group.x + params.first_head) / params.heads_per_kv",
-            "(group.x + params.first_head) % params.heads_per_kv",
+            "the last share counts again",
+            "select(vec4(0.0), exp(four - new_largest), is_share)",
+            "exp(four - new_largest)",
         ),
-        bug("a rank's heads begin a group", "(group.x + params.first_head)", "group.x"),
     ] {
         sees(bug, cases);
     }
