@@ -4,7 +4,6 @@
 override OUTPUTS: u32 = 1; // 0 to 3
 
 struct Params {
-    width: u32,
     stride: u32, // of h, x and all y
     post: u32,   // row of norms
     pre: u32,    // row of norms of y0; y1 and y2 take the next rows
@@ -13,41 +12,116 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;        // [rows, stride]
-@group(0) @binding(2) var<storage, read> norms: array<f32>;    // [weights, stride]
-@group(0) @binding(3) var<storage, read_write> h: array<f32>;  // [rows, stride]
-@group(0) @binding(4) var<storage, read_write> y0: array<f32>; // [rows, stride]
-@group(0) @binding(5) var<storage, read_write> y1: array<f32>; // [rows, stride]
-@group(0) @binding(6) var<storage, read_write> y2: array<f32>; // [rows, stride]
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // [rows, stride / 4]
+@group(0) @binding(2) var<storage, read> norms: array<vec4<f32>>;    // [weights, stride / 4]
+@group(0) @binding(3) var<storage, read_write> h: array<vec4<f32>>;  // [rows, stride / 4]
+@group(0) @binding(4) var<storage, read_write> y0: array<vec4<f32>>; // [rows, stride / 4]
+@group(0) @binding(5) var<storage, read_write> y1: array<vec4<f32>>; // [rows, stride / 4]
+@group(0) @binding(6) var<storage, read_write> y2: array<vec4<f32>>; // [rows, stride / 4]
+
+// A lane's quad of what the kernel reads, and what becomes of it: x, then the new h.
+struct Quad {
+    value: vec4<f32>,
+    h: vec4<f32>,
+    post: vec4<f32>,
+    pre0: vec4<f32>,
+    pre1: vec4<f32>,
+    pre2: vec4<f32>,
+}
+
+fn loaded(row: u32, at: u32) -> Quad {
+    let quads = params.stride / 4u;
+    let pre = params.pre * quads + at;
+    var q: Quad;
+    q.value = x[row + at];
+    q.h = h[row + at];
+    q.post = norms[params.post * quads + at];
+    if OUTPUTS > 0u {
+        q.pre0 = norms[pre];
+    }
+    if OUTPUTS > 1u {
+        q.pre1 = norms[pre + quads];
+    }
+    if OUTPUTS > 2u {
+        q.pre2 = norms[pre + 2u * quads];
+    }
+    return q;
+}
+
+fn held(lane: u32, row: u32) {
+    var q: array<Quad, MAX_HELD>;
+    for (var j = 0u; j < HELD; j++) {
+        q[j] = loaded(row, quad_of(lane, j));
+    }
+    var squares = 0.0;
+    for (var j = 0u; j < HELD; j++) {
+        squares += squares_of(lane, j, q[j].value);
+    }
+    let post_factor = rms_factor(workgroup_sum(lane, squares));
+    squares = 0.0;
+    for (var j = 0u; j < HELD; j++) {
+        q[j].value = (q[j].h + q[j].value * post_factor * q[j].post) * params.scalar;
+        squares += squares_of(lane, j, q[j].value);
+    }
+    let pre_factor = rms_factor(workgroup_sum(lane, squares));
+    for (var j = 0u; j < HELD; j++) {
+        if !is_held(lane, j) {
+            continue;
+        }
+        let at = row + quad_of(lane, j);
+        let value = q[j].value * pre_factor;
+        h[at] = q[j].value;
+        if OUTPUTS > 0u {
+            y0[at] = value * q[j].pre0;
+        }
+        if OUTPUTS > 1u {
+            y1[at] = value * q[j].pre1;
+        }
+        if OUTPUTS > 2u {
+            y2[at] = value * q[j].pre2;
+        }
+    }
+}
+
+fn walked(lane: u32, row: u32) {
+    let quads = params.stride / 4u;
+    var squares = 0.0;
+    for (var i = lane; i < WIDTH; i += THREADS) {
+        let value = x[row + i / 4u][i % 4u];
+        squares += value * value;
+    }
+    let post_factor = rms_factor(workgroup_sum(lane, squares));
+    squares = 0.0;
+    for (var i = lane; i < WIDTH; i += THREADS) {
+        let at = row + i / 4u;
+        let normed = x[at][i % 4u] * post_factor * norms[params.post * quads + i / 4u][i % 4u];
+        let value = (h[at][i % 4u] + normed) * params.scalar;
+        h[at][i % 4u] = value;
+        squares += value * value;
+    }
+    let pre_factor = rms_factor(workgroup_sum(lane, squares));
+    for (var i = lane; i < WIDTH; i += THREADS) {
+        let at = row + i / 4u;
+        let value = h[at][i % 4u] * pre_factor; // The lane's own write: no barrier needed.
+        let weight = params.pre * quads + i / 4u;
+        if OUTPUTS > 0u {
+            y0[at][i % 4u] = value * norms[weight][i % 4u];
+        }
+        if OUTPUTS > 1u {
+            y1[at][i % 4u] = value * norms[weight + quads][i % 4u];
+        }
+        if OUTPUTS > 2u {
+            y2[at][i % 4u] = value * norms[weight + 2u * quads][i % 4u];
+        }
+    }
+}
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let row = group.y * params.stride;
-    let width = f32(params.width);
-    var squares = 0.0;
-    for (var i = lane; i < params.width; i += THREADS) {
-        squares += x[row + i] * x[row + i];
-    }
-    let post_factor = 1.0 / sqrt(workgroup_sum(lane, squares) / width + params.eps);
-    squares = 0.0;
-    for (var i = lane; i < params.width; i += THREADS) {
-        let normed = x[row + i] * post_factor * norms[params.post * params.stride + i];
-        let value = (h[row + i] + normed) * params.scalar;
-        h[row + i] = value;
-        squares += value * value;
-    }
-    let pre_factor = 1.0 / sqrt(workgroup_sum(lane, squares) / width + params.eps);
-    for (var i = lane; i < params.width; i += THREADS) {
-        let value = h[row + i] * pre_factor; // Lane's own writes: no barrier needed.
-        let weight = params.pre * params.stride + i;
-        if OUTPUTS > 0u {
-            y0[row + i] = value * norms[weight];
-        }
-        if OUTPUTS > 1u {
-            y1[row + i] = value * norms[weight + params.stride];
-        }
-        if OUTPUTS > 2u {
-            y2[row + i] = value * norms[weight + 2u * params.stride];
-        }
+    let row = group.y * (params.stride / 4u);
+    if HELD > 0u {
+        held(lane, row);
+    } else {
+        walked(lane, row);
     }
 }

@@ -1,4 +1,4 @@
-// y[i] = x[chosen[i]]: the rows that want logits. One workgroup a row.
+// y[i] = x[chosen[i]]: the rows that want logits. A lane copies four values.
 
 struct Params {
     width: u32,
@@ -6,13 +6,20 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;       // [rows, stride]
-@group(0) @binding(2) var<storage, read> chosen: array<u32>;  // [n]
-@group(0) @binding(3) var<storage, read_write> y: array<f32>; // [n, stride]
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [rows, stride / 4]
+@group(0) @binding(2) var<storage, read> chosen: array<u32>;        // [n]
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [n, stride / 4]
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    for (var i = lane; i < params.width; i += 64u) {
-        y[group.y * params.stride + i] = x[chosen[group.y] * params.stride + i];
+    let quad = group.x * 64u + lane;
+    let source = chosen[group.y] * (params.stride / 4u) + quad;
+    let to = group.y * (params.stride / 4u) + quad;
+    if 4u * quad + 4u <= params.width {
+        y[to] = x[source];
+    } else {
+        for (var i = 4u * quad; i < params.width; i++) {
+            y[to][i % 4u] = x[source][i % 4u];
+        }
     }
 }

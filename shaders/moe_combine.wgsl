@@ -7,7 +7,6 @@
 override SUMMED: bool = false;
 
 struct Params {
-    width: u32,
     stride: u32,
     top_k: u32,
     post_1: u32,
@@ -19,59 +18,140 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> mlp: array<f32>;           // [rows, stride]
-@group(0) @binding(2) var<storage, read> products: array<f32>;      // [rows * top_k, stride]
-@group(0) @binding(3) var<storage, read> weights: array<f32>;       // [rows, top_k]
-@group(0) @binding(4) var<storage, read> norms: array<f32>;         // [weights, stride]
-@group(0) @binding(5) var<storage, read_write> experts: array<f32>; // [rows, stride]
-@group(0) @binding(6) var<storage, read_write> h: array<f32>;       // [rows, stride]
-@group(0) @binding(7) var<storage, read_write> y: array<f32>;       // [rows, stride]
+@group(0) @binding(1) var<storage, read> mlp: array<vec4<f32>>;           // [rows, stride / 4]
+@group(0) @binding(2) var<storage, read> products: array<vec4<f32>>;      // [rows * top_k, stride / 4]
+@group(0) @binding(3) var<storage, read> weights: array<f32>;             // [rows, top_k]
+@group(0) @binding(4) var<storage, read> norms: array<vec4<f32>>;         // [weights, stride / 4]
+@group(0) @binding(5) var<storage, read_write> experts: array<vec4<f32>>; // [rows, stride / 4]
+@group(0) @binding(6) var<storage, read_write> h: array<vec4<f32>>;       // [rows, stride / 4]
+@group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;       // [rows, stride / 4]
 
-fn factor(lane: u32, squares: f32) -> f32 {
-    return 1.0 / sqrt(workgroup_sum(lane, squares) / f32(params.width) + params.eps);
+// A lane's quad of what the kernel reads, and what becomes of it: mlp, then m, then the new h.
+struct Quad {
+    value: vec4<f32>,
+    experts: vec4<f32>,
+    h: vec4<f32>,
+    post_1: vec4<f32>,
+    post_2: vec4<f32>,
+    post: vec4<f32>,
+    next: vec4<f32>,
 }
 
-fn norm(weight: u32, i: u32) -> f32 {
-    return norms[weight * params.stride + i];
+// The place of quad `at` of a row of norms.
+fn norm(weight: u32, at: u32) -> u32 {
+    return weight * (params.stride / 4u) + at;
+}
+
+fn product(t: u32, s: u32, at: u32) -> u32 {
+    return (t * params.top_k + s) * (params.stride / 4u) + at;
+}
+
+fn loaded(t: u32, at: u32) -> Quad {
+    let row = t * (params.stride / 4u);
+    var q: Quad;
+    q.value = mlp[row + at];
+    q.h = h[row + at];
+    q.post_1 = norms[norm(params.post_1, at)];
+    q.post_2 = norms[norm(params.post_2, at)];
+    q.post = norms[norm(params.post, at)];
+    q.next = norms[norm(params.next, at)];
+    if SUMMED {
+        q.experts = experts[row + at];
+    } else {
+        for (var s = 0u; s < params.top_k; s++) {
+            q.experts += weights[t * params.top_k + s] * products[product(t, s, at)];
+        }
+    }
+    return q;
+}
+
+fn held(lane: u32, t: u32) {
+    let row = t * (params.stride / 4u);
+    var q: array<Quad, MAX_HELD>;
+    for (var j = 0u; j < HELD; j++) {
+        q[j] = loaded(t, quad_of(lane, j));
+    }
+    var both = vec2(0.0);
+    for (var j = 0u; j < HELD; j++) {
+        both += vec2(squares_of(lane, j, q[j].value), squares_of(lane, j, q[j].experts));
+    }
+    both = workgroup_sums(lane, both);
+    let mlp_factor = rms_factor(both.x);
+    let expert_factor = rms_factor(both.y);
+    var squares = 0.0;
+    for (var j = 0u; j < HELD; j++) {
+        q[j].value = q[j].value * mlp_factor * q[j].post_1 + q[j].experts * expert_factor * q[j].post_2;
+        squares += squares_of(lane, j, q[j].value);
+    }
+    let m_factor = rms_factor(workgroup_sum(lane, squares));
+    squares = 0.0;
+    for (var j = 0u; j < HELD; j++) {
+        q[j].value = (q[j].h + q[j].value * m_factor * q[j].post) * params.scalar;
+        squares += squares_of(lane, j, q[j].value);
+    }
+    let next_factor = rms_factor(workgroup_sum(lane, squares));
+    for (var j = 0u; j < HELD; j++) {
+        if !is_held(lane, j) {
+            continue;
+        }
+        let at = row + quad_of(lane, j);
+        if !SUMMED {
+            experts[at] = q[j].experts;
+        }
+        h[at] = q[j].value;
+        y[at] = q[j].value * next_factor * q[j].next;
+    }
+}
+
+fn walked(lane: u32, t: u32) {
+    let row = t * (params.stride / 4u);
+    var both = vec2(0.0);
+    for (var i = lane; i < WIDTH; i += THREADS) {
+        let at = row + i / 4u;
+        var sum = 0.0;
+        if SUMMED {
+            sum = experts[at][i % 4u];
+        } else {
+            for (var s = 0u; s < params.top_k; s++) {
+                sum += weights[t * params.top_k + s] * products[product(t, s, i / 4u)][i % 4u];
+            }
+            experts[at][i % 4u] = sum;
+        }
+        let value = mlp[at][i % 4u];
+        both += vec2(value * value, sum * sum);
+    }
+    both = workgroup_sums(lane, both);
+    let mlp_factor = rms_factor(both.x);
+    let expert_factor = rms_factor(both.y);
+    var squares = 0.0;
+    for (var i = lane; i < WIDTH; i += THREADS) {
+        let at = row + i / 4u;
+        let m = mlp[at][i % 4u] * mlp_factor * norms[norm(params.post_1, i / 4u)][i % 4u]
+            + experts[at][i % 4u] * expert_factor * norms[norm(params.post_2, i / 4u)][i % 4u];
+        y[at][i % 4u] = m;
+        squares += m * m;
+    }
+    let m_factor = rms_factor(workgroup_sum(lane, squares));
+    squares = 0.0;
+    for (var i = lane; i < WIDTH; i += THREADS) {
+        let at = row + i / 4u;
+        let normed = y[at][i % 4u] * m_factor * norms[norm(params.post, i / 4u)][i % 4u];
+        let value = (h[at][i % 4u] + normed) * params.scalar;
+        h[at][i % 4u] = value;
+        squares += value * value;
+    }
+    let next_factor = rms_factor(workgroup_sum(lane, squares));
+    for (var i = lane; i < WIDTH; i += THREADS) {
+        let at = row + i / 4u;
+        y[at][i % 4u] = h[at][i % 4u] * next_factor * norms[norm(params.next, i / 4u)][i % 4u];
+    }
 }
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let t = group.y;
-    let row = t * params.stride;
-    var mlp_squares = 0.0;
-    var expert_squares = 0.0;
-    for (var i = lane; i < params.width; i += THREADS) {
-        var sum = 0.0;
-        if SUMMED {
-            sum = experts[row + i];
-        } else {
-            for (var s = 0u; s < params.top_k; s++) {
-                sum += weights[t * params.top_k + s] * products[(t * params.top_k + s) * params.stride + i];
-            }
-            experts[row + i] = sum;
-        }
-        expert_squares += sum * sum;
-        mlp_squares += mlp[row + i] * mlp[row + i];
-    }
-    let mlp_factor = factor(lane, mlp_squares);
-    let expert_factor = factor(lane, expert_squares);
-    var squares = 0.0;
-    for (var i = lane; i < params.width; i += THREADS) {
-        let m = mlp[row + i] * mlp_factor * norm(params.post_1, i)
-            + experts[row + i] * expert_factor * norm(params.post_2, i);
-        y[row + i] = m;
-        squares += m * m;
-    }
-    let m_factor = factor(lane, squares);
-    squares = 0.0;
-    for (var i = lane; i < params.width; i += THREADS) {
-        let value = (h[row + i] + y[row + i] * m_factor * norm(params.post, i)) * params.scalar;
-        h[row + i] = value;
-        squares += value * value;
-    }
-    let next_factor = factor(lane, squares);
-    for (var i = lane; i < params.width; i += THREADS) {
-        y[row + i] = h[row + i] * next_factor * norm(params.next, i);
+    if HELD > 0u {
+        held(lane, group.y);
+    } else {
+        walked(lane, group.y);
     }
 }

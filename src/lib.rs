@@ -50,7 +50,8 @@
 //! **Run.** Text becomes ids becomes a **step**: a list of rows `(slot, position, token)`. One row is a decode step, many
 //! rows of a slot a prefill chunk, rows of several slots a batch. There is one forward pass, and it takes rows. It is a
 //! flat list of dispatches over named, preallocated buffers in one compute pass, planned for up to 16 rows and for
-//! chunks. The greedy choice is made on the device.
+//! chunks. The greedy choice is made on the device; on one rank, and where nothing is looked up on the host, the next step
+//! takes it from there and is under way before the host knows it.
 //!
 //! # Invariants
 //!

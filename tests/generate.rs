@@ -18,9 +18,15 @@ fn demo(options: &Options) -> (Generator, TextModel) {
     let file = |name: &str| source.read(name).unwrap().unwrap().into_owned();
     let template = String::from_utf8(file("chat_template.jinja")).unwrap();
     let text = TextModel::load(&file("tokenizer.json"), Some(&template), Some(&file("tokenizer_config.json"))).unwrap();
+    (demo_without(&[], options), text)
+}
+
+/// A generator whose answers never contain any of `suppress`.
+fn demo_without(suppress: &[u32], options: &Options) -> Generator {
+    let source = Source::Directory(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/demo-model"));
     let checkpoint = Checkpoint::open(source).unwrap();
     let model = Gemma4::load(Gpu::open(None).unwrap(), &checkpoint, options, &|_| ()).unwrap();
-    (Generator::new(model, checkpoint.stop_ids(), &[]), text)
+    Generator::new(model, checkpoint.stop_ids(), suppress)
 }
 
 fn answer(generator: &mut Generator, prompt: &[u32], request: &Request) -> Outcome {
@@ -136,10 +142,52 @@ fn suppressed_ids_are_not_generated() {
     let (mut plain, text) = demo(&Options::default());
     let ids = prompt(&text, &[Message::new(Role::User, "What does Vec::push do?")], false);
     let first = answer(&mut plain, &ids, &GREEDY).ids[0];
-    let source = Source::Directory(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/demo-model"));
-    let checkpoint = Checkpoint::open(source).unwrap();
-    let model = Gemma4::load(Gpu::open(None).unwrap(), &checkpoint, &Options::default(), &|_| ()).unwrap();
-    let mut generator = Generator::new(model, checkpoint.stop_ids(), &[first, 999_999]);
+    let mut generator = demo_without(&[first, 999_999], &Options::default());
     let request = Request { max_tokens: Some(20), ..GREEDY };
     assert!(!answer(&mut generator, &ids, &request).ids.contains(&first));
+}
+
+/// Steps that run ahead of their tokens against steps that wait, in answers that end by a stop id, by length and by the
+/// caller, within the ring's 143 positions and beyond. What ran too far is taken back: the next turn goes on from there.
+#[test]
+fn running_ahead_changes_nothing() {
+    let (mut ahead, text) = demo(&Options::default());
+    assert!(ahead.model().runs_ahead());
+    // An id beyond the vocabulary that must not be chosen changes nothing but the way.
+    let mut waiting = demo_without(&[999_999], &Options::default());
+    let long = "Ownership is the set of rules by which Rust manages memory. ".repeat(8);
+    let short = vec![Message::new(Role::User, "What is ownership?")];
+    let mut messages = short.clone();
+    messages.push(Message::new(Role::Assistant, &long));
+    messages.push(Message::new(Role::User, "What does Vec::push do?"));
+    for messages in [short, messages] {
+        let ids = prompt(&text, &messages, false);
+        for max_tokens in [None, Some(1), Some(2), Some(3), Some(24)] {
+            let request = Request { max_tokens, ..GREEDY };
+            let (a, b) = (answer(&mut ahead, &ids, &request), answer(&mut waiting, &ids, &request));
+            assert_eq!((&a.ids, a.finish), (&b.ids, b.finish), "{} ids, {max_tokens:?}", ids.len());
+            holds(&ahead, &ids, &a.ids);
+        }
+        for n in [1, 2, 9] {
+            let mut seen = 0;
+            let mut watch = |id: Option<u32>| {
+                seen += usize::from(id.is_some());
+                if seen == n { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            let cut = ahead.generate(0, &ids, &GREEDY, &mut watch).unwrap();
+            assert_eq!((cut.finish, cut.ids.len()), (Finish::Interrupted, n));
+            holds(&ahead, &ids, &cut.ids);
+            let on = [&ids[..], &cut.ids].concat();
+            let (a, b) = (answer(&mut ahead, &on, &GREEDY), answer(&mut waiting, &on, &GREEDY));
+            assert_eq!(a.ids, b.ids, "{} ids, behind {n}", ids.len());
+            assert_eq!(a.timings.reused_tokens, on.len() - 1, "{} ids, behind {n}", ids.len());
+        }
+    }
+    assert!(ahead.held(0).len() > 143 + 15, "{} ids do not wrap the ring", ahead.held(0).len());
+}
+
+/// All but the last id of an answer, and nothing that ran ahead of it.
+fn holds(generator: &Generator, prompt: &[u32], answer: &[u32]) {
+    assert_eq!(generator.held(0), [prompt, &answer[..answer.len() - 1]].concat());
+    assert_eq!(generator.model().len(0), generator.held(0).len());
 }

@@ -129,6 +129,7 @@ impl Generator {
         };
         timings.prompt_seconds = start.elapsed().as_secs_f64();
         let decode = Instant::now();
+        let ahead = self.is_chosen_on_device(&sampler) && self.model.runs_ahead();
         let finish = loop {
             ids.push(id);
             let flow = watch(Some(id));
@@ -141,8 +142,12 @@ impl Generator {
             if flow.is_break() {
                 break Finish::Interrupted;
             }
-            id = self.run(slot, &[id], Some(&mut sampler))?.expect("a sampler was given");
+            id = match ahead {
+                true => self.run_ahead(slot, id, most - ids.len())?,
+                false => self.run(slot, &[id], Some(&mut sampler))?.expect("a sampler was given"),
+            };
         };
+        self.undo_unread(slot);
         timings.decode_tokens = ids.len() - 1;
         timings.decode_seconds = decode.elapsed().as_secs_f64();
         Ok(Outcome { ids, finish, timings })
@@ -177,14 +182,46 @@ impl Generator {
         self.run(slot, last, Some(sampler))
     }
 
+    /// True where the next id is chosen on the device: greedily, and no ids must not be chosen.
+    fn is_chosen_on_device(&self, sampler: &Sampler) -> bool {
+        sampler.is_greedy() && self.suppress.is_empty()
+    }
+
+    /// The id that follows `id`, of `left` that may still follow. The step after it is under way when it is read.
+    fn run_ahead(&mut self, slot: usize, id: u32, left: usize) -> Result<u32> {
+        let next = self.submit_and_read(slot, id, left);
+        match next {
+            Ok(_) => self.held[slot].push(id),
+            Err(_) => self.undo_unread(slot),
+        }
+        next
+    }
+
+    fn submit_and_read(&mut self, slot: usize, id: u32, left: usize) -> Result<u32> {
+        let mut under_way = self.model.len(slot) - self.held[slot].len();
+        if under_way == 0 {
+            self.model.submit_greedy(slot, Some(id))?;
+            under_way = 1;
+        }
+        while under_way < left && self.model.submit_greedy(slot, None)? {
+            under_way += 1;
+        }
+        self.model.next_greedy()
+    }
+
+    /// Takes back the steps that ran ahead of what `slot` is to hold.
+    fn undo_unread(&mut self, slot: usize) {
+        let kept = self.model.truncate(slot, self.held[slot].len());
+        self.held[slot].truncate(kept);
+    }
+
     /// Runs `ids` behind what the slot holds; with a sampler, the id that follows.
     fn run(&mut self, slot: usize, ids: &[u32], sampler: Option<&mut Sampler>) -> Result<Option<u32>> {
         let first = self.held[slot].len();
         let rows: Vec<Row> =
             ids.iter().enumerate().map(|(i, &token)| Row { slot, position: first + i, token }).collect();
         let last = [ids.len() - 1];
-        // The greedy choice is made on the device, unless some ids must not be chosen.
-        let greedy = sampler.as_ref().is_some_and(|s| s.is_greedy()) && self.suppress.is_empty();
+        let greedy = sampler.as_ref().is_some_and(|sampler| self.is_chosen_on_device(sampler));
         let want = match (&sampler, greedy) {
             (None, _) => Want::Nothing,
             (Some(_), true) => Want::Greedy(&last),
@@ -212,8 +249,7 @@ impl Generator {
         if output.is_ok() {
             self.held[slot].extend_from_slice(ids);
         } else {
-            let kept = self.model.truncate(slot, self.held[slot].len());
-            self.held[slot].truncate(kept);
+            self.undo_unread(slot);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::adapter::{self, AdapterReport};
+use super::pass::Submission;
 use super::pipeline::Pipelines;
 use super::timing::{self, Profile};
 use crate::{Error, Result};
@@ -178,8 +179,14 @@ impl Gpu {
     /// # Errors
     /// [`Error::Run`] where the device has failed.
     pub fn wait(&self) -> Result<()> {
+        self.wait_for(None)
+    }
+
+    /// Waits for `submission`, or for all that was submitted.
+    pub(super) fn wait_for(&self, submission: Option<&Submission>) -> Result<()> {
+        let submission_index = submission.map(|submission| submission.0.clone());
         self.device
-            .poll(wgpu::PollType::wait_indefinitely())
+            .poll(wgpu::PollType::Wait { submission_index, timeout: None })
             .map_err(|e| Error::Run(format!("waiting for the device failed: {e}")))?;
         self.check()
     }

@@ -14,6 +14,6 @@ mod timing;
 pub use adapter::{AdapterReport, Verdict, adapters};
 pub use buffer::{Binding, Tensor, Uniforms};
 pub use device::Gpu;
-pub use pass::{Dispatch, Grid, Readback, Recorder};
+pub use pass::{Dispatch, Grid, Readback, Recorder, Submission};
 pub use pipeline::{Constants, Pipeline, PipelineKey};
 pub use timing::Timestamps;

@@ -76,6 +76,10 @@ pub struct Readback {
     stride: usize,
 }
 
+/// Work that was handed to the device: what [`Readback::read_after`] waits for.
+#[derive(Debug, Clone)]
+pub struct Submission(pub(super) wgpu::SubmissionIndex);
+
 /// Records dispatches and copies and submits them.
 #[derive(Debug)]
 pub struct Recorder<'a> {
@@ -142,12 +146,12 @@ impl<'a> Recorder<'a> {
     }
 
     /// Hands everything that was recorded to the device.
-    pub fn submit(mut self) {
+    pub fn submit(mut self) -> Submission {
         self.pass = None;
         if let Some(timer) = self.timer.take() {
             timer.resolve(self.gpu, encoder(&mut self.encoder, self.gpu));
         }
-        self.gpu.queue.submit(self.encoder.map(wgpu::CommandEncoder::finish));
+        Submission(self.gpu.queue.submit(self.encoder.map(wgpu::CommandEncoder::finish)))
     }
 }
 
@@ -173,6 +177,18 @@ impl Readback {
     /// # Errors
     /// [`Error::Run`] where the device has failed.
     pub fn read<T: bytemuck::Pod>(&self, gpu: &Gpu, rows: usize) -> Result<Vec<T>> {
+        self.read_when(gpu, None, rows)
+    }
+
+    /// As [`Readback::read`], but does not wait for what was handed to the device after `submission`, which filled it.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where the device has failed.
+    pub fn read_after<T: bytemuck::Pod>(&self, gpu: &Gpu, submission: &Submission, rows: usize) -> Result<Vec<T>> {
+        self.read_when(gpu, Some(submission), rows)
+    }
+
+    fn read_when<T: bytemuck::Pod>(&self, gpu: &Gpu, submission: Option<&Submission>, rows: usize) -> Result<Vec<T>> {
         assert!(rows <= self.rows, "rows of a readback");
         let failed = |what: &dyn std::fmt::Display| Error::Run(format!("reading back from the device failed: {what}"));
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -180,7 +196,7 @@ impl Readback {
         self.buffer.map_async(wgpu::MapMode::Read, ..end.next_multiple_of(8).min(self.buffer.size()), move |result| {
             sender.send(result).ok();
         });
-        gpu.wait()?;
+        gpu.wait_for(submission)?;
         receiver.recv().map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
         let range = ..end.next_multiple_of(8).min(self.buffer.size());
         let values = {

@@ -7,7 +7,6 @@ use crate::gpu::{Grid, Tensor};
 super::params! {
     /// `shaders/add_norm.wgsl`.
     pub struct Params {
-        width: u32,
         stride: u32,
         post: u32,
         pre: u32,
@@ -48,15 +47,10 @@ pub fn plan(planner: &Planner, label: &str, x: &Tensor, p: &AddNorm) -> Result<P
     );
     assert!([p.norms, p.h].iter().chain(&p.y).all(|t| t.stride == x.stride), "{label}: strides");
     assert!(p.post < p.norms.rows && p.pre + p.n_outputs <= p.norms.rows && p.n_outputs <= 3, "{label}: norms");
-    let params = Params {
-        width: word(x.width),
-        stride: word(x.stride),
-        post: word(p.post),
-        pre: word(p.pre),
-        scalar: p.scalar,
-        eps: p.eps,
-    };
-    let key = planner.key("add_norm", vec![("THREADS", planner.tuning.threads), ("OUTPUTS", word(p.n_outputs))]);
+    let params = Params { stride: word(x.stride), post: word(p.post), pre: word(p.pre), scalar: p.scalar, eps: p.eps };
+    let mut constants = planner.held_rows(x.width);
+    constants.push(("OUTPUTS", word(p.n_outputs)));
+    let key = planner.key("add_norm", constants);
     let [y0, y1, y2] = p.y;
     let buffers =
         vec![(1, x.into()), (2, p.norms.into()), (3, p.h.into()), (4, y0.into()), (5, y1.into()), (6, y2.into())];

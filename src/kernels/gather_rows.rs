@@ -17,8 +17,8 @@ super::params! {
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
 pub fn plan(planner: &Planner, label: &str, x: &Tensor, chosen: &Tensor, y: &Tensor) -> Result<Planned> {
-    assert!(x.width == y.width && x.stride == y.stride, "{label}: shapes");
+    assert!(x.width == y.width && x.stride == y.stride && x.stride.is_multiple_of(4), "{label}: shapes");
     let params = Params { width: word(x.width), stride: word(x.stride) };
     let buffers = vec![(1, x.into()), (2, chosen.into()), (3, y.into())];
-    planner.plan(label, planner.key("gather_rows", vec![]), &params, buffers, Grid::per_row(1))
+    planner.plan(label, planner.key("gather_rows", vec![]), &params, buffers, Grid::per_row(x.width.div_ceil(4 * 64)))
 }

@@ -28,7 +28,7 @@ mod shaders;
 mod weights;
 
 use crate::Result;
-use crate::gpu::{Binding, Dispatch, Gpu, Grid, PipelineKey, Uniforms};
+use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Uniforms};
 
 pub use shaders::{SHADERS, Shader};
 pub use weights::{Random, Weights, WeightsBuilder};
@@ -165,6 +165,9 @@ impl Tuning {
     }
 }
 
+/// Quads of a row that a lane holds in registers at most; `shaders/common/held.wgsl`.
+const MAX_HELD: usize = 6;
+
 /// A kernel with its buffers, not yet compiled.
 #[derive(Debug)]
 pub struct Planned {
@@ -207,6 +210,15 @@ impl<'a> Planner<'a> {
     /// The key of the shader `stem` in its only variant.
     fn key(&self, stem: &'static str, constants: Vec<(&'static str, u32)>) -> PipelineKey {
         PipelineKey { stem, variant: "", constants }
+    }
+
+    /// Constants of the shaders that hold a row of `width` values in registers, or walk it where it is too wide for that or
+    /// no whole quads.
+    fn held_rows(&self, width: usize) -> Constants {
+        let threads = self.tuning.threads;
+        let quads = width.div_ceil(4 * threads as usize);
+        let held = if width.is_multiple_of(4) && quads <= MAX_HELD { word(quads) } else { 0 };
+        vec![("THREADS", threads), ("HELD", held), ("WIDTH", word(width))]
     }
 
     /// Compiles what is not compiled yet, on several threads, and binds everything in order. `progress` is called with

@@ -7,7 +7,6 @@ use crate::gpu::{Grid, Tensor};
 super::params! {
     /// `shaders/moe_combine.wgsl`.
     pub struct Params {
-        width: u32,
         stride: u32,
         top_k: u32,
         post_1: u32,
@@ -57,7 +56,6 @@ pub fn plan(planner: &Planner, label: &str, p: &MoeCombine) -> Result<Planned> {
     assert!(p.norm_rows.iter().all(|&row| row < p.norms.rows), "{label}: norms");
     let [post_1, post_2, post, next] = p.norm_rows.map(word);
     let params = Params {
-        width: word(width),
         stride: word(stride),
         top_k: word(weights.width),
         post_1,
@@ -67,8 +65,9 @@ pub fn plan(planner: &Planner, label: &str, p: &MoeCombine) -> Result<Planned> {
         scalar: p.scalar,
         eps: p.eps,
     };
-    let key = planner
-        .key("moe_combine", vec![("THREADS", planner.tuning.threads), ("SUMMED", u32::from(p.products.is_none()))]);
+    let mut constants = planner.held_rows(width);
+    constants.push(("SUMMED", u32::from(p.products.is_none())));
+    let key = planner.key("moe_combine", constants);
     let buffers = vec![
         (1, p.mlp.into()),
         (2, products.into()),

@@ -7,7 +7,6 @@ use crate::gpu::{Grid, Tensor};
 super::params! {
     /// `shaders/rms_norm.wgsl`.
     pub struct Params {
-        width: u32,
         stride: u32,
         weight: u32,
         eps: f32,
@@ -28,8 +27,8 @@ pub fn plan(
 ) -> Result<Planned> {
     assert!(x.width == norms.width && y.width == norms.width && weight < norms.rows, "{label}: shapes");
     assert!(x.stride == norms.stride && y.stride == norms.stride, "{label}: strides");
-    let params = Params { width: word(x.width), stride: word(x.stride), weight: word(weight), eps };
-    let key = planner.key("rms_norm", vec![("THREADS", planner.tuning.threads)]);
+    let params = Params { stride: word(x.stride), weight: word(weight), eps };
+    let key = planner.key("rms_norm", planner.held_rows(x.width));
     let buffers = vec![(1, x.into()), (2, norms.into()), (3, y.into())];
     planner.plan(label, key, &params, buffers, Grid::per_row(1))
 }

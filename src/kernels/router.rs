@@ -30,9 +30,21 @@ pub fn plan(
 ) -> Result<Planned> {
     let (n_experts, top_k) = (logits.width, ids.width);
     assert!(n_experts <= MAX_EXPERTS && top_k <= MAX_TOP_K && top_k <= n_experts, "{label}: experts");
+    assert!(logits.stride.is_multiple_of(4), "{label}: whole quads");
     assert!(ids.stride == top_k && weights.stride == top_k && per_expert_scale.width == n_experts, "{label}: shapes");
     let params = Params { stride: word(logits.stride) };
-    let key = planner.key("router", vec![("N_EXPERTS", word(n_experts)), ("TOP_K", word(top_k))]);
+    // Lanes beyond the experts share their work, as far as each still has a few quads of logits to look at.
+    // llvmpipe ends all loops of a lane after 65535 rounds: 16 lanes and 1024 experts take 16384.
+    let (threads, quads) = (planner.tuning.threads.max(16) as usize, n_experts.div_ceil(4));
+    let parts = (threads / n_experts).clamp(1, quads.div_ceil(4));
+    let constants = vec![
+        ("THREADS", word(threads)),
+        ("N_EXPERTS", word(n_experts)),
+        ("TOP_K", word(top_k)),
+        ("PARTS", word(parts)),
+        ("PART_QUADS", word(quads.div_ceil(parts))),
+    ];
+    let key = planner.key("router", constants);
     let buffers = vec![(1, logits.into()), (2, per_expert_scale.into()), (3, ids.into()), (4, weights.into())];
     planner.plan(label, key, &params, buffers, Grid::per_row(1))
 }

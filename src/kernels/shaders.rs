@@ -30,6 +30,7 @@ const HALF: &str = wgsl!("common/half");
 const DENSE: &str = wgsl!("common/dense");
 const PACKED: &str = wgsl!("common/packed");
 const PRODUCT: &str = wgsl!("common/product");
+const HELD: &str = wgsl!("common/held");
 const REDUCE: &str = wgsl!("common/reduce");
 const ROWS: &str = wgsl!("common/rows");
 const SPLITS: &str = wgsl!("common/splits");
@@ -42,10 +43,10 @@ pub const SHADERS: &[Shader] = &[
     Shader { stem: "matmul", variant: "packed", parts: &[HALF, PRODUCT, PACKED, wgsl!("matmul")] },
     Shader { stem: "embed", variant: "dense", parts: &[HALF, DENSE, ROWS, wgsl!("embed")] },
     Shader { stem: "embed", variant: "packed", parts: &[HALF, PACKED, ROWS, wgsl!("embed")] },
-    Shader { stem: "rms_norm", variant: "", parts: &[REDUCE, wgsl!("rms_norm")] },
-    Shader { stem: "add_norm", variant: "", parts: &[REDUCE, wgsl!("add_norm")] },
+    Shader { stem: "rms_norm", variant: "", parts: &[REDUCE, HELD, wgsl!("rms_norm")] },
+    Shader { stem: "add_norm", variant: "", parts: &[REDUCE, HELD, wgsl!("add_norm")] },
     Shader { stem: "per_layer_inputs", variant: "", parts: &[REDUCE, wgsl!("per_layer_inputs")] },
-    Shader { stem: "moe_combine", variant: "", parts: &[REDUCE, wgsl!("moe_combine")] },
+    Shader { stem: "moe_combine", variant: "", parts: &[REDUCE, HELD, wgsl!("moe_combine")] },
     Shader { stem: "moe_sum", variant: "", parts: &[wgsl!("moe_sum")] },
     Shader { stem: "router", variant: "", parts: &[wgsl!("router")] },
     Shader { stem: "gelu_mul", variant: "", parts: &[GELU, wgsl!("gelu_mul")] },

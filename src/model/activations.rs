@@ -4,7 +4,7 @@ use super::share::Share;
 use crate::Result;
 use crate::checkpoint::Config;
 use crate::gpu::{Gpu, Tensor};
-use crate::kernels::attention;
+use crate::kernels::{argmax, attention};
 
 /// Steps of up to this many rows take the path for few rows; also the rows that get logits at a time.
 pub(super) const FEW_ROWS: usize = 16;
@@ -43,6 +43,8 @@ pub(super) struct Activations {
     pub chosen_x: Tensor,
     /// `[FEW_ROWS, vocab_size]`.
     pub logits: Tensor,
+    /// `[FEW_ROWS, SCRATCH_WIDTH]`: what the first stage of the greedy choice hands to the second.
+    pub argmax_parts: Tensor,
     /// `[FEW_ROWS, 1]`: the greedy choice.
     pub ids: Tensor,
 }
@@ -185,6 +187,7 @@ impl Activations {
             chosen: Tensor::compact(gpu, "chosen", FEW_ROWS, 1)?,
             chosen_x: hidden("chosen_x", FEW_ROWS)?,
             logits: Tensor::new(gpu, "logits", FEW_ROWS, share.vocab.len())?,
+            argmax_parts: Tensor::compact(gpu, "argmax_parts", FEW_ROWS, argmax::SCRATCH_WIDTH)?,
             ids: Tensor::compact(gpu, "ids", FEW_ROWS, 1)?,
         })
     }

@@ -53,7 +53,7 @@ pub struct Gemma4 {
     config: Config,
     context: usize,
     chunk_rows: usize,
-    ranks: Vec<Rank>,
+    pub(super) ranks: Vec<Rank>,
     collective: Box<dyn Collective>,
     head: Option<Deviation>,
 }
@@ -194,9 +194,13 @@ impl Gemma4 {
     }
 
     /// Keeps the first `len` positions of `slot`, or none where a sliding layer's ring no longer holds the window before
-    /// them. Returns how many are kept: what lies behind must be run again.
+    /// them. Returns how many are kept: what lies behind must be run again. Ids of [`Gemma4::submit_greedy`] that were not
+    /// read are forgotten.
     pub fn truncate(&mut self, slot: usize, len: usize) -> usize {
-        let kept = self.ranks.iter_mut().map(|rank| rank.cache.truncate(slot, len));
+        let kept = self.ranks.iter_mut().map(|rank| {
+            rank.ahead.forget();
+            rank.cache.truncate(slot, len)
+        });
         kept.min().expect("at least one rank")
     }
 
@@ -222,6 +226,19 @@ impl Gemma4 {
     }
 
     fn run(&mut self, rows: &[Row], want: Want, keep: bool) -> Result<(Output, BTreeMap<String, Activation>)> {
+        self.make_ready(rows)?;
+        let (run, captures) = Run::body(&self.ranks, &*self.collective, rows.len(), keep)?;
+        let output = run.outputs(want)?;
+        for part in rows.chunk_by(|a, b| a.slot == b.slot) {
+            for rank in &mut self.ranks {
+                rank.cache.extend(part[0].slot, part[part.len() - 1].position + 1);
+            }
+        }
+        Ok((output, captures.into_iter().collect()))
+    }
+
+    /// Checks the rows of a step, makes room for them and hands them to the devices.
+    pub(super) fn make_ready(&mut self, rows: &[Row]) -> Result<()> {
         self.check(rows)?;
         let positions = rows.iter().map(|row| row.position + 1).max().unwrap_or(0);
         match self.ranks.iter_mut().try_for_each(|rank| rank.reserve(positions)) {
@@ -231,15 +248,7 @@ impl Gemma4 {
             }
             other => other?,
         }
-        self.ranks.iter().try_for_each(|rank| rank.upload(rows))?;
-        let (run, captures) = Run::body(&self.ranks, &*self.collective, rows.len(), keep)?;
-        let output = run.outputs(want)?;
-        for part in rows.chunk_by(|a, b| a.slot == b.slot) {
-            for rank in &mut self.ranks {
-                rank.cache.extend(part[0].slot, part[part.len() - 1].position + 1);
-            }
-        }
-        Ok((output, captures.into_iter().collect()))
+        self.ranks.iter().try_for_each(|rank| rank.upload(rows))
     }
 
     fn check(&self, rows: &[Row]) -> Result<()> {

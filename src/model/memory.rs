@@ -4,7 +4,7 @@ use super::activations::{FEW_ROWS, head_shapes, mlp_widths, rotations};
 use super::kv_cache::{first_capacity, ring_capacity};
 use super::weights::NORMS_PER_LAYER;
 use crate::checkpoint::{Checkpoint, Config, LayerKind, MatrixFormat, MatrixInfo, Projection};
-use crate::kernels::attention;
+use crate::kernels::{argmax, attention};
 use crate::quant::{CHUNK, DenseMatrix, Dtype, PackedMatrix};
 
 /// Bytes on the device, by what they are for.
@@ -130,6 +130,6 @@ fn activation_bytes(config: &Config, rows: usize) -> u64 {
             * (2 + padded(2 * config.moe_intermediate_size) + padded(config.moe_intermediate_size) + hidden);
     }
     // Logits stand twice: on the device and where the host reads them.
-    let head = FEW_ROWS as u64 * (hidden + 2 * padded(config.vocab_size));
+    let head = FEW_ROWS as u64 * (hidden + 2 * padded(config.vocab_size) + argmax::SCRATCH_WIDTH as u64);
     4 * (rows * row + shares + head)
 }

@@ -6,6 +6,7 @@
 //! of several slots are a batch. Running a step uploads its rows and records the list; nothing is allocated.
 
 mod activations;
+mod ahead;
 mod gemma4;
 mod kv_cache;
 mod layer;

@@ -34,9 +34,10 @@ impl PassPlan<'_> {
     /// Plans, compiles and binds everything.
     pub(super) fn bind(&self, planner: &Planner, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Pass> {
         let lists = [self.body(planner, Body::Few)?, self.body(planner, Body::Chunk)?, self.head(planner)?];
-        let argmax = argmax::plan(planner, "argmax", &self.activations.logits, &self.activations.ids)?;
+        let a = self.activations;
+        let argmax = argmax::plan(planner, "argmax", &a.logits, &a.argmax_parts, &a.ids)?.map(Op::Dispatch).into();
         let (mut planned, mut shapes) = (Vec::new(), Vec::new());
-        for list in lists.into_iter().chain([vec![Op::Dispatch(argmax)]]) {
+        for list in lists.into_iter().chain([argmax]) {
             let shape: Vec<Option<Op>> = list
                 .into_iter()
                 .map(|op| match op {

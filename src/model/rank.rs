@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::activations::{Activations, FEW_ROWS, rotations};
+use super::ahead::Ahead;
 use super::kv_cache::KvCache;
 use super::op::Op;
 use super::pass::{Pass, PassPlan};
@@ -34,6 +35,8 @@ pub(super) struct Rank {
     pub pass: Pass,
     pub ids: Readback,
     pub logits: Readback,
+    /// Greedy steps under way.
+    pub ahead: Ahead,
     weights: ModelWeights,
     activation_bytes: u64,
     /// Where results that ranks combine come to the host, by tensor.
@@ -72,6 +75,7 @@ impl Rank {
         let pass = plan.bind(&Planner::new(&gpu), progress)?;
         let ids = Readback::new(&gpu, &activations.ids, FEW_ROWS)?;
         let logits = Readback::new(&gpu, &activations.logits, FEW_ROWS)?;
+        let ahead = Ahead::new(&gpu, &activations)?;
         let mut partial: Vec<(Tensor, Readback)> = Vec::new();
         for op in pass.few.iter().chain(&pass.chunk) {
             let (Op::AllReduce(tensor) | Op::AllGather { from: tensor, .. }) = op else { continue };
@@ -79,7 +83,7 @@ impl Rank {
                 partial.push((tensor.clone(), Readback::new(&gpu, tensor, tensor.rows)?));
             }
         }
-        Ok(Rank { gpu, share, activations, cache, pass, ids, logits, weights, activation_bytes, partial })
+        Ok(Rank { gpu, share, activations, cache, pass, ids, logits, ahead, weights, activation_bytes, partial })
     }
 
     /// What it multiplies with.
@@ -99,7 +103,11 @@ impl Rank {
         RankMemory {
             weights: self.weights.size_bytes(),
             kv_cache: self.cache.size_bytes(),
-            activations: self.activation_bytes + self.ids.size_bytes() + self.logits.size_bytes() + partial,
+            activations: self.activation_bytes
+                + self.ids.size_bytes()
+                + self.logits.size_bytes()
+                + self.ahead.size_bytes()
+                + partial,
         }
     }
 

@@ -172,7 +172,7 @@ fn is_exchange(op: &Op<Dispatch>) -> bool {
     matches!(op, Op::AllReduce(_) | Op::AllGather { .. })
 }
 
-fn record(recorder: &mut Recorder, ops: &[Op<Dispatch>], n_rows: usize) {
+pub(super) fn record(recorder: &mut Recorder, ops: &[Op<Dispatch>], n_rows: usize) {
     for op in ops {
         if let Op::Dispatch(dispatch) = op {
             recorder.dispatch(dispatch, n_rows);
@@ -194,6 +194,6 @@ fn largest(values: &[f32]) -> Option<u32> {
     Some(best as u32)
 }
 
-fn not_finite() -> Error {
+pub(super) fn not_finite() -> Error {
     Error::Run("a logit is NaN or infinite, expected finite numbers".into())
 }

@@ -13,7 +13,8 @@ const EPS: f32 = 1e-6;
 fn shapes_outputs_and_scalars() {
     let mut random = Random::new(710);
     for threads in [32, 256] {
-        for width in [1, 33, 255, 257, 2816] {
+        // A lane holds one quad more from each multiple of 4 * threads on, up to six; then rows are walked.
+        for width in [1, 33, 255, 124, 128, 132, 768, 772, 1024, 1028, 2816] {
             for n_outputs in 0..=3 {
                 for scalar in [1.0, 0.37, -2.5] {
                     let n_rows = [1, 5][n_outputs % 2];

@@ -1,24 +1,32 @@
 //! `argmax.wgsl`: the index of each row's largest value, the lowest on a tie.
 
+use lapidary::gpu::Tensor;
 use lapidary::kernels::argmax;
 use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};
-use crate::common::{Output, Runner, tensor};
+use crate::common::{Output, Runner, gpu, tensor};
 
-fn choose(width: usize, logits: &[f32]) -> Vec<u32> {
+/// Lanes of a workgroup: as on software adapters, as on GPUs, and fewer than a column has.
+const THREADS: [u32; 3] = [16, 256, 4];
+
+fn choose(threads: u32, width: usize, logits: &[f32]) -> Vec<u32> {
     let n_rows = logits.len() / width;
-    let (runner, ids) = (Runner::new(), Output::compact(n_rows, 1));
-    let planned = argmax::plan(&runner.planner, "argmax", &tensor(width, logits), &ids.tensor).expect("a plan");
-    runner.run_one(planned, n_rows, &ids).iter().map(|v| v.to_bits()).collect()
+    let (runner, ids) = (Runner::with_threads(threads), Output::compact(n_rows, 1));
+    let scratch = Tensor::compact(gpu(), "scratch", n_rows, argmax::SCRATCH_WIDTH).expect("memory");
+    let planned = argmax::plan(&runner.planner, "argmax", &tensor(width, logits), &scratch, &ids.tensor);
+    runner.run(&planned.expect("a plan"), n_rows, &[&ids]).remove(0).iter().map(|v| v.to_bits()).collect()
 }
 
 pub(super) fn check(what: &str, width: usize, logits: &[f32]) {
     let expected: Vec<u32> = logits.chunks_exact(width).map(ops::argmax).collect();
-    assert_eq!(choose(width, logits), expected, "{what}, width {width}");
+    for threads in THREADS {
+        assert_eq!(choose(threads, width, logits), expected, "{what}, width {width}, {threads} threads");
+    }
 }
 
-const WIDTHS: [usize; 8] = [1, 2, 255, 256, 257, 512, 513, 4097];
+/// Around quads, a workgroup's quads (64 and 1024 values) and the parts of a row (1024 values with 16 lanes).
+const WIDTHS: [usize; 11] = [1, 2, 5, 63, 65, 257, 1023, 1024, 1025, 2051, 4097];
 
 #[test]
 fn random_rows() {
@@ -33,7 +41,7 @@ fn random_rows() {
 #[test]
 fn the_largest_at_every_edge() {
     for width in WIDTHS {
-        for at in [0, 1, 254, 255, 256, 257, 511, 512, width / 2, width - 1] {
+        for at in [0, 1, 62, 63, 64, 65, 255, 256, 1023, 1024, width / 2, width - 1] {
             if at < width {
                 let mut logits = vec![-1.5; width];
                 logits[at] = -1.25;
@@ -85,8 +93,23 @@ fn garbage_is_no_choice() {
             for at in [0, width / 2, width - 1] {
                 let mut logits = vec![1.0; width];
                 logits[at] = garbage;
-                assert_eq!(choose(width, &logits), [argmax::NOT_FINITE], "width {width}, {garbage} at {at}");
+                for threads in THREADS {
+                    let chosen = choose(threads, width, &logits);
+                    assert_eq!(chosen, [argmax::NOT_FINITE], "width {width}, {garbage} at {at}, {threads} threads");
+                }
             }
+        }
+    }
+}
+
+/// The released vocabulary takes one quad a lane of a GPU's workgroups; one token more takes two.
+#[test]
+fn whole_vocabularies() {
+    for width in [262_144, 262_145] {
+        let mut logits = Random::new(762).values(width, Spread::Normal);
+        for at in [width - 1, 131_073, 3] {
+            logits[at] = 100.0;
+            check(&format!("largest at {at}"), width, &logits);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::common::{Output, Runner, compact, tensor};
 
 #[test]
 fn chosen_rows_are_copied() {
-    check(&[1, 63, 64, 65, 2816]);
+    check(&[1, 63, 64, 65, 255, 256, 257, 2816]);
 }
 
 pub(super) fn check(widths: &[usize]) {

@@ -13,9 +13,19 @@ const EPS: f32 = 1e-6;
 fn shapes() {
     let mut random = Random::new(720);
     for threads in [32, 256] {
-        for (width, top_k, n_rows, scalar) in
-            [(1, 1, 1, 1.0), (31, 2, 3, 0.7), (33, 8, 1, -1.5), (255, 3, 2, 1.0), (257, 8, 5, 0.25), (2816, 8, 3, 0.9)]
-        {
+        for (width, top_k, n_rows, scalar) in [
+            (1, 1, 1, 1.0),
+            (31, 2, 3, 0.7),
+            (33, 8, 1, -1.5),
+            (255, 3, 2, 1.0),
+            // A lane holds one quad more from each multiple of 4 * threads on, up to six; then rows are walked.
+            (124, 2, 2, 1.0),
+            (132, 8, 5, 0.25),
+            (768, 2, 2, -0.5),
+            (772, 3, 1, 1.0),
+            (1028, 2, 2, 0.3),
+            (2816, 8, 3, 0.9),
+        ] {
             check(&mut random, threads, width, top_k, n_rows, scalar);
         }
     }

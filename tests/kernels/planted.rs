@@ -284,24 +284,48 @@ fn bugs_of_norms_are_caught() {
     };
     norms();
     sees(bug("no epsilon", " + params.eps", ""), norms);
-    sees(bug("first norm", "params.weight * params.stride", "0u * params.stride"), norms);
+    sees(bug("first norm", "params.weight * quads", "0u * quads"), norms);
+    sees(bug("last value left out of the sum", "i < WIDTH; i += THREADS", "i + 1u < WIDTH; i += THREADS"), norms);
+    let x = Random::new(519).values(520, Spread::Normal);
+    let held = || rms_norm::check("held", 32, &Random::new(513).values(780, Spread::Normal), 260, &x);
+    held();
     sees(
-        bug("last value left out of the sum", "i < params.width; i += THREADS", "i + 1u < params.width; i += THREADS"),
-        norms,
+        bug("last quad twice in the sum", "select(0.0, dot(value, value), is_held(lane, j))", "dot(value, value)"),
+        held,
     );
-    let adds = || add_norm::check(&mut Random::new(514), 32, 33, 3, 3, 0.37);
-    adds();
+    sees(bug("last quad left out", "lane + j * THREADS < WIDTH / 4u", "lane + j * THREADS + 1u < WIDTH / 4u"), held);
+    sees(bug("a column of the sum missing", "four_columns(12u)", "four_columns(8u)"), held);
+    sees(bug("half a column missing", "if k < THREADS / 16u", "if k < THREADS / 32u"), held);
+}
+
+#[test]
+fn bugs_of_joined_streams_are_caught() {
+    let adds = |width: usize| move || add_norm::check(&mut Random::new(514), 32, width, 3, 3, 0.37);
+    let (held, walked) = (260, 33);
+    adds(held)();
+    adds(walked)();
+    let (from, to) = ("(h[at][i % 4u] + normed) * params.scalar", "h[at][i % 4u] + normed * params.scalar");
+    sees(bug("scalar on x alone", from, to), adds(walked));
+    sees(bug("third output with the second's norm", "weight + 2u * quads", "weight + quads"), adds(walked));
+    let from = "h[at][i % 4u] = value;\n        squares += value * value";
     sees(
-        bug("scalar on x alone", "(h[row + i] + normed) * params.scalar", "h[row + i] + normed * params.scalar"),
-        adds,
+        bug("norm of h before the sum", from, "h[at][i % 4u] = value;\n        squares += normed * normed"),
+        adds(walked),
     );
-    sees(bug("third output with the second's norm", "weight + 2u * params.stride", "weight + params.stride"), adds);
-    sees(bug("norm of h before the sum", "squares += value * value", "squares += normed * normed"), adds);
-    let combines = || moe_combine::check(&mut Random::new(515), 32, 33, 3, 2, 0.7);
-    combines();
-    sees(bug("experts with the dense norm", "norm(params.post_2, i)", "norm(params.post_1, i)"), combines);
-    sees(bug("weights of the first token", "weights[t * params.top_k + s]", "weights[s]"), combines);
-    sees(bug("last expert missing", "s < params.top_k", "s + 1u < params.top_k"), combines);
+    let (from, to) = ("q[j].post) * params.scalar", "q[j].post * params.scalar)");
+    sees(bug("scalar on x alone, held", from, to), adds(held));
+    sees(bug("third output with the second's norm, held", "pre + 2u * quads", "pre + quads"), adds(held));
+    sees(bug("h is not written", "h[at] = q[j].value;", "h[at] = q[j].h;"), adds(held));
+    let combines = |width: usize| move || moe_combine::check(&mut Random::new(515), 32, width, 3, 2, 0.7);
+    combines(held)();
+    combines(walked)();
+    for width in [held, walked] {
+        sees(bug("experts with the dense norm", "norm(params.post_2,", "norm(params.post_1,"), combines(width));
+        sees(bug("weights of the first token", "weights[t * params.top_k + s]", "weights[s]"), combines(width));
+        sees(bug("last expert missing", "s < params.top_k", "s + 1u < params.top_k"), combines(width));
+        sees(bug("experts with the factor of the MLP", "rms_factor(both.y)", "rms_factor(both.x)"), combines(width));
+    }
+    sees(bug("sum of the experts is not kept", "experts[at] = q[j].experts;", ""), combines(held));
 }
 
 #[test]
@@ -320,29 +344,32 @@ fn bugs_of_choices_are_caught() {
         let mut random = Random::new(516);
         let logits: Vec<f32> = (0..64).map(|_| random.below(5) as f32).collect();
         router::check("ties", 16, 4, &logits, &random.values(16, Spread::Uniform));
+        router::check("shared", 64, 4, &logits, &random.values(64, Spread::Uniform));
     };
     routes();
-    sees(bug("tie to the higher expert", "other < e", "other > e"), routes);
-    sees(bug("scale of the slot", "per_expert_scale[e]", "per_expert_scale[lane]"), routes);
-    sees(bug("not renormalized", "exp(logit[e] - largest) / sum", "exp(logit[e] - largest)"), routes);
+    sees(bug("tie to the higher expert", "(index < vec4(e))", "(index > vec4(e))"), routes);
+    sees(bug("scale of the slot", "per_expert_scale[e]", "per_expert_scale[slot]"), routes);
+    sees(bug("not renormalized", "exp(top_logit[slot] - largest) / sum", "exp(top_logit[slot] - largest)"), routes);
+    sees(bug("last part missing", "part < PARTS", "part + 1u < PARTS"), routes);
+    sees(bug("every part the first", "i / N_EXPERTS * PART_QUADS", "0u"), routes);
     let greedy = || {
         let mut random = Random::new(517);
         let logits: Vec<f32> = (0..3 * 600).map(|_| random.below(3) as f32).collect();
         argmax::check("ties", 600, &logits);
+        // Quad 15: the last of 16 columns, whatever the number of lanes.
+        argmax::check("column 15", 600, &[vec![-1.0; 63], vec![1.0], vec![-1.0; 536]].concat());
         argmax::check("masked", 600, &[vec![f32::MIN; 599], vec![-3.4e38]].concat());
     };
     greedy();
     sees(bug("later of a lane's equals", "candidate > value", "candidate >= value"), greedy);
-    sees(
-        bug(
-            "higher of two lanes' equals",
-            "let closer = best_index[lane + half] <",
-            "let closer = best_index[lane + half] >",
-        ),
-        greedy,
-    );
-    let first = "var value = logits[group.y * params.stride + index];";
+    sees(bug("higher of two lanes' equals", "let closer = b.index <", "let closer = b.index >"), greedy);
+    let first = "var value = logits[row + index / 4u][index % 4u];";
     sees(bug("starts from a constant", first, "var value = -3.39e38;"), greedy);
+    sees(bug("last column missing", "column < 16u", "column < 15u"), greedy);
+    sees(bug("last part missing", "min(lane, params.parts - 1u)", "min(lane, max(params.parts, 2u) - 2u)"), greedy);
+    sees(bug("padding is a candidate", "4u * quad + c < params.width", "true"), || {
+        argmax::check("short last quad", 5, &[-1.0; 10]);
+    });
 }
 
 #[test]

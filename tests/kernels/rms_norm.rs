@@ -13,7 +13,8 @@ const EPS: f32 = 1e-6;
 fn shapes() {
     let mut random = Random::new(700);
     for threads in [32, 64, 256] {
-        for width in [1, 31, 32, 33, 255, 256, 257, 704, 2816, 4097] {
+        for width in [1, 31, 32, 33, 255, 256, 260, 704, 768, 772, 1020, 1024, 1028, 1536, 1540, 2816, 4097, 6144, 6148]
+        {
             for n_rows in [1, 3, 33] {
                 let norms = random.values(3 * width, Spread::Normal);
                 let x = random.values(n_rows * width, Spread::Outliers);

@@ -8,10 +8,10 @@ use crate::common::tolerance::{EPS, assert_close};
 use crate::common::{Output, Runner, compact, tensor};
 
 /// ids and weights of all rows.
-fn route(n_experts: usize, top_k: usize, logits: &[f32], scale: &[f32]) -> (Vec<u32>, Vec<f32>) {
+fn route(threads: u32, n_experts: usize, top_k: usize, logits: &[f32], scale: &[f32]) -> (Vec<u32>, Vec<f32>) {
     let n_rows = logits.len() / n_experts;
     let (ids, weights) = (Output::compact(n_rows, top_k), Output::compact(n_rows, top_k));
-    let runner = Runner::new();
+    let runner = Runner::with_threads(threads);
     let planned = router::plan(
         &runner.planner,
         "router",
@@ -26,7 +26,12 @@ fn route(n_experts: usize, top_k: usize, logits: &[f32], scale: &[f32]) -> (Vec<
 }
 
 pub(super) fn check(what: &str, n_experts: usize, top_k: usize, logits: &[f32], scale: &[f32]) {
-    let (ids, weights) = route(n_experts, top_k, logits, scale);
+    let (ids, weights) = route(256, n_experts, top_k, logits, scale);
+    // However the lanes share the work, the choice and its weights are the same, bit for bit.
+    for threads in [16, 64, 128] {
+        let others = route(threads, n_experts, top_k, logits, scale);
+        assert_eq!(others, (ids.clone(), weights.clone()), "{what}: {threads} threads");
+    }
     for (t, logits) in logits.chunks_exact(n_experts).enumerate() {
         let (expected_ids, expected) = ops::router(logits, scale, top_k);
         let row = t * top_k..(t + 1) * top_k;
@@ -56,9 +61,22 @@ fn a_thousand_random_rows() {
 #[test]
 fn shapes() {
     let mut random = Random::new(731);
-    for (n_experts, top_k) in
-        [(1, 1), (2, 1), (2, 2), (8, 8), (63, 5), (64, 64), (65, 64), (128, 1), (128, 8), (257, 3), (1024, 64)]
-    {
+    for (n_experts, top_k) in [
+        (1, 1),
+        (2, 1),
+        (2, 2),
+        (8, 8),
+        (63, 5),
+        (64, 64),
+        (65, 64),
+        (128, 1),
+        (128, 8),
+        (31, 7),
+        (33, 8),
+        (129, 5),
+        (257, 3),
+        (1024, 64),
+    ] {
         let scale: Vec<f32> = (0..n_experts).map(|_| random.uniform()).collect();
         let logits = random.values(5 * n_experts, Spread::Outliers);
         check(&format!("{n_experts} experts, top {top_k}"), n_experts, top_k, &logits, &scale);
@@ -90,7 +108,7 @@ fn nan_keeps_ids_in_range() {
         for row in logits.chunks_exact_mut(128) {
             random.permutation(128)[..n_nan].iter().for_each(|&e| row[e] = f32::NAN);
         }
-        let (ids, weights) = route(128, 8, &logits, &vec![1.0; 128]);
+        let (ids, weights) = route(256, 128, 8, &logits, &vec![1.0; 128]);
         assert!(ids.iter().all(|&e| e < 128), "{n_nan} NaN: ids {ids:?}");
         let written = weights.iter().all(|&w| !crate::common::is_untouched(w));
         assert!(written, "{n_nan} NaN: weights were not written");

@@ -196,11 +196,26 @@ impl Bench {
     /// Greedy choices in the first `batch` slots, each fed to its next step.
     fn decode(&mut self, batch: usize, tokens: usize) -> Result<()> {
         let mut ids: Vec<u32> = (0..batch).map(|_| self.id()).collect();
+        if let ([id], true) = (ids.as_slice(), self.model.runs_ahead()) {
+            return self.decode_ahead(*id, tokens);
+        }
         let wanted: Vec<usize> = (0..batch).collect();
         for _ in 0..tokens {
             let row = |(slot, &token)| Row { slot, position: self.model.len(slot), token };
             let rows: Vec<Row> = ids.iter().enumerate().map(row).collect();
             ids = self.model.step(&rows, Want::Greedy(&wanted))?.ids;
+        }
+        Ok(())
+    }
+
+    /// The same in the first slot, as a generator does it: a step is under way before the id of the one before is read.
+    fn decode_ahead(&mut self, mut id: u32, tokens: usize) -> Result<()> {
+        let mut submitted = 0;
+        for read in 0..tokens {
+            while submitted < tokens && self.model.submit_greedy(0, (submitted == read).then_some(id))? {
+                submitted += 1;
+            }
+            id = self.model.next_greedy()?;
         }
         Ok(())
     }
