@@ -16,6 +16,7 @@ mod kernels {
     mod head_norm_rope;
     mod kv_store;
     mod moe_combine;
+    mod moe_group;
     mod moe_sum;
     mod per_layer_inputs;
     mod planted;

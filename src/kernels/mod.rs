@@ -17,6 +17,7 @@ pub mod gelu_mul;
 pub mod head_norm_rope;
 pub mod kv_store;
 pub mod moe_combine;
+pub mod moe_group;
 pub mod moe_sum;
 pub mod per_layer_inputs;
 pub mod product;
@@ -87,13 +88,66 @@ pub struct Tuning {
     pub threads: u32,
     /// Lanes of an attention workgroup: a power of two from 32 to 128.
     pub attention_lanes: u32,
+    /// Tiles of a product of many rows with one matrix.
+    pub tile: Tile,
+    /// Tiles of a product whose rows are grouped by expert: tens of rows each.
+    pub expert_tile: Tile,
+}
+
+/// The shape of a workgroup that multiplies many rows; `shaders/common/tile.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tile {
+    /// Lanes along the rows.
+    pub lanes_t: u32,
+    /// Lanes along the output features.
+    pub lanes_n: u32,
+    /// Rows of a lane: 4 or 8.
+    pub rows: u32,
+    /// Input features that go through workgroup memory at a time, 16 or 32; `None` where each lane reads for itself.
+    pub k_step: Option<u32>,
+}
+
+impl Tile {
+    /// Output features of a lane.
+    const FEATURES: u32 = 8;
+
+    /// Rows of a workgroup.
+    pub fn height(self) -> u32 {
+        self.lanes_t * self.rows
+    }
+
+    /// Output features of a workgroup.
+    pub fn width(self) -> u32 {
+        self.lanes_n * Tile::FEATURES
+    }
+
+    /// Vectors of four values in workgroup memory: of x, of the weights.
+    pub fn quads(self) -> [u32; 2] {
+        // A shader's array has a place at least.
+        let row = self.k_step.map_or(0, |step| step / 4 + 1);
+        [self.height() * row, self.width() * row].map(|quads| quads.max(1))
+    }
 }
 
 impl Tuning {
     /// For GPUs: enough lanes to hide latency and to read whole cache lines.
-    pub const GPU: Tuning = Tuning { matvec_threads: 64, lanes: 16, threads: 256, attention_lanes: 64 };
+    pub const GPU: Tuning = Tuning {
+        matvec_threads: 64,
+        lanes: 16,
+        threads: 256,
+        attention_lanes: 64,
+        tile: Tile { lanes_t: 16, lanes_n: 8, rows: 4, k_step: Some(16) },
+        expert_tile: Tile { lanes_t: 8, lanes_n: 8, rows: 4, k_step: Some(32) },
+    };
     /// For software adapters: a CPU pays for every barrier and has no latency to hide.
-    pub const CPU: Tuning = Tuning { matvec_threads: 8, lanes: 1, threads: 16, attention_lanes: 32 };
+    pub const CPU: Tuning = Tuning {
+        matvec_threads: 8,
+        lanes: 1,
+        threads: 16,
+        attention_lanes: 32,
+        tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
+        expert_tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
+    };
 
     /// The sizes for `gpu`.
     pub fn for_device(gpu: &Gpu) -> Self {
@@ -199,7 +253,7 @@ impl<'a> Planner<'a> {
 fn flat_grid(planner: &Planner, n_lanes: usize) -> Grid {
     let groups = n_lanes.div_ceil(256);
     let z = groups.div_ceil(planner.gpu.limits().max_compute_workgroups_per_dimension as usize);
-    Grid { x: word(groups.div_ceil(z)), rows_per_group: 1, rows_per_row: 1, z: word(z) }
+    Grid { z: word(z), ..Grid::per_row(groups.div_ceil(z)) }
 }
 
 /// `value` as a shader's u32.

@@ -12,7 +12,8 @@ use crate::gpu::Tensor;
 use crate::kernels::head_norm_rope::{Heads, Inputs, KvTarget};
 use crate::kernels::product::Rows;
 use crate::kernels::{
-    Planner, Weights, add_norm, attention, gelu_mul, head_norm_rope, kv_store, moe_combine, moe_sum, product, router,
+    Planner, Weights, add_norm, attention, gelu_mul, head_norm_rope, kv_store, moe_combine, moe_group, moe_sum,
+    product, router,
 };
 
 /// What the plan of a layer reads.
@@ -220,7 +221,16 @@ impl LayerPlan<'_> {
         ops.push(Op::Dispatch(planned));
         ops.push(Op::capture(format!("layer.{l}.router.weights"), weights));
         let top_k = ids.width;
-        let (rows_in, rows_out) = (Rows::Experts { ids, repeat: top_k }, Rows::Experts { ids, repeat: 1 });
+        let rows = |repeat| match self.body {
+            Body::Few => Rows::Experts { ids, repeat },
+            Body::Chunk => Rows::Grouped { groups: &moe.groups, repeat },
+        };
+        if self.body == Body::Chunk {
+            let (held, from) = (self.share.experts.clone(), (ids, &a.row_count));
+            let planned = moe_group::plan(self.planner, &label("moe_group"), from, held, &moe.groups)?;
+            ops.push(Op::Dispatch(planned));
+        }
+        let (rows_in, rows_out) = (rows(top_k), rows(1));
         let (x, y) = (&moe.x, &moe.products);
         ops.extend(self.gated(&label("experts"), &w.experts, rows_in, rows_out, top_k, x, &moe.gated, y)?);
         if self.share.is_partial() {
