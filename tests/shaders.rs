@@ -50,7 +50,7 @@ fn values(constant: &str) -> &'static [u32] {
         "LANES" => &[1, 16, 64],
         "THREADS" => &[64, 256],
         "LANES_T" | "LANES_N" => &[8],
-        "ROWS" => &[4, 8],
+        "ROWS" => &[8],
         "K_STEP" => &[16],
         "CHUNKS" => &[22],
         // Of the product of many rows with 8 rows a lane, which is the larger.
