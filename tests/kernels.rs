@@ -17,6 +17,7 @@ mod kernels {
     mod kv_store;
     mod matvec;
     mod moe_combine;
+    mod moe_group;
     mod moe_sum;
     mod per_layer_inputs;
     mod planted;

@@ -18,11 +18,12 @@ type Fields = &'static [(&'static str, usize)];
 /// Offsets of the host's parameters for a shader.
 fn fields(stem: &str) -> Fields {
     match stem {
-        "matvec" | "matmul" => kernels::product::FIELDS,
+        "matvec" | "matmul" | "matmul_grouped" => kernels::product::FIELDS,
         "embed" => kernels::embed::FIELDS,
         "rms_norm" => kernels::rms_norm::FIELDS,
         "add_norm" => kernels::add_norm::FIELDS,
         "moe_combine" => kernels::moe_combine::FIELDS,
+        "moe_group" => kernels::moe_group::FIELDS,
         "moe_sum" => kernels::moe_sum::FIELDS,
         "per_layer_inputs" => kernels::per_layer_inputs::FIELDS,
         "router" => kernels::router::FIELDS,
@@ -46,7 +47,7 @@ fn values(constant: &str) -> &'static [u32] {
         "BITS" => &[4, 8],
         "GROUP_SIZE" => &[32, 2112],
         "PER_ROW" | "HAS_ZEROS" | "EXPERTS" | "TO_CACHE" | "FROM_CACHE" | "SUMMED" | "CLEAR" | "GATED" | "SUM"
-        | "ADD" | "WHOLE" | "LAST" => &[0, 1],
+        | "ADD" | "WHOLE" | "LAST" | "DIRECT" => &[0, 1],
         "RUN" => &[1, 8, 32],
         "LANES" => &[1, 16, 64],
         "LANE_ROWS" => &[2, 4],
@@ -60,6 +61,14 @@ fn values(constant: &str) -> &'static [u32] {
         "SPLITS" => &[1, 64],
         "HELD" => &[0, 3, 6],
         "WIDTH" => &[33, 2816],
+        "LANES_T" | "LANES_N" => &[8],
+        "ROWS" => &[8],
+        "K_STEP" => &[16],
+        // Of the product of many rows with 8 rows a lane, which is the larger.
+        "QUADS_X" => &[320],
+        "QUADS_W" => &[320],
+        "X_REPEAT" => &[8],
+        "TILE_T" => &[32],
         "N_EXPERTS" => &[8, 128],
         "TOP_K" => &[2, 8],
         "PARTS" | "LANE_QUADS" => &[1, 2],

@@ -15,6 +15,8 @@ pub struct Grid {
     pub rows_per_group: u32,
     /// Workgroup rows that one row of the step makes: `top_k` for experts.
     pub rows_per_row: u32,
+    /// Workgroup rows beyond those: one for each expert, whose rows begin a tile of their own.
+    pub more_rows: u32,
     /// Workgroups along z.
     pub z: u32,
 }
@@ -22,11 +24,11 @@ pub struct Grid {
 impl Grid {
     /// One workgroup along y for each row of the step, `x` along x.
     pub fn per_row(x: usize) -> Self {
-        Grid { x: x as u32, rows_per_group: 1, rows_per_row: 1, z: 1 }
+        Grid { x: x as u32, rows_per_group: 1, rows_per_row: 1, more_rows: 0, z: 1 }
     }
 
     fn groups(self, n_rows: u32) -> [u32; 3] {
-        [self.x, (n_rows * self.rows_per_row).div_ceil(self.rows_per_group), self.z]
+        [self.x, (n_rows * self.rows_per_row).div_ceil(self.rows_per_group) + self.more_rows, self.z]
     }
 }
 

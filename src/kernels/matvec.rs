@@ -81,7 +81,7 @@ pub(super) fn shape(
     // What exceeds a dimension's limit goes along z.
     let limit = planner.gpu.limits().max_compute_workgroups_per_dimension as usize;
     let z = groups.div_ceil(limit);
-    let grid = Grid { x: word(groups.div_ceil(z)), rows_per_group: 1, rows_per_row, z: word(z) };
+    let grid = Grid { rows_per_row, z: word(z), ..Grid::per_row(groups.div_ceil(z)) };
     let constants = vec![
         ("THREADS", threads),
         ("LANES", lanes),

@@ -19,6 +19,7 @@ pub mod head_norm_rope;
 pub mod kv_store;
 pub mod matvec;
 pub mod moe_combine;
+pub mod moe_group;
 pub mod moe_sum;
 pub mod per_layer_inputs;
 pub mod product;
@@ -92,6 +93,10 @@ pub struct Tuning {
     /// Attention workgroups of a step of one row: shares of its positions make them where heads are fewer. At most as
     /// many as [`Tuning::GPU`] has.
     pub attention_workgroups: u32,
+    /// Tiles of a product of many rows with one matrix.
+    pub tile: Tile,
+    /// Tiles of a product whose rows are grouped by expert: tens of rows each.
+    pub expert_tile: Tile,
 }
 
 /// How a matrix-vector product is spread over lanes.
@@ -141,6 +146,41 @@ impl Spread {
     }
 }
 
+/// The shape of a workgroup that multiplies many rows; `shaders/common/tile.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tile {
+    /// Lanes along the rows.
+    pub lanes_t: u32,
+    /// Lanes along the output features.
+    pub lanes_n: u32,
+    /// Rows of a lane: 4 or 8.
+    pub rows: u32,
+    /// Input features that go through workgroup memory at a time, 16 or 32; `None` where each lane reads for itself.
+    pub k_step: Option<u32>,
+}
+
+impl Tile {
+    /// Output features of a lane.
+    const FEATURES: u32 = 8;
+
+    /// Rows of a workgroup.
+    pub fn height(self) -> u32 {
+        self.lanes_t * self.rows
+    }
+
+    /// Output features of a workgroup.
+    pub fn width(self) -> u32 {
+        self.lanes_n * Tile::FEATURES
+    }
+
+    /// Vectors of four values in workgroup memory: of x, of the weights.
+    pub fn quads(self) -> [u32; 2] {
+        // A shader's array has a place at least.
+        let row = self.k_step.map_or(0, |step| step / 4 + 1);
+        [self.height() * row, self.width() * row].map(|quads| quads.max(1))
+    }
+}
+
 impl Tuning {
     /// For GPUs: enough lanes to hide latency and to read whole cache lines.
     pub const GPU: Tuning = Tuning {
@@ -149,6 +189,8 @@ impl Tuning {
         attention_threads: 256,
         attention_block: 32,
         attention_workgroups: 512,
+        tile: Tile { lanes_t: 16, lanes_n: 8, rows: 4, k_step: Some(16) },
+        expert_tile: Tile { lanes_t: 8, lanes_n: 8, rows: 4, k_step: Some(32) },
     };
     /// For software adapters: a CPU pays for every barrier and has no latency to hide.
     pub const CPU: Tuning = Tuning {
@@ -157,6 +199,8 @@ impl Tuning {
         attention_threads: 128,
         attention_block: 32,
         attention_workgroups: 1,
+        tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
+        expert_tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
     };
 
     /// The sizes for `gpu`.
@@ -275,7 +319,7 @@ impl<'a> Planner<'a> {
 fn flat_grid(planner: &Planner, n_lanes: usize) -> Grid {
     let groups = n_lanes.div_ceil(256);
     let z = groups.div_ceil(planner.gpu.limits().max_compute_workgroups_per_dimension as usize);
-    Grid { x: word(groups.div_ceil(z)), rows_per_group: 1, rows_per_row: 1, z: word(z) }
+    Grid { z: word(z), ..Grid::per_row(groups.div_ceil(z)) }
 }
 
 /// `value` as a shader's u32.

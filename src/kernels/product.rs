@@ -1,10 +1,12 @@
-//! Products with weights: `matvec.wgsl` for one row of x at a time and for experts, `matmul.wgsl` for many rows.
+//! Products with weights: `matvec.wgsl` for one row of x at a time and for experts, `matmul.wgsl` for many rows and
+//! `matmul_grouped.wgsl` for many rows with experts.
 //!
 //! `y[t, n] = sum_k x[t, k] * w[n, k]`, and for experts `y[p, n] = sum_k x[p / x_repeat, k] * w[ids[p], n, k]`.
 
 use super::matvec::{self, Form};
+use super::moe_group::Groups;
 use super::weights::{Kind, Part};
-use super::{Planned, Planner, Weights, word};
+use super::{Planned, Planner, Tile, Weights, word};
 use crate::Result;
 use crate::gpu::{Binding, Constants, Grid, PipelineKey, Tensor};
 use crate::quant::{Dtype, PackedMatrix};
@@ -31,11 +33,6 @@ super::params! {
     }
 }
 
-/// Output features of a `matmul.wgsl` workgroup.
-const TILE_N: usize = 64;
-/// Rows of x of a `matmul.wgsl` workgroup.
-const TILE_T: u32 = 32;
-
 /// How a product treats the rows of x.
 #[derive(Debug, Clone, Copy)]
 pub enum Rows<'a> {
@@ -47,6 +44,13 @@ pub enum Rows<'a> {
     Experts {
         /// Expert of each row of y, `[tokens, top_k]` without padding.
         ids: &'a Tensor,
+        /// Rows of y that read one row of x.
+        repeat: usize,
+    },
+    /// Many rows of y, `groups.pairs.width` for each row of the step; those of an expert share each weight they read.
+    Grouped {
+        /// What [`super::moe_group`] made of the experts' ids, with the same tuning.
+        groups: &'a Groups,
         /// Rows of y that read one row of x.
         repeat: usize,
     },
@@ -140,12 +144,27 @@ pub(super) fn plan_part(
     };
     let stem = match rows {
         Rows::Many(_) => "matmul",
+        Rows::Grouped { .. } => "matmul_grouped",
         Rows::Few | Rows::Experts { .. } => "matvec",
     };
     let grid = match rows {
         Rows::Many(count) => {
             buffers.push((6, count.into()));
-            Grid { x: word(part.n_rows.div_ceil(TILE_N)), rows_per_group: TILE_T, rows_per_row: 1, z: 1 }
+            let tile = planner.tuning.tile;
+            constants.extend(tile_constants(tile, weights));
+            Grid { rows_per_group: tile.height(), ..Grid::per_row(part.n_rows.div_ceil(tile.width() as usize)) }
+        }
+        Rows::Grouped { groups, repeat } => {
+            buffers.extend([(6, (&groups.tiles).into()), (8, (&groups.pairs).into())]);
+            let tile = planner.tuning.expert_tile;
+            constants.extend(tile_constants(tile, weights));
+            constants.push(("X_REPEAT", word(repeat)));
+            Grid {
+                rows_per_row: word(groups.pairs.width),
+                rows_per_group: tile.height(),
+                more_rows: word(weights.n_matrices),
+                ..Grid::per_row(part.n_rows.div_ceil(tile.width() as usize))
+            }
         }
         Rows::Few | Rows::Experts { .. } => {
             let (mut rows_per_row, mut slots) = (1, 1);
@@ -212,6 +231,22 @@ pub(super) fn packed_buffers(part: &Part) -> [(u32, Binding); 3] {
 fn run(first_row: usize, group_size: usize) -> u32 {
     let cuts_at = |length| group_size.is_multiple_of(length) && first_row.is_multiple_of(length);
     [32, 8].into_iter().find(|&length| cuts_at(length)).unwrap_or(1) as u32
+}
+
+/// The constants of `common/tile.wgsl`.
+fn tile_constants(tile: Tile, weights: &Weights) -> Constants {
+    let [quads_x, quads_w] = tile.quads();
+    vec![
+        ("LANES_T", tile.lanes_t),
+        ("LANES_N", tile.lanes_n),
+        ("ROWS", tile.rows),
+        // Some constant that the shader can divide by, though it does not run what does.
+        ("K_STEP", tile.k_step.unwrap_or(16)),
+        ("QUADS_X", quads_x),
+        ("QUADS_W", quads_w),
+        ("DIRECT", u32::from(tile.k_step.is_none())),
+        ("CHUNKS", word(weights.in_features.div_ceil(crate::quant::CHUNK))),
+    ]
 }
 
 /// The number by which shaders know a precision.

@@ -34,19 +34,27 @@ const HELD: &str = wgsl!("common/held");
 const REDUCE: &str = wgsl!("common/reduce");
 const ROWS: &str = wgsl!("common/rows");
 const SPLITS: &str = wgsl!("common/splits");
+const TILE: &str = wgsl!("common/tile");
 
 /// Every shader in every variant.
 pub const SHADERS: &[Shader] = &[
     Shader { stem: "matvec", variant: "dense", parts: &[HALF, GELU, PRODUCT, DENSE, wgsl!("matvec")] },
     Shader { stem: "matvec", variant: "packed", parts: &[HALF, GELU, PRODUCT, PACKED, wgsl!("matvec")] },
-    Shader { stem: "matmul", variant: "dense", parts: &[HALF, PRODUCT, DENSE, wgsl!("matmul")] },
-    Shader { stem: "matmul", variant: "packed", parts: &[HALF, PRODUCT, PACKED, wgsl!("matmul")] },
+    Shader { stem: "matmul", variant: "dense", parts: &[HALF, PRODUCT, DENSE, TILE, wgsl!("matmul")] },
+    Shader { stem: "matmul", variant: "packed", parts: &[HALF, PRODUCT, PACKED, TILE, wgsl!("matmul")] },
+    Shader { stem: "matmul_grouped", variant: "dense", parts: &[HALF, PRODUCT, DENSE, TILE, wgsl!("matmul_grouped")] },
+    Shader {
+        stem: "matmul_grouped",
+        variant: "packed",
+        parts: &[HALF, PRODUCT, PACKED, TILE, wgsl!("matmul_grouped")],
+    },
     Shader { stem: "embed", variant: "dense", parts: &[HALF, DENSE, ROWS, wgsl!("embed")] },
     Shader { stem: "embed", variant: "packed", parts: &[HALF, PACKED, ROWS, wgsl!("embed")] },
     Shader { stem: "rms_norm", variant: "", parts: &[REDUCE, HELD, wgsl!("rms_norm")] },
     Shader { stem: "add_norm", variant: "", parts: &[REDUCE, HELD, wgsl!("add_norm")] },
     Shader { stem: "per_layer_inputs", variant: "", parts: &[REDUCE, wgsl!("per_layer_inputs")] },
     Shader { stem: "moe_combine", variant: "", parts: &[REDUCE, HELD, wgsl!("moe_combine")] },
+    Shader { stem: "moe_group", variant: "", parts: &[wgsl!("moe_group")] },
     Shader { stem: "moe_sum", variant: "", parts: &[wgsl!("moe_sum")] },
     Shader { stem: "router", variant: "", parts: &[wgsl!("router")] },
     Shader { stem: "gelu_mul", variant: "", parts: &[GELU, wgsl!("gelu_mul")] },

@@ -4,6 +4,7 @@ use super::share::Share;
 use crate::Result;
 use crate::checkpoint::Config;
 use crate::gpu::{Gpu, Tensor};
+use crate::kernels::moe_group::Groups;
 use crate::kernels::{argmax, attention};
 
 /// Steps of up to this many rows take the path for few rows; also the rows that get logits at a time.
@@ -96,6 +97,8 @@ pub(super) struct MoeActivations {
     /// `[rows, top_k]` without padding.
     pub ids: Tensor,
     pub weights: Tensor,
+    /// The chosen experts' rows, grouped.
+    pub groups: Groups,
     /// `[rows * top_k, moe_intermediate_size]`.
     pub gated: GatedActivations,
     /// `[rows * top_k, H]`.
@@ -219,6 +222,7 @@ impl MoeActivations {
             router_logits: Tensor::new(gpu, "router_logits", rows, config.num_experts)?,
             ids: Tensor::compact(gpu, "router_ids", rows, config.top_k_experts)?,
             weights: Tensor::compact(gpu, "router_weights", rows, config.top_k_experts)?,
+            groups: Groups::new(gpu, rows, config.top_k_experts, config.num_experts)?,
             gated: GatedActivations::new(gpu, "experts.", slots, config.moe_intermediate_size)?,
             products: Tensor::new(gpu, "experts_products", slots, config.hidden_size)?,
             sum: Tensor::new(gpu, "experts", rows, config.hidden_size)?,

@@ -12,8 +12,8 @@ use crate::gpu::Tensor;
 use crate::kernels::head_norm_rope::{Heads, Inputs, Kv, KvTarget};
 use crate::kernels::product::Rows;
 use crate::kernels::{
-    Planner, Weights, add_norm, attention, gelu_mul, head_norm_rope, kv_store, matvec, moe_combine, moe_sum, product,
-    router,
+    Planner, Weights, add_norm, attention, gelu_mul, head_norm_rope, kv_store, matvec, moe_combine, moe_group, moe_sum,
+    product, router,
 };
 
 /// What the plan of a layer reads.
@@ -198,7 +198,8 @@ impl LayerPlan<'_> {
         x: &Tensor,
         gated: &GatedActivations,
     ) -> Result<Vec<Op>> {
-        if let ([(name, weights)], false) = (w.0.as_slice(), matches!(rows, Rows::Many(_)))
+        let few = matches!(rows, Rows::Few | Rows::Experts { .. });
+        if let ([(name, weights)], true) = (w.0.as_slice(), few)
             && matvec::can_gate(weights)
         {
             let planned = matvec::plan_gated(self.planner, &format!("{at}.{name}"), weights, rows, x, &gated.act)?;
@@ -224,14 +225,16 @@ impl LayerPlan<'_> {
         ops.push(Op::Dispatch(planned));
         ops.push(Op::capture(format!("layer.{l}.router.weights"), weights));
         let top_k = ids.width;
-        ops.extend(self.gated(
-            &label("experts"),
-            &w.experts.gate_up,
-            Rows::Experts { ids, repeat: top_k },
-            top_k,
-            &moe.x,
-            &moe.gated,
-        )?);
+        let rows = |repeat| match self.body {
+            Body::Few => Rows::Experts { ids, repeat },
+            Body::Chunk => Rows::Grouped { groups: &moe.groups, repeat },
+        };
+        if self.body == Body::Chunk {
+            let (held, from) = (self.share.experts.clone(), (ids, &a.row_count));
+            let planned = moe_group::plan(self.planner, &label("moe_group"), from, held, &moe.groups)?;
+            ops.push(Op::Dispatch(planned));
+        }
+        ops.extend(self.gated(&label("experts"), &w.experts.gate_up, rows(top_k), top_k, &moe.x, &moe.gated)?);
         let (down, act) = (&w.experts.down_proj, &moe.gated.act);
         match self.body {
             Body::Few => {
@@ -240,8 +243,7 @@ impl LayerPlan<'_> {
                 ops.extend(planned.into_iter().map(Op::Dispatch));
             }
             Body::Chunk => {
-                let rows = Rows::Experts { ids, repeat: 1 };
-                ops.extend(self.product(&label("experts.down_proj"), down, rows, act, &moe.products)?);
+                ops.extend(self.product(&label("experts.down_proj"), down, rows(1), act, &moe.products)?);
                 let (from, held) = ((ids, weights), self.share.experts.clone());
                 let planned = moe_sum::plan(self.planner, &label("moe_sum"), &moe.products, from, held, &moe.sum)?;
                 ops.push(Op::Dispatch(planned));

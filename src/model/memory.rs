@@ -4,6 +4,7 @@ use super::activations::{FEW_ROWS, head_shapes, mlp_widths, rotations};
 use super::kv_cache::{first_capacity, ring_capacity};
 use super::weights::NORMS_PER_LAYER;
 use crate::checkpoint::{Checkpoint, Config, LayerKind, MatrixFormat, MatrixInfo, Projection};
+use crate::kernels::moe_group::Groups;
 use crate::kernels::{argmax, attention};
 use crate::quant::{CHUNK, DenseMatrix, Dtype, PackedMatrix};
 
@@ -127,9 +128,13 @@ fn activation_bytes(config: &Config, rows: usize) -> u64 {
     if config.is_moe() {
         row += 3 * hidden + padded(config.num_experts);
         row += config.top_k_experts as u64
-            * (2 + padded(2 * config.moe_intermediate_size) + padded(config.moe_intermediate_size) + hidden);
+            * (3 + padded(2 * config.moe_intermediate_size) + padded(config.moe_intermediate_size) + hidden);
     }
+    let places = match config.is_moe() {
+        true => Groups::places(rows as usize, config.top_k_experts, config.num_experts) as u64 * 4,
+        false => 0,
+    };
     // Logits stand twice: on the device and where the host reads them.
     let head = FEW_ROWS as u64 * (hidden + 2 * padded(config.vocab_size) + argmax::SCRATCH_WIDTH as u64);
-    4 * (rows * row + shares + head)
+    4 * (rows * row + shares + places + head)
 }

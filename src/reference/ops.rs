@@ -78,6 +78,22 @@ pub fn router(logits: &[f32], per_expert_scale: &[f32], top_k: usize) -> (Vec<u3
     (order.into_iter().map(|e| e as u32).collect(), weights)
 }
 
+/// The pairs `row * top_k + slot` of `n_experts` experts from `first_expert` on, by expert and number, and places for tiles
+/// of up to `tile_rows` of them: expert, first in the list, pairs, 0. Expert `e` begins at place `first / tile_rows + e`.
+pub fn moe_group(ids: &[u32], first_expert: u32, n_experts: u32, tile_rows: usize) -> (Vec<u32>, Vec<[u32; 4]>) {
+    let mut pairs: Vec<u32> = Vec::new();
+    let mut tiles = vec![[0; 4]; ids.len().div_ceil(tile_rows) + n_experts as usize];
+    for e in 0..n_experts {
+        let first = pairs.len();
+        pairs.extend((0..ids.len() as u32).filter(|&p| ids[p as usize] == first_expert + e));
+        for (i, tile) in pairs[first..].chunks(tile_rows).enumerate() {
+            let place = first / tile_rows + e as usize + i;
+            tiles[place] = [first_expert + e, (first + i * tile_rows) as u32, tile.len() as u32, 0];
+        }
+    }
+    (pairs, tiles)
+}
+
 /// The tanh form of GELU.
 pub fn gelu(x: f32) -> f32 {
     let x = f64::from(x);

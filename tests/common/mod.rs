@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use lapidary::gpu::{Dispatch, Gpu, Recorder, Tensor};
-use lapidary::kernels::{Planned, Planner, SHADERS, Spread, StepRow};
+use lapidary::kernels::{Planned, Planner, SHADERS, Spread, StepRow, Tuning};
 
 /// The device of all tests: the default adapter, or the one that LAPIDARY_TEST_ADAPTER names. None is a failure.
 pub(crate) fn gpu() -> &'static Gpu {
@@ -70,6 +70,14 @@ impl Runner {
         let mut runner = Self::new();
         let lane_rows = if lanes > 16 { 1 } else { 4 };
         runner.planner.tuning.matvec = Spread::Fixed { threads: lanes.max(64), lanes, lane_rows };
+        runner
+    }
+
+    /// With the tiles of GPUs or of software adapters, on whatever device the tests run.
+    pub(crate) fn with_tiles(of: Tuning) -> Self {
+        let mut runner = Self::new();
+        runner.planner.tuning.tile = of.tile;
+        runner.planner.tuning.expert_tile = of.expert_tile;
         runner
     }
 

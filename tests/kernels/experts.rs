@@ -1,15 +1,16 @@
-//! `matvec.wgsl` with experts: each row of y has a matrix of its own out of a stack, which may lie in several parts.
+//! `matvec.wgsl` and `matmul_grouped.wgsl` with experts: each row of y has a matrix of its own out of a stack, which may lie in several parts.
 
-use lapidary::kernels::WeightsBuilder;
 use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::{Tuning, WeightsBuilder};
 use lapidary::quant::Matrix;
 use lapidary::reference::ops;
 
+use super::moe_group;
 use super::product::tolerances;
 use crate::common::matrices::{DTYPES, Order, Spec, Unpacked, dense};
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::{MAX_NMSE, assert_close, nmse};
-use crate::common::{Output, Runner, compact, gpu, tensor};
+use crate::common::{Output, Runner, compact, gpu, is_untouched, tensor};
 
 /// One case: a stack, who goes where, and how the stack is cut.
 struct Case<'a> {
@@ -45,6 +46,19 @@ fn check(random: &mut Random, runner: &Runner, case: &Case) {
     let planned = product::plan(&runner.planner, "experts", &weights, rows, &x_tensor, &y.tensor, 0.0).expect("a plan");
     assert_eq!(planned.len(), stack.len().div_ceil(*per_part), "{what}: parts");
     let actual = runner.run(&planned, ids.len() / top_k, &[&y]).remove(0);
+    compare(&format!("{what}, each"), case, &x, &actual);
+    // Each pipeline takes its time: of every case one of the two.
+    let (tiles, tuning) = [("GPU", Tuning::GPU), ("CPU", Tuning::CPU)][per_part % 2];
+    let runner = Runner::with_tiles(tuning);
+    let y = Output::new(ids.len(), n_out);
+    let planned = moe_group::plan_product(&runner, &weights, &ids_tensor, *repeat, &x_tensor, &y.tensor);
+    let actual = runner.run(&planned, ids.len() / top_k, &[&y]).remove(0);
+    compare(&format!("{what}, grouped for a {tiles}"), case, &x, &actual);
+}
+
+fn compare(what: &str, case: &Case, x: &[f32], actual: &[f32]) {
+    let Case { stack, ids, repeat, .. } = case;
+    let (n_out, n_in) = (stack[0].out_features(), stack[0].in_features());
     for (p, (&e, actual)) in ids.iter().zip(actual.chunks_exact(n_out)).enumerate() {
         let x = &x[p / repeat * n_in..][..n_in];
         let (matrix, what) = (&stack[e as usize], format!("{what}, row {p}, expert {e}"));
@@ -182,7 +196,49 @@ fn ids_out_of_range_write_nothing() {
     let runner = Runner::new();
     let rows = Rows::Experts { ids: &ids, repeat: 3 };
     let planned = product::plan(&runner.planner, "experts", &weights, rows, &x, &y.tensor, 0.0).expect("a plan");
-    let actual = runner.run(&planned, 1, &[&y]).remove(0);
-    assert!(actual[..33].iter().all(|v| v.is_finite()), "the good row");
-    assert!(actual[33..].iter().all(|&v| crate::common::is_untouched(v)), "rows without an expert were written");
+    let each = runner.run(&planned, 1, &[&y]).remove(0);
+    let y = Output::new(3, 33);
+    let planned = moe_group::plan_product(&runner, &weights, &ids, 3, &x, &y.tensor);
+    let grouped = runner.run(&planned, 1, &[&y]).remove(0);
+    for actual in [each, grouped] {
+        assert!(actual[..33].iter().all(|v| v.is_finite()), "the good row");
+        assert!(actual[33..].iter().all(|&v| is_untouched(v)), "rows without an expert were written");
+    }
+}
+
+/// More rows than a tile, uneven: one expert has most, one has none; two ranks hold half of the experts each.
+#[test]
+fn many_rows_and_ranks() {
+    check_many();
+}
+
+pub(super) fn check_many() {
+    let mut random = Random::new(407);
+    let stack = packed_stack(&mut random, 6, Spec { asymmetric: true, ..Spec::new(67, 80, 32) });
+    let ids: Vec<u32> = (0..2 * 75).map(|i| if i % 3 == 0 { 4 } else { [0, 1, 2, 5][random.below(4)] }).collect();
+    let what = "many rows".to_string();
+    check(&mut random, &Runner::new(), &Case { what, stack: &stack, ids: &ids, top_k: 2, repeat: 2, per_part: 4 });
+    let x = random.values(150 * 80, Spread::Normal);
+    let (x_tensor, ids_tensor) = (tensor(80, &x), compact(2, &ids));
+    for tuning in [Tuning::GPU, Tuning::CPU] {
+        let (runner, y) = (Runner::with_tiles(tuning), Output::new(150, 67));
+        for first in [0, 3] {
+            let mut builder = WeightsBuilder::new(gpu(), "stack", 3, 67, 80).first_matrix(first);
+            (0..3).for_each(|e| builder.add(e, 0, &stack[first + e]).expect("memory"));
+            let weights = builder.finish().expect("a device");
+            let fresh = Output::new(150, 67);
+            let planned = moe_group::plan_product(&runner, &weights, &ids_tensor, 1, &x_tensor, &fresh.tensor);
+            let actual = runner.run(&planned, 75, &[&fresh]).remove(0);
+            for (row, &e) in actual.chunks_exact(67).zip(&ids) {
+                let held = (first..first + 3).contains(&(e as usize));
+                assert!(row.iter().all(|&v| is_untouched(v) != held), "a row of expert {e}, rank from {first}");
+            }
+            let planned = moe_group::plan_product(&runner, &weights, &ids_tensor, 1, &x_tensor, &y.tensor);
+            let actual = runner.run(&planned, 75, &[&y]).remove(0);
+            if first == 3 {
+                let case = Case { what: String::new(), stack: &stack, ids: &ids, top_k: 2, repeat: 1, per_part: 3 };
+                compare("both ranks", &case, &x, &actual);
+            }
+        }
+    }
 }

@@ -17,18 +17,20 @@
 //! | cut at a word of codes | host: foreign nibbles are kept | `real_shapes::row_shards_sequential` (three ranks) |
 //! | column shard with a row offset | host | `real_shapes::column_shards` |
 //! | column shard with the neighbour's zero points | host | `real_shapes::column_shards` |
-//! | missing last tile | matvec.wgsl, matmul.wgsl; host: last word of codes | `real_shapes::row_shards_sequential` |
+//! | missing last tile | matvec.wgsl, tile.wgsl; host: last word of codes | `real_shapes::row_shards_sequential` |
 //! | every expert with the first table, another expert | packed.wgsl, matvec.wgsl | `probes` of experts, `real_shapes::row_shards_of_experts` |
 
 use lapidary::kernels::head_norm_rope::Kv;
 
 use super::head_norm_rope::heads;
-use super::probes::{interesting, probe, probe_experts};
+use super::probes::{interesting, probe, probe_experts, probe_grouped};
 use super::product::Path;
 use super::{
     add_norm, argmax, attention, copy_words, embed, experts, fill_random, gather_rows, gelu_mul, head_norm_rope,
-    kv_store, moe_combine, per_layer_inputs, product, rms_norm, router,
+    kv_store, moe_combine, moe_group, per_layer_inputs, product, rms_norm, router,
 };
+use lapidary::kernels::Tuning;
+
 use crate::common::matrices::{Order, Scales, Spec, Unpacked};
 use crate::common::random::{Random, Spread};
 use crate::common::{Bug, Runner, failure_with};
@@ -80,18 +82,48 @@ pub(super) const MATVEC: [Bug; 3] = [
     },
 ];
 
-/// Bugs of the matrix product.
+/// Bugs of the matrix product as GPUs run it.
 pub(super) const MATMUL: [Bug; 2] = [
     Bug {
-        name: "last chunk missing",
-        from: "word < params.in_words; word += 4u",
-        to: "word + 4u < params.in_words; word += 4u",
+        name: "last step missing",
+        from: "k < CHUNKS * 32u; k += K_STEP",
+        to: "k + K_STEP < CHUNKS * 32u; k += K_STEP",
     },
     Bug {
         name: "a tile row too far",
-        from: "let x1 = tile_x[(lane_t + 16u) * ROW + k];",
-        to: "let x1 = tile_x[(lane_t + 15u) * ROW + k];",
+        from: "add(low, tile_x[t], tile_x[t + next_t],",
+        to: "add(low, tile_x[t], tile_x[t + next_t - stride],",
     },
+];
+
+/// Bugs of the matrix product as software adapters run it.
+pub(super) const DIRECT: [Bug; 3] = [
+    Bug { name: "last word missing", from: "word < CHUNKS * 4u; word++", to: "word + 4u < CHUNKS * 4u; word++" },
+    Bug {
+        name: "second row is the first",
+        from: "let t1 = x_at(tile, lane_t + LANES_T);",
+        to: "let t1 = x_at(tile, lane_t);",
+    },
+    Bug { name: "no last feature", from: "if n < params.n_rows {", to: "if n + 1u < params.n_rows {" },
+];
+
+/// Bugs of the product of grouped rows.
+const GROUPED: [Bug; 6] = [
+    bug("x in the lists' order", "return pairs[tile.first + t] / X_REPEAT", "return (tile.first + t) / X_REPEAT"),
+    bug("a row of x for each pair", "pairs[tile.first + t] / X_REPEAT", "pairs[tile.first + t] / 1u"),
+    bug("y in the lists' order", "return pairs[tile.first + t];", "return tile.first + t;"),
+    bug("tiles of another expert", "tile.x - params.first_matrix;", "(tile.x + 1u) % 3u;"),
+    bug("every tile is the first", "Tile(matrix, tile.y, tile.z)", "Tile(matrix, 0u, tile.z)"),
+    bug("no last row of a tile", "Tile(matrix, tile.y, tile.z)", "Tile(matrix, tile.y, tile.z - 1u)"),
+];
+
+/// Bugs of the grouping.
+const GROUPING: [Bug; 5] = [
+    bug("last tile missing", "i < next - place; i += THREADS", "i + 1u < next - place; i += THREADS"),
+    bug("one row too many", "min(TILE_T, total.y - start)", "min(TILE_T, total.y - start + 1u)"),
+    bug("every expert begins the tiles", "let place = total.x / TILE_T + e;", "let place = e;"),
+    bug("a lane behind its own pairs", "l < lane)", "l <= lane)"),
+    bug("experts of the first rank", "vec4(params.first_expert + e,", "vec4(e,"),
 ];
 
 /// Bugs that only experts show.
@@ -154,7 +186,7 @@ pub(super) fn sees(bug: Bug, check: impl FnOnce()) {
 
 #[test]
 fn probes_pass_without_a_bug() {
-    for result in probes([cases(), cases_of_bytes()].concat(), &[Path::Matvec, Path::Matmul], true) {
+    for result in probes([cases(), cases_of_bytes()].concat(), &[Path::Matvec, Path::Matmul, Path::Direct], true) {
         result.unwrap_or_else(|e| panic!("{e}"));
     }
 }
@@ -180,8 +212,31 @@ fn bugs_of_the_products_are_caught() {
     for bug in MATMUL {
         is_caught(bug, &[Path::Matmul], false);
     }
+    for bug in DIRECT {
+        is_caught(bug, &[Path::Direct], false);
+    }
     for bug in EXPERTS {
         is_caught(bug, &[], true);
+    }
+}
+
+#[test]
+fn bugs_of_grouped_rows_are_caught() {
+    let cases = |tuning| {
+        let mut random = Random::new(519);
+        let stack: Vec<_> = (0..3).map(|_| Unpacked::random(&mut random, Spec::new(5, 272, 16))).collect();
+        let ks = interesting(&mut random, &stack[0], &(0..272));
+        probe_grouped(tuning, &stack, 0..272, &ks).unwrap_or_else(|e| panic!("{e}"));
+    };
+    for tuning in [Tuning::GPU, Tuning::CPU] {
+        cases(tuning);
+        for bug in GROUPED {
+            sees(bug, || cases(tuning));
+        }
+    }
+    moe_group::check_some();
+    for bug in GROUPING {
+        sees(bug, moe_group::check_some);
     }
 }
 

@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use lapidary::kernels::WeightsBuilder;
+use lapidary::kernels::moe_group::Groups;
 use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::{Tuning, WeightsBuilder};
 use lapidary::quant::Matrix;
+use lapidary::reference::ops;
 
 use super::product::{Path, product, upload};
 use crate::common::matrices::{DTYPES, EDGE_SCALES, Order, Spec, Unpacked};
@@ -82,6 +84,34 @@ pub(super) fn probe_experts(
     check_exact(&expected, &actual).map_err(|e| format!("experts, rows {rows:?} of {spec:?}: {e}"))
 }
 
+/// Probes a stack of experts whose rows are grouped: rows 2 i and 2 i + 1 of y read row i of x, row p goes to expert
+/// p % experts. The groups come from the host, so that the product stands alone.
+pub(super) fn probe_grouped(
+    tuning: Tuning,
+    experts: &[Unpacked],
+    rows: Range<usize>,
+    ks: &[usize],
+) -> Result<(), String> {
+    let (runner, spec) = (Runner::with_tiles(tuning), experts[0].spec);
+    let mut builder = WeightsBuilder::new(gpu(), "experts", experts.len(), spec.out_features, rows.len());
+    for (e, expert) in experts.iter().enumerate() {
+        builder.add(e, 0, &Matrix::RowShard(expert.shard(rows.clone()))).expect("memory");
+    }
+    let weights = builder.finish().expect("a device");
+    let ids: Vec<u32> = (0..2 * ks.len()).map(|p| (p % experts.len()) as u32).collect();
+    let tile_rows = tuning.expert_tile.height() as usize;
+    let (pairs, tiles) = ops::moe_group(&ids, 0, experts.len() as u32, tile_rows);
+    let groups = Groups { pairs: compact(2, &pairs), tiles: compact(4, &tiles.concat()) };
+    let x = tensor(rows.len(), &one_hot(rows.len(), ks));
+    let y = Output::new(ids.len(), spec.out_features);
+    let rows_of = Rows::Grouped { groups: &groups, repeat: 2 };
+    let planned = product::plan(&runner.planner, "experts", &weights, rows_of, &x, &y.tensor, 0.0).expect("a plan");
+    let actual = runner.run(&planned, ks.len(), &[&y]).remove(0);
+    let column = |(p, &e): (usize, &u32)| columns(&experts[e as usize], &rows, &[ks[p / 2]]);
+    let expected: Vec<f32> = ids.iter().enumerate().flat_map(column).collect();
+    check_exact(&expected, &actual).map_err(|e| format!("grouped experts, rows {rows:?} of {spec:?}: {e}"))
+}
+
 fn probe_all(seed: u64, spec: Spec, shards: &[Range<usize>]) {
     let mut random = Random::new(seed);
     let experts: Vec<Unpacked> = (0..3).map(|_| Unpacked::random(&mut random, spec)).collect();
@@ -90,6 +120,8 @@ fn probe_all(seed: u64, spec: Spec, shards: &[Range<usize>]) {
         for path in [Path::Matvec, Path::Matmul] {
             probe(&Runner::new(), path, &experts[0], rows.clone(), &ks).unwrap_or_else(|e| panic!("{e}"));
         }
+        let tuning = if rows.start % 2 == 0 { Tuning::GPU } else { Tuning::CPU };
+        probe_grouped(tuning, &experts, rows.clone(), &ks).unwrap_or_else(|e| panic!("{e}"));
         probe_experts(&Runner::new(), &experts, rows.clone(), &ks).unwrap_or_else(|e| panic!("{e}"));
     }
 }
@@ -163,7 +195,7 @@ fn all_codes_zeros_and_scales() {
                 }
             }
             let ks: Vec<usize> = (0..256).collect();
-            for path in [Path::Matvec, Path::Matmul] {
+            for path in [Path::Matvec, Path::Matmul, Path::Direct] {
                 probe(&Runner::new(), path, &full, 0..256, &ks).unwrap_or_else(|e| panic!("{e}"));
             }
             let stack = [full.clone(), full.clone()];
@@ -206,7 +238,7 @@ fn all_bytes() {
             full.scales[4 * n..4 * n + 4].fill(crate::common::matrices::round(scale_dtype, scale));
         }
         let ks: Vec<usize> = (0..1024).collect();
-        for path in [Path::Matvec, Path::Matmul] {
+        for path in [Path::Matvec, Path::Matmul, Path::Direct] {
             probe(&Runner::new(), path, &full, 0..1024, &ks).unwrap_or_else(|e| panic!("{e}"));
         }
     }
