@@ -114,10 +114,10 @@ fn combinations(module: &Module) -> BTreeSet<Vec<(String, u32)>> {
         return pairs;
     }
     let mut all = vec![Vec::new()];
-    for i in 0..names.len() {
+    for (i, name) in names.iter().enumerate() {
         let extended = |chosen: &Vec<(usize, u32)>| {
             let chosen = chosen.clone();
-            values(names[i]).iter().map(move |&value| [chosen.clone(), vec![(i, value)]].concat()).collect::<Vec<_>>()
+            values(name).iter().map(move |&value| [chosen.clone(), vec![(i, value)]].concat()).collect::<Vec<_>>()
         };
         all = all.iter().flat_map(extended).collect();
     }

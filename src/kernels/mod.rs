@@ -132,8 +132,7 @@ impl Spread {
             Spread::Fill { lanes } => {
                 let lane_rows = match rows {
                     _ if gated => 2,
-                    0..8192 => 1,
-                    8192..65536 => 2,
+                    0..65536 => 2,
                     _ => 4,
                 };
                 let wanted = lanes / rows.div_ceil(lane_rows).max(1);

@@ -47,7 +47,7 @@ impl Gemma4 {
     }
 }
 
-/// Makes weights; the twin of [`super::weights::Loader`].
+/// Makes weights; the twin of [`super::loader::Loader`].
 struct Maker<'a> {
     planner: &'a Planner<'a>,
     config: &'a Config,

@@ -85,7 +85,7 @@ fn lists_make_a_row_each() {
             |name: &str| kernels.iter().find(|k| k["kernel"] == name).map_or(0, |k| k["count"].as_u64().unwrap());
         let steps = if row["test"] == "tg3" { 3 } else { 1 };
         assert_eq!([count("lm_head"), count("argmax"), count("embed")], [steps; 3], "{row}");
-        assert!(count("q_proj") > 0 && count("q_proj").is_multiple_of(steps), "labels without their layer: {row}");
+        assert!(count("o_proj") > 0 && count("o_proj").is_multiple_of(steps), "labels without their layer: {row}");
     }
 }
 

@@ -27,7 +27,7 @@ use super::probes::{interesting, probe, probe_experts, probe_grouped};
 use super::product::Path;
 use super::{
     add_norm, argmax, attention, copy_words, embed, experts, fill_random, gather_rows, gelu_mul, head_norm_rope,
-    kv_store, moe_combine, moe_group, per_layer_inputs, product, rms_norm, router,
+    kv_store, matvec, moe_combine, moe_group, per_layer_inputs, product, rms_norm, router,
 };
 use lapidary::kernels::Tuning;
 
@@ -464,8 +464,17 @@ fn bugs_of_copies_and_gates_are_caught() {
     product::check_softcap();
     sees(bug("no softcap", "if params.softcap == 0.0", "if true"), product::check_softcap);
     experts::check_dense_stack();
-    sees(bug("a row of x for each row of y", "(p / params.x_repeat)", "p"), experts::check_dense_stack);
+    sees(bug("a row of x for each row of y", "(slot / params.x_repeat)", "slot"), experts::check_dense_stack);
     sees(bug("parts all start at expert 0", "ids[p] - params.first_matrix", "ids[p]"), experts::check_dense_stack);
+    let gates = || matvec::check_gated(3, 40);
+    gates();
+    let from = "gelu(total[r]) * total[r + outputs]";
+    sees(bug("up is gated by gate's place", from, "total[r] * gelu(total[r + outputs])"), gates);
+    let sums = || matvec::check_sum(2..5, 5, 40);
+    sums();
+    sees(bug("a later part overwrites", "y[to] += total[r];", "y[to] = total[r];"), sums);
+    sees(bug("every slot's factor is the first's", "factor = factors[slot];", "factor = factors[p * SLOTS];"), sums);
+    sees(bug("other ranks' experts count", "ids[slot] - params.first_matrix", "(ids[slot] % params.n_matrices)"), sums);
 }
 
 #[test]
