@@ -15,7 +15,7 @@ override DIRECT: bool = false;
 // naga 30 fails on an array length that is an expression of overrides: the host computes these.
 override QUADS_X: u32 = 320;   // LANES_T * ROWS * (K_STEP / 4 + 1)
 override QUADS_W: u32 = 320;   // LANES_N * 8 * (K_STEP / 4 + 1)
-override CHUNKS: u32 = 1;      // padded in_features / 32: a constant, so that compilers know the loop
+override CHUNKS: u32 = 1;      // padded in_features / 32: a constant, so that compilers know the loop; not of DIRECT
 
 // Up to LANES_T * ROWS rows that are multiplied with one matrix.
 struct Tile {
@@ -133,7 +133,7 @@ fn add_direct(tile: Tile, n: u32, lane_t: u32, low: ptr<function, Sums>, high: p
     let n5 = w_row(tile, n + 5u * LANES_N);
     let n6 = w_row(tile, n + 6u * LANES_N);
     let n7 = w_row(tile, n + 7u * LANES_N);
-    for (var word = 0u; word < CHUNKS * 4u; word++) {
+    for (var word = 0u; word < params.in_words; word++) {
         let w0 = weights8(n0, word);
         let w1 = weights8(n1, word);
         let w2 = weights8(n2, word);

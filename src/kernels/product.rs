@@ -245,7 +245,8 @@ fn tile_constants(tile: Tile, weights: &Weights) -> Constants {
         ("QUADS_X", quads_x),
         ("QUADS_W", quads_w),
         ("DIRECT", u32::from(tile.k_step.is_none())),
-        ("CHUNKS", word(weights.in_features.div_ceil(crate::quant::CHUNK))),
+        // Pipelines take long to compile for a CPU, which gains nothing by a constant.
+        ("CHUNKS", if tile.k_step.is_none() { 1 } else { word(weights.in_features.div_ceil(crate::quant::CHUNK)) }),
     ]
 }
 
