@@ -23,7 +23,8 @@ pub(super) struct RankArguments {
     /// Where: as the shares say, also inside a quantization group, or at the nearest border of a group
     #[arg(long, value_enum, default_value_t = CutName::Even)]
     cut: CutName,
-    /// Adapters that the ranks are spread over, as --adapter names them; alone, one rank each
+    /// Adapters that the ranks are spread over, as --adapter names them; alone, one rank each. A name that stands twice
+    /// means two equal cards, or one of which two devices are made
     #[arg(long, value_name = "A,B", value_delimiter = ',', conflicts_with = "adapter")]
     adapters: Vec<String>,
 }
@@ -95,7 +96,10 @@ impl RankArguments {
         if self.adapters.iter().any(|name| name.trim().is_empty()) {
             return Err(Error::Usage("--adapters: one of the names is empty, expected a list like amd,intel".into()));
         }
-        self.adapters.iter().map(|name| Gpu::open(Some(name.trim()))).collect()
+        let earlier =
+            |i: usize| self.adapters[..i].iter().filter(|name| name.trim() == self.adapters[i].trim()).count();
+        let open = |(i, name): (usize, &String)| Gpu::open_nth(Some(name.trim()), earlier(i));
+        self.adapters.iter().enumerate().map(open).collect()
     }
 }
 

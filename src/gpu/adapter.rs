@@ -154,11 +154,19 @@ fn judge(reports: &mut [AdapterReport]) {
     }
 }
 
-/// The adapter to use: the default, or the first usable one whose name, driver or API contains `wanted`.
+/// Of the adapters `alike` (by name and API), the one that is `nth` from `first` on, and from the start again where they
+/// are fewer: two equal cards are two adapters of one name.
+fn nth_alike<K: PartialEq>(alike: &[K], first: usize, nth: usize) -> usize {
+    let same: Vec<usize> = (0..alike.len()).filter(|&i| alike[i] == alike[first]).collect();
+    same[nth % same.len()]
+}
+
+/// The adapter to use: the default, or the first usable one whose name, driver or API contains `wanted`; with `nth` the
+/// next ones of the same name and API.
 ///
 /// # Errors
 /// [`Error::Device`] where no adapter fits; it lists what there is.
-pub(super) fn choose(wanted: Option<&str>) -> Result<AdapterReport> {
+pub(super) fn choose(wanted: Option<&str>, nth: usize) -> Result<AdapterReport> {
     let reports = adapters();
     let listed = || {
         reports
@@ -180,11 +188,26 @@ pub(super) fn choose(wanted: Option<&str>) -> Result<AdapterReport> {
             [r.info.name.as_str(), &r.driver(), r.api()].iter().any(|field| field.to_lowercase().contains(&text))
         }
     };
-    let chosen = reports.iter().find(fits).ok_or_else(|| {
+    let first = reports.iter().position(|report| fits(&report)).ok_or_else(|| {
         Error::Device(format!("no adapter matches \"{}\"; there are: {}", wanted.unwrap_or_default(), listed()))
     })?;
+    let names: Vec<_> = reports.iter().map(|r| (&r.info.name, r.api())).collect();
+    let chosen = &reports[nth_alike(&names, first, nth)];
     if let Verdict::Unusable(what) = &chosen.verdict {
         return Err(Error::Device(format!("adapter \"{}\" cannot be used: {what}", chosen.info.name)));
     }
     Ok(chosen.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nth_alike;
+
+    #[test]
+    fn equal_cards_are_taken_in_turn() {
+        let cards = ["7900", "B580", "7900", "llvmpipe"];
+        let taken: Vec<usize> = (0..3).map(|nth| nth_alike(&cards, 0, nth)).collect();
+        assert_eq!(taken, [0, 2, 0]);
+        assert_eq!(nth_alike(&cards, 3, 1), 3);
+    }
 }

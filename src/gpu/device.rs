@@ -35,7 +35,16 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] where no adapter fits or the device cannot be opened.
     pub fn open(wanted: Option<&str>) -> Result<Self> {
-        let report = adapter::choose(wanted)?;
+        Self::open_nth(wanted, 0)
+    }
+
+    /// As [`Gpu::open`]; of several equal adapters the one with number `nth`, from 0, and where they are fewer those that
+    /// come first once more.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`].
+    pub fn open_nth(wanted: Option<&str>, nth: usize) -> Result<Self> {
+        let report = adapter::choose(wanted, nth)?;
         let limits = report.limits.clone();
         let request = report.adapter().request_device(&wgpu::DeviceDescriptor {
             label: Some("lapidary"),

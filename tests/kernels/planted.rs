@@ -98,7 +98,11 @@ pub(super) const MATMUL: [Bug; 2] = [
 
 /// Bugs of the matrix product as software adapters run it.
 pub(super) const DIRECT: [Bug; 3] = [
-    Bug { name: "last word missing", from: "word < params.in_words; word++", to: "word + 4u < params.in_words; word++" },
+    Bug {
+        name: "last word missing",
+        from: "word < params.in_words; word++",
+        to: "word + 4u < params.in_words; word++",
+    },
     Bug {
         name: "second row is the first",
         from: "let t1 = x_at(tile, lane_t + LANES_T);",
