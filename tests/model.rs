@@ -80,7 +80,8 @@ fn weights_in_parts_equal_whole_ones() {
             logits_in_chunks(&mut model, 0, &input_ids, 33)
         };
         // The embedding has 512 rows of 192 bytes, an expert's largest matrix in bf16 9,216 bytes.
-        assert_eq!(run(Some(20_000)), run(None), "{name}");
+        // Experts of several parts are added up in another order.
+        assert_within(&name, &run(Some(20_000)), &run(None), LOGITS);
     }
 }
 
