@@ -62,6 +62,8 @@
 //! * The router is dense in memory, whatever the file holds; an incomplete triple is an error.
 //! * Residual stream, norms, router, softmax and all sums are f32; the order of every sum is fixed.
 //! * Sliding layers hold a ring of the window and 15 positions; full layers start small and double.
+//! * Every loop of a shader ends by itself, whatever the buffers hold: wgpu's counters, which would end it, are off
+//!   (`gpu/pipeline.rs`). Bounds are checked.
 //! * No kernel reads workgroup memory that it has not written, and none needs more than WebGPU's floor: 8 storage
 //!   buffers, 256 threads, 16 KiB, 128 MiB bindings. Larger weights come in parts.
 
