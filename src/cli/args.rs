@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use lapidary::model::Head;
+use lapidary::gpu::Tier;
+use lapidary::kernels::KvDtype;
+use lapidary::model::{self, Head, Options};
 use lapidary::{Error, Result};
 
 use super::ranks::RankArguments;
@@ -27,14 +29,73 @@ pub(super) struct RunArguments {
     /// Tokens that prompt and answer may have together; without it, as many as model and device allow
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub(super) context: Option<usize>,
-    /// Precision of the computation; both mean exact until there is a fast path
+    #[command(flatten)]
+    pub(super) kernels: KernelArguments,
+    #[command(flatten)]
+    pub(super) ranks: RankArguments,
+}
+
+/// What the computation runs with.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct KernelArguments {
+    /// Precision of the computation
     #[arg(long, value_enum, default_value_t = Precision::Exact)]
     pub(super) precision: Precision,
+    /// The strongest kernels for --precision fast; without it, those that suit the device
+    #[arg(long, value_enum)]
+    pub(super) tier: Option<TierName>,
+    /// How the KV cache holds keys and values; without it, f16 for --precision fast and f32 for exact
+    #[arg(long, value_enum)]
+    pub(super) kv: Option<KvName>,
     /// Requantize a dense head, which is also the embedding where they are tied; without it, int8 for --precision fast
     #[arg(long, value_enum)]
     pub(super) head: Option<HeadName>,
-    #[command(flatten)]
-    pub(super) ranks: RankArguments,
+}
+
+/// Kernels, the weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum TierName {
+    /// f32 only.
+    Plain,
+    /// int8 activations, integer dot products.
+    Dot,
+    /// Tiles in f16 too.
+    F16,
+    /// Matrix units too.
+    Matrix,
+}
+
+/// How the KV cache holds keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum KvName {
+    /// 4 bytes a value.
+    F32,
+    /// 2 bytes a value.
+    F16,
+    /// A byte a value, and a scale for each block.
+    Int8,
+}
+
+impl KernelArguments {
+    /// `options` with what was asked for.
+    pub(super) fn apply(&self, options: Options) -> Options {
+        let precision = match self.precision {
+            Precision::Exact => model::Precision::Exact,
+            Precision::Fast => model::Precision::Fast,
+        };
+        let tier = self.tier.map(|tier| match tier {
+            TierName::Plain => Tier::Plain,
+            TierName::Dot => Tier::Dot,
+            TierName::F16 => Tier::F16,
+            TierName::Matrix => Tier::Matrix,
+        });
+        let kv = self.kv.map(|kv| match kv {
+            KvName::F32 => KvDtype::F32,
+            KvName::F16 => KvDtype::F16,
+            KvName::Int8 => KvDtype::Int8,
+        });
+        Options { head: self.head(), precision, tier, kv, ..options }
+    }
 }
 
 /// `--adapter` of a command that opens none: who gives it to all commands can give it to this one too.
@@ -50,7 +111,7 @@ pub(super) struct IdleAdapter {
 pub(super) enum Precision {
     /// f32 activations and KV cache.
     Exact,
-    /// What is fastest on the device.
+    /// What is fastest on the device: int8 or f16 activations, f16 KV cache.
     Fast,
 }
 
@@ -65,7 +126,7 @@ pub(super) enum HeadName {
     Keep,
 }
 
-impl RunArguments {
+impl KernelArguments {
     /// What becomes of a dense head.
     pub(super) fn head(&self) -> Head {
         match (self.head, self.precision) {

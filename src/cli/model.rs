@@ -10,7 +10,7 @@ use lapidary::model::{Gemma4, Head, Options, Progress};
 use lapidary::text::TextModel;
 use lapidary::{Error, Result};
 
-use super::args::{ModelArguments, Precision, RunArguments};
+use super::args::{ModelArguments, RunArguments};
 use super::ranks::introduce;
 use super::terminal::{note, size};
 
@@ -92,8 +92,8 @@ impl RunArguments {
     /// # Errors
     /// Those of [`lapidary::gpu::Gpu::open`] and [`Gemma4::load_on`].
     pub(super) fn load(&self, checkpoint: &Checkpoint) -> Result<Gemma4> {
-        let (parallel, head) = (self.ranks.parallel()?, self.head());
-        let options = Options { context: self.context, parallel, head, ..Options::default() };
+        let options = Options { context: self.context, parallel: self.ranks.parallel()?, ..Options::default() };
+        let options = self.kernels.apply(options);
         let gpus = self.ranks.devices(self.adapter.as_deref())?;
         let bars = Bars::default();
         let model = Gemma4::load_on(gpus, checkpoint, &options, &|progress| bars.show(progress));
@@ -126,12 +126,12 @@ impl RunArguments {
         ));
         introduce(model);
         if let Some(deviation) = model.head_deviation() {
-            let bits = if self.head() == Head::Int4 { "int4" } else { "int8" };
+            let bits = if self.kernels.head() == Head::Int4 { "int4" } else { "int8" };
             let (relative, largest) = (100.0 * deviation.relative(), deviation.largest);
             note(format_args!(
                 "head: requantized to {bits}, off by {relative:.2} % (root mean square), at most {largest:.1e}"
             ));
-        } else if self.head() != Head::Keep {
+        } else if self.kernels.head() != Head::Keep {
             note("head: as the file has it, which is quantized already");
         }
         let software = model.ranks().map(|(gpu, ..)| gpu.adapter()).find(|adapter| adapter.is_software());
@@ -139,9 +139,6 @@ impl RunArguments {
             (None, _) => {}
             (Some(_), false) => note("no GPU was found: this runs on the CPU, through a software adapter"),
             (Some(adapter), true) => note(format_args!("{} is software: it runs on the CPU", adapter.info.name)),
-        }
-        if self.precision == Precision::Fast {
-            note("--precision fast: there is no fast path yet, all but the head runs as exact");
         }
     }
 }

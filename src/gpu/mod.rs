@@ -9,6 +9,7 @@ mod buffer;
 mod device;
 mod pass;
 mod pipeline;
+mod tier;
 mod timing;
 
 pub use adapter::{AdapterReport, Verdict, adapters};
@@ -16,4 +17,5 @@ pub use buffer::{Binding, Tensor, Uniforms};
 pub use device::Gpu;
 pub use pass::{Dispatch, Grid, Readback, Recorder, Submission};
 pub use pipeline::{Constants, Pipeline, PipelineKey};
+pub use tier::Tier;
 pub use timing::Timestamps;

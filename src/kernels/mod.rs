@@ -29,7 +29,7 @@ mod shaders;
 mod weights;
 
 use crate::Result;
-use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Uniforms};
+use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tier, Uniforms};
 
 pub use shaders::{SHADERS, Shader};
 pub use weights::{Random, Weights, WeightsBuilder};
@@ -48,6 +48,17 @@ macro_rules! params {
     };
 }
 pub(crate) use params;
+
+/// How the KV cache holds keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvDtype {
+    /// As they are computed.
+    F32,
+    /// Rounded.
+    F16,
+    /// Codes of 8 bits in blocks with a scale each.
+    Int8,
+}
 
 /// One row of a step as the shaders see it; `shaders/common/rows.wgsl`.
 #[repr(C)]
@@ -227,13 +238,21 @@ pub struct Planner<'a> {
     pub gpu: &'a Gpu,
     /// Workgroup sizes.
     pub tuning: Tuning,
+    /// What kernels may use: beyond [`Tier::Plain`], products round their activations.
+    pub tier: Tier,
     uniforms: Uniforms,
 }
 
 impl<'a> Planner<'a> {
-    /// A planner with the workgroup sizes that suit the device.
+    /// A planner of plain kernels with the workgroup sizes that suit the device.
     pub fn new(gpu: &'a Gpu) -> Self {
-        Planner { gpu, tuning: Tuning::for_device(gpu), uniforms: Uniforms::default() }
+        Planner { gpu, tuning: Tuning::for_device(gpu), tier: Tier::Plain, uniforms: Uniforms::default() }
+    }
+
+    /// With the kernels of `tier`.
+    #[must_use]
+    pub fn with_tier(self, tier: Tier) -> Self {
+        Planner { tier, ..self }
     }
 
     /// A kernel of `key` with `params` at binding 0 and `buffers` at their numbers.

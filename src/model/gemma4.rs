@@ -13,7 +13,7 @@ use super::share::{self, Share};
 use super::step::Row;
 use super::weights::ModelWeights;
 use crate::checkpoint::{Checkpoint, Config};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Tier};
 use crate::parallel::{Collective, HostMemory};
 use crate::quant::requantize::Deviation;
 use crate::{Error, Result};
@@ -124,9 +124,8 @@ impl Gemma4 {
         let context = ranks.iter().map(|(gpu, share)| context_length(&share.config, options, gpu.max_binding_bytes()));
         let context = context.collect::<Result<Vec<_>>>()?.into_iter().min().expect("at least one rank");
         let chunk_rows = options.chunk_rows.max(FEW_ROWS).min(context.max(FEW_ROWS));
-        let prepare = |(gpu, share): &(Arc<Gpu>, Share)| {
-            Prepared::new(gpu.clone(), share.clone(), chunk_rows, options.slots, context)
-        };
+        let prepare =
+            |(gpu, share): &(Arc<Gpu>, Share)| Prepared::new(gpu.clone(), share.clone(), chunk_rows, context, options);
         let prepared = ranks.iter().map(prepare).collect::<Result<Vec<_>>>()?;
         let (weights, head) = weights(&ranks)?;
         let compiling = |done, total| progress(Progress::Pipelines { done, total });
@@ -149,6 +148,11 @@ impl Gemma4 {
     /// The device that it runs on, of several the first rank's.
     pub fn gpu(&self) -> &Gpu {
         &self.ranks[0].gpu
+    }
+
+    /// The kernels that it runs with, of several devices the first rank's.
+    pub fn tier(&self) -> Tier {
+        self.ranks[0].tier
     }
 
     /// Bytes taken on all devices.

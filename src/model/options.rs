@@ -2,6 +2,8 @@
 
 use super::memory::MemoryPlan;
 use crate::checkpoint::Config;
+use crate::gpu::{Gpu, Tier};
+use crate::kernels::KvDtype;
 use crate::parallel::Parallel;
 use crate::{Error, Result};
 
@@ -20,6 +22,48 @@ pub struct Options {
     pub parallel: Parallel,
     /// What becomes of a dense head.
     pub head: Head,
+    /// Whether products may round activations, and the cache keys and values.
+    pub precision: Precision,
+    /// The strongest kernels for [`Precision::Fast`]; `None` for those that suit the device.
+    pub tier: Option<Tier>,
+    /// How the KV cache holds keys and values; `None` for what goes with the precision.
+    pub kv: Option<KvDtype>,
+}
+
+/// How exact the computation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// f32 activations and KV cache.
+    #[default]
+    Exact,
+    /// Activations in int8 or f16 where that is faster, KV cache in f16.
+    Fast,
+}
+
+impl Options {
+    /// The kernels that run on `gpu`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where a tier was asked for that the device does not have.
+    pub(super) fn tier(&self, gpu: &Gpu) -> Result<Tier> {
+        let strongest = gpu.strongest_tier();
+        match (self.precision, self.tier) {
+            (_, Some(tier)) if tier > strongest => Err(Error::Usage(format!(
+                "tier {tier} was asked for, but the strongest that \"{}\" can run is {strongest}",
+                gpu.adapter().info.name
+            ))),
+            (Precision::Exact, _) => Ok(Tier::Plain),
+            (Precision::Fast, tier) => Ok(tier.unwrap_or(gpu.default_tier())),
+        }
+    }
+
+    /// How the KV cache holds keys and values.
+    pub(super) fn kv(&self) -> KvDtype {
+        self.kv.unwrap_or(match self.precision {
+            Precision::Exact => KvDtype::F32,
+            Precision::Fast => KvDtype::F16,
+        })
+    }
 }
 
 /// What becomes of a dense head, which is the embedding too where they are tied: in bf16 it is half of what a token of
@@ -48,8 +92,17 @@ impl Head {
 
 impl Default for Options {
     fn default() -> Self {
-        let (parallel, head) = (Parallel::default(), Head::Keep);
-        Options { context: None, slots: 1, chunk_rows: 256, max_part_bytes: None, parallel, head }
+        Options {
+            context: None,
+            slots: 1,
+            chunk_rows: 256,
+            max_part_bytes: None,
+            parallel: Parallel::default(),
+            head: Head::Keep,
+            precision: Precision::Exact,
+            tier: None,
+            kv: None,
+        }
     }
 }
 

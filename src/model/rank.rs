@@ -6,12 +6,13 @@ use super::activations::{Activations, FEW_ROWS, rotations};
 use super::ahead::Ahead;
 use super::kv_cache::KvCache;
 use super::op::Op;
+use super::options::Options;
 use super::pass::{Pass, PassPlan};
 use super::share::Share;
 use super::step::{Row, step_rows};
 use super::weights::ModelWeights;
 use crate::Result;
-use crate::gpu::{Gpu, Readback, Tensor};
+use crate::gpu::{Gpu, Readback, Tensor, Tier};
 use crate::kernels::Planner;
 
 /// A rank's bytes on its device.
@@ -32,6 +33,8 @@ pub(super) struct Rank {
     pub share: Share,
     pub activations: Activations,
     pub cache: KvCache,
+    /// The kernels that it runs with.
+    pub tier: Tier,
     pub pass: Pass,
     pub ids: Readback,
     pub logits: Readback,
@@ -49,17 +52,19 @@ pub(super) struct Prepared {
     pub share: Share,
     pub activations: Activations,
     pub cache: KvCache,
+    pub tier: Tier,
     pub activation_bytes: u64,
 }
 
 impl Prepared {
     /// Takes the memory that a rank needs beside its weights.
-    pub(super) fn new(gpu: Arc<Gpu>, share: Share, rows: usize, slots: usize, context: usize) -> Result<Self> {
+    pub(super) fn new(gpu: Arc<Gpu>, share: Share, rows: usize, context: usize, options: &Options) -> Result<Self> {
+        let tier = options.tier(&gpu)?;
         let before = gpu.allocated_bytes();
         let activations = Activations::new(&gpu, &share, rows)?;
         let activation_bytes = gpu.allocated_bytes() - before;
-        let cache = KvCache::new(&gpu, &share.config, slots, context)?;
-        Ok(Prepared { gpu, share, activations, cache, activation_bytes })
+        let cache = KvCache::new(&gpu, &share.config, options.slots, context)?;
+        Ok(Prepared { gpu, share, activations, cache, tier, activation_bytes })
     }
 }
 
@@ -70,9 +75,9 @@ impl Rank {
         weights: ModelWeights,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Self> {
-        let Prepared { gpu, share, activations, cache, activation_bytes } = prepared;
+        let Prepared { gpu, share, activations, cache, tier, activation_bytes } = prepared;
         let plan = PassPlan { share: &share, weights: &weights, activations: &activations, cache: &cache };
-        let pass = plan.bind(&Planner::new(&gpu), progress)?;
+        let pass = plan.bind(&Planner::new(&gpu).with_tier(tier), progress)?;
         let ids = Readback::new(&gpu, &activations.ids, FEW_ROWS)?;
         let logits = Readback::new(&gpu, &activations.logits, FEW_ROWS)?;
         let ahead = Ahead::new(&gpu, &activations)?;
@@ -83,7 +88,7 @@ impl Rank {
                 partial.push((tensor.clone(), Readback::new(&gpu, tensor, tensor.rows)?));
             }
         }
-        Ok(Rank { gpu, share, activations, cache, pass, ids, logits, ahead, weights, activation_bytes, partial })
+        Ok(Rank { gpu, share, activations, cache, tier, pass, ids, logits, ahead, weights, activation_bytes, partial })
     }
 
     /// What it multiplies with.
@@ -120,7 +125,7 @@ impl Rank {
                 activations: &self.activations,
                 cache: &self.cache,
             };
-            self.pass = plan.bind(&Planner::new(&self.gpu), &|_, _| ())?;
+            self.pass = plan.bind(&Planner::new(&self.gpu).with_tier(self.tier), &|_, _| ())?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, Options};
 use lapidary::{Error, Result};
 
-use super::args::{ModelArguments, at_least_one};
+use super::args::{KernelArguments, ModelArguments, at_least_one};
 use super::model::{Bars, format};
 use measure::{Bench, Case, Test, copy_rate};
 use show::{Report, device};
@@ -64,9 +64,8 @@ pub(super) struct Arguments {
     /// Runs of each test that count
     #[arg(long, short, value_name = "N", default_value = "3", value_parser = at_least_one, allow_negative_numbers = true)]
     repeats: usize,
-    /// Kernels to run
-    #[arg(long, value_name = "TIER", default_value = "plain", value_parser = tier)]
-    tier: String,
+    #[command(flatten)]
+    kernels: KernelArguments,
     /// Time each kernel too, in a run of its own: how often, how long, its share, its rate
     #[arg(long)]
     profile: bool,
@@ -77,14 +76,6 @@ pub(super) struct Arguments {
 
 fn whole(text: &str) -> std::result::Result<usize, String> {
     text.parse().map_err(|_| "expected a whole number from 0 on".into())
-}
-
-fn tier(text: &str) -> std::result::Result<String, String> {
-    match text {
-        "plain" => Ok(text.to_owned()),
-        "dot" | "f16" | "matrix" => Err("expected plain: there are no other kernels yet".into()),
-        _ => Err("expected plain".into()),
-    }
 }
 
 /// What is measured: its name and format for people, where its weights come from, its shapes.
@@ -108,7 +99,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let report = Report {
         device: device(model.gpu()),
         model: subject.name,
-        tier: arguments.tier,
+        tier: model.tier(),
         context: model.context(),
         memory_bytes: model.gpu().allocated_bytes(),
         copy_rate,
@@ -183,7 +174,8 @@ impl Arguments {
         }
         let longest = cases.iter().map(|case| case.depth + case.tokens).max().unwrap_or(0);
         // A step has no more rows than the context has positions.
-        Ok(Options { context: Some(longest.max(slots).min(most)), slots, ..defaults })
+        let options = Options { context: Some(longest.max(slots).min(most)), slots, ..defaults };
+        Ok(self.kernels.apply(options))
     }
 }
 

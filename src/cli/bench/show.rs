@@ -1,6 +1,6 @@
 //! What was measured, as tables and as JSON.
 
-use lapidary::gpu::{Gpu, Timestamps};
+use lapidary::gpu::{Gpu, Tier, Timestamps};
 use serde_json::{Value, json};
 
 use super::super::terminal::{plural, size, table};
@@ -10,7 +10,7 @@ use super::measure::{Kernel, Measured, Profile, Test};
 pub(super) struct Report {
     pub(super) device: String,
     pub(super) model: String,
-    pub(super) tier: String,
+    pub(super) tier: Tier,
     pub(super) context: usize,
     pub(super) memory_bytes: u64,
     /// Bytes that a copy reads and writes in a second.
@@ -33,7 +33,7 @@ impl Report {
             fact("model", self.model.clone()),
             fact("memory", format!("{} used, context {}", size(self.memory_bytes), self.context)),
             fact("copy rate", format!("{:.1} GB/s, read and written", self.copy_rate / 1e9)),
-            fact("kernels", self.tier.clone()),
+            fact("kernels", self.tier.to_string()),
         ];
         let heading = ["test", "depth", "batch", "tokens/s", "spread", "read a step", "GB/s", "of copy rate"];
         let rows = std::iter::once(heading.map(str::to_owned).to_vec()).chain(self.rows.iter().map(|row| {
@@ -89,7 +89,7 @@ impl Report {
         json!({
             "device": self.device,
             "model": self.model,
-            "tier": self.tier,
+            "tier": self.tier.name(),
             "context": self.context,
             "memory_bytes": self.memory_bytes,
             "copy_bytes_per_second": self.copy_rate,
