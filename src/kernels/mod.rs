@@ -24,6 +24,7 @@ pub mod moe_sum;
 pub mod per_layer_inputs;
 pub mod product;
 pub mod rms_norm;
+pub mod rounded;
 pub mod router;
 mod shaders;
 mod weights;

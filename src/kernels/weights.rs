@@ -3,7 +3,7 @@
 use super::Planner;
 use super::fill_random::{self, Bits};
 use crate::gpu::{Gpu, Recorder};
-use crate::quant::{DenseMatrix, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, ShardGroups};
+use crate::quant::{CHUNK, DenseMatrix, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, ShardGroups};
 use crate::{Error, Result};
 
 /// What all matrices of a stack have in common.
@@ -113,6 +113,13 @@ impl Weights {
         (self.out_features * (self.row_words() + side)) as u64 * 4
     }
 
+    /// True for codes whose groups do not cut a chunk of input features.
+    pub fn has_whole_chunks(&self) -> bool {
+        let Kind::Packed { group_size, first_row, .. } = self.kind else { return false };
+        let whole = group_size.is_multiple_of(CHUNK) && first_row.is_multiple_of(CHUNK);
+        whole && self.parts.iter().all(|part| part.g_idx.is_none())
+    }
+
     /// Words of weights or codes in a row.
     pub(super) fn row_words(&self) -> usize {
         self.kind.row_words(self.in_features)
@@ -122,8 +129,10 @@ impl Weights {
 /// The kinds of random weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Random {
-    /// 4-bit codes without zero points, f16 scales, groups in sequence.
-    Int4 {
+    /// Codes of 4 or 8 bits without zero points, f16 scales, groups in sequence.
+    Packed {
+        /// Bits of a code.
+        bits: u32,
         /// Input rows of a group; the last one may be short.
         group_size: usize,
     },
@@ -135,8 +144,8 @@ impl Random {
     fn kind(self, in_features: usize) -> Kind {
         match self {
             Random::Dense(dtype) => Kind::Dense(dtype),
-            Random::Int4 { group_size } => Kind::Packed {
-                bits: 4,
+            Random::Packed { bits, group_size } => Kind::Packed {
+                bits,
                 scale_dtype: Dtype::F16,
                 groups: in_features.div_ceil(group_size),
                 group_size,
@@ -148,12 +157,15 @@ impl Random {
 
     /// What weights or codes are, and what scales are: weights deviate from 0 by about `in_features^-0.5`.
     fn bits(self, in_features: usize) -> (Bits, Bits) {
-        // Numbers of a binade are 1.5 times its lower end; codes of -8 to 7 deviate from 0 by 4.6.
+        // Numbers of a binade are 1.5 times its lower end; codes of -8 to 7 deviate from 0 by 4.6, of -128 to 127 by 74.
         let deviation = (in_features as f64).powf(-0.5);
         let exponent = |of: f64| (of / 1.5).log2().round() as i32;
         match self {
             Random::Dense(dtype) => (Bits::binade(dtype, exponent(deviation), true), Bits::ALL),
-            Random::Int4 { .. } => (Bits::ALL, Bits::binade(Dtype::F16, exponent(deviation / 4.6), false)),
+            Random::Packed { bits, .. } => {
+                let of_codes = (2f64.powi(bits as i32) / 12f64.sqrt()).max(1.0);
+                (Bits::ALL, Bits::binade(Dtype::F16, exponent(deviation / of_codes), false))
+            }
         }
     }
 }

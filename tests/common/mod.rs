@@ -132,6 +132,11 @@ impl Runner {
         copy.read(gpu(), 1).expect("a result")
     }
 
+    /// The words of the rows that `planned` may write, after a check that nothing behind them changed.
+    pub(crate) fn run_raw_rows(&self, planned: Planned, output: &Output, n_rows: usize) -> Vec<u32> {
+        self.run(&[planned], n_rows, &[output]).remove(0).into_iter().map(f32::to_bits).collect()
+    }
+
     /// As [`Runner::run`] for a single kernel with a single output.
     pub(crate) fn run_one(&self, planned: Planned, n_rows: usize, output: &Output) -> Vec<f32> {
         self.run(&[planned], n_rows, &[output]).remove(0)

@@ -29,8 +29,14 @@ pub(super) fn check(what: &str, threads: u32, norms: &[f32], width: usize, x: &[
     let n_rows = x.len() / width;
     let weight = &norms[2 * width..];
     let y = Output::new(n_rows, width);
-    let planned =
-        rms_norm::plan(&runner.planner, "rms_norm", (&tensor(width, norms), 2), &tensor(width, x), &y.tensor, EPS);
+    let planned = rms_norm::plan(
+        &runner.planner,
+        "rms_norm",
+        (&tensor(width, norms), 2),
+        &tensor(width, x),
+        (&y.tensor, None),
+        EPS,
+    );
     let actual = runner.run_one(planned.expect("a plan"), n_rows, &y);
     let expected = by_row(x, width, |x| ops::rms_norm(x, Some(weight), EPS));
     let exact = vec![0.0; width];
