@@ -67,6 +67,10 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
+    if group.x < BESIDE {
+        beside(group, lane);
+        return;
+    }
     let p = group.y * X_ROWS;
     var matrix = 0u;
     if EXPERTS && !SUM {
@@ -76,7 +80,7 @@ fn main(
         }
     }
     let n_outputs = select(LANE_ROWS, LANE_ROWS / 2u, GATED);
-    let block = (group.x + group.z * groups.x) * (THREADS / LANES);
+    let block = (group.x - BESIDE + group.z * (groups.x - BESIDE)) * (THREADS / LANES);
     let n = (block + lane / LANES) * n_outputs;
     var chunks = CHUNKS;
     var lane_rows = LANE_ROWS;

@@ -2,10 +2,11 @@
 
 use super::product::{self, Rows, Target};
 use super::rounded::Input;
-use super::weights::Part;
+use super::router::Choice;
+use super::weights::{Kind, Part};
 use super::{Planned, Planner, Weights, word};
 use crate::Result;
-use crate::gpu::{Constants, Grid, PipelineKey, Tensor};
+use crate::gpu::{Binding, Constants, Grid, PipelineKey, Tensor};
 use crate::quant::CHUNK;
 
 /// Rows of x that share what is read of a weight; `MAX_ROWS` of the shader.
@@ -22,6 +23,28 @@ pub(super) enum Form<'a> {
     Gated(Option<&'a Tensor>),
     /// Those of a token's experts are added up, each times its factor, `[rows, top_k]` without padding.
     Sum { factors: &'a Tensor },
+}
+
+/// What a product makes beside its result, of other tensors: two kernels of which neither reads what the other writes.
+#[derive(Debug, Clone, Copy)]
+pub enum Beside<'a> {
+    /// `y = x w^T` with dense weights of few rows.
+    Product {
+        /// One dense matrix in one part.
+        weights: &'a Weights,
+        /// `[rows, in_features]`.
+        x: &'a Tensor,
+        /// `[rows, out_features]`.
+        y: &'a Tensor,
+    },
+    /// A choice of experts.
+    Choice(Choice<'a>),
+}
+
+/// Whether the device binds enough buffers at once for [`Beside`], and `weights` are such as [`Beside::Product`] takes.
+pub fn can_stand_beside(planner: &Planner, weights: &Weights) -> bool {
+    let is_dense = matches!(weights.kind, Kind::Dense(_)) && weights.n_matrices == 1 && weights.parts.len() == 1;
+    is_dense && planner.gpu.limits().max_storage_buffers_per_shader_stage >= 12
 }
 
 /// Whether gate and up of each matrix lie in one part, as [`plan_gated`] needs them.
@@ -41,12 +64,31 @@ pub fn plan_gated<'a>(
     rows: Rows,
     x: impl Into<Input<'a>>,
     (y, rounded): (&Tensor, Option<&Tensor>),
+    beside: Option<Beside>,
 ) -> Result<Vec<Planned>> {
     assert!(can_gate(weights), "{label}: gate and up in one part");
     assert_eq!(2 * y.width, weights.out_features, "{label}: width of y");
     let (target, input) = (Target { y, column: 0, softcap: 0.0 }, x.into());
-    let plan = |part| plan_part(planner, label, weights, part, rows, input, target, Form::Gated(rounded));
-    weights.parts.iter().map(plan).collect()
+    let forms = (Form::Gated(rounded), beside);
+    weights.parts.iter().map(|part| plan_part(planner, label, weights, part, rows, input, target, forms)).collect()
+}
+
+/// Plans `y = x w^T` of rounded activations, with a choice of experts beside it.
+///
+/// # Errors
+/// [`crate::Error::Memory`] where parameters do not fit.
+pub fn plan_beside(
+    planner: &Planner,
+    label: &str,
+    weights: &Weights,
+    rows: Rows,
+    input: Input,
+    y: &Tensor,
+    beside: Beside,
+) -> Result<Vec<Planned>> {
+    assert_eq!(y.width, weights.out_features, "{label}: width of y");
+    let (target, forms) = (Target { y, column: 0, softcap: 0.0 }, (Form::Plain, Some(beside)));
+    weights.parts.iter().map(|part| plan_part(planner, label, weights, part, rows, input, target, forms)).collect()
 }
 
 /// Plans the weighted sum of a token's experts: `y[t] = sum_s factors[t, s] * (x[t * top_k + s] w[ids[t, s]]^T)`, over the
@@ -66,8 +108,8 @@ pub fn plan_sum<'a>(
     assert_eq!(y.width, weights.out_features, "{label}: width of y");
     let (target, input) = (Target { y, column: 0, softcap: 0.0 }, x.into());
     let rows = Rows::Experts { ids, repeat: 1 };
-    let plan = |part| plan_part(planner, label, weights, part, rows, input, target, Form::Sum { factors });
-    weights.parts.iter().map(plan).collect()
+    let forms = (Form::Sum { factors }, None);
+    weights.parts.iter().map(|part| plan_part(planner, label, weights, part, rows, input, target, forms)).collect()
 }
 
 /// The product of few rows with one part of `weights`.
@@ -80,7 +122,7 @@ pub(super) fn plan_part(
     rows: Rows,
     input: Input,
     target: Target,
-    form: Form,
+    (form, beside): (Form, Option<Beside>),
 ) -> Result<Planned> {
     let (mut params, mut variant, mut constants, mut buffers) = product::common(label, weights, part, input.x, target);
     match input.rounded_for(planner, weights) {
@@ -127,8 +169,47 @@ pub(super) fn plan_part(
     );
     constants.extend(shape);
     constants.push(("X_ROWS", several));
-    let grid = Grid { rows_per_group: several, ..grid };
+    let mut grid = Grid { rows_per_group: several, ..grid };
+    if let Some(beside) = beside {
+        assert!(weights.parts.len() == 1 && grid.z == 1, "{label}: one dispatch");
+        (variant, grid.x) = add_beside(label, beside, variant, grid.x, &mut constants, &mut buffers);
+    }
     planner.plan(label, PipelineKey { stem: "matvec", variant, constants }, &params, buffers, grid)
+}
+
+/// Adds what stands beside a product: the variant of the shader, and the workgroups in a row.
+fn add_beside(
+    label: &str,
+    beside: Beside,
+    variant: &str,
+    groups: u32,
+    constants: &mut Constants,
+    buffers: &mut Vec<(u32, Binding)>,
+) -> (&'static str, u32) {
+    match beside {
+        Beside::Product { weights, x, y } => {
+            assert_eq!(variant, "rounding", "{label}: beside a gated product");
+            assert!(x.width == weights.in_features && y.width == weights.out_features, "{label}: shapes beside");
+            let Kind::Dense(dtype) = weights.kind else { unreachable!("{label}: dense weights beside") };
+            constants.extend([
+                ("BESIDE", word(weights.out_features)),
+                ("BESIDE_DTYPE", product::dtype_number(dtype)),
+                ("BESIDE_QUADS", word(weights.in_features.next_multiple_of(CHUNK) / 4)),
+                ("BESIDE_X", word(x.stride / 4)),
+                ("BESIDE_Y", word(y.stride)),
+            ]);
+            buffers.extend([(11, (&weights.parts[0].data).into()), (12, x.into()), (13, y.into())]);
+            ("rounding beside product", groups + word(weights.out_features))
+        }
+        Beside::Choice(choice) => {
+            assert_eq!(variant, "rounded", "{label}: beside a plain product");
+            let threads = constants.iter().find(|(name, _)| *name == "THREADS").expect("of the product").1;
+            let (more, bindings) = choice.bindings(label, threads);
+            constants.extend(more);
+            buffers.extend(bindings);
+            ("rounded beside choice", groups + 1)
+        }
+    }
 }
 
 /// The constants and the grid for a part of `weights` and rows of x that make `rows_per_row` rows of y each; `slots` of

@@ -96,8 +96,10 @@ pub const STEP_ROW_FIELDS: &[(&str, usize)] = &[
 pub struct Tuning {
     /// How a matrix-vector product is spread over lanes.
     pub matvec: Spread,
-    /// Lanes of kernels that reduce a row: a power of two from 2 to 256.
+    /// Lanes of kernels that reduce something short: a power of two from 2 to 256.
     pub threads: u32,
+    /// Lanes of kernels that norm a row at most: a power of two from 2 to 1024, cut to what the device allows.
+    pub norm_threads: u32,
     /// Lanes of an attention workgroup: a power of two from 128 to 256.
     pub attention_threads: u32,
     /// Positions that it scores at a time, `attention_threads / attention_block` lanes each: a power of two.
@@ -197,6 +199,7 @@ impl Tuning {
     pub const GPU: Tuning = Tuning {
         matvec: Spread::Fill { lanes: 160 << 10 },
         threads: 256,
+        norm_threads: 1024,
         attention_threads: 256,
         attention_block: 32,
         attention_workgroups: 512,
@@ -207,6 +210,7 @@ impl Tuning {
     pub const CPU: Tuning = Tuning {
         matvec: Spread::Fixed { threads: 8, lanes: 1, lane_rows: 4 },
         threads: 16,
+        norm_threads: 16,
         attention_threads: 128,
         attention_block: 32,
         attention_workgroups: 1,
@@ -270,6 +274,11 @@ impl<'a> Planner<'a> {
         Ok(Planned { label: label.to_string(), key, buffers: all, grid })
     }
 
+    /// As [`Planner::plan`] for a kernel whose parameters are all constants.
+    fn plan_bare(&self, label: &str, key: PipelineKey, buffers: Vec<(u32, Binding)>, grid: Grid) -> Result<Planned> {
+        Ok(Planned { label: label.to_string(), key, buffers, grid })
+    }
+
     /// The key of the shader `stem` in its only variant.
     fn key(&self, stem: &'static str, constants: Vec<(&'static str, u32)>) -> PipelineKey {
         PipelineKey { stem, variant: "", constants }
@@ -278,7 +287,9 @@ impl<'a> Planner<'a> {
     /// Constants of the shaders that hold a row of `width` values in registers, or walk it where it is too wide for that or
     /// no whole quads.
     fn held_rows(&self, width: usize) -> Constants {
-        let threads = self.tuning.threads;
+        let most = self.tuning.norm_threads.min(self.gpu.limits().max_compute_invocations_per_workgroup);
+        // A quad each where that is possible: one workgroup has a row, and few lanes would take long.
+        let threads = word(width.div_ceil(4).next_power_of_two()).clamp(most.min(256), most);
         let quads = width.div_ceil(4 * threads as usize);
         let held = if width.is_multiple_of(4) && quads <= MAX_HELD { word(quads) } else { 0 };
         vec![("THREADS", threads), ("HELD", held), ("WIDTH", word(width))]

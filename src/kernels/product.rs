@@ -112,7 +112,7 @@ fn plan_parts(
 ) -> Result<Vec<Planned>> {
     let plan = |part| match rows {
         Rows::Few | Rows::Several(_) | Rows::Experts { .. } => {
-            matvec::plan_part(planner, label, weights, part, rows, input, target, Form::Plain)
+            matvec::plan_part(planner, label, weights, part, rows, input, target, (Form::Plain, None))
         }
         Rows::Many(_) | Rows::Grouped { .. } => plan_part(planner, label, weights, part, rows, input.x, target),
     };

@@ -32,6 +32,10 @@ const EXACT_Y: &str = wgsl!("common/exact_y");
 const ROUNDED_Y: &str = wgsl!("common/rounded_y");
 const ROUNDED_YS: &str = wgsl!("common/rounded_ys");
 const ROUNDING: &str = wgsl!("common/rounding");
+const CHOOSE: &str = wgsl!("common/choose");
+const BESIDE_NONE: &str = wgsl!("common/beside_none");
+const BESIDE_CHOICE: &str = wgsl!("common/beside_choice");
+const BESIDE_PRODUCT: &str = wgsl!("common/beside_product");
 const EXACT_X: &str = wgsl!("common/exact_x");
 const OUTPUTS: &str = wgsl!("common/outputs");
 const ROUNDED_OUTPUTS: &str = wgsl!("common/rounded_outputs");
@@ -51,22 +55,32 @@ pub const SHADERS: &[Shader] = &[
     Shader {
         stem: "matvec",
         variant: "dense",
-        parts: &[HALF, GELU, PRODUCT, DENSE, EXACT_X, OUTPUTS, wgsl!("matvec")],
+        parts: &[HALF, GELU, PRODUCT, DENSE, EXACT_X, OUTPUTS, BESIDE_NONE, wgsl!("matvec")],
     },
     Shader {
         stem: "matvec",
         variant: "packed",
-        parts: &[HALF, GELU, PRODUCT, PACKED, EXACT_X, OUTPUTS, wgsl!("matvec")],
+        parts: &[HALF, GELU, PRODUCT, PACKED, EXACT_X, OUTPUTS, BESIDE_NONE, wgsl!("matvec")],
     },
     Shader {
         stem: "matvec",
         variant: "rounded",
-        parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, OUTPUTS, wgsl!("matvec")],
+        parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, OUTPUTS, BESIDE_NONE, wgsl!("matvec")],
     },
     Shader {
         stem: "matvec",
         variant: "rounding",
-        parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, ROUNDED, ROUNDED_OUTPUTS, wgsl!("matvec")],
+        parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, ROUNDED, ROUNDED_OUTPUTS, BESIDE_NONE, wgsl!("matvec")],
+    },
+    Shader {
+        stem: "matvec",
+        variant: "rounding beside product",
+        parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, ROUNDED, ROUNDED_OUTPUTS, BESIDE_PRODUCT, wgsl!("matvec")],
+    },
+    Shader {
+        stem: "matvec",
+        variant: "rounded beside choice",
+        parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, OUTPUTS, CHOOSE, BESIDE_CHOICE, wgsl!("matvec")],
     },
     Shader { stem: "matmul", variant: "dense", parts: &[HALF, PRODUCT, DENSE, TILE, wgsl!("matmul")] },
     Shader { stem: "matmul", variant: "packed", parts: &[HALF, PRODUCT, PACKED, TILE, wgsl!("matmul")] },
@@ -79,9 +93,17 @@ pub const SHADERS: &[Shader] = &[
     Shader { stem: "embed", variant: "dense", parts: &[HALF, DENSE, ROWS, wgsl!("embed")] },
     Shader { stem: "embed", variant: "packed", parts: &[HALF, PACKED, ROWS, wgsl!("embed")] },
     Shader { stem: "rms_norm", variant: "", parts: &[REDUCE, HELD, EXACT_Y, wgsl!("rms_norm")] },
-    Shader { stem: "rms_norm", variant: "rounded", parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_Y, wgsl!("rms_norm")] },
+    Shader {
+        stem: "rms_norm",
+        variant: "rounded",
+        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_Y, wgsl!("rms_norm")],
+    },
     Shader { stem: "add_norm", variant: "", parts: &[REDUCE, HELD, EXACT_Y, wgsl!("add_norm")] },
-    Shader { stem: "add_norm", variant: "rounded", parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_Y, wgsl!("add_norm")] },
+    Shader {
+        stem: "add_norm",
+        variant: "rounded",
+        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_Y, wgsl!("add_norm")],
+    },
     Shader {
         stem: "add_norm",
         variant: "rounded twice",
@@ -97,7 +119,7 @@ pub const SHADERS: &[Shader] = &[
     Shader { stem: "moe_group", variant: "", parts: &[wgsl!("moe_group")] },
     Shader { stem: "moe_sum", variant: "", parts: &[wgsl!("moe_sum")] },
     Shader { stem: "round", variant: "", parts: &[ROUNDED, wgsl!("round")] },
-    Shader { stem: "router", variant: "", parts: &[wgsl!("router")] },
+    Shader { stem: "router", variant: "", parts: &[CHOOSE, wgsl!("router")] },
     Shader { stem: "gelu_mul", variant: "", parts: &[GELU, wgsl!("gelu_mul")] },
     Shader { stem: "head_norm_rope", variant: "", parts: &[REDUCE, ROWS, wgsl!("head_norm_rope")] },
     Shader { stem: "kv_store", variant: "", parts: &[ROWS, wgsl!("kv_store")] },

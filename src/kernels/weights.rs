@@ -113,6 +113,11 @@ impl Weights {
         (self.out_features * (self.row_words() + side)) as u64 * 4
     }
 
+    /// True where one binding holds all.
+    pub fn is_one_part(&self) -> bool {
+        self.parts.len() == 1
+    }
+
     /// True for codes whose groups do not cut a chunk of input features.
     pub fn has_whole_chunks(&self) -> bool {
         let Kind::Packed { group_size, first_row, .. } = self.kind else { return false };

@@ -10,8 +10,10 @@ use crate::Result;
 use crate::checkpoint::LayerKind;
 use crate::gpu::{Tensor, Tier};
 use crate::kernels::head_norm_rope::{Heads, Inputs, Kv, KvTarget};
+use crate::kernels::matvec::Beside;
 use crate::kernels::product::Rows;
 use crate::kernels::rounded::Input;
+use crate::kernels::router::Choice;
 use crate::kernels::{
     Planner, Weights, add_norm, attention, gelu_mul, head_norm_rope, kv_store, matvec, moe_combine, moe_group, moe_sum,
     product, rounded, router,
@@ -49,11 +51,25 @@ impl LayerPlan<'_> {
         let width = config.layers[l].intermediate_size;
         let gated = &a.mlp[mlp_widths(config).iter().position(|&w| w == width).expect("every width has buffers")];
         let at = format!("layer.{l:02}/mlp");
-        let (more, act) = self.gated(&at, &w.mlp, self.rows(), 1, self.x(), gated)?;
-        ops.extend(more);
-        ops.extend(self.product(&format!("{at}.down_proj"), &w.mlp.down_proj, self.rows(), act, &a.mlp_out)?);
-        if let Some(moe) = &w.moe {
-            ops.extend(self.experts(l, moe)?);
+        let down = (format!("{at}.down_proj"), &w.mlp.down_proj);
+        match &w.moe {
+            Some(moe) if self.routes_beside(&w.mlp, moe) => {
+                let (logits, choice) = self.routing(moe);
+                let (more, act) = self.gated(&at, &w.mlp, self.rows(), 1, self.x(), gated, Some(logits))?;
+                ops.extend(more);
+                let (choice, y) = (Beside::Choice(choice), &a.mlp_out);
+                let planned = matvec::plan_beside(self.planner, &down.0, down.1, self.rows(), act, y, choice)?;
+                ops.extend(planned.into_iter().map(Op::Dispatch));
+                ops.extend(self.experts(l, moe, true)?);
+            }
+            moe => {
+                let (more, act) = self.gated(&at, &w.mlp, self.rows(), 1, self.x(), gated, None)?;
+                ops.extend(more);
+                ops.extend(self.product(&down.0, down.1, self.rows(), act, &a.mlp_out)?);
+                if let Some(moe) = moe {
+                    ops.extend(self.experts(l, moe, false)?);
+                }
+            }
         }
         ops.extend(self.all_reduce(&a.mlp_out));
         ops.push(Op::capture(format!("layer.{l}.mlp"), &a.mlp_out));
@@ -220,6 +236,22 @@ impl LayerPlan<'_> {
         Ok(Op::Dispatch(add_norm::plan(self.planner, &format!("layer.{l:02}/after_attention"), &a.attn, &p)?))
     }
 
+    /// Whether the router's two kernels can stand beside the dense MLP's: they read nothing of each other.
+    fn routes_beside(&self, mlp: &GatedWeights, moe: &MoeWeights) -> bool {
+        let [(_, gate_up)] = mlp.gate_up.0.as_slice() else { return false };
+        let whole = |w: &Weights| w.has_whole_chunks() && w.is_one_part();
+        let rounds = self.x().rounded.is_some() && whole(gate_up) && whole(&mlp.down_proj);
+        rounds && matvec::can_stand_beside(self.planner, &moe.router_proj)
+    }
+
+    /// The router's product, and the choice that it leads to.
+    fn routing<'a>(&'a self, w: &'a MoeWeights) -> (Beside<'a>, Choice<'a>) {
+        let moe = self.activations.moe.as_ref().expect("the configuration has experts");
+        let (logits, per_expert_scale) = (&moe.router_logits, &w.per_expert_scale);
+        let product = Beside::Product { weights: &w.router_proj, x: &moe.router_x, y: logits };
+        (product, Choice { logits, per_expert_scale, ids: &moe.ids, weights: &moe.weights })
+    }
+
     /// (10): `gelu(gate x) * up x`, at once where few rows and the weights' layout allow it.
     fn gated<'a>(
         &self,
@@ -229,6 +261,7 @@ impl LayerPlan<'_> {
         rows_per_row: usize,
         x: Input,
         gated: &'a GatedActivations,
+        beside: Option<Beside>,
     ) -> Result<(Vec<Op>, Input<'a>)> {
         if let ([(name, weights)], true) = (w.gate_up.0.as_slice(), self.body != Body::Chunk)
             && matvec::can_gate(weights)
@@ -236,7 +269,7 @@ impl LayerPlan<'_> {
             let both = weights.has_whole_chunks() && w.down_proj.has_whole_chunks();
             let rounded = self.rounded(&gated.act_rounded).filter(|_| both);
             let y = (&gated.act, rounded);
-            let planned = matvec::plan_gated(self.planner, &format!("{at}.{name}"), weights, rows, x, y)?;
+            let planned = matvec::plan_gated(self.planner, &format!("{at}.{name}"), weights, rows, x, y, beside)?;
             return Ok((planned.into_iter().map(Op::Dispatch).collect(), Input { x: &gated.act, rounded }));
         }
         let mut ops = self.joined(&format!("{at}."), &w.gate_up, rows, x, &gated.gate_up)?;
@@ -246,17 +279,19 @@ impl LayerPlan<'_> {
         Ok((ops, Input::from(&gated.act)))
     }
 
-    /// (11): the router, and the products of the experts that it chose.
-    fn experts(&self, l: usize, w: &MoeWeights) -> Result<Vec<Op>> {
+    /// (11): the router, unless it is `routed` already, and the products of the experts that it chose.
+    fn experts(&self, l: usize, w: &MoeWeights, routed: bool) -> Result<Vec<Op>> {
         let a = self.activations;
         let moe = a.moe.as_ref().expect("the configuration has experts");
         let label = |what: &str| format!("layer.{l:02}/{what}");
-        let mut ops =
-            self.product(&label("router.proj"), &w.router_proj, self.rows(), &moe.router_x, &moe.router_logits)?;
+        let mut ops = Vec::new();
         let (ids, weights) = (&moe.ids, &moe.weights);
-        let planned =
-            router::plan(self.planner, &label("router"), &moe.router_logits, &w.per_expert_scale, ids, weights)?;
-        ops.push(Op::Dispatch(planned));
+        if !routed {
+            let (x, logits) = (&moe.router_x, &moe.router_logits);
+            ops.extend(self.product(&label("router.proj"), &w.router_proj, self.rows(), x, logits)?);
+            let (_, choice) = self.routing(w);
+            ops.push(Op::Dispatch(router::plan(self.planner, &label("router"), choice)?));
+        }
         ops.push(Op::capture(format!("layer.{l}.router.weights"), weights));
         let top_k = ids.width;
         let rows = |repeat| match self.body {
@@ -269,7 +304,7 @@ impl LayerPlan<'_> {
             ops.push(Op::Dispatch(planned));
         }
         let x = Input { x: &moe.x, rounded: self.rounded(&moe.x_rounded) };
-        let (more, act) = self.gated(&label("experts"), &w.experts, rows(top_k), top_k, x, &moe.gated)?;
+        let (more, act) = self.gated(&label("experts"), &w.experts, rows(top_k), top_k, x, &moe.gated, None)?;
         ops.extend(more);
         let down = &w.experts.down_proj;
         match self.body {

@@ -12,7 +12,7 @@ const EPS: f32 = 1e-6;
 #[test]
 fn shapes_outputs_and_scalars() {
     let mut random = Random::new(710);
-    for threads in [32, 256] {
+    for threads in [32, 256, 1024] {
         // A lane holds one quad more from each multiple of 4 * threads on, up to six; then rows are walked.
         for width in [1, 33, 255, 124, 128, 132, 768, 1024, 1028, 2816] {
             for n_outputs in 0..=3 {

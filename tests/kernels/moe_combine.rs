@@ -12,7 +12,7 @@ const EPS: f32 = 1e-6;
 #[test]
 fn shapes() {
     let mut random = Random::new(720);
-    for threads in [32, 256] {
+    for threads in [32, 256, 1024] {
         for (width, n_rows, scalar) in [
             (1, 1, 1.0),
             (31, 3, 0.7),

@@ -151,7 +151,8 @@ fn gated_products_come_out_rounded() {
             let rows = if n_rows == 1 { Rows::Few } else { Rows::Several(&count) };
             let input = Input { x: &x_tensor, rounded: Some(&codes) };
             let to = (&y.tensor, Some(&words.tensor));
-            let planned = matvec::plan_gated(&runner.planner, "gated", &weights, rows, input, to).expect("a plan");
+            let planned =
+                matvec::plan_gated(&runner.planner, "gated", &weights, rows, input, to, None).expect("a plan");
             let actual = runner.run(&planned, n_rows, &[&y]).remove(0);
             let words_of = runner.run_raw_rows(planned.into_iter().next().expect("one part"), &words, n_rows);
             for (t, values) in values.chunks_exact(n_in).enumerate() {
