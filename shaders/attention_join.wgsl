@@ -74,14 +74,22 @@ fn main(
     sums[lane] = sum;
     workgroupBarrier();
     if lane < COLUMNS && column < d4 {
-        for (var i = lane + COLUMNS; i < THREADS; i += COLUMNS) {
-            let new_largest = max(largest, maxima[i]);
-            let a = exp(largest - new_largest);
-            let b = exp(maxima[i] - new_largest);
-            total = a * total + b * totals[i];
-            sum = a * sum + b * sums[i];
-            largest = new_largest;
+        // The maximum first: then the walkers' factors do not wait for each other.
+        for (var i = lane; i < THREADS; i += COLUMNS) {
+            largest = max(largest, maxima[i]);
         }
-        out[group.y * (params.q_stride / 4u) + head * d4 + column] = sum / total;
+        total = 0.0;
+        sum = vec4(0.0);
+        for (var i = lane; i < THREADS; i += COLUMNS) {
+            let factor = exp(maxima[i] - largest);
+            total += factor * totals[i];
+            sum += factor * sums[i];
+        }
+        put(group.y, head, column, sum / total);
     }
+}
+
+// Four values of a head's result: the one place where results are written.
+fn put(t: u32, head: u32, column: u32, quad: vec4<f32>) {
+    out[t * (params.q_stride / 4u) + head * (HEAD_DIM / 4u) + column] = quad;
 }

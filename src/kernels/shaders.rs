@@ -28,12 +28,17 @@ macro_rules! wgsl {
 const GELU: &str = wgsl!("common/gelu");
 const HALF: &str = wgsl!("common/half");
 const DENSE: &str = wgsl!("common/dense");
+const KV: &str = wgsl!("common/kv");
+const KV_PACK: &str = wgsl!("common/kv_pack");
+const OWN_HEADS: &str = wgsl!("common/own_heads");
 const PACKED: &str = wgsl!("common/packed");
 const PRODUCT: &str = wgsl!("common/product");
 const HELD: &str = wgsl!("common/held");
 const REDUCE: &str = wgsl!("common/reduce");
+const ROTATE: &str = wgsl!("common/rotate");
 const ROWS: &str = wgsl!("common/rows");
 const SPLITS: &str = wgsl!("common/splits");
+const SUMS: &str = wgsl!("common/sums");
 const TILE: &str = wgsl!("common/tile");
 
 /// Every shader in every variant.
@@ -58,9 +63,18 @@ pub const SHADERS: &[Shader] = &[
     Shader { stem: "moe_sum", variant: "", parts: &[wgsl!("moe_sum")] },
     Shader { stem: "router", variant: "", parts: &[wgsl!("router")] },
     Shader { stem: "gelu_mul", variant: "", parts: &[GELU, wgsl!("gelu_mul")] },
-    Shader { stem: "head_norm_rope", variant: "", parts: &[REDUCE, ROWS, wgsl!("head_norm_rope")] },
+    Shader {
+        stem: "head_norm_rope",
+        variant: "",
+        parts: &[REDUCE, ROWS, KV, KV_PACK, ROTATE, wgsl!("head_norm_rope")],
+    },
     Shader { stem: "kv_store", variant: "", parts: &[ROWS, wgsl!("kv_store")] },
-    Shader { stem: "attention", variant: "", parts: &[ROWS, SPLITS, wgsl!("attention")] },
+    Shader {
+        stem: "attention",
+        variant: "",
+        parts: &[ROWS, SPLITS, KV, KV_PACK, ROTATE, OWN_HEADS, SUMS, wgsl!("attention")],
+    },
+    Shader { stem: "attention_tile", variant: "", parts: &[ROWS, SPLITS, KV, wgsl!("attention_tile")] },
     Shader { stem: "attention_join", variant: "", parts: &[ROWS, SPLITS, wgsl!("attention_join")] },
     Shader { stem: "gather_rows", variant: "", parts: &[wgsl!("gather_rows")] },
     Shader { stem: "argmax", variant: "", parts: &[wgsl!("argmax")] },
