@@ -125,7 +125,7 @@ fn the_memory_plan_is_what_is_allocated() {
     for Set { name, checkpoint, .. } in sets() {
         let options = Options::default();
         let model = load(&checkpoint, &options);
-        let plan = MemoryPlan::new(&checkpoint, model.context(), model.chunk_rows());
+        let plan = MemoryPlan::new(&checkpoint, model.context(), model.chunk_rows(), options.kv());
         let planned = plan.weights + plan.kv_cache_at_start + plan.activations;
         let allocated = model.gpu().allocated_bytes();
         let difference = allocated.abs_diff(planned);

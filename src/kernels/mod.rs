@@ -10,12 +10,14 @@ pub mod add_norm;
 pub mod argmax;
 pub mod attention;
 pub mod attention_join;
+pub mod attention_tile;
 pub mod copy_words;
 pub mod embed;
 pub mod fill_random;
 pub mod gather_rows;
 pub mod gelu_mul;
 pub mod head_norm_rope;
+mod kv;
 pub mod kv_store;
 pub mod matvec;
 pub mod moe_combine;
@@ -32,6 +34,7 @@ mod weights;
 use crate::Result;
 use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tier, Uniforms};
 
+pub use kv::{KV_BLOCK, KvDtype};
 pub use shaders::{SHADERS, Shader};
 pub use weights::{Random, Weights, WeightsBuilder};
 
@@ -49,17 +52,6 @@ macro_rules! params {
     };
 }
 pub(crate) use params;
-
-/// How the KV cache holds keys and values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KvDtype {
-    /// As they are computed.
-    F32,
-    /// Rounded.
-    F16,
-    /// Codes of 8 bits in blocks with a scale each.
-    Int8,
-}
 
 /// One row of a step as the shaders see it; `shaders/common/rows.wgsl`.
 #[repr(C)]
@@ -100,9 +92,9 @@ pub struct Tuning {
     pub threads: u32,
     /// Lanes of kernels that norm a row at most: a power of two from 2 to 1024, cut to what the device allows.
     pub norm_threads: u32,
-    /// Lanes of an attention workgroup: a power of two from 128 to 256.
+    /// Lanes of an attention workgroup for few rows: a power of two from 64 to 256.
     pub attention_threads: u32,
-    /// Positions that it scores at a time, `attention_threads / attention_block` lanes each: a power of two.
+    /// Positions that it scores at a time, `attention_threads / attention_block` lanes each: a power of two up to 64.
     pub attention_block: u32,
     /// Attention workgroups of a step of one row: shares of its positions make them where heads are fewer. At most as
     /// many as [`Tuning::GPU`] has.

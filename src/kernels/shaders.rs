@@ -42,12 +42,17 @@ const ROUNDED_OUTPUTS: &str = wgsl!("common/rounded_outputs");
 const ROUNDED: &str = wgsl!("common/rounded");
 const ROUNDED_X: &str = wgsl!("common/rounded_x");
 const DENSE: &str = wgsl!("common/dense");
+const KV: &str = wgsl!("common/kv");
+const KV_PACK: &str = wgsl!("common/kv_pack");
+const OWN_HEADS: &str = wgsl!("common/own_heads");
 const PACKED: &str = wgsl!("common/packed");
 const PRODUCT: &str = wgsl!("common/product");
 const HELD: &str = wgsl!("common/held");
 const REDUCE: &str = wgsl!("common/reduce");
+const ROTATE: &str = wgsl!("common/rotate");
 const ROWS: &str = wgsl!("common/rows");
 const SPLITS: &str = wgsl!("common/splits");
+const SUMS: &str = wgsl!("common/sums");
 const TILE: &str = wgsl!("common/tile");
 
 /// Every shader in every variant.
@@ -121,10 +126,28 @@ pub const SHADERS: &[Shader] = &[
     Shader { stem: "round", variant: "", parts: &[ROUNDED, wgsl!("round")] },
     Shader { stem: "router", variant: "", parts: &[CHOOSE, wgsl!("router")] },
     Shader { stem: "gelu_mul", variant: "", parts: &[GELU, wgsl!("gelu_mul")] },
-    Shader { stem: "head_norm_rope", variant: "", parts: &[REDUCE, ROWS, wgsl!("head_norm_rope")] },
+    Shader {
+        stem: "head_norm_rope",
+        variant: "",
+        parts: &[REDUCE, ROWS, KV, KV_PACK, ROTATE, wgsl!("head_norm_rope")],
+    },
     Shader { stem: "kv_store", variant: "", parts: &[ROWS, wgsl!("kv_store")] },
-    Shader { stem: "attention", variant: "", parts: &[ROWS, SPLITS, wgsl!("attention")] },
-    Shader { stem: "attention_join", variant: "", parts: &[ROWS, SPLITS, wgsl!("attention_join")] },
+    Shader {
+        stem: "attention",
+        variant: "",
+        parts: &[ROWS, SPLITS, KV, KV_PACK, ROTATE, OWN_HEADS, SUMS, wgsl!("attention")],
+    },
+    Shader { stem: "attention_tile", variant: "", parts: &[ROWS, SPLITS, KV, wgsl!("attention_tile")] },
+    Shader {
+        stem: "attention_join",
+        variant: "",
+        parts: &[ROWS, SPLITS, wgsl!("common/join_exact"), wgsl!("attention_join")],
+    },
+    Shader {
+        stem: "attention_join",
+        variant: "rounded",
+        parts: &[ROWS, SPLITS, ROUNDED, wgsl!("common/join_rounded"), wgsl!("attention_join")],
+    },
     Shader { stem: "gather_rows", variant: "", parts: &[wgsl!("gather_rows")] },
     Shader { stem: "argmax", variant: "", parts: &[wgsl!("argmax")] },
     Shader { stem: "fill_random", variant: "", parts: &[wgsl!("fill_random")] },

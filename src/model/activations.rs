@@ -5,7 +5,7 @@ use crate::Result;
 use crate::checkpoint::Config;
 use crate::gpu::{Gpu, Tensor, Tier};
 use crate::kernels::moe_group::Groups;
-use crate::kernels::{argmax, attention, rounded};
+use crate::kernels::{KvDtype, argmax, attention, rounded};
 
 /// Steps of up to this many rows take the path for few rows; also the rows that get logits at a time.
 pub(super) const FEW_ROWS: usize = 16;
@@ -26,7 +26,8 @@ pub(super) struct Activations {
     /// It rounded, in steps of few rows.
     pub x_rounded: Option<Tensor>,
     /// By layer kind: products with `q_proj`, `k_proj` and `v_proj` side by side; `[rows, heads * head_dim]`: queries and
-    /// what attention makes of them; `[rows, kv_heads * head_dim]`: keys and values of a chunk's own rows.
+    /// what attention makes of them; `[rows, kv_heads * head_words]`: keys and values of a chunk's own rows, as the cache
+    /// holds them.
     pub attention: Vec<AttentionActivations>,
     /// `[rows, H]`: output of `o_proj`.
     pub attn: Tensor,
@@ -162,7 +163,7 @@ impl GatedActivations {
 }
 
 impl Activations {
-    pub(super) fn new(gpu: &Gpu, share: &Share, rows: usize, tier: Tier) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, share: &Share, rows: usize, tier: Tier, kv: KvDtype) -> Result<Self> {
         let config = &share.config;
         let few = (tier >= Tier::Dot).then_some(FEW_ROWS);
         let rounded = |label: &str, width| few.map(|few| rounded::tensor(gpu, label, few, width)).transpose();
@@ -171,7 +172,7 @@ impl Activations {
             .into_iter()
             .map(|(head_dim, kv_heads)| {
                 let q = |label: &str| Tensor::new(gpu, label, rows, config.num_attention_heads * head_dim);
-                let kv = |label: &str| Tensor::new(gpu, label, rows, kv_heads * head_dim);
+                let kv = |label: &str| Tensor::new(gpu, label, rows, kv_heads * kv.head_words(head_dim));
                 let heads = config.num_attention_heads + 2 * kv_heads;
                 Ok(AttentionActivations {
                     qkv: Tensor::new(gpu, "qkv", rows, heads * head_dim)?,

@@ -14,6 +14,7 @@ use super::step::Row;
 use super::weights::ModelWeights;
 use crate::checkpoint::{Checkpoint, Config};
 use crate::gpu::{Gpu, Tier};
+use crate::kernels::head_norm_rope::{HEAD_DIM_STEP, MAX_HEAD_DIM};
 use crate::parallel::{Collective, HostMemory};
 use crate::quant::requantize::Deviation;
 use crate::{Error, Result};
@@ -285,6 +286,13 @@ fn supported(config: &Config) -> Result<()> {
             "config.json: both experts and hidden_size_per_layer_input, expected at most one of them, as in all released \
              models",
         ));
+    }
+    let fits = |head_dim: usize| head_dim <= MAX_HEAD_DIM && head_dim.is_multiple_of(HEAD_DIM_STEP);
+    if let Some(l) = config.layers.iter().position(|layer| !fits(layer.head_dim)) {
+        return Err(Error::model(format!(
+            "config.json: head_dim of layer {l} is {}, expected a multiple of {HEAD_DIM_STEP} up to {MAX_HEAD_DIM}",
+            config.layers[l].head_dim
+        )));
     }
     Ok(())
 }

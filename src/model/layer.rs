@@ -15,8 +15,8 @@ use crate::kernels::product::Rows;
 use crate::kernels::rounded::Input;
 use crate::kernels::router::Choice;
 use crate::kernels::{
-    Planner, Weights, add_norm, attention, gelu_mul, head_norm_rope, kv_store, matvec, moe_combine, moe_group, moe_sum,
-    product, rounded, router,
+    Planner, Weights, add_norm, attention, attention_tile, gelu_mul, head_norm_rope, kv_store, matvec, moe_combine,
+    moe_group, moe_sum, product, router,
 };
 
 /// How products treat the rows of a body's steps: kernels that round share what they read among several rows.
@@ -153,31 +153,35 @@ impl LayerPlan<'_> {
             eps: c.rms_norm_eps,
         };
         let cache = self.cache.layer(layer.kv_source.unwrap_or(l)).expect("a source of keys has a cache");
-        // A chunk may be longer than the ring's spare room: its keys stay apart until attention has read the ring.
-        let apart = layer.kind == LayerKind::Sliding && self.body == Body::Chunk;
-        let target = match apart {
-            true => KvTarget::Rows(&b.k_new, &b.v_new),
-            false => KvTarget::Cache(&cache.k, &cache.v, cache.capacity),
-        };
         let inputs = Inputs { qkv: &b.qkv, kv, norms: &w.qk_norm, rotary: &a.rotary, rows: &a.rows };
-        let planned = head_norm_rope::plan(self.planner, &label("head_norm_rope"), heads, &inputs, &b.q, target)?;
-        ops.push(Op::Dispatch(planned));
         let source = attention::KvSource {
             cache: (&cache.k, &cache.v),
+            dtype: self.cache.dtype(),
             capacity: cache.capacity,
-            new: apart.then_some((&b.k_new, &b.v_new)),
             window: (layer.kind == LayerKind::Sliding).then_some(c.sliding_window),
         };
-        let shares = (self.body != Body::Chunk).then_some(&b.shares);
-        let buffers = attention::Buffers { q: &b.q, out: &b.out, rows: &a.rows, shares };
-        let planned = attention::plan(self.planner, &label("attention"), heads, buffers, source)?;
-        ops.extend(planned.into_iter().map(Op::Dispatch));
-        if apart && !self.feeds_others(l) && kv != Kv::Shared {
-            ops.push(self.kv_store(l)?);
-        }
         let rounded = self.rounded(&b.out_rounded).filter(|_| w.o_proj.has_whole_chunks());
-        if let Some(rounded) = rounded {
-            ops.push(Op::Dispatch(rounded::plan(self.planner, &label("round"), &b.out, rounded)?));
+        if self.body != Body::Chunk {
+            let buffers = attention::Buffers { out: &b.out, rounded, shares: Some(&b.shares) };
+            let planned = attention::plan(self.planner, &label("attention"), heads, &inputs, buffers, source)?;
+            ops.extend(planned.into_iter().map(Op::Dispatch));
+        } else {
+            // A chunk may be longer than the ring's spare room: its keys stay apart until attention has read the ring.
+            let apart = layer.kind == LayerKind::Sliding;
+            let target = match apart {
+                true => KvTarget::Rows(&b.k_new, &b.v_new),
+                false => KvTarget::Cache(&cache.k, &cache.v, cache.capacity),
+            };
+            let to = (target, source.dtype);
+            let planned = head_norm_rope::plan(self.planner, &label("head_norm_rope"), heads, &inputs, &b.q, to)?;
+            ops.push(Op::Dispatch(planned));
+            let new = apart.then_some((&b.k_new, &b.v_new));
+            let buffers = attention_tile::Buffers { q: &b.q, out: &b.out, rows: &a.rows, row_count: &a.row_count, new };
+            let planned = attention_tile::plan(self.planner, &label("attention"), heads, buffers, source)?;
+            ops.push(Op::Dispatch(planned));
+            if apart && !self.feeds_others(l) && kv != Kv::Shared {
+                ops.push(self.kv_store(l)?);
+            }
         }
         let out = Input { x: &b.out, rounded };
         ops.extend(self.product(&label("o_proj"), &w.o_proj, self.rows(), out, &a.attn)?);

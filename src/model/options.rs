@@ -58,7 +58,7 @@ impl Options {
     }
 
     /// How the KV cache holds keys and values.
-    pub(super) fn kv(&self) -> KvDtype {
+    pub fn kv(&self) -> KvDtype {
         self.kv.unwrap_or(match self.precision {
             Precision::Exact => KvDtype::F32,
             Precision::Fast => KvDtype::F16,
@@ -127,7 +127,7 @@ pub enum Progress {
 
 /// The context to plan for: what was asked, or the model's own, within what one binding of a full layer can hold.
 pub(super) fn context_length(config: &Config, options: &Options, max_binding_bytes: u64) -> Result<usize> {
-    let position_bytes = MemoryPlan::largest_position_bytes(config) * options.slots as u64;
+    let position_bytes = MemoryPlan::largest_position_bytes(config, options.kv()) * options.slots as u64;
     let fits = (max_binding_bytes / position_bytes.max(1)) as usize;
     match options.context {
         None => Ok(config.max_position_embeddings.min(fits)),

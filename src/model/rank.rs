@@ -61,9 +61,9 @@ impl Prepared {
     pub(super) fn new(gpu: Arc<Gpu>, share: Share, rows: usize, context: usize, options: &Options) -> Result<Self> {
         let tier = options.tier(&gpu)?;
         let before = gpu.allocated_bytes();
-        let activations = Activations::new(&gpu, &share, rows, tier)?;
+        let activations = Activations::new(&gpu, &share, rows, tier, options.kv())?;
         let activation_bytes = gpu.allocated_bytes() - before;
-        let cache = KvCache::new(&gpu, &share.config, options.slots, context)?;
+        let cache = KvCache::new(&gpu, &share.config, options.slots, context, options.kv())?;
         Ok(Prepared { gpu, share, activations, cache, tier, activation_bytes })
     }
 }

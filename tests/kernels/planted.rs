@@ -20,6 +20,7 @@
 //! | missing last tile | matvec.wgsl, tile.wgsl; host: last word of codes | `real_shapes::row_shards_sequential` |
 //! | every expert with the first table, another expert | packed.wgsl, matvec.wgsl | `probes` of experts, `real_shapes::row_shards_of_experts` |
 
+use lapidary::kernels::KvDtype;
 use lapidary::kernels::head_norm_rope::Kv;
 
 use super::head_norm_rope::heads;
@@ -310,7 +311,8 @@ fn bugs_of_heads_are_caught() {
     let cases = || {
         let mut random = Random::new(511);
         for capacity in [None, Some(5)] {
-            let case = head_norm_rope::Case { heads: heads(4, 2, 64, 16, 5), kv: Kv::Both, capacity };
+            let case =
+                head_norm_rope::Case { heads: heads(4, 2, 64, 16, 5), kv: Kv::Both, capacity, dtype: KvDtype::F32 };
             head_norm_rope::check(&mut random, case, &head_norm_rope::ROWS);
             let keys_only = head_norm_rope::Case { kv: Kv::KeysOnly, ..case };
             head_norm_rope::check(&mut random, keys_only, &head_norm_rope::ROWS);
