@@ -77,5 +77,6 @@ pub mod parallel;
 pub mod quant;
 pub mod reference;
 pub mod text;
+mod threads;
 
 pub use error::{Error, Faults, Result};

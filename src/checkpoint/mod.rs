@@ -19,6 +19,7 @@ mod rows;
 mod skipped;
 mod source;
 mod verify;
+mod write;
 
 use std::collections::BTreeMap;
 
@@ -34,6 +35,7 @@ pub use roles::Role;
 pub use rows::RowReader;
 pub use skipped::{Skipped, SkippedGroup};
 pub use source::Source;
+pub use write::{Written, write_random};
 
 /// An opened checkpoint of a Gemma 4 text model.
 #[derive(Debug)]

@@ -32,7 +32,8 @@ use crate::Result;
 use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tier, Uniforms};
 
 pub use shaders::{SHADERS, Shader};
-pub use weights::{Random, Weights, WeightsBuilder};
+pub use crate::quant::Random;
+pub use weights::{Weights, WeightsBuilder};
 
 /// Declares a shader's `Params` with the offsets of its fields, which `tests/shaders.rs` compares with the WGSL.
 macro_rules! params {

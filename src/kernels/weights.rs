@@ -1,9 +1,9 @@
 //! Weight matrices on the device: a stack of equally shaped matrices, cut into parts that fit a binding.
 
 use super::Planner;
-use super::fill_random::{self, Bits};
+use super::fill_random;
 use crate::gpu::{Gpu, Recorder};
-use crate::quant::{DenseMatrix, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, ShardGroups};
+use crate::quant::{DenseMatrix, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, Random, ShardGroups};
 use crate::{Error, Result};
 
 /// What all matrices of a stack have in common.
@@ -78,7 +78,7 @@ impl Weights {
         let [n_matrices, out_features, in_features] = shape;
         let mut builder = WeightsBuilder::new(planner.gpu, label, n_matrices, out_features, in_features)
             .max_part_bytes(max_part_bytes);
-        let kind = random.kind(in_features);
+        let kind = Kind::of_random(random, in_features);
         builder.kind = Some(kind);
         builder.allocate(kind)?;
         builder.rows = n_matrices * out_features;
@@ -119,21 +119,16 @@ impl Weights {
     }
 }
 
-/// The kinds of random weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Random {
-    /// 4-bit codes without zero points, f16 scales, groups in sequence.
-    Int4 {
-        /// Input rows of a group; the last one may be short.
-        group_size: usize,
-    },
-    /// As they are.
-    Dense(Dtype),
-}
-
-impl Random {
-    fn kind(self, in_features: usize) -> Kind {
+impl Kind {
+    fn row_words(self, in_features: usize) -> usize {
         match self {
+            Kind::Dense(dtype) => DenseMatrix::row_words(in_features, dtype),
+            Kind::Packed { bits, .. } => PackedMatrix::code_words(in_features, bits),
+        }
+    }
+
+    fn of_random(random: Random, in_features: usize) -> Self {
+        match random {
             Random::Dense(dtype) => Kind::Dense(dtype),
             Random::Int4 { group_size } => Kind::Packed {
                 bits: 4,
@@ -143,26 +138,6 @@ impl Random {
                 first_row: 0,
                 first_group: 0,
             },
-        }
-    }
-
-    /// What weights or codes are, and what scales are: weights deviate from 0 by about `in_features^-0.5`.
-    fn bits(self, in_features: usize) -> (Bits, Bits) {
-        // Numbers of a binade are 1.5 times its lower end; codes of -8 to 7 deviate from 0 by 4.6.
-        let deviation = (in_features as f64).powf(-0.5);
-        let exponent = |of: f64| (of / 1.5).log2().round() as i32;
-        match self {
-            Random::Dense(dtype) => (Bits::binade(dtype, exponent(deviation), true), Bits::ALL),
-            Random::Int4 { .. } => (Bits::ALL, Bits::binade(Dtype::F16, exponent(deviation / 4.6), false)),
-        }
-    }
-}
-
-impl Kind {
-    fn row_words(self, in_features: usize) -> usize {
-        match self {
-            Kind::Dense(dtype) => DenseMatrix::row_words(in_features, dtype),
-            Kind::Packed { bits, .. } => PackedMatrix::code_words(in_features, bits),
         }
     }
 

@@ -2,8 +2,10 @@
 
 mod measure;
 mod show;
+mod write;
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use lapidary::checkpoint::{Checkpoint, Config, Cut};
@@ -30,7 +32,8 @@ use show::{Report, device};
 Examples:
   lapidary bench --model DIR
   lapidary bench --synthetic 26b-a4b              before downloading 14 GB: how fast would it be?
-  lapidary bench --synthetic 26b-a4b --layers 6 --profile -d 0,4096 -b 1,8")]
+  lapidary bench --synthetic 26b-a4b --layers 6 --profile -d 0,4096 -b 1,8
+  lapidary bench --synthetic 26b-a4b --write DIR  the same as 14 GB of files, to measure loading")]
 pub(super) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
@@ -46,6 +49,9 @@ pub(super) struct Arguments {
     /// Take N tokens of the vocabulary only
     #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_negative_numbers = true)]
     vocab: Option<usize>,
+    /// Write it into DIR instead, as the files of an AutoRound checkpoint, to measure loading with --model DIR
+    #[arg(long, value_name = "DIR", requires = "synthetic")]
+    write: Option<PathBuf>,
     /// Adapter to use: a part of its name, driver or API, as `lapidary devices` prints them
     #[arg(long, value_name = "SUBSTRING")]
     adapter: Option<String>,
@@ -87,6 +93,9 @@ struct Subject {
 
 /// Runs the command.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    if let (Some(name), Some(directory)) = (&arguments.synthetic, &arguments.write) {
+        return write::run(name, arguments.cut(), directory);
+    }
     let subject = arguments.subject()?;
     let cases = arguments.cases()?;
     let options = arguments.options(&cases, &subject.config)?;
@@ -122,7 +131,7 @@ impl Arguments {
             return Ok(Subject { name, config: checkpoint.config.clone(), checkpoint: Some(checkpoint) });
         };
         let whole = Config::preset(name, Cut::default())?;
-        let config = Config::preset(name, Cut { layers: self.layers, experts: self.experts, vocab: self.vocab })?;
+        let config = Config::preset(name, self.cut())?;
         let mut name = format!("{name}, synthetic int4 g128");
         for (what, part, all) in [
             ("layers", config.num_hidden_layers, whole.num_hidden_layers),
@@ -134,6 +143,10 @@ impl Arguments {
             }
         }
         Ok(Subject { name, config, checkpoint: None })
+    }
+
+    fn cut(&self) -> Cut {
+        Cut { layers: self.layers, experts: self.experts, vocab: self.vocab }
     }
 
     /// For each depth the prefills, then for each batch the decodes.
