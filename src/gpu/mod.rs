@@ -11,6 +11,7 @@ mod pass;
 mod pipeline;
 mod tier;
 mod timing;
+mod upload;
 
 pub use adapter::{AdapterReport, Verdict, adapters};
 pub use buffer::{Binding, Tensor, Uniforms};
@@ -19,3 +20,4 @@ pub use pass::{Dispatch, Grid, Readback, Recorder, Submission};
 pub use pipeline::{Constants, Pipeline, PipelineKey};
 pub use tier::Tier;
 pub use timing::Timestamps;
+pub use upload::{Upload, Uploader};

@@ -27,13 +27,16 @@ pub mod rms_norm;
 pub mod router;
 mod shaders;
 mod weights;
+mod weights_builder;
 
 use crate::Result;
 use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tier, Uniforms};
 
-pub use shaders::{SHADERS, Shader};
 pub use crate::quant::Random;
-pub use weights::{Weights, WeightsBuilder};
+pub use shaders::{SHADERS, Shader};
+pub use weights::Weights;
+pub(crate) use weights_builder::Form;
+pub use weights_builder::WeightsBuilder;
 
 /// Declares a shader's `Params` with the offsets of its fields, which `tests/shaders.rs` compares with the WGSL.
 macro_rules! params {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use super::activations::FEW_ROWS;
 use super::loader::Loader;
@@ -11,6 +13,7 @@ use super::rank::{Prepared, Rank, RankMemory};
 use super::run::Run;
 use super::share::{self, Share};
 use super::step::Row;
+use super::uploads::Uploads;
 use super::weights::ModelWeights;
 use crate::checkpoint::{Checkpoint, Config};
 use crate::gpu::{Gpu, Tier};
@@ -97,28 +100,26 @@ impl Gemma4 {
                 "{gpus} adapters for {ranks} rank{plural}, expected at most one for each rank"
             )));
         }
-        checkpoint.verify_contents()?;
+        let contents = checkpoint.contents()?;
         let gpus: Vec<Arc<Gpu>> = gpus.into_iter().map(Arc::new).collect();
         let n_ranks = shares.len();
         let gpu_of = |rank: usize| gpus[rank * gpus.len() / n_ranks].clone();
         let ranks = shares.into_iter().enumerate().map(|(rank, share)| (gpu_of(rank), share)).collect();
-        let total_bytes = checkpoint.groups().iter().map(|group| group.size_bytes).sum();
         Self::assemble(config, ranks, options, progress, |ranks| {
-            let mut loader = Loader { ranks, checkpoint, progress, options, done_bytes: 0, total_bytes, head: None };
-            let weights = loader.model()?;
-            checkpoint.check_unchanged()?;
-            Ok((weights, loader.head))
+            let uploads = Uploads::new(checkpoint, gpus.iter().cloned());
+            let mut loader = Loader { ranks, checkpoint, contents: &contents, options, uploads };
+            Ok((loader.model()?, Some(loader.uploads)))
         })
     }
 
     /// A model of `config` on the devices of its ranks: takes the memory of activations and caches, then calls `weights`
-    /// for the weights of each rank and what requantizing the head changed, then compiles.
-    pub(super) fn assemble(
+    /// for the weights of each rank, then compiles while what these still lack is uploaded.
+    pub(super) fn assemble<'a>(
         config: Config,
         ranks: Vec<(Arc<Gpu>, Share)>,
         options: &Options,
         progress: &(dyn Fn(Progress) + Sync),
-        weights: impl FnOnce(&[(Arc<Gpu>, Share)]) -> Result<(Vec<ModelWeights>, Option<Deviation>)>,
+        weights: impl FnOnce(&[(Arc<Gpu>, Share)]) -> Result<(Vec<ModelWeights>, Option<Uploads<'a>>)>,
     ) -> Result<Self> {
         supported(&config)?;
         let context = ranks.iter().map(|(gpu, share)| context_length(&share.config, options, gpu.max_binding_bytes()));
@@ -127,10 +128,28 @@ impl Gemma4 {
         let prepare =
             |(gpu, share): &(Arc<Gpu>, Share)| Prepared::new(gpu.clone(), share.clone(), chunk_rows, context, options);
         let prepared = ranks.iter().map(prepare).collect::<Result<Vec<_>>>()?;
-        let (weights, head) = weights(&ranks)?;
-        let compiling = |done, total| progress(Progress::Pipelines { done, total });
+        let (weights, uploads) = weights(&ranks)?;
+        let streaming = AtomicBool::new(uploads.is_some());
+        let compiling = |done, total| {
+            // One thing is shown at a time.
+            if !streaming.load(Ordering::Relaxed) {
+                progress(Progress::Pipelines { done, total });
+            }
+        };
         let bind = |(prepared, weights)| Rank::new(prepared, weights, &compiling);
-        let ranks = prepared.into_iter().zip(weights).map(bind).collect::<Result<Vec<_>>>()?;
+        let (bound, uploaded) = thread::scope(|scope| {
+            let upload = |uploads: Uploads<'a>| {
+                let uploaded = uploads.run(progress);
+                streaming.store(false, Ordering::Relaxed);
+                uploaded
+            };
+            let uploading = uploads.map(|uploads| scope.spawn(move || upload(uploads)));
+            let bound = prepared.into_iter().zip(weights).map(bind).collect::<Result<Vec<_>>>();
+            let uploaded = uploading.map(|thread| thread.join().expect("uploading reports errors and does not panic"));
+            (bound, uploaded)
+        });
+        let head = uploaded.transpose()?.flatten();
+        let ranks = bound?;
         ranks.iter().try_for_each(|rank| rank.gpu.wait())?;
         Ok(Gemma4 { config, context, chunk_rows, ranks, collective: Box::new(HostMemory), head })
     }

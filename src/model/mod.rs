@@ -21,6 +21,7 @@ mod share;
 mod step;
 mod synthetic;
 mod traffic;
+mod uploads;
 mod weights;
 
 pub use gemma4::{Activation, Gemma4, Output, Want};

@@ -39,12 +39,7 @@ pub struct Written {
 /// # Errors
 /// [`Error::Usage`] as [`Config::preset`], and for a directory that is not empty; [`Error::Io`] for what the system
 /// refuses.
-pub fn write_random(
-    directory: &Path,
-    name: &str,
-    cut: Cut,
-    progress: &(dyn Fn(u64, u64) + Sync),
-) -> Result<Written> {
+pub fn write_random(directory: &Path, name: &str, cut: Cut, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Written> {
     let (mut json, config) = (Config::preset_json(name, cut)?, Config::preset(name, cut)?);
     json.insert("quantization_config".into(), quantization());
     make_empty(directory)?;
@@ -116,10 +111,15 @@ impl Files<'_> {
         let done = AtomicU64::new(0);
         let report = |bytes: u64| progress(done.fetch_add(bytes, Ordering::Relaxed) + bytes, total);
         let numbers: Vec<usize> = (0..self.shards.len()).collect();
-        threads::map_in_order(&numbers, threads::available(), || (), |(), &number| {
-            let path = self.path(number);
-            write_shard(&path, number, &self.shards[number], &report).map_err(|error| Error::io(path, error))
-        })?;
+        threads::map_in_order(
+            &numbers,
+            threads::available(),
+            || (),
+            |(), &number| {
+                let path = self.path(number);
+                write_shard(&path, number, &self.shards[number], &report).map_err(|error| Error::io(path, error))
+            },
+        )?;
         self.write_json("model.safetensors.index.json", &self.index(total))?;
         self.write_json("config.json", config)?;
         Ok(Written { files: numbers.len(), size_bytes: total })

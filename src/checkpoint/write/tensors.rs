@@ -61,7 +61,8 @@ pub(super) fn all(config: &Config, group_size: usize) -> Vec<Tensor> {
 
 /// Exporters quantize what stands in a layer, save the router.
 fn is_dense(role: Role, name: &str) -> bool {
-    matches!(role, Role::Embedding | Role::Head | Role::PerLayerEmbedding | Role::Router) || !name.starts_with("layers.")
+    matches!(role, Role::Embedding | Role::Head | Role::PerLayerEmbedding | Role::Router)
+        || !name.starts_with("layers.")
 }
 
 struct List {
