@@ -9,6 +9,7 @@ mod buffer;
 mod device;
 mod pass;
 mod pipeline;
+mod pipeline_cache;
 mod tier;
 mod timing;
 mod upload;

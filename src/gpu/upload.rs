@@ -153,3 +153,39 @@ impl Staging {
 fn failed(what: impl std::fmt::Display) -> Error {
     Error::Run(format!("uploading to the device failed: {what}"))
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::gpu::{Readback, Tensor};
+
+    /// Pieces shorter than a staging buffer, as long, and longer, from several threads: all arrive where they belong.
+    #[test]
+    fn threads_fill_a_buffer_together() {
+        let gpu = Gpu::open(None).unwrap();
+        let staging = STAGING_BYTES as usize / 4;
+        let lengths = [1, 2, 3, 5, 1000, staging - 1, staging, staging + 1, 3 * staging + 7, 11];
+        let starts: Vec<usize> = lengths.iter().scan(0, |end, len| Some(std::mem::replace(end, *end + len))).collect();
+        let words: Vec<u32> = (0..lengths.iter().sum::<usize>() as u32).map(|i| i.wrapping_mul(0x9e37_79b9)).collect();
+        let tensor = Tensor::compact(&gpu, "words", 1, words.len()).unwrap();
+        let before = gpu.allocated_bytes();
+        std::thread::scope(|scope| {
+            for thread in 0..3 {
+                let (gpu, tensor, words, starts) = (&gpu, &tensor, &words, &starts);
+                scope.spawn(move || {
+                    let mut uploader = gpu.uploader();
+                    for (&start, len) in starts.iter().zip(lengths).skip(thread).step_by(3) {
+                        uploader.upload(&tensor.buffer, 4 * start as u64, &words[start..start + len]).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(gpu.allocated_bytes(), before, "staging buffers are given back");
+        let readback = Readback::new(&gpu, &tensor, 1).unwrap();
+        let mut recorder = crate::gpu::Recorder::new(&gpu);
+        recorder.read_into(&tensor, 1, &readback);
+        recorder.submit();
+        assert!(readback.read::<u32>(&gpu, 1).unwrap() == words, "words differ");
+    }
+}

@@ -33,6 +33,7 @@ use crate::Result;
 use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tier, Uniforms};
 
 pub use crate::quant::Random;
+pub(crate) use shaders::version;
 pub use shaders::{SHADERS, Shader};
 pub use weights::Weights;
 pub(crate) use weights_builder::Form;

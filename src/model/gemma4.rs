@@ -5,10 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use super::activations::FEW_ROWS;
 use super::loader::Loader;
-use super::options::{Options, Progress, context_length};
+use super::options::{LoadTimes, Options, Progress, context_length};
 use super::rank::{Prepared, Rank, RankMemory};
 use super::run::Run;
 use super::share::{self, Share};
@@ -19,7 +20,7 @@ use crate::checkpoint::{Checkpoint, Config};
 use crate::gpu::{Gpu, Tier};
 use crate::parallel::{Collective, HostMemory};
 use crate::quant::requantize::Deviation;
-use crate::{Error, Result};
+use crate::{Error, Result, kernels};
 
 /// What a step shall bring back, for which of its rows.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +60,7 @@ pub struct Gemma4 {
     pub(super) ranks: Vec<Rank>,
     collective: Box<dyn Collective>,
     head: Option<Deviation>,
+    load_times: LoadTimes,
 }
 
 impl Gemma4 {
@@ -100,16 +102,21 @@ impl Gemma4 {
                 "{gpus} adapters for {ranks} rank{plural}, expected at most one for each rank"
             )));
         }
+        let start = Instant::now();
         let contents = checkpoint.contents()?;
+        let verified = start.elapsed();
         let gpus: Vec<Arc<Gpu>> = gpus.into_iter().map(Arc::new).collect();
         let n_ranks = shares.len();
         let gpu_of = |rank: usize| gpus[rank * gpus.len() / n_ranks].clone();
         let ranks = shares.into_iter().enumerate().map(|(rank, share)| (gpu_of(rank), share)).collect();
-        Self::assemble(config, ranks, options, progress, |ranks| {
+        let mut model = Self::assemble(config, ranks, options, progress, |ranks| {
             let uploads = Uploads::new(checkpoint, gpus.iter().cloned());
             let mut loader = Loader { ranks, checkpoint, contents: &contents, options, uploads };
             Ok((loader.model()?, Some(loader.uploads)))
-        })
+        })?;
+        model.load_times.weights += verified;
+        model.load_times.pipelines += verified;
+        Ok(model)
     }
 
     /// A model of `config` on the devices of its ranks: takes the memory of activations and caches, then calls `weights`
@@ -122,6 +129,7 @@ impl Gemma4 {
         weights: impl FnOnce(&[(Arc<Gpu>, Share)]) -> Result<(Vec<ModelWeights>, Option<Uploads<'a>>)>,
     ) -> Result<Self> {
         supported(&config)?;
+        let start = Instant::now();
         let context = ranks.iter().map(|(gpu, share)| context_length(&share.config, options, gpu.max_binding_bytes()));
         let context = context.collect::<Result<Vec<_>>>()?.into_iter().min().expect("at least one rank");
         let chunk_rows = options.chunk_rows.max(FEW_ROWS).min(context.max(FEW_ROWS));
@@ -129,6 +137,9 @@ impl Gemma4 {
             |(gpu, share): &(Arc<Gpu>, Share)| Prepared::new(gpu.clone(), share.clone(), chunk_rows, context, options);
         let prepared = ranks.iter().map(prepare).collect::<Result<Vec<_>>>()?;
         let (weights, uploads) = weights(&ranks)?;
+        if let Some(folder) = &options.cache {
+            ranks.iter().for_each(|(gpu, _)| gpu.use_pipeline_cache(folder, &kernels::version()));
+        }
         let streaming = AtomicBool::new(uploads.is_some());
         let compiling = |done, total| {
             // One thing is shown at a time.
@@ -141,17 +152,22 @@ impl Gemma4 {
             let upload = |uploads: Uploads<'a>| {
                 let uploaded = uploads.run(progress);
                 streaming.store(false, Ordering::Relaxed);
-                uploaded
+                uploaded.map(|head| (head, start.elapsed()))
             };
             let uploading = uploads.map(|uploads| scope.spawn(move || upload(uploads)));
             let bound = prepared.into_iter().zip(weights).map(bind).collect::<Result<Vec<_>>>();
+            let bound = bound.map(|ranks| (ranks, start.elapsed()));
             let uploaded = uploading.map(|thread| thread.join().expect("uploading reports errors and does not panic"));
             (bound, uploaded)
         });
-        let head = uploaded.transpose()?.flatten();
-        let ranks = bound?;
-        ranks.iter().try_for_each(|rank| rank.gpu.wait())?;
-        Ok(Gemma4 { config, context, chunk_rows, ranks, collective: Box::new(HostMemory), head })
+        let (head, weights) = uploaded.transpose()?.unwrap_or_default();
+        let (ranks, pipelines) = bound?;
+        for rank in &ranks {
+            rank.gpu.wait()?;
+            rank.gpu.save_pipeline_cache();
+        }
+        let (collective, load_times) = (Box::new(HostMemory), LoadTimes { weights, pipelines });
+        Ok(Gemma4 { config, context, chunk_rows, ranks, collective, head, load_times })
     }
 
     /// The model's configuration.
@@ -184,6 +200,11 @@ impl Gemma4 {
     /// What requantizing the head changed; `None` where it is as the file has it.
     pub fn head_deviation(&self) -> Option<Deviation> {
         self.head
+    }
+
+    /// How long loading took.
+    pub fn load_times(&self) -> LoadTimes {
+        self.load_times
     }
 
     /// For each rank its device, its query heads and what it holds there.

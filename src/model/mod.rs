@@ -26,7 +26,7 @@ mod weights;
 
 pub use gemma4::{Activation, Gemma4, Output, Want};
 pub use memory::MemoryPlan;
-pub use options::{Head, Options, Precision, Progress};
+pub use options::{Head, LoadTimes, Options, Precision, Progress};
 pub use rank::RankMemory;
 pub use step::Row;
 pub use traffic::{StepShape, Traffic};

@@ -1,11 +1,13 @@
 //! `lapidary bench`: how fast a model runs here, in the rows of llama-bench; of a model that need not be there.
 
+mod load;
 mod measure;
 mod show;
 mod write;
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::builder::PossibleValuesParser;
 use lapidary::checkpoint::{Checkpoint, Config, Cut};
@@ -15,6 +17,7 @@ use lapidary::{Error, Result};
 
 use super::args::{KernelArguments, ModelArguments, at_least_one};
 use super::model::{Bars, format};
+use load::Load;
 use measure::{Bench, Case, Test, copy_rate};
 use show::{Report, device};
 
@@ -96,13 +99,20 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     if let (Some(name), Some(directory)) = (&arguments.synthetic, &arguments.write) {
         return write::run(name, arguments.cut(), directory);
     }
+    let start = Instant::now();
     let subject = arguments.subject()?;
     let cases = arguments.cases()?;
     let options = arguments.options(&cases, &subject.config)?;
     let gpu = Gpu::open(arguments.adapter.as_deref())?;
     let timestamps = arguments.profile.then(|| gpu.timestamps()).transpose()?;
+    let before = Instant::now();
     let copy_rate = copy_rate(&gpu)?;
+    let measuring = before.elapsed();
     let mut bench = Bench::new(subject.load(gpu, &options)?);
+    bench.first_token()?;
+    let first_token_seconds = (start.elapsed() - measuring).as_secs_f64();
+    let (times, peak_host_bytes) = (bench.model().load_times(), load::peak_host_bytes());
+    let load = arguments.model.model.is_some().then_some(Load { times, first_token_seconds, peak_host_bytes });
     let rows = bench.run_all(&cases, arguments.repeats, timestamps)?;
     let model = bench.model();
     let report = Report {
@@ -111,6 +121,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         tier: model.tier(),
         context: model.context(),
         memory_bytes: model.gpu().allocated_bytes(),
+        load,
         copy_rate,
         rows,
     };
