@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use super::options::Progress;
-use crate::checkpoint::{Checkpoint, Content, MatrixInfo};
+use crate::checkpoint::{Checkpoint, Content, MatrixFormat, MatrixInfo};
 use crate::gpu::{Gpu, Uploader};
 use crate::kernels::Weights;
 use crate::parallel::Part;
@@ -14,10 +14,14 @@ use crate::quant::requantize::{self, Deviation, requantize};
 use crate::quant::{Matrix, StoredGroups};
 use crate::{Result, threads};
 
-/// Bytes of a file that are read at a time, of the matrices that are larger.
-const BLOCK_BYTES: u64 = 8 << 20;
+/// Bytes of a file that are read at a time, of the matrices that are larger: what fits a core's cache, and what allocators
+/// keep instead of giving it back to the system.
+const BLOCK_BYTES: u64 = 1 << 20;
 /// Rows of a block are a multiple of it, where one has as many: whole words and whole tiles.
 const BLOCK_ROWS: usize = 64;
+/// Rows of a block of codes at least: GPTQ has them in columns, and shorter pieces of a line take longer to ask for than to
+/// read.
+const MIN_PACKED_ROWS: usize = 512;
 /// Most threads that load: each holds a few blocks, and fewer reach what a bus can carry.
 const MAX_THREADS: usize = 16;
 
@@ -70,7 +74,11 @@ impl<'a> Uploads<'a> {
     pub(super) fn add(&mut self, source: Source<'a>) {
         let (n, source) = (source.info.out_features, Arc::new(source));
         let fits = (BLOCK_BYTES as u128 * n as u128 / u128::from(source.info.size_bytes.max(1))) as usize;
-        let block = if fits > BLOCK_ROWS { fits / BLOCK_ROWS * BLOCK_ROWS } else { fits.max(1) };
+        let fits = match source.info.format {
+            MatrixFormat::Dense(_) => fits.max(1),
+            MatrixFormat::Packed { .. } => fits.max(MIN_PACKED_ROWS),
+        };
+        let block = if fits > BLOCK_ROWS { fits / BLOCK_ROWS * BLOCK_ROWS } else { fits };
         let rows = (0..n).step_by(block).map(|first| first..n.min(first + block));
         self.jobs.extend(rows.map(|rows| Job { source: source.clone(), rows }));
     }
