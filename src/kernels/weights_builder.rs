@@ -237,7 +237,7 @@ impl Weights {
         let (kind, first) = (Kind::of(matrix), &self.parts[0]);
         let (has_zeros, has_table) = (first.zeros.is_some(), first.g_idx.is_some());
         if self.kind.merged(kind, has_table).is_none() || (zeros && !has_zeros) || (per_row && !has_table) {
-            return Err(Error::model(format!("a matrix of {kind:?}, expected {:?} as its header says", self.kind)));
+            return Err(Error::model(format!("holds {kind:?}, expected {:?} as when it was verified", self.kind)));
         }
         write(&self.parts, to, (index, first_row), matrix)
     }

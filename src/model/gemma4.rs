@@ -140,34 +140,15 @@ impl Gemma4 {
         if let Some(folder) = &options.cache {
             ranks.iter().for_each(|(gpu, _)| gpu.use_pipeline_cache(folder, &kernels::version()));
         }
-        let streaming = AtomicBool::new(uploads.is_some());
-        let compiling = |done, total| {
-            // One thing is shown at a time.
-            if !streaming.load(Ordering::Relaxed) {
-                progress(Progress::Pipelines { done, total });
-            }
-        };
-        let bind = |(prepared, weights)| Rank::new(prepared, weights, &compiling);
-        let (bound, uploaded) = thread::scope(|scope| {
-            let upload = |uploads: Uploads<'a>| {
-                let uploaded = uploads.run(progress);
-                streaming.store(false, Ordering::Relaxed);
-                uploaded.map(|head| (head, start.elapsed()))
-            };
-            let uploading = uploads.map(|uploads| scope.spawn(move || upload(uploads)));
-            let bound = prepared.into_iter().zip(weights).map(bind).collect::<Result<Vec<_>>>();
-            let bound = bound.map(|ranks| (ranks, start.elapsed()));
-            let uploaded = uploading.map(|thread| thread.join().expect("uploading reports errors and does not panic"));
-            (bound, uploaded)
-        });
-        let (head, weights) = uploaded.transpose()?.unwrap_or_default();
-        let (ranks, pipelines) = bound?;
+        let before = start.elapsed();
+        let (ranks, head, mut load_times) = bind(prepared, weights, uploads, progress)?;
+        load_times.weights += before;
+        load_times.pipelines += before;
         for rank in &ranks {
             rank.gpu.wait()?;
             rank.gpu.save_pipeline_cache();
         }
-        let (collective, load_times) = (Box::new(HostMemory), LoadTimes { weights, pipelines });
-        Ok(Gemma4 { config, context, chunk_rows, ranks, collective, head, load_times })
+        Ok(Gemma4 { config, context, chunk_rows, ranks, collective: Box::new(HostMemory), head, load_times })
     }
 
     /// The model's configuration.
@@ -316,6 +297,37 @@ impl Gemma4 {
         }
         Ok(())
     }
+}
+
+/// Compiles and binds the passes of all ranks while `uploads` run, whose errors come first; also what requantizing the head
+/// changed.
+fn bind(
+    prepared: Vec<Prepared>,
+    weights: Vec<ModelWeights>,
+    uploads: Option<Uploads>,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<(Vec<Rank>, Option<Deviation>, LoadTimes)> {
+    let (start, streaming) = (Instant::now(), AtomicBool::new(uploads.is_some()));
+    let compiling = |done, total| {
+        // One thing is shown at a time.
+        if !streaming.load(Ordering::Relaxed) {
+            progress(Progress::Pipelines { done, total });
+        }
+    };
+    let upload = |uploads: Uploads| {
+        let uploaded = uploads.run(progress);
+        streaming.store(false, Ordering::Relaxed);
+        uploaded.map(|head| (head, start.elapsed()))
+    };
+    let rank = |(prepared, weights)| Rank::new(prepared, weights, &compiling);
+    thread::scope(|scope| {
+        let uploading = uploads.map(|uploads| scope.spawn(|| upload(uploads)));
+        let ranks = prepared.into_iter().zip(weights).map(rank).collect::<Result<Vec<_>>>();
+        let pipelines = start.elapsed();
+        let uploaded = uploading.map(|thread| thread.join().expect("uploading reports errors and does not panic"));
+        let (head, weights) = uploaded.transpose()?.unwrap_or_default();
+        Ok((ranks?, head, LoadTimes { weights, pipelines }))
+    })
 }
 
 /// Combinations that no released model has and this forward pass does not do.

@@ -12,7 +12,7 @@ use crate::kernels::Weights;
 use crate::parallel::Part;
 use crate::quant::requantize::{self, Deviation, requantize};
 use crate::quant::{Matrix, StoredGroups};
-use crate::{Result, threads};
+use crate::{Error, Result, threads};
 
 /// Bytes of a file that are read at a time, of the matrices that are larger: what fits a core's cache, and what allocators
 /// keep instead of giving it back to the system.
@@ -119,7 +119,10 @@ impl<'a> Uploads<'a> {
         for target in &source.targets {
             let number = self.gpus.iter().position(|gpu| Arc::ptr_eq(gpu, &target.gpu));
             let uploader = &mut uploaders[number.expect("every rank's device is among them")];
-            target.upload(uploader, &job.rows, &matrix)?;
+            target.upload(uploader, &job.rows, &matrix).map_err(|error| match error {
+                Error::Model(faults) => Error::model(format!("tensor {:?}: {faults}", source.name)),
+                other => other,
+            })?;
         }
         Ok(deviation)
     }
