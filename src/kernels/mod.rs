@@ -30,13 +30,18 @@ pub mod rounded;
 pub mod router;
 mod shaders;
 mod weights;
+mod weights_builder;
 
 use crate::Result;
 use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tier, Uniforms};
 
+pub use crate::quant::Random;
 pub use kv::{KV_BLOCK, KvDtype};
+pub(crate) use shaders::version;
 pub use shaders::{SHADERS, Shader};
-pub use weights::{Random, Weights, WeightsBuilder};
+pub use weights::Weights;
+pub(crate) use weights_builder::Form;
+pub use weights_builder::WeightsBuilder;
 
 /// Declares a shader's `Params` with the offsets of its fields, which `tests/shaders.rs` compares with the WGSL.
 macro_rules! params {

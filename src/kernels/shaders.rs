@@ -154,6 +154,15 @@ pub const SHADERS: &[Shader] = &[
     Shader { stem: "copy_words", variant: "", parts: &[wgsl!("copy_words")] },
 ];
 
+/// A text that changes with the program's version and with any shader.
+pub(crate) fn version() -> String {
+    let mut text = env!("CARGO_PKG_VERSION").to_owned();
+    for shader in SHADERS {
+        text.push_str(&shader.wgsl());
+    }
+    text
+}
+
 /// The text for a key.
 pub(super) fn source(key: &PipelineKey) -> String {
     SHADERS
