@@ -25,6 +25,7 @@ fn fields(stem: &str) -> Fields {
         "moe_combine" => kernels::moe_combine::FIELDS,
         "moe_group" => kernels::moe_group::FIELDS,
         "moe_sum" => kernels::moe_sum::FIELDS,
+        "round_rows" => kernels::round_rows::FIELDS,
         "per_layer_inputs" => kernels::per_layer_inputs::FIELDS,
         "router" => kernels::router::FIELDS,
         "gelu_mul" => kernels::gelu_mul::FIELDS,
@@ -47,7 +48,7 @@ fn values(constant: &str) -> &'static [u32] {
         "BITS" => &[4, 8],
         "GROUP_SIZE" => &[32, 2112],
         "PER_ROW" | "HAS_ZEROS" | "EXPERTS" | "TO_CACHE" | "FROM_CACHE" | "SUMMED" | "CLEAR" | "GATED" | "SUM"
-        | "ADD" | "WHOLE" | "LAST" | "DIRECT" => &[0, 1],
+        | "ADD" | "WHOLE" | "LAST" | "DIRECT" | "AHEAD" => &[0, 1],
         "RUN" => &[1, 8, 32],
         "LANES" => &[1, 16, 64],
         "LANE_ROWS" => &[2, 4],
@@ -63,7 +64,12 @@ fn values(constant: &str) -> &'static [u32] {
         "WIDTH" => &[33, 2816],
         "LANES_T" | "LANES_N" => &[8],
         "ROWS" => &[8],
-        "K_STEP" => &[16],
+        "K_STEP" => &[16, 32],
+        "BLOCKS_T" => &[2, 1],
+        "BLOCKS_N" => &[2, 4],
+        "MATRIX_LANES" => &[128, 64, 256],
+        "CELLS_X" | "CELLS_W" => &[640, 1280],
+        "RESULTS" => &[1024],
         // Of the product of many rows with 8 rows a lane, which is the larger.
         "QUADS_X" => &[320],
         "QUADS_W" => &[320],
@@ -87,9 +93,22 @@ fn parse(shader: &Shader) -> Module {
     naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| panic!("{}:\n{}", name(shader), e.emit_to_string(&wgsl)))
 }
 
-/// Valid as core WGSL: no capability beyond WebGPU's floor.
+/// True for the shaders of the tier of cooperative matrices, which go beyond WebGPU's floor.
+fn has_matrices(shader: &Shader) -> bool {
+    shader.variant.contains("matrix")
+}
+
+/// What a shader may use: the plain ones are core WGSL.
+fn capabilities(shader: &Shader) -> Capabilities {
+    match (has_matrices(shader), shader.wgsl().starts_with("enable f16;")) {
+        (true, _) => Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX,
+        (false, true) => Capabilities::SHADER_FLOAT16,
+        (false, false) => Capabilities::empty(),
+    }
+}
+
 fn validate(shader: &Shader, module: &Module) -> ModuleInfo {
-    Validator::new(ValidationFlags::all(), Capabilities::empty())
+    Validator::new(ValidationFlags::all(), capabilities(shader))
         .validate(module)
         .unwrap_or_else(|e| panic!("{}: {}", name(shader), e.emit_to_string(&shader.wgsl())))
 }
@@ -132,8 +151,13 @@ fn is_possible(constants: &[(String, u32)]) -> bool {
 
 /// Runs `check` on each shader with each combination of constants put in; returns how many there were.
 fn for_each(check: impl Fn(&str, &Module, &ModuleInfo)) -> usize {
+    for_each_of(|_| true, check)
+}
+
+/// As [`for_each`], for the shaders that `wanted` picks.
+fn for_each_of(wanted: impl Fn(&Shader) -> bool, check: impl Fn(&str, &Module, &ModuleInfo)) -> usize {
     let mut count = 0;
-    for shader in SHADERS {
+    for shader in SHADERS.iter().filter(|shader| wanted(shader)) {
         let module = parse(shader);
         let info = validate(shader, &module);
         for constants in combinations(&module).into_iter().filter(|constants| is_possible(constants)) {
@@ -142,7 +166,7 @@ fn for_each(check: impl Fn(&str, &Module, &ModuleInfo)) -> usize {
             let entry = Some((naga::ShaderStage::Compute, "main"));
             let (module, _) = pipeline_constants::process_overrides(&module, &info, entry, &given)
                 .unwrap_or_else(|e| panic!("{what}: {e}"));
-            let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+            let info = Validator::new(ValidationFlags::all(), capabilities(shader))
                 .validate_resolved_overrides(&module)
                 .unwrap_or_else(|e| panic!("{what}: {e:?}"));
             check(&what, &module, &info);
@@ -233,7 +257,8 @@ fn bindings_are_portable() {
             }
         }
         assert!(numbers.contains(&0), "{}: no parameters at binding 0", name(shader));
-        assert!(storage_buffers <= MAX_STORAGE_BUFFERS, "{}: {storage_buffers} storage buffers", name(shader));
+        let limit = MAX_STORAGE_BUFFERS + if has_matrices(shader) { 2 } else { 0 };
+        assert!(storage_buffers <= limit, "{}: {storage_buffers} storage buffers", name(shader));
     }
 }
 
@@ -249,7 +274,8 @@ fn workgroups_are_portable() {
             .filter(|(_, v)| v.space == AddressSpace::WorkGroup)
             .map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()).next_multiple_of(16))
             .sum();
-        assert!(bytes <= MAX_WORKGROUP_BYTES, "{what}: {bytes} bytes of workgroup memory");
+        let limit = if what.contains("matrix") { 2 * MAX_WORKGROUP_BYTES } else { MAX_WORKGROUP_BYTES };
+        assert!(bytes <= limit, "{what}: {bytes} bytes of workgroup memory");
         let unsized_array = module
             .global_variables
             .iter()
@@ -285,18 +311,23 @@ fn translates_to_msl() {
 
 #[test]
 fn translates_to_hlsl() {
-    for_each(|what, module, info| {
-        for shader_model in [hlsl::ShaderModel::V6_0, hlsl::ShaderModel::V6_6] {
-            let options = hlsl::Options { shader_model, ..hlsl::Options::default() };
-            let entry = hlsl::PipelineOptions { entry_point: Some((naga::ShaderStage::Compute, "main".to_string())) };
-            let mut text = String::new();
-            let written = hlsl::Writer::new(&mut text, &options, &entry)
-                .write(module, info, None)
-                .unwrap_or_else(|e| panic!("{what} {shader_model:?}: {e}"));
-            for entry in written.entry_point_names {
-                entry.unwrap_or_else(|e| panic!("{what} {shader_model:?}: {e}"));
+    // DX12 has no cooperative matrices.
+    for_each_of(
+        |shader| !has_matrices(shader),
+        |what, module, info| {
+            for shader_model in [hlsl::ShaderModel::V6_0, hlsl::ShaderModel::V6_6] {
+                let options = hlsl::Options { shader_model, ..hlsl::Options::default() };
+                let entry =
+                    hlsl::PipelineOptions { entry_point: Some((naga::ShaderStage::Compute, "main".to_string())) };
+                let mut text = String::new();
+                let written = hlsl::Writer::new(&mut text, &options, &entry)
+                    .write(module, info, None)
+                    .unwrap_or_else(|e| panic!("{what} {shader_model:?}: {e}"));
+                for entry in written.entry_point_names {
+                    entry.unwrap_or_else(|e| panic!("{what} {shader_model:?}: {e}"));
+                }
+                assert!(text.contains("[numthreads("), "{what} {shader_model:?}: no entry point in\n{text}");
             }
-            assert!(text.contains("[numthreads("), "{what} {shader_model:?}: no entry point in\n{text}");
-        }
-    });
+        },
+    );
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::adapter::{self, AdapterReport};
 use super::pass::Submission;
 use super::pipeline::Pipelines;
+use super::tier;
 use super::timing::{self, Profile};
 use crate::{Error, Result};
 
@@ -46,9 +47,11 @@ impl Gpu {
     pub fn open_nth(wanted: Option<&str>, nth: usize) -> Result<Self> {
         let report = adapter::choose(wanted, nth)?;
         let limits = report.limits.clone();
+        let (tier_features, experimental_features) = tier::features(&report);
         let request = report.adapter().request_device(&wgpu::DeviceDescriptor {
             label: Some("lapidary"),
-            required_features: timing::features(report.features),
+            required_features: timing::features(report.features) | tier_features,
+            experimental_features,
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()

@@ -17,6 +17,7 @@ pub mod gather_rows;
 pub mod gelu_mul;
 pub mod head_norm_rope;
 pub mod kv_store;
+mod matmul;
 pub mod matvec;
 pub mod moe_combine;
 pub mod moe_group;
@@ -24,14 +25,20 @@ pub mod moe_sum;
 pub mod per_layer_inputs;
 pub mod product;
 pub mod rms_norm;
+pub mod round_rows;
 pub mod router;
 mod shaders;
+mod tile;
 mod weights;
 
-use crate::Result;
-use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tier, Uniforms};
+use std::sync::Mutex;
 
+use crate::Result;
+use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tensor, Tier, Uniforms};
+
+use round_rows::RoundedRows;
 pub use shaders::{SHADERS, Shader};
+pub use tile::{MatrixTile, Tile};
 pub use weights::{Random, Weights, WeightsBuilder};
 
 /// Declares a shader's `Params` with the offsets of its fields, which `tests/shaders.rs` compares with the WGSL.
@@ -108,6 +115,10 @@ pub struct Tuning {
     pub tile: Tile,
     /// Tiles of a product whose rows are grouped by expert: tens of rows each.
     pub expert_tile: Tile,
+    /// As `tile`, of cooperative matrices.
+    pub matrix_tile: MatrixTile,
+    /// As `expert_tile`, of cooperative matrices.
+    pub matrix_expert_tile: MatrixTile,
 }
 
 /// How a matrix-vector product is spread over lanes.
@@ -156,41 +167,6 @@ impl Spread {
     }
 }
 
-/// The shape of a workgroup that multiplies many rows; `shaders/common/tile.wgsl`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tile {
-    /// Lanes along the rows.
-    pub lanes_t: u32,
-    /// Lanes along the output features.
-    pub lanes_n: u32,
-    /// Rows of a lane: 4 or 8.
-    pub rows: u32,
-    /// Input features that go through workgroup memory at a time, 16 or 32; `None` where each lane reads for itself.
-    pub k_step: Option<u32>,
-}
-
-impl Tile {
-    /// Output features of a lane.
-    const FEATURES: u32 = 8;
-
-    /// Rows of a workgroup.
-    pub fn height(self) -> u32 {
-        self.lanes_t * self.rows
-    }
-
-    /// Output features of a workgroup.
-    pub fn width(self) -> u32 {
-        self.lanes_n * Tile::FEATURES
-    }
-
-    /// Vectors of four values in workgroup memory: of x, of the weights.
-    pub fn quads(self) -> [u32; 2] {
-        // A shader's array has a place at least.
-        let row = self.k_step.map_or(0, |step| step / 4 + 1);
-        [self.height() * row, self.width() * row].map(|quads| quads.max(1))
-    }
-}
-
 impl Tuning {
     /// For GPUs: enough lanes to hide latency and to read whole cache lines.
     pub const GPU: Tuning = Tuning {
@@ -199,8 +175,10 @@ impl Tuning {
         attention_threads: 256,
         attention_block: 32,
         attention_workgroups: 512,
-        tile: Tile { lanes_t: 16, lanes_n: 8, rows: 4, k_step: Some(16) },
-        expert_tile: Tile { lanes_t: 8, lanes_n: 8, rows: 4, k_step: Some(32) },
+        tile: Tile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: Some(16) },
+        expert_tile: Tile { lanes_t: 4, lanes_n: 16, rows: 8, k_step: Some(16) },
+        matrix_tile: MatrixTile { blocks_t: 4, blocks_n: 2, k_step: 32, ahead: true },
+        matrix_expert_tile: MatrixTile { blocks_t: 2, blocks_n: 2, k_step: 32, ahead: true },
     };
     /// For software adapters: a CPU pays for every barrier and has no latency to hide.
     pub const CPU: Tuning = Tuning {
@@ -211,6 +189,8 @@ impl Tuning {
         attention_workgroups: 1,
         tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
         expert_tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
+        matrix_tile: MatrixTile { blocks_t: 2, blocks_n: 2, k_step: 32, ahead: true },
+        matrix_expert_tile: MatrixTile { blocks_t: 2, blocks_n: 2, k_step: 32, ahead: true },
     };
 
     /// The sizes for `gpu`.
@@ -241,18 +221,45 @@ pub struct Planner<'a> {
     /// What kernels may use: beyond [`Tier::Plain`], products round their activations.
     pub tier: Tier,
     uniforms: Uniforms,
+    /// Where products round their input: one after the other, none needs it for longer.
+    rounded: Mutex<Option<RoundedRows>>,
 }
 
 impl<'a> Planner<'a> {
     /// A planner of plain kernels with the workgroup sizes that suit the device.
     pub fn new(gpu: &'a Gpu) -> Self {
-        Planner { gpu, tuning: Tuning::for_device(gpu), tier: Tier::Plain, uniforms: Uniforms::default() }
+        Planner {
+            gpu,
+            tuning: Tuning::for_device(gpu),
+            tier: Tier::Plain,
+            uniforms: Uniforms::default(),
+            rounded: Mutex::default(),
+        }
     }
 
     /// With the kernels of `tier`.
     #[must_use]
     pub fn with_tier(self, tier: Tier) -> Self {
         Planner { tier, ..self }
+    }
+
+    /// Rows of the cooperative matrices that products of many rows are made of, if they are.
+    fn matrix_side(&self) -> Option<u32> {
+        self.gpu.matrix_side().filter(|_| self.tier >= Tier::Matrix)
+    }
+
+    /// Room for the rows of `x` in f16.
+    fn rounded_rows(&self, x: &Tensor) -> Result<RoundedRows> {
+        let mut current = self.rounded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let words = (x.rows * x.stride / 2).max(1);
+        let (had_words, had_rows) = current.as_ref().map_or((0, 0), |had| (had.values.rows, had.factors.rows));
+        if had_words < words || had_rows < x.rows {
+            *current = Some(RoundedRows {
+                values: Tensor::compact(self.gpu, "rounded", words.max(had_words), 1)?,
+                factors: Tensor::compact(self.gpu, "rounded.factors", x.rows.max(had_rows), 1)?,
+            });
+        }
+        Ok(current.clone().expect("made above"))
     }
 
     /// A kernel of `key` with `params` at binding 0 and `buffers` at their numbers.

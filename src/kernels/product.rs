@@ -1,14 +1,13 @@
-//! Products with weights: `matvec.wgsl` for one row of x at a time and for experts, `matmul.wgsl` for many rows and
-//! `matmul_grouped.wgsl` for many rows with experts.
+//! Products with weights: `matvec.wgsl` for one row of x at a time and for experts, [`super::matmul`] for many rows.
 //!
 //! `y[t, n] = sum_k x[t, k] * w[n, k]`, and for experts `y[p, n] = sum_k x[p / x_repeat, k] * w[ids[p], n, k]`.
 
 use super::matvec::{self, Form};
 use super::moe_group::Groups;
 use super::weights::{Kind, Part};
-use super::{Planned, Planner, Tile, Weights, word};
+use super::{Planned, Planner, Weights, matmul, word};
 use crate::Result;
-use crate::gpu::{Binding, Constants, Grid, PipelineKey, Tensor};
+use crate::gpu::{Binding, Constants, PipelineKey, Tensor};
 use crate::quant::{Dtype, PackedMatrix};
 
 super::params! {
@@ -80,8 +79,7 @@ pub fn plan(
     softcap: f32,
 ) -> Result<Vec<Planned>> {
     assert_eq!(y.width, weights.out_features, "{label}: width of y");
-    let target = Target { y, column: 0, softcap };
-    weights.parts.iter().map(|part| plan_part(planner, label, weights, part, rows, x, target, Form::Plain)).collect()
+    plan_parts(planner, label, weights, rows, x, Target { y, column: 0, softcap })
 }
 
 /// As [`plan`], into the columns of y from `column` on.
@@ -97,8 +95,71 @@ pub fn plan_columns(
     (y, column): (&Tensor, usize),
 ) -> Result<Vec<Planned>> {
     assert!(column + weights.out_features <= y.width, "{label}: columns of y");
-    let target = Target { y, column, softcap: 0.0 };
-    weights.parts.iter().map(|part| plan_part(planner, label, weights, part, rows, x, target, Form::Plain)).collect()
+    plan_parts(planner, label, weights, rows, x, Target { y, column, softcap: 0.0 })
+}
+
+fn plan_parts(
+    planner: &Planner,
+    label: &str,
+    weights: &Weights,
+    rows: Rows,
+    x: &Tensor,
+    target: Target,
+) -> Result<Vec<Planned>> {
+    let rows = match rows {
+        Rows::Many(count) => matmul::Rows::All(count),
+        Rows::Grouped { groups, repeat } => matmul::Rows::Grouped { groups, repeat },
+        Rows::Few | Rows::Experts { .. } => {
+            let plan = |part| plan_part(planner, label, weights, part, rows, x, target, Form::Plain);
+            return weights.parts.iter().map(plan).collect();
+        }
+    };
+    matmul::plan(planner, label, weights, rows, x, target)
+}
+
+/// What any product with a part of some weights has: its parameters, the constants and the buffers of the weights and of
+/// y, and the name of the variant.
+pub(super) struct Setup {
+    pub params: Params,
+    pub constants: Constants,
+    pub buffers: Vec<(u32, Binding)>,
+    pub variant: &'static str,
+}
+
+impl Setup {
+    pub(super) fn new(label: &str, weights: &Weights, part: &Part, x: &Tensor, target: Target) -> Self {
+        let Target { y, column, softcap } = target;
+        assert_eq!(x.width, weights.in_features, "{label}: width of x");
+        assert!(x.stride >= x.width.next_multiple_of(crate::quant::CHUNK), "{label}: x is padded");
+        let mut params = Params {
+            in_words: word(weights.in_features.next_multiple_of(crate::quant::CHUNK) / 8),
+            row_words: word(weights.row_words()),
+            n_rows: word(part.n_rows),
+            rows_per_matrix: word(part.n_rows),
+            first_matrix: word(weights.first_matrix + part.first_matrix),
+            n_matrices: word(part.n_matrices),
+            x_stride: word(x.stride),
+            x_repeat: 1,
+            y_stride: word(y.stride),
+            y_offset: word(column + part.first_row),
+            softcap,
+            ..Params::default()
+        };
+        let mut constants = Vec::new();
+        let mut buffers = vec![(1, (&part.data).into()), (7, y.into())];
+        let variant = match weights.kind {
+            Kind::Dense(dtype) => {
+                constants.push(("DTYPE", dtype_number(dtype)));
+                "dense"
+            }
+            Kind::Packed { .. } => {
+                add_groups(weights.kind, part, &mut params, &mut constants);
+                buffers.extend(packed_buffers(part));
+                "packed"
+            }
+        };
+        Setup { params, constants, buffers, variant }
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "the arguments of `plan`, the part and what becomes of it")]
@@ -109,86 +170,27 @@ pub(super) fn plan_part(
     part: &Part,
     rows: Rows,
     x: &Tensor,
-    Target { y, column, softcap }: Target,
+    target: Target,
     form: Form,
 ) -> Result<Planned> {
-    assert_eq!(x.width, weights.in_features, "{label}: width of x");
-    assert!(x.stride >= x.width.next_multiple_of(crate::quant::CHUNK), "{label}: x is padded");
-    let row_words = weights.row_words();
-    let mut params = Params {
-        in_words: word(weights.in_features.next_multiple_of(crate::quant::CHUNK) / 8),
-        row_words: word(row_words),
-        n_rows: word(part.n_rows),
-        rows_per_matrix: word(part.n_rows),
-        first_matrix: word(weights.first_matrix + part.first_matrix),
-        n_matrices: word(part.n_matrices),
-        x_stride: word(x.stride),
-        x_repeat: 1,
-        y_stride: word(y.stride),
-        y_offset: word(column + part.first_row),
-        softcap,
-        ..Params::default()
-    };
-    let mut constants = Vec::new();
-    let mut buffers = vec![(1, (&part.data).into()), (5, x.into()), (7, y.into())];
-    let variant = match weights.kind {
-        Kind::Dense(dtype) => {
-            constants.push(("DTYPE", dtype_number(dtype)));
-            "dense"
-        }
-        Kind::Packed { .. } => {
-            add_groups(weights.kind, part, &mut params, &mut constants);
-            buffers.extend(packed_buffers(part));
-            "packed"
-        }
-    };
-    let stem = match rows {
-        Rows::Many(_) => "matmul",
-        Rows::Grouped { .. } => "matmul_grouped",
-        Rows::Few | Rows::Experts { .. } => "matvec",
-    };
-    let grid = match rows {
-        Rows::Many(count) => {
-            buffers.push((6, count.into()));
-            let tile = planner.tuning.tile;
-            constants.extend(tile_constants(tile, weights));
-            Grid { rows_per_group: tile.height(), ..Grid::per_row(part.n_rows.div_ceil(tile.width() as usize)) }
-        }
-        Rows::Grouped { groups, repeat } => {
-            buffers.extend([(6, (&groups.tiles).into()), (8, (&groups.pairs).into())]);
-            let tile = planner.tuning.expert_tile;
-            constants.extend(tile_constants(tile, weights));
-            constants.push(("X_REPEAT", word(repeat)));
-            Grid {
-                rows_per_row: word(groups.pairs.width),
-                rows_per_group: tile.height(),
-                more_rows: word(weights.n_matrices),
-                ..Grid::per_row(part.n_rows.div_ceil(tile.width() as usize))
-            }
-        }
-        Rows::Few | Rows::Experts { .. } => {
-            let (mut rows_per_row, mut slots) = (1, 1);
-            // A binding must be filled also where nothing is read.
-            let (mut ids_of, mut factors_of) = ((&part.data).into(), (&part.data).into());
-            if let Rows::Experts { ids, repeat } = rows {
-                constants.push(("EXPERTS", 1));
-                params.x_repeat = word(repeat);
-                ids_of = ids.into();
-                rows_per_row = word(ids.width);
-            }
-            if let Form::Sum { factors } = form {
-                (rows_per_row, slots) = (1, rows_per_row);
-                factors_of = factors.into();
-            }
-            buffers.push((6, ids_of));
-            buffers.push((8, factors_of));
-            let (shape, grid) = matvec::shape(planner, weights, part, form, (rows_per_row, slots));
-            constants.extend(shape);
-            grid
-        }
-    };
-    let key = PipelineKey { stem, variant, constants };
-    planner.plan(label, key, &params, buffers, grid)
+    let Setup { mut params, mut constants, mut buffers, variant } = Setup::new(label, weights, part, x, target);
+    let (mut rows_per_row, mut slots) = (1, 1);
+    // A binding must be filled also where nothing is read.
+    let (mut ids_of, mut factors_of) = ((&part.data).into(), (&part.data).into());
+    if let Rows::Experts { ids, repeat } = rows {
+        constants.push(("EXPERTS", 1));
+        params.x_repeat = word(repeat);
+        ids_of = ids.into();
+        rows_per_row = word(ids.width);
+    }
+    if let Form::Sum { factors } = form {
+        (rows_per_row, slots) = (1, rows_per_row);
+        factors_of = factors.into();
+    }
+    buffers.extend([(5, x.into()), (6, ids_of), (8, factors_of)]);
+    let (shape, grid) = matvec::shape(planner, weights, part, form, (rows_per_row, slots));
+    constants.extend(shape);
+    planner.plan(label, PipelineKey { stem: "matvec", variant, constants }, &params, buffers, grid)
 }
 
 /// What quantized weights add: how their codes are grouped, scaled and shifted.
@@ -231,23 +233,6 @@ pub(super) fn packed_buffers(part: &Part) -> [(u32, Binding); 3] {
 fn run(first_row: usize, group_size: usize) -> u32 {
     let cuts_at = |length| group_size.is_multiple_of(length) && first_row.is_multiple_of(length);
     [32, 8].into_iter().find(|&length| cuts_at(length)).unwrap_or(1) as u32
-}
-
-/// The constants of `common/tile.wgsl`.
-fn tile_constants(tile: Tile, weights: &Weights) -> Constants {
-    let [quads_x, quads_w] = tile.quads();
-    vec![
-        ("LANES_T", tile.lanes_t),
-        ("LANES_N", tile.lanes_n),
-        ("ROWS", tile.rows),
-        // Some constant that the shader can divide by, though it does not run what does.
-        ("K_STEP", tile.k_step.unwrap_or(16)),
-        ("QUADS_X", quads_x),
-        ("QUADS_W", quads_w),
-        ("DIRECT", u32::from(tile.k_step.is_none())),
-        // Pipelines take long to compile for a CPU, which gains nothing by a constant.
-        ("CHUNKS", if tile.k_step.is_none() { 1 } else { word(weights.in_features.div_ceil(crate::quant::CHUNK)) }),
-    ]
 }
 
 /// The number by which shaders know a precision.

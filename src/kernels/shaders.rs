@@ -7,7 +7,7 @@ use crate::gpu::PipelineKey;
 pub struct Shader {
     /// The file's stem in `shaders/`.
     pub stem: &'static str,
-    /// "dense" or "packed" where the shader reads weights, else "".
+    /// "dense" or "packed" where the shader reads weights, and what multiplies them where that is not plain f32; else "".
     pub variant: &'static str,
     parts: &'static [&'static str],
 }
@@ -35,19 +35,78 @@ const REDUCE: &str = wgsl!("common/reduce");
 const ROWS: &str = wgsl!("common/rows");
 const SPLITS: &str = wgsl!("common/splits");
 const TILE: &str = wgsl!("common/tile");
+const READ_DENSE: &str = wgsl!("common/read_dense");
+const READ_PACKED: &str = wgsl!("common/read_packed");
+const PLAIN_TILE: &str = wgsl!("common/plain_tile");
+const ENABLE_F16: &str = wgsl!("common/enable_f16");
+const ENABLE_MATRIX: &str = wgsl!("common/enable_matrix");
+const MATRIX16: &str = wgsl!("common/matrix16");
+const MATRIX8: &str = wgsl!("common/matrix8");
+const MATRIX_TILE: &str = wgsl!("common/matrix_tile");
+const MATMUL: &str = wgsl!("matmul");
+const GROUPED: &str = wgsl!("matmul_grouped");
 
 /// Every shader in every variant.
 pub const SHADERS: &[Shader] = &[
     Shader { stem: "matvec", variant: "dense", parts: &[HALF, GELU, PRODUCT, DENSE, wgsl!("matvec")] },
     Shader { stem: "matvec", variant: "packed", parts: &[HALF, GELU, PRODUCT, PACKED, wgsl!("matvec")] },
-    Shader { stem: "matmul", variant: "dense", parts: &[HALF, PRODUCT, DENSE, TILE, wgsl!("matmul")] },
-    Shader { stem: "matmul", variant: "packed", parts: &[HALF, PRODUCT, PACKED, TILE, wgsl!("matmul")] },
-    Shader { stem: "matmul_grouped", variant: "dense", parts: &[HALF, PRODUCT, DENSE, TILE, wgsl!("matmul_grouped")] },
+    Shader { stem: "matmul", variant: "dense", parts: &[HALF, PRODUCT, DENSE, READ_DENSE, TILE, PLAIN_TILE, MATMUL] },
+    Shader {
+        stem: "matmul",
+        variant: "dense matrix16",
+        parts: &[ENABLE_MATRIX, HALF, PRODUCT, DENSE, READ_DENSE, TILE, MATRIX16, MATRIX_TILE, MATMUL],
+    },
+    Shader {
+        stem: "matmul",
+        variant: "dense matrix8",
+        parts: &[ENABLE_MATRIX, HALF, PRODUCT, DENSE, READ_DENSE, TILE, MATRIX8, MATRIX_TILE, MATMUL],
+    },
+    Shader {
+        stem: "matmul",
+        variant: "packed",
+        parts: &[HALF, PRODUCT, PACKED, READ_PACKED, TILE, PLAIN_TILE, MATMUL],
+    },
+    Shader {
+        stem: "matmul",
+        variant: "packed matrix16",
+        parts: &[ENABLE_MATRIX, HALF, PRODUCT, PACKED, READ_PACKED, TILE, MATRIX16, MATRIX_TILE, MATMUL],
+    },
+    Shader {
+        stem: "matmul",
+        variant: "packed matrix8",
+        parts: &[ENABLE_MATRIX, HALF, PRODUCT, PACKED, READ_PACKED, TILE, MATRIX8, MATRIX_TILE, MATMUL],
+    },
+    Shader {
+        stem: "matmul_grouped",
+        variant: "dense",
+        parts: &[HALF, PRODUCT, DENSE, READ_DENSE, TILE, PLAIN_TILE, GROUPED],
+    },
+    Shader {
+        stem: "matmul_grouped",
+        variant: "dense matrix16",
+        parts: &[ENABLE_MATRIX, HALF, PRODUCT, DENSE, READ_DENSE, TILE, MATRIX16, MATRIX_TILE, GROUPED],
+    },
+    Shader {
+        stem: "matmul_grouped",
+        variant: "dense matrix8",
+        parts: &[ENABLE_MATRIX, HALF, PRODUCT, DENSE, READ_DENSE, TILE, MATRIX8, MATRIX_TILE, GROUPED],
+    },
     Shader {
         stem: "matmul_grouped",
         variant: "packed",
-        parts: &[HALF, PRODUCT, PACKED, TILE, wgsl!("matmul_grouped")],
+        parts: &[HALF, PRODUCT, PACKED, READ_PACKED, TILE, PLAIN_TILE, GROUPED],
     },
+    Shader {
+        stem: "matmul_grouped",
+        variant: "packed matrix16",
+        parts: &[ENABLE_MATRIX, HALF, PRODUCT, PACKED, READ_PACKED, TILE, MATRIX16, MATRIX_TILE, GROUPED],
+    },
+    Shader {
+        stem: "matmul_grouped",
+        variant: "packed matrix8",
+        parts: &[ENABLE_MATRIX, HALF, PRODUCT, PACKED, READ_PACKED, TILE, MATRIX8, MATRIX_TILE, GROUPED],
+    },
+    Shader { stem: "round_rows", variant: "", parts: &[ENABLE_F16, wgsl!("round_rows")] },
     Shader { stem: "embed", variant: "dense", parts: &[HALF, DENSE, ROWS, wgsl!("embed")] },
     Shader { stem: "embed", variant: "packed", parts: &[HALF, PACKED, ROWS, wgsl!("embed")] },
     Shader { stem: "rms_norm", variant: "", parts: &[REDUCE, HELD, wgsl!("rms_norm")] },
