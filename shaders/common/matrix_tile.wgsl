@@ -16,7 +16,7 @@ override RESULTS: u32 = 1024;   // BLOCKS_T * BLOCKS_N * SIDE * SIDE
 
 const WEIGHT_FACTOR: f32 = 64.0;
 // What a lane reads at a time, at most.
-const MAX_X: u32 = 8u;
+const MAX_X: u32 = 16u;
 const MAX_W: u32 = 16u;
 
 @group(0) @binding(9) var<storage, read> rounded: array<vec4<f16>>; // [rows of x, x_stride / 4]

@@ -89,10 +89,13 @@ impl MatrixTile {
     /// The constants for matrices of `side` rows and subgroups of up to `subgroup` lanes.
     pub(super) fn constants(self, side: u32, subgroup: u32, in_features: usize) -> Constants {
         let chunks = word(in_features.div_ceil(CHUNK));
-        // A step is whole.
-        let k_step = if (chunks * CHUNK as u32).is_multiple_of(self.k_step) { self.k_step } else { CHUNK as u32 };
         let values_a_cell = if side == 16 { 4 } else { 1 };
         let blocks = self.blocks_t * self.blocks_n;
+        // Steps are whole, and what a lane reads fits the shader's MAX_X and MAX_W.
+        let lane_x = (self.height(side) * self.k_step / 4).div_ceil(blocks * subgroup);
+        let lane_w = (self.width(side) * self.k_step / 8).div_ceil(blocks * subgroup);
+        let fits = (chunks * CHUNK as u32).is_multiple_of(self.k_step) && lane_x <= 16 && lane_w <= 16;
+        let k_step = if fits { self.k_step } else { CHUNK as u32 };
         vec![
             ("TILE_T", self.height(side)),
             ("BLOCKS_T", self.blocks_t),
