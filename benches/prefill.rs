@@ -7,7 +7,7 @@
 use lapidary::gpu::{Gpu, Recorder, Tensor, Tier};
 use lapidary::kernels::moe_group::{self, Groups};
 use lapidary::kernels::product::{self, Rows};
-use lapidary::kernels::{MatrixTile, Planned, Planner, Random, Tile, Tuning, Weights};
+use lapidary::kernels::{DotTile, MatrixTile, Planned, Planner, Random, Tile, Tuning, Weights};
 use lapidary::quant::Dtype;
 
 /// Runs that are timed; the fastest counts.
@@ -73,25 +73,48 @@ fn candidates(gpu: &Gpu) -> Vec<Candidate> {
             all.push(Candidate { name, tier: Tier::Plain, tuning });
         }
     }
-    let Some(side) = gpu.matrix_side() else { return all };
-    for (blocks_t, blocks_n, k_step, ahead) in [
-        (4, 2, 32, true),
-        (4, 2, 32, false),
-        (4, 2, 64, true),
-        (2, 2, 32, true),
-        (2, 2, 32, false),
-        (2, 2, 64, true),
-        (2, 4, 32, true),
-        (2, 1, 64, true),
-        (1, 2, 32, true),
-        (1, 2, 64, true),
-        (1, 4, 32, true),
-        (1, 4, 64, true),
+    for (lanes_t, lanes_n, rows, k_step) in [
+        (8, 16, 8, 64),
+        (8, 16, 8, 32),
+        (16, 16, 8, 32),
+        (16, 16, 8, 64),
+        (16, 16, 4, 64),
+        (16, 8, 8, 64),
+        (8, 8, 8, 64),
+        (4, 16, 8, 64),
+        (4, 16, 8, 32),
+        (4, 32, 8, 64),
     ] {
-        let tile = MatrixTile { blocks_t, blocks_n, k_step, ahead };
+        let tile = DotTile { lanes_t, lanes_n, rows, k_step };
+        let tuning = Tuning { dot_tile: tile, dot_expert_tile: tile, ..Tuning::GPU };
+        let name = format!("dot {}x{} rows {rows} k {k_step}", tile.height(), tile.width());
+        if tile.workgroup_bytes() <= gpu.limits().max_compute_workgroup_storage_size {
+            all.push(Candidate { name, tier: Tier::Dot, tuning });
+        }
+    }
+    let Some(side) = gpu.matrix_side() else { return all };
+    for (blocks_t, blocks_n, across, k_step, ahead) in [
+        (4, 2, 4, 32, true),
+        (4, 2, 4, 64, true),
+        (4, 2, 4, 64, false),
+        (4, 4, 2, 64, true),
+        (2, 2, 4, 32, true),
+        (2, 2, 4, 64, true),
+        (2, 4, 2, 32, true),
+        (2, 4, 2, 64, true),
+        (2, 4, 2, 64, false),
+        (2, 4, 4, 64, true),
+        (2, 2, 2, 64, true),
+        (1, 4, 2, 32, true),
+        (1, 4, 2, 64, true),
+        (1, 4, 4, 64, true),
+        (1, 2, 2, 64, true),
+    ] {
+        let tile = MatrixTile { blocks_t, blocks_n, across, k_step, ahead };
         let tuning = Tuning { matrix_tile: tile, matrix_expert_tile: tile, ..Tuning::GPU };
         let read = if ahead { " ahead" } else { "" };
-        let name = format!("matrix{side} {}x{} k {k_step}{read}", tile.height(side), tile.width(side));
+        let (height, width) = (tile.height(side), tile.width(side));
+        let name = format!("matrix{side} {height}x{width} across {across} k {k_step}{read}");
         if tile.workgroup_bytes(side) <= gpu.limits().max_compute_workgroup_storage_size {
             all.push(Candidate { name, tier: Tier::Matrix, tuning });
         }

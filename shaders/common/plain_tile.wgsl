@@ -1,13 +1,9 @@
-// Tiles in f32. A workgroup of LANES_T x LANES_N lanes makes a tile of TILE_T = LANES_T * ROWS rows and LANES_N * 8 output
-// features; each lane makes ROWS x 8 of them, LANES_T and LANES_N apart, input features in order.
+// Lane tiles in f32, input features in order.
 //
 // For GPUs both operands go through workgroup memory, K_STEP input features at a time, so that a weight is decoded once a
 // tile. DIRECT is for software adapters, where a load is a loop over lanes from workgroup memory too: each lane decodes
 // its own weights, and there is no barrier.
 
-override LANES_T: u32 = 16;
-override LANES_N: u32 = 8;
-override ROWS: u32 = 4;        // 4 or 8
 override K_STEP: u32 = 16;     // 8, 16 or 32; what is not DIRECT only
 override DIRECT: bool = false;
 // naga 30 fails on an array length that is an expression of overrides: the host computes these.
@@ -27,11 +23,6 @@ struct Held {
     w: array<Read8, MAX_W>,
 }
 
-// 8 output features of 4 rows: a component for each row.
-struct Sums {
-    feature: array<vec4<f32>, 8>,
-}
-
 // Adds 4 input features, of which a..d are those of the four rows.
 fn add(sums: ptr<function, Sums>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, w: array<vec4<f32>, 8>) {
     let k0 = vec4(a.x, b.x, c.x, d.x);
@@ -46,14 +37,6 @@ fn add(sums: ptr<function, Sums>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: v
     (*sums).feature[5] = (((*sums).feature[5] + w[5].x * k0) + w[5].y * k1 + w[5].z * k2) + w[5].w * k3;
     (*sums).feature[6] = (((*sums).feature[6] + w[6].x * k0) + w[6].y * k1 + w[6].z * k2) + w[6].w * k3;
     (*sums).feature[7] = (((*sums).feature[7] + w[7].x * k0) + w[7].y * k1 + w[7].z * k2) + w[7].w * k3;
-}
-
-@compute @workgroup_size(LANES_T * LANES_N)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let tile = tile_at(group.y);
-    if tile.count > 0u {
-        multiply(tile, group.x * LANES_N * 8u, lane);
-    }
 }
 
 // Rows beyond the tile's last repeat the last one; they are not written.
@@ -88,11 +71,6 @@ fn multiply(tile: Tile, n0: u32, lane: u32) {
     }
 }
 
-// Number i of the places that a lane serves, of `count`: lanes without one of their own repeat the last.
-fn place(lane: u32, i: u32, count: u32) -> u32 {
-    return min(i * LANES_T * LANES_N + lane, count - 1u);
-}
-
 // Input features k to k + K_STEP of both operands.
 fn fetch(tile: Tile, n0: u32, k: u32, lane: u32) -> Held {
     var held: Held;
@@ -110,11 +88,6 @@ fn fetch(tile: Tile, n0: u32, k: u32, lane: u32) -> Held {
     return held;
 }
 
-// The place of a feature's quad in workgroup memory: shifted so that lanes that read neighbours use different banks.
-fn quad_of(n: u32, quad: u32) -> u32 {
-    return n * (K_STEP / 4u) + (quad ^ (n * (K_STEP / 4u) / 8u % (K_STEP / 4u)));
-}
-
 fn put(tile: Tile, n0: u32, k: u32, lane: u32, held: Held) {
     let lanes = LANES_T * LANES_N;
     let count_x = LANES_T * ROWS * K_STEP / 4u;
@@ -127,8 +100,8 @@ fn put(tile: Tile, n0: u32, k: u32, lane: u32, held: Held) {
         let n = at / (K_STEP / 8u);
         let word = at % (K_STEP / 8u);
         let w = weights_of(held.w[i], w_row(tile, n0 + n), k / 8u + word, 1.0);
-        tile_w[quad_of(n, 2u * word)] = w[0];
-        tile_w[quad_of(n, 2u * word + 1u)] = w[1];
+        tile_w[quad_of(K_STEP / 4u, n, 2u * word)] = w[0];
+        tile_w[quad_of(K_STEP / 4u, n, 2u * word + 1u)] = w[1];
     }
 }
 
@@ -136,7 +109,7 @@ fn add_fetched(lane_n: u32, lane_t: u32, low: ptr<function, Sums>, high: ptr<fun
     let next_n = LANES_N * (K_STEP / 4u);
     let next_t = LANES_T * (K_STEP / 4u);
     for (var quad = 0u; quad < K_STEP / 4u; quad++) {
-        let n = quad_of(lane_n, quad); // LANES_N is a multiple of 8: the lane's other features are shifted alike.
+        let n = quad_of(K_STEP / 4u, lane_n, quad); // LANES_N is a multiple of 8: the lane's other features are shifted alike.
         let t = lane_t * (K_STEP / 4u) + quad;
         let w = array(
             tile_w[n], tile_w[n + next_n], tile_w[n + 2u * next_n], tile_w[n + 3u * next_n],
@@ -186,27 +159,4 @@ fn add_direct(tile: Tile, n: u32, lane_t: u32, low: ptr<function, Sums>, high: p
             add(high, x[t4 + k + 1u], x[t5 + k + 1u], x[t6 + k + 1u], x[t7 + k + 1u], b);
         }
     }
-}
-
-// The 4 rows from t on.
-fn write4(tile: Tile, n: u32, t: u32, sums: Sums) {
-    write8(tile, n, t, vec4(sums.feature[0].x, sums.feature[1].x, sums.feature[2].x, sums.feature[3].x), vec4(sums.feature[4].x, sums.feature[5].x, sums.feature[6].x, sums.feature[7].x));
-    write8(tile, n, t + LANES_T, vec4(sums.feature[0].y, sums.feature[1].y, sums.feature[2].y, sums.feature[3].y), vec4(sums.feature[4].y, sums.feature[5].y, sums.feature[6].y, sums.feature[7].y));
-    write8(tile, n, t + 2u * LANES_T, vec4(sums.feature[0].z, sums.feature[1].z, sums.feature[2].z, sums.feature[3].z), vec4(sums.feature[4].z, sums.feature[5].z, sums.feature[6].z, sums.feature[7].z));
-    write8(tile, n, t + 3u * LANES_T, vec4(sums.feature[0].w, sums.feature[1].w, sums.feature[2].w, sums.feature[3].w), vec4(sums.feature[4].w, sums.feature[5].w, sums.feature[6].w, sums.feature[7].w));
-}
-
-fn write8(tile: Tile, n: u32, t: u32, a: vec4<f32>, b: vec4<f32>) {
-    if t >= tile.count {
-        return;
-    }
-    let at = y_row(tile, t) * params.y_stride + params.y_offset;
-    write(at, n, a.x);
-    write(at, n + LANES_N, a.y);
-    write(at, n + 2u * LANES_N, a.z);
-    write(at, n + 3u * LANES_N, a.w);
-    write(at, n + 4u * LANES_N, b.x);
-    write(at, n + 5u * LANES_N, b.y);
-    write(at, n + 6u * LANES_N, b.z);
-    write(at, n + 7u * LANES_N, b.w);
 }

@@ -1,13 +1,13 @@
 //! `matmul.wgsl` and `matmul_grouped.wgsl`: products of many rows, which share each weight they read. What makes the tiles
-//! depends on the planner's tier: f32 arithmetic, or cooperative matrices.
+//! depends on the planner's tier and on the weights: f32 arithmetic, products of 8-bit integers, or cooperative matrices.
 
 use super::moe_group::Groups;
-use super::product::{Setup, Target};
+use super::product::{self, Setup, Target};
 use super::round_rows::{self, RoundedRows};
 use super::weights::{Kind, Part};
-use super::{MatrixTile, Planned, Planner, Tile, Weights, word};
+use super::{DotTile, MatrixTile, Planned, Planner, Tile, Weights, quantize_rows, word};
 use crate::Result;
-use crate::gpu::{Grid, PipelineKey, Tensor};
+use crate::gpu::{Grid, PipelineKey, Tensor, Tier};
 use crate::quant::Dtype;
 
 /// The rows of a product.
@@ -33,22 +33,36 @@ impl Rows<'_> {
 #[derive(Debug, Clone)]
 enum Way {
     Plain(Tile),
+    Dot { tile: DotTile, quantized: Tensor },
     Matrix { tile: MatrixTile, side: u32, rounded: RoundedRows },
 }
 
-/// Fewer output features than this stay in f32: there is nothing to gain, and a router must not lose precision.
+/// Dense weights of fewer output features stay in f32: there is little to gain, and a router must not lose precision.
 const MIN_ROUNDED_FEATURES: usize = 512;
 
-/// Rows of x in f16 or int8 help a product with such weights.
-fn may_round(weights: &Weights) -> bool {
-    weights.out_features >= MIN_ROUNDED_FEATURES && weights.kind != Kind::Dense(Dtype::F32)
+/// Whether cooperative matrices may multiply such weights: rounded to f16 they must stay what they are.
+fn can_round(weights: &Weights) -> bool {
+    match weights.kind {
+        Kind::Packed { .. } => true,
+        Kind::Dense(Dtype::F32) => false,
+        Kind::Dense(Dtype::F16 | Dtype::BF16) => weights.out_features >= MIN_ROUNDED_FEATURES,
+    }
+}
+
+/// Bits of the codes, where blocks of 32 weights share a scale and codes less the zero point fit 8 bits.
+fn dot_bits(weights: &Weights) -> Option<u32> {
+    let Kind::Packed { bits, group_size, first_row, .. } = weights.kind else { return None };
+    let fits = |part: &Part| part.g_idx.is_none() && (bits == 4 || part.zeros.is_none());
+    (product::run(first_row, group_size) == 32 && weights.parts.iter().all(fits)).then_some(bits)
 }
 
 /// Rows of a tile of grouped rows, alike for all products of a step.
 pub(super) fn expert_tile_rows(planner: &Planner) -> u32 {
-    match planner.matrix_side() {
-        Some(side) => planner.tuning.matrix_expert_tile.height(side),
-        None => planner.tuning.expert_tile.height(),
+    let tuning = &planner.tuning;
+    match (planner.matrix_side(), planner.tier) {
+        (Some(side), _) => tuning.matrix_expert_tile.height(side),
+        (None, Tier::Plain) => tuning.expert_tile.height(),
+        (None, _) => tuning.dot_expert_tile.height(),
     }
 }
 
@@ -61,17 +75,24 @@ pub(super) fn plan(
     x: &Tensor,
     target: Target,
 ) -> Result<Vec<Planned>> {
-    let tuning = &planner.tuning;
+    let (tuning, is_grouped) = (&planner.tuning, matches!(rows, Rows::Grouped { .. }));
     let mut planned = Vec::new();
-    let way = match (planner.matrix_side(), rows) {
-        (Some(side), _) if may_round(weights) => {
+    let way = match (planner.matrix_side(), dot_bits(weights)) {
+        (Some(side), _) if can_round(weights) => {
             let rounded = planner.rounded_rows(x)?;
             planned.push(round_rows::plan(planner, &format!("{label}.round"), x, rows.x_rows(), &rounded)?);
-            let tile = if let Rows::All(_) = rows { tuning.matrix_tile } else { tuning.matrix_expert_tile };
+            let tile = if is_grouped { tuning.matrix_expert_tile } else { tuning.matrix_tile };
             Way::Matrix { tile, side, rounded }
         }
-        (_, Rows::All(_)) => Way::Plain(tuning.tile),
-        (_, Rows::Grouped { .. }) => Way::Plain(tuning.expert_tile.with_height(expert_tile_rows(planner))),
+        (None, Some(bits)) if planner.tier >= Tier::Dot => {
+            let quantized = planner.quantized_rows(x)?;
+            let (label, rows) = (format!("{label}.quantize"), rows.x_rows());
+            planned.push(quantize_rows::plan(planner, &label, x, rows, bits == 4, &quantized)?);
+            let tile = if is_grouped { tuning.dot_expert_tile } else { tuning.dot_tile };
+            Way::Dot { tile, quantized }
+        }
+        _ if is_grouped => Way::Plain(tuning.expert_tile.with_height(expert_tile_rows(planner))),
+        _ => Way::Plain(tuning.tile),
     };
     for part in &weights.parts {
         planned.push(plan_part(planner, label, weights, part, rows, x, target, &way)?);
@@ -96,6 +117,11 @@ fn plan_part(
             buffers.push((5, x.into()));
             constants.extend(tile.constants(weights.in_features));
             (variant, tile.height(), tile.width())
+        }
+        Way::Dot { tile, quantized } => {
+            buffers.push((9, quantized.into()));
+            constants.extend(tile.constants(weights.in_features));
+            ("packed dot", tile.height(), tile.width())
         }
         Way::Matrix { tile, side, rounded } => {
             buffers.extend([(9, (&rounded.values).into()), (10, (&rounded.factors).into())]);

@@ -24,6 +24,7 @@ pub mod moe_group;
 pub mod moe_sum;
 pub mod per_layer_inputs;
 pub mod product;
+pub mod quantize_rows;
 pub mod rms_norm;
 pub mod round_rows;
 pub mod router;
@@ -38,7 +39,7 @@ use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tensor, T
 
 use round_rows::RoundedRows;
 pub use shaders::{SHADERS, Shader};
-pub use tile::{MatrixTile, Tile};
+pub use tile::{DotTile, MatrixTile, Tile};
 pub use weights::{Random, Weights, WeightsBuilder};
 
 /// Declares a shader's `Params` with the offsets of its fields, which `tests/shaders.rs` compares with the WGSL.
@@ -115,6 +116,10 @@ pub struct Tuning {
     pub tile: Tile,
     /// Tiles of a product whose rows are grouped by expert: tens of rows each.
     pub expert_tile: Tile,
+    /// As `tile`, of products of 8-bit integers.
+    pub dot_tile: DotTile,
+    /// As `expert_tile`, of products of 8-bit integers.
+    pub dot_expert_tile: DotTile,
     /// As `tile`, of cooperative matrices.
     pub matrix_tile: MatrixTile,
     /// As `expert_tile`, of cooperative matrices.
@@ -177,8 +182,10 @@ impl Tuning {
         attention_workgroups: 512,
         tile: Tile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: Some(16) },
         expert_tile: Tile { lanes_t: 4, lanes_n: 16, rows: 8, k_step: Some(16) },
-        matrix_tile: MatrixTile { blocks_t: 4, blocks_n: 2, k_step: 32, ahead: true },
-        matrix_expert_tile: MatrixTile { blocks_t: 2, blocks_n: 2, k_step: 32, ahead: true },
+        dot_tile: DotTile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: 64 },
+        dot_expert_tile: DotTile { lanes_t: 4, lanes_n: 16, rows: 8, k_step: 64 },
+        matrix_tile: MatrixTile { blocks_t: 4, blocks_n: 2, across: 4, k_step: 64, ahead: true },
+        matrix_expert_tile: MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true },
     };
     /// For software adapters: a CPU pays for every barrier and has no latency to hide.
     pub const CPU: Tuning = Tuning {
@@ -189,8 +196,10 @@ impl Tuning {
         attention_workgroups: 1,
         tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
         expert_tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
-        matrix_tile: MatrixTile { blocks_t: 2, blocks_n: 2, k_step: 32, ahead: true },
-        matrix_expert_tile: MatrixTile { blocks_t: 2, blocks_n: 2, k_step: 32, ahead: true },
+        dot_tile: DotTile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: 32 },
+        dot_expert_tile: DotTile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: 32 },
+        matrix_tile: MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true },
+        matrix_expert_tile: MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true },
     };
 
     /// The sizes for `gpu`.
@@ -221,8 +230,7 @@ pub struct Planner<'a> {
     /// What kernels may use: beyond [`Tier::Plain`], products round their activations.
     pub tier: Tier,
     uniforms: Uniforms,
-    /// Where products round their input: one after the other, none needs it for longer.
-    rounded: Mutex<Option<RoundedRows>>,
+    scratch: Mutex<[Option<Tensor>; 2]>,
 }
 
 impl<'a> Planner<'a> {
@@ -233,7 +241,7 @@ impl<'a> Planner<'a> {
             tuning: Tuning::for_device(gpu),
             tier: Tier::Plain,
             uniforms: Uniforms::default(),
-            rounded: Mutex::default(),
+            scratch: Mutex::default(),
         }
     }
 
@@ -250,16 +258,25 @@ impl<'a> Planner<'a> {
 
     /// Room for the rows of `x` in f16.
     fn rounded_rows(&self, x: &Tensor) -> Result<RoundedRows> {
-        let mut current = self.rounded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let words = (x.rows * x.stride / 2).max(1);
-        let (had_words, had_rows) = current.as_ref().map_or((0, 0), |had| (had.values.rows, had.factors.rows));
-        if had_words < words || had_rows < x.rows {
-            *current = Some(RoundedRows {
-                values: Tensor::compact(self.gpu, "rounded", words.max(had_words), 1)?,
-                factors: Tensor::compact(self.gpu, "rounded.factors", x.rows.max(had_rows), 1)?,
-            });
+        Ok(RoundedRows {
+            values: self.scratch(0, "rounded", x.rows * x.stride / 2)?,
+            factors: self.scratch(1, "rounded.factors", x.rows)?,
+        })
+    }
+
+    /// Room for the rows of `x` as int8.
+    fn quantized_rows(&self, x: &Tensor) -> Result<Tensor> {
+        self.scratch(0, "quantized", x.rows * quantize_rows::row_words(x.stride))
+    }
+
+    /// Buffer number `which` of those in which a product keeps what it makes of its input, of at least `words` words: one
+    /// product after the other, none needs it for longer.
+    fn scratch(&self, which: usize, label: &str, words: usize) -> Result<Tensor> {
+        let mut all = self.scratch.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match &all[which] {
+            Some(tensor) if tensor.rows >= words => Ok(tensor.clone()),
+            _ => Ok(all[which].insert(Tensor::compact(self.gpu, label, words, 1)?).clone()),
         }
-        Ok(current.clone().expect("made above"))
     }
 
     /// A kernel of `key` with `params` at binding 0 and `buffers` at their numbers.

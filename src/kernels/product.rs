@@ -230,7 +230,7 @@ pub(super) fn packed_buffers(part: &Part) -> [(u32, Binding); 3] {
 
 /// Input rows from a multiple of it on that share a group, of the lengths that the shaders know: groups may begin in the
 /// middle of what a shader decodes at once, but a constant that says where they do not saves looking.
-fn run(first_row: usize, group_size: usize) -> u32 {
+pub(super) fn run(first_row: usize, group_size: usize) -> u32 {
     let cuts_at = |length| group_size.is_multiple_of(length) && first_row.is_multiple_of(length);
     [32, 8].into_iter().find(|&length| cuts_at(length)).unwrap_or(1) as u32
 }

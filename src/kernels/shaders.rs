@@ -37,6 +37,8 @@ const SPLITS: &str = wgsl!("common/splits");
 const TILE: &str = wgsl!("common/tile");
 const READ_DENSE: &str = wgsl!("common/read_dense");
 const READ_PACKED: &str = wgsl!("common/read_packed");
+const LANE_TILE: &str = wgsl!("common/lane_tile");
+const DOT_TILE: &str = wgsl!("common/dot_tile");
 const PLAIN_TILE: &str = wgsl!("common/plain_tile");
 const ENABLE_F16: &str = wgsl!("common/enable_f16");
 const ENABLE_MATRIX: &str = wgsl!("common/enable_matrix");
@@ -50,7 +52,11 @@ const GROUPED: &str = wgsl!("matmul_grouped");
 pub const SHADERS: &[Shader] = &[
     Shader { stem: "matvec", variant: "dense", parts: &[HALF, GELU, PRODUCT, DENSE, wgsl!("matvec")] },
     Shader { stem: "matvec", variant: "packed", parts: &[HALF, GELU, PRODUCT, PACKED, wgsl!("matvec")] },
-    Shader { stem: "matmul", variant: "dense", parts: &[HALF, PRODUCT, DENSE, READ_DENSE, TILE, PLAIN_TILE, MATMUL] },
+    Shader {
+        stem: "matmul",
+        variant: "dense",
+        parts: &[HALF, PRODUCT, DENSE, READ_DENSE, TILE, LANE_TILE, PLAIN_TILE, MATMUL],
+    },
     Shader {
         stem: "matmul",
         variant: "dense matrix16",
@@ -64,7 +70,7 @@ pub const SHADERS: &[Shader] = &[
     Shader {
         stem: "matmul",
         variant: "packed",
-        parts: &[HALF, PRODUCT, PACKED, READ_PACKED, TILE, PLAIN_TILE, MATMUL],
+        parts: &[HALF, PRODUCT, PACKED, READ_PACKED, TILE, LANE_TILE, PLAIN_TILE, MATMUL],
     },
     Shader {
         stem: "matmul",
@@ -79,7 +85,7 @@ pub const SHADERS: &[Shader] = &[
     Shader {
         stem: "matmul_grouped",
         variant: "dense",
-        parts: &[HALF, PRODUCT, DENSE, READ_DENSE, TILE, PLAIN_TILE, GROUPED],
+        parts: &[HALF, PRODUCT, DENSE, READ_DENSE, TILE, LANE_TILE, PLAIN_TILE, GROUPED],
     },
     Shader {
         stem: "matmul_grouped",
@@ -94,7 +100,7 @@ pub const SHADERS: &[Shader] = &[
     Shader {
         stem: "matmul_grouped",
         variant: "packed",
-        parts: &[HALF, PRODUCT, PACKED, READ_PACKED, TILE, PLAIN_TILE, GROUPED],
+        parts: &[HALF, PRODUCT, PACKED, READ_PACKED, TILE, LANE_TILE, PLAIN_TILE, GROUPED],
     },
     Shader {
         stem: "matmul_grouped",
@@ -106,6 +112,17 @@ pub const SHADERS: &[Shader] = &[
         variant: "packed matrix8",
         parts: &[ENABLE_MATRIX, HALF, PRODUCT, PACKED, READ_PACKED, TILE, MATRIX8, MATRIX_TILE, GROUPED],
     },
+    Shader {
+        stem: "matmul",
+        variant: "packed dot",
+        parts: &[HALF, PRODUCT, PACKED, TILE, LANE_TILE, DOT_TILE, MATMUL],
+    },
+    Shader {
+        stem: "matmul_grouped",
+        variant: "packed dot",
+        parts: &[HALF, PRODUCT, PACKED, TILE, LANE_TILE, DOT_TILE, GROUPED],
+    },
+    Shader { stem: "quantize_rows", variant: "", parts: &[wgsl!("quantize_rows")] },
     Shader { stem: "round_rows", variant: "", parts: &[ENABLE_F16, wgsl!("round_rows")] },
     Shader { stem: "embed", variant: "dense", parts: &[HALF, DENSE, ROWS, wgsl!("embed")] },
     Shader { stem: "embed", variant: "packed", parts: &[HALF, PACKED, ROWS, wgsl!("embed")] },

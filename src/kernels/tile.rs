@@ -56,13 +56,67 @@ impl Tile {
     }
 }
 
+/// A tile of products of 8-bit integers; `shaders/common/dot_tile.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DotTile {
+    /// Lanes along the rows.
+    pub lanes_t: u32,
+    /// Lanes along the output features: a multiple of 8.
+    pub lanes_n: u32,
+    /// Rows of a lane: 4 or 8.
+    pub rows: u32,
+    /// Input features that go through workgroup memory at a time: 32 or 64.
+    pub k_step: u32,
+}
+
+impl DotTile {
+    /// Rows of a workgroup.
+    pub fn height(self) -> u32 {
+        self.lanes_t * self.rows
+    }
+
+    /// Output features of a workgroup.
+    pub fn width(self) -> u32 {
+        self.lanes_n * Tile::FEATURES
+    }
+
+    /// Bytes of workgroup memory.
+    pub fn workgroup_bytes(self) -> u32 {
+        (self.height() + self.width()) * (self.k_step + self.k_step / 8)
+    }
+
+    pub(super) fn constants(self, in_features: usize) -> Constants {
+        let chunks = word(in_features.div_ceil(CHUNK));
+        // Steps are whole, and what a lane reads fits the shader's MAX_X and MAX_W.
+        let lanes = self.lanes_t * self.lanes_n;
+        let lane_x = (self.height() * self.k_step / 16).div_ceil(lanes);
+        let lane_w = (self.width() * self.k_step / 32).div_ceil(lanes);
+        let fits = (chunks * CHUNK as u32).is_multiple_of(self.k_step) && lane_x <= 8 && lane_w <= 8;
+        let k_step = if fits { self.k_step } else { CHUNK as u32 };
+        vec![
+            ("TILE_T", self.height()),
+            ("LANES_T", self.lanes_t),
+            ("LANES_N", self.lanes_n),
+            ("ROWS", self.rows),
+            ("K_STEP", k_step),
+            ("QUADS_X", self.height() * k_step / 16),
+            ("QUADS_W", self.width() * k_step / 16),
+            ("SCALES_X", self.height() * k_step / 32),
+            ("SCALES_W", self.width() * k_step / 32),
+            ("CHUNKS", chunks),
+        ]
+    }
+}
+
 /// A tile of cooperative matrices; `shaders/common/matrix_tile.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MatrixTile {
     /// Blocks of two matrices along the rows: a subgroup each.
     pub blocks_t: u32,
-    /// Blocks of four matrices along the output features.
+    /// Blocks along the output features.
     pub blocks_n: u32,
+    /// Matrices of a block along the output features: 2 or 4.
+    pub across: u32,
     /// Input features that go through workgroup memory at a time: 32 or 64.
     pub k_step: u32,
     /// Whether the next ones are read meanwhile.
@@ -77,7 +131,7 @@ impl MatrixTile {
 
     /// Output features of a workgroup.
     pub fn width(self, side: u32) -> u32 {
-        self.blocks_n * 4 * side
+        self.blocks_n * self.across * side
     }
 
     /// Bytes of workgroup memory.
@@ -93,13 +147,14 @@ impl MatrixTile {
         let blocks = self.blocks_t * self.blocks_n;
         // Steps are whole, and what a lane reads fits the shader's MAX_X and MAX_W.
         let lane_x = (self.height(side) * self.k_step / 4).div_ceil(blocks * subgroup);
-        let lane_w = (self.width(side) * self.k_step / 8).div_ceil(blocks * subgroup);
-        let fits = (chunks * CHUNK as u32).is_multiple_of(self.k_step) && lane_x <= 16 && lane_w <= 16;
+        let lane_w = (self.width(side) * self.k_step / 32).div_ceil(blocks * subgroup);
+        let fits = (chunks * CHUNK as u32).is_multiple_of(self.k_step) && lane_x <= 16 && lane_w <= 4;
         let k_step = if fits { self.k_step } else { CHUNK as u32 };
         vec![
             ("TILE_T", self.height(side)),
             ("BLOCKS_T", self.blocks_t),
             ("BLOCKS_N", self.blocks_n),
+            ("ACROSS", self.across),
             ("MATRIX_LANES", blocks * subgroup),
             ("K_STEP", k_step),
             ("AHEAD", u32::from(self.ahead)),
