@@ -23,15 +23,14 @@ fn held(lane: u32, t: u32, row: u32, weight: u32) {
         squares += squares_of(lane, j, values[j]);
     }
     let factor = rms_factor(workgroup_sum(lane, squares));
-    var normed: array<vec4<f32>, MAX_HELD>;
     for (var j = 0u; j < HELD; j++) {
+        let normed = select(vec4(0.0), values[j] * factor * factors[j], is_held(lane, j));
         if is_held(lane, j) {
-            normed[j] = values[j] * factor * factors[j];
-            y[row + quad_of(lane, j)] = normed[j];
+            y[row + quad_of(lane, j)] = normed;
         }
-    }
-    if ROUNDED > 0u {
-        round_held(0u, t, lane, normed);
+        if ROUNDED > 0u {
+            round_quads(0u, t, lane, j, normed);
+        }
     }
 }
 

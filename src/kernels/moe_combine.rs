@@ -1,6 +1,6 @@
 //! `moe_combine.wgsl`: the weighted sum of the experts, its norms, and the end of a mixture-of-experts layer.
 
-use super::{Planned, Planner, rounded, word};
+use super::{Planned, Planner, Weights, rounded, word};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
 
@@ -34,6 +34,12 @@ pub struct MoeCombine<'a> {
     pub experts: &'a Tensor,
     /// The residual stream, `[rows, hidden]`.
     pub h: &'a Tensor,
+    /// Receives the residual stream, `[rows, hidden]`; another tensor.
+    pub h_out: &'a Tensor,
+    /// Whether several workgroups share a row: where rows are few.
+    pub is_split: bool,
+    /// Weights of the next product, to be read early.
+    pub fetch: Option<&'a Weights>,
     /// Receives the input of the next layer, `[rows, hidden]`.
     pub y: &'a Tensor,
     /// Receives it rounded too.
@@ -52,9 +58,16 @@ pub fn plan(planner: &Planner, label: &str, p: &MoeCombine) -> Result<Planned> {
     assert!(p.norm_rows.iter().all(|&row| row < p.norms.rows), "{label}: norms");
     let [post_1, post_2, post, next] = p.norm_rows.map(word);
     let params = Params { stride: word(stride), post_1, post_2, post, next, scalar: p.scalar, eps: p.eps };
-    let constants = planner.held_rows(width);
-    let mut buffers =
-        vec![(1, p.mlp.into()), (2, p.experts.into()), (3, p.norms.into()), (4, p.h.into()), (5, p.y.into())];
-    let key = rounded::outputs("moe_combine", constants, &mut buffers, [p.rounded, None]);
-    planner.plan(label, key, &params, buffers, Grid::per_row(1))
+    let constants = planner.held_rows(width, p.is_split);
+    let mut buffers = vec![
+        (1, p.mlp.into()),
+        (2, p.experts.into()),
+        (3, p.norms.into()),
+        (4, p.h.into()),
+        (5, p.y.into()),
+        (7, p.h_out.into()),
+    ];
+    let parts = constants.iter().find(|(name, _)| *name == "PARTS").map_or(1, |(_, parts)| *parts as usize);
+    let (key, beside) = rounded::outputs("moe_combine", constants, &mut buffers, [p.rounded, None], p.fetch);
+    planner.plan(label, key, &params, buffers, Grid::per_row(beside + parts))
 }

@@ -62,24 +62,30 @@ pub fn plan(planner: &Planner, label: &str, x: &Tensor, rounded: &Tensor) -> Res
     planner.plan(label, planner.key("round", Vec::new()), &params, buffers, Grid::per_row(blocks.div_ceil(64)))
 }
 
-/// The key of a norm's shader, whose first outputs are also rounded where there are tensors for that; adds these to its
-/// buffers.
+/// The key of a norm's shader, whose first outputs are also rounded where there are tensors for that, and which may fetch
+/// weights; adds these to its buffers and constants. Returns also how many workgroups are for that.
 pub(super) fn outputs(
     stem: &'static str,
     mut constants: Constants,
     buffers: &mut Vec<(u32, Binding)>,
     rounded: [Option<&Tensor>; 2],
-) -> PipelineKey {
-    let variant = match rounded {
-        [None, _] => "",
-        [Some(_), None] => "rounded",
-        [Some(_), Some(_)] => "rounded twice",
+    fetch: Option<&Weights>,
+) -> (PipelineKey, usize) {
+    let variant = match (rounded, fetch.is_some()) {
+        ([None, _], _) => "",
+        ([Some(_), None], false) => "rounded",
+        ([Some(_), None], true) => "rounded, fetch",
+        ([Some(_), Some(_)], false) => "rounded twice",
+        ([Some(_), Some(_)], true) => "rounded twice, fetch",
     };
-    if rounded[0].is_some() {
-        let of = |name| constants.iter().find(|(known, _)| *known == name).map_or(1, |(_, value)| *value);
-        constants.push(("QUADS", (of("THREADS") * of("HELD")).max(1)));
-    }
     let tensors = rounded.into_iter().flatten().map(Binding::from);
     buffers.extend((8..).zip(tensors));
-    PipelineKey { stem, variant, constants }
+    let mut beside = 0;
+    if let (Some(weights), [Some(_), _]) = (fetch, rounded) {
+        let quads = weights.parts[0].data.size() / 16;
+        beside = 128;
+        constants.extend([("BESIDE", beside), ("WORDS4", quads as u32)]);
+        buffers.push((10, (&weights.parts[0].data).into()));
+    }
+    (PipelineKey { stem, variant, constants }, beside as usize)
 }
