@@ -1,5 +1,5 @@
-// h_out[t] = (h[t] + rms(x[t]) * norms[post]) * scalar: a block's result joins the residual stream, and then
-// y_i[t] = rms(h_out[t]) * norms[pre + i] for the OUTPUTS blocks that read it next. PARTS workgroups a row.
+// h[t] = (h[t] + rms(x[t]) * norms[post]) * scalar: a block's result joins the residual stream, and then
+// y_i[t] = rms(h[t]) * norms[pre + i] for the OUTPUTS blocks that read it next. One workgroup a row.
 
 override OUTPUTS: u32 = 1; // 0 to 3
 
@@ -14,8 +14,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // [rows, stride / 4]
 @group(0) @binding(2) var<storage, read> norms: array<vec4<f32>>;    // [weights, stride / 4]
-@group(0) @binding(3) var<storage, read> h: array<vec4<f32>>;        // [rows, stride / 4]
-@group(0) @binding(7) var<storage, read_write> h_out: array<vec4<f32>>; // [rows, stride / 4]
+@group(0) @binding(3) var<storage, read_write> h: array<vec4<f32>>;  // [rows, stride / 4]
 @group(0) @binding(4) var<storage, read_write> y0: array<vec4<f32>>; // [rows, stride / 4]
 @group(0) @binding(5) var<storage, read_write> y1: array<vec4<f32>>; // [rows, stride / 4]
 @group(0) @binding(6) var<storage, read_write> y2: array<vec4<f32>>; // [rows, stride / 4]
@@ -30,30 +29,30 @@ struct Quad {
     pre2: vec4<f32>,
 }
 
-fn loaded(row: u32, at: u32, is_part: bool) -> Quad {
+fn loaded(row: u32, at: u32) -> Quad {
     let quads = params.stride / 4u;
     let pre = params.pre * quads + at;
     var q: Quad;
     q.value = x[row + at];
     q.h = h[row + at];
     q.post = norms[params.post * quads + at];
-    if OUTPUTS > 0u && is_part {
+    if OUTPUTS > 0u {
         q.pre0 = norms[pre];
     }
-    if OUTPUTS > 1u && is_part {
+    if OUTPUTS > 1u {
         q.pre1 = norms[pre + quads];
     }
-    if OUTPUTS > 2u && is_part {
+    if OUTPUTS > 2u {
         q.pre2 = norms[pre + 2u * quads];
     }
     return q;
 }
 
-fn held(lane: u32, t: u32, part: u32) {
+fn held(lane: u32, t: u32) {
     let row = t * (params.stride / 4u);
     var q: array<Quad, MAX_HELD>;
     for (var j = 0u; j < HELD; j++) {
-        q[j] = loaded(row, quad_of(lane, j), is_part(part, j));
+        q[j] = loaded(row, quad_of(lane, j));
     }
     var squares = 0.0;
     for (var j = 0u; j < HELD; j++) {
@@ -67,13 +66,10 @@ fn held(lane: u32, t: u32, part: u32) {
     }
     let pre_factor = rms_factor(workgroup_sum(lane, squares));
     for (var j = 0u; j < HELD; j++) {
-        if !is_part(part, j) {
-            continue;
-        }
         let value = select(vec4(0.0), q[j].value * pre_factor, is_held(lane, j));
         if is_held(lane, j) {
             let at = row + quad_of(lane, j);
-            h_out[at] = q[j].value;
+            h[at] = q[j].value;
             if OUTPUTS > 0u {
                 y0[at] = value * q[j].pre0;
             }
@@ -106,13 +102,13 @@ fn walked(lane: u32, row: u32) {
         let at = row + i / 4u;
         let normed = x[at][i % 4u] * post_factor * norms[params.post * quads + i / 4u][i % 4u];
         let value = (h[at][i % 4u] + normed) * params.scalar;
-        h_out[at][i % 4u] = value;
+        h[at][i % 4u] = value;
         squares += value * value;
     }
     let pre_factor = rms_factor(workgroup_sum(lane, squares));
     for (var i = lane; i < WIDTH; i += THREADS) {
         let at = row + i / 4u;
-        let value = h_out[at][i % 4u] * pre_factor; // The lane's own write: no barrier needed.
+        let value = h[at][i % 4u] * pre_factor; // The lane's own write: no barrier needed.
         let weight = params.pre * quads + i / 4u;
         if OUTPUTS > 0u {
             y0[at][i % 4u] = value * norms[weight][i % 4u];
@@ -133,7 +129,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     if HELD > 0u {
-        held(lane, group.y, group.x - BESIDE);
+        held(lane, group.y);
         return;
     }
     let row = group.y * (params.stride / 4u);

@@ -1,7 +1,7 @@
 // The end of a mixture-of-experts layer. With w the rows of norms:
 // m = rms(mlp[t]) * w[post_1] + rms(experts[t]) * w[post_2]
-// h_out[t] = (h[t] + rms(m) * w[post]) * layer_scalar ; y[t] = rms(h_out[t]) * w[next]
-// PARTS workgroups a row.
+// h[t] = (h[t] + rms(m) * w[post]) * layer_scalar ; y[t] = rms(h[t]) * w[next]
+// One workgroup a row.
 
 struct Params {
     stride: u32,
@@ -17,8 +17,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> mlp: array<vec4<f32>>;     // [rows, stride / 4]
 @group(0) @binding(2) var<storage, read> experts: array<vec4<f32>>; // [rows, stride / 4]: weighted sum
 @group(0) @binding(3) var<storage, read> norms: array<vec4<f32>>;   // [weights, stride / 4]
-@group(0) @binding(4) var<storage, read> h: array<vec4<f32>>;       // [rows, stride / 4]
-@group(0) @binding(7) var<storage, read_write> h_out: array<vec4<f32>>; // [rows, stride / 4]
+@group(0) @binding(4) var<storage, read_write> h: array<vec4<f32>>; // [rows, stride / 4]
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [rows, stride / 4]
 
 // A lane's quad of what the kernel reads, and what becomes of it: mlp, then m, then the new h.
@@ -37,7 +36,7 @@ fn norm(weight: u32, at: u32) -> u32 {
     return weight * (params.stride / 4u) + at;
 }
 
-fn loaded(t: u32, at: u32, is_part: bool) -> Quad {
+fn loaded(t: u32, at: u32) -> Quad {
     let row = t * (params.stride / 4u);
     var q: Quad;
     q.value = mlp[row + at];
@@ -45,18 +44,16 @@ fn loaded(t: u32, at: u32, is_part: bool) -> Quad {
     q.post_1 = norms[norm(params.post_1, at)];
     q.post_2 = norms[norm(params.post_2, at)];
     q.post = norms[norm(params.post, at)];
-    if is_part {
-        q.next = norms[norm(params.next, at)];
-    }
+    q.next = norms[norm(params.next, at)];
     q.experts = experts[row + at];
     return q;
 }
 
-fn held(lane: u32, t: u32, part: u32) {
+fn held(lane: u32, t: u32) {
     let row = t * (params.stride / 4u);
     var q: array<Quad, MAX_HELD>;
     for (var j = 0u; j < HELD; j++) {
-        q[j] = loaded(t, quad_of(lane, j), is_part(part, j));
+        q[j] = loaded(t, quad_of(lane, j));
     }
     var both = vec2(0.0);
     for (var j = 0u; j < HELD; j++) {
@@ -78,13 +75,10 @@ fn held(lane: u32, t: u32, part: u32) {
     }
     let next_factor = rms_factor(workgroup_sum(lane, squares));
     for (var j = 0u; j < HELD; j++) {
-        if !is_part(part, j) {
-            continue;
-        }
         let normed = select(vec4(0.0), q[j].value * next_factor * q[j].next, is_held(lane, j));
         if is_held(lane, j) {
             let at = row + quad_of(lane, j);
-            h_out[at] = q[j].value;
+            h[at] = q[j].value;
             y[at] = normed;
         }
         if ROUNDED > 0u {
@@ -119,13 +113,13 @@ fn walked(lane: u32, t: u32) {
         let at = row + i / 4u;
         let normed = y[at][i % 4u] * m_factor * norms[norm(params.post, i / 4u)][i % 4u];
         let value = (h[at][i % 4u] + normed) * params.scalar;
-        h_out[at][i % 4u] = value;
+        h[at][i % 4u] = value;
         squares += value * value;
     }
     let next_factor = rms_factor(workgroup_sum(lane, squares));
     for (var i = lane; i < WIDTH; i += THREADS) {
         let at = row + i / 4u;
-        y[at][i % 4u] = h_out[at][i % 4u] * next_factor * norms[norm(params.next, i / 4u)][i % 4u];
+        y[at][i % 4u] = h[at][i % 4u] * next_factor * norms[norm(params.next, i / 4u)][i % 4u];
     }
 }
 
@@ -136,7 +130,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     if HELD > 0u {
-        held(lane, group.y, group.x - BESIDE);
+        held(lane, group.y);
         return;
     }
     walked(lane, group.y);

@@ -58,7 +58,7 @@ fn values(constant: &str) -> &'static [u32] {
         "LANE_ROWS" => &[2, 4],
         "CHUNKS" => &[0, 22, 88],
         "SLOTS" => &[1, 8],
-        "THREADS" => &[64, 16, 256],
+        "THREADS" => &[64, 16, 256, 1024],
         "HEADS" => &[1, 2, 4],
         // Of 4 heads of 512 dimensions, which take the most.
         "ROOM" => &[768],

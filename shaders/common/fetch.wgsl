@@ -14,6 +14,6 @@ fn beside(group: vec3<u32>, lane: u32) {
     }
     // Never true, as eps is positive, but no compiler can know.
     if (any | 0x80000000u) == bitcast<u32>(params.eps) {
-        h_out[0] = vec4(0.0);
+        h[0] = vec4(0.0);
     }
 }

@@ -5,14 +5,6 @@
 const MAX_HELD: u32 = 6;
 override HELD: u32 = 0;   // up to MAX_HELD
 override WIDTH: u32 = 32; // values of a row
-// Workgroups that share a row: HELD, or 1. Each adds up the whole row, which is quick, and makes a quad a lane of the
-// results, which is not: where rows are few most of the device would wait for one workgroup.
-override PARTS: u32 = 1;
-
-// Whether workgroup `part` of a row makes what becomes of the lanes' quads j.
-fn is_part(part: u32, j: u32) -> bool {
-    return PARTS == 1u || part == j;
-}
 
 // Whether the lane's quad j is one of the row.
 fn is_held(lane: u32, j: u32) -> bool {

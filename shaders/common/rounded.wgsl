@@ -1,5 +1,6 @@
 // Activations rounded to int8, in blocks of 16 that share a scale: x[k] = scale * code[k], to half a step of the block.
-// A chunk of 32 activations takes three vec4: the codes of its two blocks, then both scales and, for zero points, both
+// A row has three planes with a vec4 for each chunk of 32 activations, so that lanes with neighbouring chunks read
+// neighbouring vec4: the codes of a chunk's first block, of its second one, and both scales and, for zero points, both
 // scaled sums of codes. A word holds every other one of eight activations, in the order in which the codes of weights
 // come out of a word: 0 2 4 6, then 1 3 5 7.
 

@@ -2,7 +2,7 @@
 // workgroup makes whole blocks of 16 columns.
 
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;                // [rows, y_stride]
-@group(0) @binding(10) var<storage, read_write> rounded_y: array<vec4<u32>>; // [rows, width / 32 * 3]
+@group(0) @binding(10) var<storage, read_write> rounded_y: array<vec4<u32>>; // [rows, 3, chunks]
 
 override COLUMNS: u32 = 16; // of a workgroup: THREADS / LANES * LANE_ROWS / 2
 
@@ -37,10 +37,11 @@ fn finish(p: u32, n: u32, lane: u32) {
     if at < COLUMNS && n + at < n_columns && (X_ROWS == 1u || p < ids[0]) {
         let r = rounded16(four_outputs(at), four_outputs(at + 4u), four_outputs(at + 8u), four_outputs(at + 12u));
         let block = n / 16u + lane;
-        let to = (p * ((n_columns + 31u) / 32u) + block / 2u) * 3u;
-        rounded_y[to + block % 2u] = r.codes;
-        rounded_y[to + 2u][block % 2u] = bitcast<u32>(r.scale);
-        rounded_y[to + 2u][2u + block % 2u] = bitcast<u32>(r.sum);
+        let chunks = (n_columns + 31u) / 32u;
+        let to = 3u * p * chunks + block / 2u;
+        rounded_y[to + block % 2u * chunks] = r.codes;
+        rounded_y[to + 2u * chunks][block % 2u] = bitcast<u32>(r.scale);
+        rounded_y[to + 2u * chunks][2u + block % 2u] = bitcast<u32>(r.sum);
     }
     workgroupBarrier();
 }

@@ -10,8 +10,9 @@ struct Chunk {
 }
 
 fn chunk_of(row: u32, chunk: u32) -> Chunk {
-    let at = row * (params.x_stride / 4u) + 3u * chunk;
-    return Chunk(rounded_x[at], rounded_x[at + 1u], bitcast<vec4<f32>>(rounded_x[at + 2u]));
+    let chunks = params.x_stride / 12u;
+    let at = 3u * row * chunks + chunk;
+    return Chunk(rounded_x[at], rounded_x[at + chunks], bitcast<vec4<f32>>(rounded_x[at + 2u * chunks]));
 }
 
 // The sum of 16 products with codes of 4 bits.

@@ -2,8 +2,8 @@
 
 const ROUNDED: u32 = 2u;
 
-@group(0) @binding(8) var<storage, read_write> rounded0: array<vec4<u32>>; // [rows, width / 32 * 3]
-@group(0) @binding(9) var<storage, read_write> rounded1: array<vec4<u32>>; // [rows, width / 32 * 3]
+@group(0) @binding(8) var<storage, read_write> rounded0: array<vec4<u32>>; // [rows, 3, chunks]
+@group(0) @binding(9) var<storage, read_write> rounded1: array<vec4<u32>>; // [rows, 3, chunks]
 
 fn put(output: u32, at: u32, component: u32, word: u32) {
     if output == 0u {

@@ -4,14 +4,15 @@
 var<workgroup> magnitudes: array<u32, THREADS>;
 var<workgroup> packed: array<u32, THREADS>; // codes of a quad's activations 0 2 1 3
 
-fn put_scale(output: u32, chunk: u32, half: u32, scale: f32, sum: f32) {
-    put(output, 3u * chunk + 2u, half, bitcast<u32>(scale));
-    put(output, 3u * chunk + 2u, 2u + half, bitcast<u32>(sum));
+// The vec4 for a block's chunk in a plane of row t.
+fn place_of(t: u32, plane: u32, block: u32) -> u32 {
+    return (3u * t + plane) * ((WIDTH + 31u) / 32u) + block / 2u;
 }
 
-// The first chunk of row t.
-fn chunk_of_row(t: u32) -> u32 {
-    return t * ((WIDTH + 31u) / 32u);
+fn put_scale(output: u32, t: u32, block: u32, scale: f32, sum: f32) {
+    let at = place_of(t, 2u, block);
+    put(output, at, block % 2u, bitcast<u32>(scale));
+    put(output, at, 2u + block % 2u, bitcast<u32>(sum));
 }
 
 // The lanes' quads j; beyond the row they are zeros.
@@ -33,20 +34,18 @@ fn round_quads(output: u32, t: u32, lane: u32, j: u32, value: vec4<f32>) {
     let even = packed[lane / 2u * 2u];
     let odd = packed[lane / 2u * 2u + 1u];
     let word = select((even & 0xffffu) | odd << 16u, even >> 16u | (odd & 0xffff0000u), lane % 2u == 1u);
-    let chunk = chunk_of_row(t) + block / 2u;
-    put(output, 3u * chunk + block % 2u, lane % 4u, word);
+    put(output, place_of(t, block % 2u, block), lane % 4u, word);
     if lane % 4u == 0u {
         let sum = dot4I8Packed(packed[lane], 0x01010101u) + dot4I8Packed(packed[lane + 1u], 0x01010101u)
             + dot4I8Packed(packed[lane + 2u], 0x01010101u) + dot4I8Packed(packed[lane + 3u], 0x01010101u);
-        put_scale(output, chunk, block % 2u, step.x, step.x * f32(sum));
+        put_scale(output, t, block, step.x, step.x * f32(sum));
     }
 }
 
 fn round_block(output: u32, t: u32, block: u32, v: array<vec4<f32>, 4>) {
     let r = rounded16(v[0], v[1], v[2], v[3]);
-    let chunk = chunk_of_row(t) + block / 2u;
     for (var i = 0u; i < 4u; i++) {
-        put(output, 3u * chunk + block % 2u, i, r.codes[i]);
+        put(output, place_of(t, block % 2u, block), i, r.codes[i]);
     }
-    put_scale(output, chunk, block % 2u, r.scale, r.sum);
+    put_scale(output, t, block, r.scale, r.sum);
 }

@@ -30,10 +30,6 @@ pub struct AddNorm<'a> {
     pub eps: f32,
     /// The residual stream, `[rows, hidden]`.
     pub h: &'a Tensor,
-    /// Receives the residual stream, `[rows, hidden]`; another tensor.
-    pub h_out: &'a Tensor,
-    /// Whether several workgroups share a row: where rows are few.
-    pub is_split: bool,
     /// Weights of the next product, to be read early.
     pub fetch: Option<&'a Weights>,
     /// Up to three outputs, `[rows, hidden]` each; those beyond `n_outputs` are bound but not written.
@@ -56,19 +52,11 @@ pub fn plan(planner: &Planner, label: &str, x: &Tensor, p: &AddNorm) -> Result<P
     assert!([p.norms, p.h].iter().chain(&p.y).all(|t| t.stride == x.stride), "{label}: strides");
     assert!(p.post < p.norms.rows && p.pre + p.n_outputs <= p.norms.rows && p.n_outputs <= 3, "{label}: norms");
     let params = Params { stride: word(x.stride), post: word(p.post), pre: word(p.pre), scalar: p.scalar, eps: p.eps };
-    let mut constants = planner.held_rows(x.width, p.is_split);
+    let mut constants = planner.held_rows(x.width);
     constants.push(("OUTPUTS", word(p.n_outputs)));
     let [y0, y1, y2] = p.y;
-    let mut buffers = vec![
-        (1, x.into()),
-        (2, p.norms.into()),
-        (3, p.h.into()),
-        (4, y0.into()),
-        (5, y1.into()),
-        (6, y2.into()),
-        (7, p.h_out.into()),
-    ];
-    let parts = constants.iter().find(|(name, _)| *name == "PARTS").map_or(1, |(_, parts)| *parts as usize);
+    let mut buffers =
+        vec![(1, x.into()), (2, p.norms.into()), (3, p.h.into()), (4, y0.into()), (5, y1.into()), (6, y2.into())];
     let (key, beside) = rounded::outputs("add_norm", constants, &mut buffers, p.rounded, p.fetch);
-    planner.plan(label, key, &params, buffers, Grid::per_row(beside + parts))
+    planner.plan(label, key, &params, buffers, Grid::per_row(beside + 1))
 }

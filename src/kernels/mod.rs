@@ -103,6 +103,8 @@ pub struct Tuning {
     pub matvec: Spread,
     /// Lanes of kernels that reduce something short: a power of two from 2 to 256.
     pub threads: u32,
+    /// Lanes of kernels that norm a row at most: a power of two from 2 to 1024, cut to what the device allows.
+    pub norm_threads: u32,
     /// Lanes of an attention workgroup for few rows: a power of two from 64 to 256.
     pub attention_threads: u32,
     /// Positions that it scores at a time, `attention_threads / attention_block` lanes each: a power of two up to 64.
@@ -175,6 +177,7 @@ impl Tuning {
     pub const GPU: Tuning = Tuning {
         matvec: Spread::Fill { lanes: 160 << 10 },
         threads: 256,
+        norm_threads: 1024,
         attention_threads: 256,
         attention_block: 32,
         attention_workgroups: 512,
@@ -189,6 +192,7 @@ impl Tuning {
     pub const CPU: Tuning = Tuning {
         matvec: Spread::Fixed { threads: 8, lanes: 1, lane_rows: 4 },
         threads: 16,
+        norm_threads: 16,
         attention_threads: 128,
         attention_block: 32,
         attention_workgroups: 1,
@@ -309,12 +313,13 @@ impl<'a> Planner<'a> {
 
     /// Constants of the shaders that hold a row of `width` values in registers, or walk it where it is too wide for that or
     /// no whole quads.
-    fn held_rows(&self, width: usize, is_split: bool) -> Constants {
-        let threads = self.tuning.threads;
+    fn held_rows(&self, width: usize) -> Constants {
+        let most = self.tuning.norm_threads.min(self.gpu.limits().max_compute_invocations_per_workgroup);
+        // A quad each where that is possible: one workgroup has a row, and few lanes would take long.
+        let threads = word(width.div_ceil(4).next_power_of_two()).clamp(most.min(256), most);
         let quads = width.div_ceil(4 * threads as usize);
         let held = if width.is_multiple_of(4) && quads <= MAX_HELD { word(quads) } else { 0 };
-        let parts = if is_split { held.max(1) } else { 1 };
-        vec![("THREADS", threads), ("HELD", held), ("WIDTH", word(width)), ("PARTS", parts)]
+        vec![("THREADS", threads), ("HELD", held), ("WIDTH", word(width))]
     }
 
     /// Compiles what is not compiled yet, on several threads, and binds everything in order. `progress` is called with

@@ -34,10 +34,6 @@ pub struct MoeCombine<'a> {
     pub experts: &'a Tensor,
     /// The residual stream, `[rows, hidden]`.
     pub h: &'a Tensor,
-    /// Receives the residual stream, `[rows, hidden]`; another tensor.
-    pub h_out: &'a Tensor,
-    /// Whether several workgroups share a row: where rows are few.
-    pub is_split: bool,
     /// Weights of the next product, to be read early.
     pub fetch: Option<&'a Weights>,
     /// Receives the input of the next layer, `[rows, hidden]`.
@@ -58,16 +54,9 @@ pub fn plan(planner: &Planner, label: &str, p: &MoeCombine) -> Result<Planned> {
     assert!(p.norm_rows.iter().all(|&row| row < p.norms.rows), "{label}: norms");
     let [post_1, post_2, post, next] = p.norm_rows.map(word);
     let params = Params { stride: word(stride), post_1, post_2, post, next, scalar: p.scalar, eps: p.eps };
-    let constants = planner.held_rows(width, p.is_split);
-    let mut buffers = vec![
-        (1, p.mlp.into()),
-        (2, p.experts.into()),
-        (3, p.norms.into()),
-        (4, p.h.into()),
-        (5, p.y.into()),
-        (7, p.h_out.into()),
-    ];
-    let parts = constants.iter().find(|(name, _)| *name == "PARTS").map_or(1, |(_, parts)| *parts as usize);
+    let constants = planner.held_rows(width);
+    let mut buffers =
+        vec![(1, p.mlp.into()), (2, p.experts.into()), (3, p.norms.into()), (4, p.h.into()), (5, p.y.into())];
     let (key, beside) = rounded::outputs("moe_combine", constants, &mut buffers, [p.rounded, None], p.fetch);
-    planner.plan(label, key, &params, buffers, Grid::per_row(beside + parts))
+    planner.plan(label, key, &params, buffers, Grid::per_row(beside + 1))
 }

@@ -29,7 +29,7 @@ pub fn plan(
     assert!(x.stride == norms.stride && y.stride == norms.stride, "{label}: strides");
     let params = Params { stride: word(x.stride), weight: word(weight), eps };
     let mut buffers = vec![(1, x.into()), (2, norms.into()), (3, y.into())];
-    let constants = planner.held_rows(x.width, false);
+    let constants = planner.held_rows(x.width);
     let (key, _) = rounded::outputs("rms_norm", constants, &mut buffers, [rounded, None], None);
     planner.plan(label, key, &params, buffers, Grid::per_row(1))
 }

@@ -19,10 +19,8 @@ pub(super) struct Activations {
     pub row_count: Tensor,
     /// `[rows, 2 * pairs]`: cos and sin for sliding layers' pairs, then for full layers'.
     pub rotary: Tensor,
-    /// `[rows, H]`: the residual stream at the start of a layer.
+    /// `[rows, H]`: the residual stream.
     pub h: Tensor,
-    /// `[rows, H]`: behind its attention, and behind its MLP where per-layer inputs follow.
-    pub h_inner: [Tensor; 2],
     /// `[rows, H]`: input of the next block, normed.
     pub x: Tensor,
     /// It rounded, in steps of few rows.
@@ -169,7 +167,6 @@ impl Activations {
         let config = &share.config;
         let few = (tier >= Tier::Dot).then_some(FEW_ROWS);
         let rounded = |label: &str, width| few.map(|few| rounded::tensor(gpu, label, few, width)).transpose();
-        let per_layer_rows = if config.hidden_size_per_layer_input > 0 { rows } else { 1 };
         let hidden = |label: &str, rows| Tensor::new(gpu, label, rows, config.hidden_size);
         let attention = head_shapes(config)
             .into_iter()
@@ -200,7 +197,6 @@ impl Activations {
             row_count: Tensor::compact(gpu, "row_count", 1, 1)?,
             rotary: Tensor::compact(gpu, "rotary", rows, 2 * pairs)?,
             h: hidden("h", rows)?,
-            h_inner: [hidden("h_inner", rows)?, hidden("h_inner", per_layer_rows)?],
             x: hidden("x", rows)?,
             x_rounded: rounded("x_rounded", config.hidden_size)?,
             attention,

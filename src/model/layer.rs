@@ -75,21 +75,9 @@ impl LayerPlan<'_> {
         ops.push(Op::capture(format!("layer.{l}.mlp"), &a.mlp_out));
         match (&w.moe, &w.per_layer) {
             (Some(_), None) => ops.extend(self.combine(l, w.layer_scalar)?),
-            (None, None) => ops.push(self.join(
-                l,
-                "after_mlp",
-                Norm::PostFeedforward,
-                (&a.mlp_out, &a.h_inner[0], &a.h),
-                w.layer_scalar,
-            )?),
+            (None, None) => ops.push(self.join(l, "after_mlp", Norm::PostFeedforward, &a.mlp_out, w.layer_scalar)?),
             (None, Some(per_layer)) => {
-                ops.push(self.join(
-                    l,
-                    "after_mlp",
-                    Norm::PostFeedforward,
-                    (&a.mlp_out, &a.h_inner[0], &a.h_inner[1]),
-                    1.0,
-                )?);
+                ops.push(self.join(l, "after_mlp", Norm::PostFeedforward, &a.mlp_out, 1.0)?);
                 ops.extend(self.per_layer(l, per_layer, w.layer_scalar)?);
             }
             (Some(_), Some(_)) => unreachable!("the model's configuration was checked"),
@@ -250,8 +238,6 @@ impl LayerPlan<'_> {
             scalar: 1.0,
             eps: self.share.config.rms_norm_eps,
             h: &a.h,
-            h_out: &a.h_inner[0],
-            is_split: self.body != Body::Chunk,
             fetch: self.fetch(self.weights.layers[l].mlp.gate_up.0.first().map(|(_, w)| w)),
             y,
             n_outputs,
@@ -361,9 +347,7 @@ impl LayerPlan<'_> {
             scalar,
             eps: self.share.config.rms_norm_eps,
             experts: &moe.sum,
-            h: &a.h_inner[0],
-            h_out: &a.h,
-            is_split: self.body != Body::Chunk,
+            h: &a.h,
             fetch: self.fetch(self.weights.layers.get(l + 1).and_then(|next| next.qkv.0.first()).map(|(_, w)| w)),
             y: &a.x,
             rounded: self.x().rounded,
@@ -377,26 +361,19 @@ impl LayerPlan<'_> {
         let a = self.activations;
         let b = a.per_layer.as_ref().expect("the configuration has per-layer inputs");
         let label = |what: &str| format!("layer.{l:02}/{what}");
-        let mut ops = self.product(&label("per_layer_input_gate"), &w.0, self.rows(), &a.h_inner[1], &b.gate)?;
+        let mut ops = self.product(&label("per_layer_input_gate"), &w.0, self.rows(), &a.h, &b.gate)?;
         let n = self.share.config.hidden_size_per_layer_input;
         let inputs = (&b.inputs, l * n + self.share.per_layer.start);
         let planned = gelu_mul::plan(self.planner, &label("per_layer.gelu_mul"), &b.gate, inputs, &b.act, 1)?;
         ops.push(Op::Dispatch(planned));
         ops.extend(self.product(&label("per_layer_projection"), &w.1, self.rows(), &b.act, &a.attn)?);
         ops.extend(self.all_reduce(&a.attn));
-        ops.push(self.join(l, "after_per_layer", Norm::PostPerLayerInput, (&a.attn, &a.h_inner[1], &a.h), scalar)?);
+        ops.push(self.join(l, "after_per_layer", Norm::PostPerLayerInput, &a.attn, scalar)?);
         Ok(ops)
     }
 
     /// (12) to (14): a block's result joins the residual stream; the norm behind is the next layer's first.
-    fn join(
-        &self,
-        l: usize,
-        what: &str,
-        post: Norm,
-        (x, h, h_out): (&Tensor, &Tensor, &Tensor),
-        scalar: f32,
-    ) -> Result<Op> {
+    fn join(&self, l: usize, what: &str, post: Norm, x: &Tensor, scalar: f32) -> Result<Op> {
         let a = self.activations;
         let p = add_norm::AddNorm {
             norms: &self.weights.norms,
@@ -404,9 +381,7 @@ impl LayerPlan<'_> {
             pre: norm_row(l + 1, Norm::Input),
             scalar,
             eps: self.share.config.rms_norm_eps,
-            h,
-            h_out,
-            is_split: self.body != Body::Chunk,
+            h: &a.h,
             fetch: None,
             y: [&a.x, &a.unused[0], &a.unused[1]],
             n_outputs: 1,

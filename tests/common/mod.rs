@@ -84,7 +84,8 @@ impl Runner {
     /// With this many lanes for a row's reduction.
     pub(crate) fn with_threads(threads: u32) -> Self {
         let mut runner = Self::new();
-        runner.planner.tuning.threads = threads;
+        runner.planner.tuning.threads = threads.min(256);
+        runner.planner.tuning.norm_threads = threads;
         runner
     }
 

@@ -12,7 +12,7 @@ const EPS: f32 = 1e-6;
 #[test]
 fn shapes_outputs_and_scalars() {
     let mut random = Random::new(710);
-    for threads in [32, 256] {
+    for threads in [32, 256, 1024] {
         // A lane holds one quad more from each multiple of 4 * threads on, up to six; then rows are walked.
         for width in [1, 33, 255, 124, 128, 132, 768, 1024, 1028, 2816] {
             for n_outputs in 0..=3 {
@@ -33,7 +33,7 @@ pub(super) fn check(random: &mut Random, threads: u32, width: usize, n_rows: usi
     let norm = |row: usize| &norms[row * width..][..width];
     let x = random.values(n_rows * width, Spread::Outliers);
     let h = random.values(n_rows * width, Spread::Outliers);
-    let h_out = Output::new(n_rows, width);
+    let h_out = Output::in_place(width, &h);
     let y: Vec<Output> = (0..3).map(|_| Output::new(n_rows, width)).collect();
     let arguments = AddNorm {
         norms: &tensor(width, &norms),
@@ -41,9 +41,7 @@ pub(super) fn check(random: &mut Random, threads: u32, width: usize, n_rows: usi
         pre: 3,
         scalar,
         eps: EPS,
-        h: &tensor(width, &h),
-        h_out: &h_out.tensor,
-        is_split: n_rows == 1,
+        h: &h_out.tensor,
         fetch: None,
         y: [&y[0].tensor, &y[1].tensor, &y[2].tensor],
         n_outputs,

@@ -12,7 +12,7 @@ const EPS: f32 = 1e-6;
 #[test]
 fn shapes() {
     let mut random = Random::new(720);
-    for threads in [32, 256] {
+    for threads in [32, 256, 1024] {
         for (width, n_rows, scalar) in [
             (1, 1, 1.0),
             (31, 3, 0.7),
@@ -39,7 +39,7 @@ pub(super) fn check(random: &mut Random, threads: u32, width: usize, n_rows: usi
     let mlp = random.values(n_rows * width, Spread::Outliers);
     let experts = random.values(n_rows * width, Spread::Outliers);
     let h = random.values(n_rows * width, Spread::Outliers);
-    let (y, h_out) = (Output::new(n_rows, width), Output::new(n_rows, width));
+    let (y, h_out) = (Output::new(n_rows, width), Output::in_place(width, &h));
     let arguments = MoeCombine {
         mlp: &tensor(width, &mlp),
         norms: &tensor(width, &norms),
@@ -47,9 +47,7 @@ pub(super) fn check(random: &mut Random, threads: u32, width: usize, n_rows: usi
         scalar,
         eps: EPS,
         experts: &tensor(width, &experts),
-        h: &tensor(width, &h),
-        h_out: &h_out.tensor,
-        is_split: n_rows == 1,
+        h: &h_out.tensor,
         fetch: None,
         y: &y.tensor,
         rounded: None,

@@ -12,7 +12,7 @@ const EPS: f32 = 1e-6;
 #[test]
 fn shapes() {
     let mut random = Random::new(700);
-    for threads in [32, 256] {
+    for threads in [32, 256, 1024] {
         for width in [1, 31, 32, 33, 255, 256, 260, 704, 768, 772, 1020, 1024, 1028, 1536, 1540, 2816, 4097, 6144, 6148]
         {
             for n_rows in [1, 3, 33] {

@@ -24,11 +24,14 @@ pub(super) fn output(rows: usize, width: usize) -> Output {
 /// The values that the words of one row stand for; checks that scaled sums are those of the codes.
 pub(super) fn values_of(words: &[u32], width: usize) -> Vec<f32> {
     let mut values = Vec::new();
-    for chunk in words.chunks_exact(CHUNK_WORDS) {
+    let chunks = words.len() / CHUNK_WORDS;
+    // Three planes: codes of first blocks, of second ones, scales and sums.
+    let word = |plane: usize, chunk: usize, i: usize| words[4 * (plane * chunks + chunk) + i];
+    for chunk in 0..chunks {
         for half in 0..2 {
-            let (scale, sum) = (f32::from_bits(chunk[8 + half]), f32::from_bits(chunk[10 + half]));
+            let (scale, sum) = (f32::from_bits(word(2, chunk, half)), f32::from_bits(word(2, chunk, 2 + half)));
             let codes: Vec<i8> =
-                (0..16).map(|k| (chunk[4 * half + 2 * (k / 8) + k % 2] >> (8 * (k % 8 / 2))) as i8).collect();
+                (0..16).map(|k| (word(half, chunk, 2 * (k / 8) + k % 2) >> (8 * (k % 8 / 2))) as i8).collect();
             let total: i32 = codes.iter().map(|&code| i32::from(code)).sum();
             assert_close("scaled sum of codes", &[scale * total as f32], &[sum], |_| 1e-6 * f64::from(scale.abs()));
             values.extend(codes.iter().map(|&code| scale * f32::from(code)));
@@ -82,7 +85,7 @@ fn what_is_no_number_stays_none() {
     let runner = Runner::new();
     let planned = rounded::plan(&runner.planner, "round", &tensor(64, &x), &out.tensor).expect("a plan");
     let words = runner.run_raw_rows(planned, &out, 1);
-    let scale = |block: usize| f32::from_bits(words[block / 2 * CHUNK_WORDS + 8 + block % 2]);
+    let scale = |block: usize| f32::from_bits(words[4 * (4 + block / 2) + block % 2]);
     assert!(scale(0).is_finite() && !scale(1).is_finite() && !scale(2).is_finite() && scale(3).is_finite());
 }
 
@@ -168,14 +171,15 @@ fn gated_products_come_out_rounded() {
                         + 2.0 * EPS * gate * up
                         + 1e-30
                 });
-                // Whole blocks only: what stands behind the last one was never written.
-                let blocks = n_out.div_ceil(16);
-                let chunk = &words_of[t * words.tensor.stride..][..words.tensor.stride];
-                for block in 0..blocks {
-                    let at = block / 2 * CHUNK_WORDS;
+                // Blocks beyond the last column are not written.
+                let written = &words_of[t * words.tensor.stride..][..words.tensor.stride];
+                let chunks = written.len() / CHUNK_WORDS;
+                for block in 0..n_out.div_ceil(16) {
+                    let (chunk, half) = (block / 2, block % 2);
                     let mut one = vec![0u32; CHUNK_WORDS];
-                    one[..4].copy_from_slice(&chunk[at + block % 2 * 4..][..4]);
-                    (one[8], one[10]) = (chunk[at + 8 + block % 2], chunk[at + 10 + block % 2]);
+                    one[..4].copy_from_slice(&written[4 * (half * chunks + chunk)..][..4]);
+                    let scales = &written[4 * (2 * chunks + chunk)..][..4];
+                    (one[8], one[10]) = (scales[half], scales[2 + half]);
                     let of_block = &row[16 * block..n_out.min(16 * block + 16)];
                     assert_rounded(&format!("[{n_out}, {n_in}] row {t} block {block}"), of_block, &one);
                 }
