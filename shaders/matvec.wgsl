@@ -61,6 +61,54 @@ fn block_sum(lane: u32, sums: vec4<f32>) -> vec4<f32> {
     return sum;
 }
 
+// What a lane has added up, by row of x: a component for each of its rows of w.
+struct Sums {
+    rows: array<vec4<f32>, MAX_ROWS>,
+}
+
+// Products of the lane's rows of w with a chunk of a row of x.
+fn products(w: array<Codes, 4>, x: Chunk) -> vec4<f32> {
+    var all = vec4(times(w[0], x), 0.0, 0.0, 0.0);
+    if LANE_ROWS > 1u {
+        all.y = times(w[1], x);
+    }
+    if LANE_ROWS > 2u {
+        all.z = times(w[2], x);
+        all.w = times(w[3], x);
+    }
+    return all;
+}
+
+// Adds the products of a chunk: of rows n.. of the matrix whose first row is given, with X_ROWS rows of x from slot on.
+fn add(sums: ptr<function, Sums>, slot: u32, chunk: u32, factor: f32, first: u32, n: u32) {
+    if CHUNKS == 0u { // A CPU compiles a row's code once, not LANE_ROWS times.
+        for (var t = 0u; t < X_ROWS; t++) {
+            let x = chunk_of((slot + t) / params.x_repeat, chunk);
+            for (var r = 0u; r < select(0u, LANE_ROWS, n < params.n_rows); r++) {
+                (*sums).rows[t][r] += factor * times(codes_of(first + weight_row(n, r), chunk), x);
+            }
+        }
+        return;
+    }
+    var w: array<Codes, 4>;
+    w[0] = codes_of(first + weight_row(n, 0u), chunk);
+    if LANE_ROWS > 1u {
+        w[1] = codes_of(first + weight_row(n, 1u), chunk);
+    }
+    if LANE_ROWS > 2u {
+        w[2] = codes_of(first + weight_row(n, 2u), chunk);
+        w[3] = codes_of(first + weight_row(n, 3u), chunk);
+    }
+    (*sums).rows[0] += factor * products(w, chunk_of(slot / params.x_repeat, chunk));
+    if X_ROWS > 1u {
+        (*sums).rows[1] += factor * products(w, chunk_of(slot + 1u, chunk));
+    }
+    if X_ROWS > 2u {
+        (*sums).rows[2] += factor * products(w, chunk_of(slot + 2u, chunk));
+        (*sums).rows[3] += factor * products(w, chunk_of(slot + 3u, chunk));
+    }
+}
+
 @compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -82,40 +130,29 @@ fn main(
     let n_outputs = select(LANE_ROWS, LANE_ROWS / 2u, GATED);
     let block = (group.x - BESIDE + group.z * (groups.x - BESIDE)) * (THREADS / LANES);
     let n = (block + lane / LANES) * n_outputs;
-    var chunks = CHUNKS;
-    var lane_rows = LANE_ROWS;
-    if CHUNKS == 0u { // A CPU compiles a row's code once, not LANE_ROWS times.
-        chunks = params.in_words / 4u;
-        lane_rows = select(0u, LANE_ROWS, n < params.n_rows);
-    }
-    var sums: array<vec4<f32>, MAX_ROWS>;
-    for (var at = lane % LANES; at < SLOTS * chunks; at += LANES) {
+    let chunks = select(CHUNKS, params.in_words / 4u, CHUNKS == 0u);
+    let n_places = SLOTS * chunks;
+    var sums: Sums;
+    // As many rounds for every lane, so that compilers can unroll them and loads of all rounds overlap.
+    for (var i = 0u; i < (n_places + LANES - 1u) / LANES; i++) {
+        let at = min(lane % LANES + i * LANES, n_places - 1u);
         var slot = p;
         var chunk = at;
-        var factor = 1.0;
+        var factor = select(0.0, 1.0, lane % LANES + i * LANES < n_places);
         if SUM {
             slot = p * SLOTS + at / chunks;
             chunk = at % chunks;
             matrix = ids[slot] - params.first_matrix;
-            factor = factor_of(slot);
+            factor *= factor_of(slot);
             if matrix >= params.n_matrices {
-                continue;
+                matrix = 0u;
+                factor = 0.0;
             }
         }
-        var c: array<Chunk, MAX_ROWS>;
-        for (var t = 0u; t < X_ROWS; t++) {
-            c[t] = chunk_of((slot + t) / params.x_repeat, chunk);
-        }
-        let first = matrix * params.n_rows;
-        for (var r = 0u; r < lane_rows; r++) {
-            let row = first + weight_row(n, r);
-            for (var t = 0u; t < X_ROWS; t++) {
-                sums[t][r] += factor * chunk_product(row, chunk, c[t]);
-            }
-        }
+        add(&sums, slot, chunk, factor, matrix * params.n_rows, n);
     }
     for (var t = 0u; t < X_ROWS; t++) {
-        let total = block_sum(lane, sums[t]);
+        let total = block_sum(lane, sums.rows[t]);
         if lane % LANES == 0u && (X_ROWS == 1u || p + t < ids[0]) {
             write(p + t, n, lane / LANES * n_outputs, total);
         }

@@ -9,6 +9,16 @@ fn chunk_of(row: u32, chunk: u32) -> Chunk {
     return Chunk(array(x[at], x[at + 1u], x[at + 2u], x[at + 3u], x[at + 4u], x[at + 5u], x[at + 6u], x[at + 7u]));
 }
 
-fn chunk_product(row: u32, chunk: u32, c: Chunk) -> f32 {
-    return product32(row, chunk, c.x);
+// Where the codes stand.
+struct Codes {
+    row: u32,
+    chunk: u32,
+}
+
+fn codes_of(row: u32, chunk: u32) -> Codes {
+    return Codes(row, chunk);
+}
+
+fn times(w: Codes, c: Chunk) -> f32 {
+    return product32(w.row, w.chunk, c.x);
 }

@@ -39,18 +39,29 @@ fn dot16_wide(packed: vec4<u32>, x: vec4<u32>) -> i32 {
         + dot4I8Packed(w.w, second.y);
 }
 
-fn chunk_product(row: u32, chunk: u32, c: Chunk) -> f32 {
+// A chunk of codes, of 8 bits in both vec4.
+struct Codes {
+    first: vec4<u32>,
+    second: vec4<u32>,
+    scale: f32,
+    zero: f32,
+}
+
+fn codes_of(row: u32, chunk: u32) -> Codes {
     let group = group_of(row, chunk * 32u);
     let at = row * (params.row_words / 4u) + chunk * (BITS / 4u);
-    let first = codes[at];
-    var sums: vec2<f32>;
-    var zero = zero_of(row, group);
+    var w = Codes(codes[at], vec4(0u), scale_of(row, group), zero_of(row, group));
     if BITS == 8u {
-        let second = codes[at + 1u];
-        sums = vec2<f32>(vec2(dot16_wide(first, c.low), dot16_wide(second, c.high)));
-        zero -= 128.0;
-    } else {
-        sums = vec2<f32>(vec2(dot16(first.xy, c.low), dot16(first.zw, c.high)));
+        w.second = codes[at + 1u];
     }
-    return scale_of(row, group) * (dot(sums, c.scales.xy) - zero * (c.scales.z + c.scales.w));
+    return w;
+}
+
+fn times(w: Codes, c: Chunk) -> f32 {
+    if BITS == 8u {
+        let sums = vec2<f32>(vec2(dot16_wide(w.first, c.low), dot16_wide(w.second, c.high)));
+        return w.scale * (dot(sums, c.scales.xy) - (w.zero - 128.0) * (c.scales.z + c.scales.w));
+    }
+    let sums = vec2<f32>(vec2(dot16(w.first.xy, c.low), dot16(w.first.zw, c.high)));
+    return w.scale * (dot(sums, c.scales.xy) - w.zero * (c.scales.z + c.scales.w));
 }
