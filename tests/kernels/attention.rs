@@ -98,7 +98,7 @@ fn head((q, of_q): &Head, keys: &[&Head], values: &[&Head]) -> Head {
 }
 
 /// A step and the keys and values of all positions of its slots.
-struct Step {
+pub(super) struct Step {
     case: Case,
     rows: Vec<StepRow>,
     n_slots: usize,
@@ -120,7 +120,7 @@ struct Step {
 const MORE_PAIRS: usize = 2;
 
 impl Step {
-    fn new(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) -> Self {
+    pub(super) fn new(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) -> Self {
         let (heads, d, rows) = (case.heads(), case.head_dim, step_rows(rows));
         let n_slots = 1 + rows.iter().map(|r| r.slot as usize).max().expect("rows");
         let n_positions = 1 + rows.iter().map(|r| r.position as usize).max().expect("rows");
@@ -222,7 +222,7 @@ impl Step {
     }
 
     /// For few rows: norms, rotation and the way into the cache included.
-    fn check_few(&self) {
+    pub(super) fn check_few(&self) {
         let Case { n_heads, n_kv_heads, head_dim: d, dtype, window, capacity, kv, .. } = self.case;
         let heads = self.case.heads();
         let (n_rows, q_width) = (self.rows.len(), n_heads * d);
@@ -279,7 +279,7 @@ impl Step {
     }
 
     /// For many rows, with queries, keys and values made before.
-    fn check_many(&self) {
+    pub(super) fn check_many(&self) {
         let Case { n_heads, n_kv_heads, head_dim: d, dtype, window, capacity, new_rows, .. } = self.case;
         let (n_rows, width) = (self.rows.len(), n_kv_heads * dtype.head_words(d));
         let q: Vec<f32> = self.q.iter().flat_map(|(values, _)| values.clone()).collect();
