@@ -273,7 +273,7 @@ fn bugs_of_attention_are_caught() {
         // More shares than the lanes that join them take at a time.
         let long = attention::Case { capacity: 1200, ..attention::Case::new(2, 1, 16) };
         attention::Step::new(&mut random, long, &attention::chunk(0, 1150, 1)).check_few();
-        let int8 = attention::Case { dtype: KvDtype::Int8, kv: Kv::KeysOnly, ..attention::Case::new(2, 1, 64) };
+        let int8 = attention::Case { dtype: KvDtype::Int8, kv: Kv::KeysOnly, ..attention::Case::new(2, 1, 256) };
         attention::Step::new(&mut random, int8, &attention::chunk(0, 40, 2)).check_few();
     };
     cases();
@@ -344,7 +344,6 @@ fn bugs_of_tiled_attention_are_caught() {
         bug("a rank's heads begin a group here", "+ in_group - params.first_head", "+ in_group"),
         bug("rows of other slots", "t >= segment && t <= last", "t >= segment"),
         bug("the second slot of a tile", "segment = last + 1u;", "segment = end_row;"),
-        bug("unseen keys weigh", "select(exp(a - largest), vec4(0.0), a == vec4(LOWEST))", "exp(a - largest)"),
         bug("later dimensions lost", "step < 2u * head_octets(); step += STEP", "step < STEP; step += STEP"),
         bug("second key of a lane", "+ j * (KEYS + 1u) + KEYS / 2u]", "+ j * (KEYS + 1u)]"),
     ] {
