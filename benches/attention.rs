@@ -128,7 +128,7 @@ fn decode(gpu: &Gpu) -> Result<()> {
             };
             let inputs =
                 Inputs { qkv: &room.qkv, kv: Kv::Both, norms: &room.norms, rotary: &room.rotary, rows: &room.rows };
-            let buffers = Buffers { out: &room.out, shares: Some(&room.shares) };
+            let buffers = Buffers { out: &room.out, rounded: None, shares: Some(&room.shares) };
             let planned =
                 attention::plan(&planner, "decode", layer.heads(), &inputs, buffers, room.source(layer, dtype))?;
             let bound = planner.bind_all(&planned)?;

@@ -73,6 +73,7 @@ fn main(
     totals[lane] = total;
     sums[lane] = sum;
     workgroupBarrier();
+    var joined_quad = vec4(0.0);
     if lane < COLUMNS && column < d4 {
         // The maximum first: then the walkers' factors do not wait for each other.
         for (var i = lane; i < THREADS; i += COLUMNS) {
@@ -85,11 +86,8 @@ fn main(
             total += factor * totals[i];
             sum += factor * sums[i];
         }
-        put(group.y, head, column, sum / total);
+        joined_quad = sum / total;
+        out[group.y * (params.q_stride / 4u) + head * d4 + column] = joined_quad;
     }
-}
-
-// Four values of a head's result: the one place where results are written.
-fn put(t: u32, head: u32, column: u32, quad: vec4<f32>) {
-    out[t * (params.q_stride / 4u) + head * (HEAD_DIM / 4u) + column] = quad;
+    round_quads(group.y, group.x, lane, joined_quad);
 }

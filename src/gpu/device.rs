@@ -48,7 +48,7 @@ impl Gpu {
         let limits = report.limits.clone();
         let request = report.adapter().request_device(&wgpu::DeviceDescriptor {
             label: Some("lapidary"),
-            required_features: timing::features(report.features),
+            required_features: timing::features(report.features) | (report.features & wgpu::Features::PIPELINE_CACHE),
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()

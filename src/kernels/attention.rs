@@ -3,7 +3,7 @@
 //! same for steps of many rows.
 
 use super::head_norm_rope::{Heads, Inputs, Kv};
-use super::{KvDtype, Planned, Planner, Tuning, attention_join, kv, word};
+use super::{KvDtype, Planned, Planner, Tuning, attention_join, kv, rounded, word};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
 
@@ -55,6 +55,8 @@ impl KvSource<'_> {
 pub struct Buffers<'a> {
     /// `[rows, heads * head_dim]`.
     pub out: &'a Tensor,
+    /// Receives it rounded too.
+    pub rounded: Option<&'a Tensor>,
     /// Room for [`share_words`], where several workgroups are to share a row's positions.
     pub shares: Option<&'a Tensor>,
 }
@@ -158,8 +160,13 @@ pub fn plan(
     ];
     let grid = Grid { z: shares.map_or(1, |(n_shares, _)| word(n_shares.count)), ..Grid::per_row(n_kv_heads * parts) };
     let mut planned = vec![planner.plan(label, planner.key("attention", constants), &params, buffers, grid)?];
-    if let Some((n_shares, tensor)) = shares {
-        planned.push(attention_join::plan(planner, label, heads, inputs.rows, b.out, (n_shares, tensor))?);
+    let joins_rounded = shares.is_some() && attention_join::can_round(head_dim);
+    if let Some(shares) = shares {
+        let out = (b.out, b.rounded.filter(|_| joins_rounded));
+        planned.push(attention_join::plan(planner, label, heads, inputs.rows, out, shares)?);
+    }
+    if let (Some(rounded), false) = (b.rounded, joins_rounded) {
+        planned.push(rounded::plan(planner, &format!("{label}_round"), b.out, rounded)?);
     }
     Ok(planned)
 }

@@ -26,16 +26,22 @@ pub mod moe_sum;
 pub mod per_layer_inputs;
 pub mod product;
 pub mod rms_norm;
+pub mod rounded;
 pub mod router;
 mod shaders;
 mod weights;
+mod weights_builder;
 
 use crate::Result;
 use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tier, Uniforms};
 
+pub use crate::quant::Random;
 pub use kv::{KV_BLOCK, KvDtype};
+pub(crate) use shaders::version;
 pub use shaders::{SHADERS, Shader};
-pub use weights::{Random, Weights, WeightsBuilder};
+pub use weights::Weights;
+pub(crate) use weights_builder::Form;
+pub use weights_builder::WeightsBuilder;
 
 /// Declares a shader's `Params` with the offsets of its fields, which `tests/shaders.rs` compares with the WGSL.
 macro_rules! params {
@@ -87,8 +93,10 @@ pub const STEP_ROW_FIELDS: &[(&str, usize)] = &[
 pub struct Tuning {
     /// How a matrix-vector product is spread over lanes.
     pub matvec: Spread,
-    /// Lanes of kernels that reduce a row: a power of two from 2 to 256.
+    /// Lanes of kernels that reduce something short: a power of two from 2 to 256.
     pub threads: u32,
+    /// Lanes of kernels that norm a row at most: a power of two from 2 to 1024, cut to what the device allows.
+    pub norm_threads: u32,
     /// Lanes of an attention workgroup for few rows: a power of two from 64 to 256.
     pub attention_threads: u32,
     /// Positions that it scores at a time, `attention_threads / attention_block` lanes each: a power of two up to 64.
@@ -188,6 +196,7 @@ impl Tuning {
     pub const GPU: Tuning = Tuning {
         matvec: Spread::Fill { lanes: 160 << 10 },
         threads: 256,
+        norm_threads: 1024,
         attention_threads: 256,
         attention_block: 32,
         attention_workgroups: 512,
@@ -198,6 +207,7 @@ impl Tuning {
     pub const CPU: Tuning = Tuning {
         matvec: Spread::Fixed { threads: 8, lanes: 1, lane_rows: 4 },
         threads: 16,
+        norm_threads: 16,
         attention_threads: 128,
         attention_block: 32,
         attention_workgroups: 1,
@@ -261,6 +271,11 @@ impl<'a> Planner<'a> {
         Ok(Planned { label: label.to_string(), key, buffers: all, grid })
     }
 
+    /// As [`Planner::plan`] for a kernel whose parameters are all constants.
+    fn plan_bare(&self, label: &str, key: PipelineKey, buffers: Vec<(u32, Binding)>, grid: Grid) -> Result<Planned> {
+        Ok(Planned { label: label.to_string(), key, buffers, grid })
+    }
+
     /// The key of the shader `stem` in its only variant.
     fn key(&self, stem: &'static str, constants: Vec<(&'static str, u32)>) -> PipelineKey {
         PipelineKey { stem, variant: "", constants }
@@ -269,7 +284,9 @@ impl<'a> Planner<'a> {
     /// Constants of the shaders that hold a row of `width` values in registers, or walk it where it is too wide for that or
     /// no whole quads.
     fn held_rows(&self, width: usize) -> Constants {
-        let threads = self.tuning.threads;
+        let most = self.tuning.norm_threads.min(self.gpu.limits().max_compute_invocations_per_workgroup);
+        // A quad each where that is possible: one workgroup has a row, and few lanes would take long.
+        let threads = word(width.div_ceil(4).next_power_of_two()).clamp(most.min(256), most);
         let quads = width.div_ceil(4 * threads as usize);
         let held = if width.is_multiple_of(4) && quads <= MAX_HELD { word(quads) } else { 0 };
         vec![("THREADS", threads), ("HELD", held), ("WIDTH", word(width))]

@@ -5,6 +5,7 @@
 
 use super::matvec::{self, Form};
 use super::moe_group::Groups;
+use super::rounded::Input;
 use super::weights::{Kind, Part};
 use super::{Planned, Planner, Tile, Weights, word};
 use crate::Result;
@@ -38,6 +39,8 @@ super::params! {
 pub enum Rows<'a> {
     /// Few rows, each on its own.
     Few,
+    /// Few rows that share each weight they read; the tensor's first word is their number.
+    Several(&'a Tensor),
     /// Many rows that share each weight they read; the tensor's first word is their number.
     Many(&'a Tensor),
     /// The rows of y belong to tokens, `ids.width` each; `repeat` consecutive ones read the same row of x.
@@ -70,54 +73,65 @@ pub(super) struct Target<'a> {
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
-pub fn plan(
+pub fn plan<'a>(
     planner: &Planner,
     label: &str,
     weights: &Weights,
     rows: Rows,
-    x: &Tensor,
+    x: impl Into<Input<'a>>,
     y: &Tensor,
     softcap: f32,
 ) -> Result<Vec<Planned>> {
     assert_eq!(y.width, weights.out_features, "{label}: width of y");
-    let target = Target { y, column: 0, softcap };
-    weights.parts.iter().map(|part| plan_part(planner, label, weights, part, rows, x, target, Form::Plain)).collect()
+    plan_parts(planner, label, weights, rows, x.into(), Target { y, column: 0, softcap })
 }
 
 /// As [`plan`], into the columns of y from `column` on.
 ///
 /// # Errors
 /// As [`plan`].
-pub fn plan_columns(
+pub fn plan_columns<'a>(
     planner: &Planner,
     label: &str,
     weights: &Weights,
     rows: Rows,
-    x: &Tensor,
+    x: impl Into<Input<'a>>,
     (y, column): (&Tensor, usize),
 ) -> Result<Vec<Planned>> {
     assert!(column + weights.out_features <= y.width, "{label}: columns of y");
-    let target = Target { y, column, softcap: 0.0 };
-    weights.parts.iter().map(|part| plan_part(planner, label, weights, part, rows, x, target, Form::Plain)).collect()
+    plan_parts(planner, label, weights, rows, x.into(), Target { y, column, softcap: 0.0 })
 }
 
-#[expect(clippy::too_many_arguments, reason = "the arguments of `plan`, the part and what becomes of it")]
-pub(super) fn plan_part(
+fn plan_parts(
     planner: &Planner,
     label: &str,
     weights: &Weights,
-    part: &Part,
     rows: Rows,
+    input: Input,
+    target: Target,
+) -> Result<Vec<Planned>> {
+    let plan = |part| match rows {
+        Rows::Few | Rows::Several(_) | Rows::Experts { .. } => {
+            matvec::plan_part(planner, label, weights, part, rows, input, target, (Form::Plain, None))
+        }
+        Rows::Many(_) | Rows::Grouped { .. } => plan_part(planner, label, weights, part, rows, input.x, target),
+    };
+    weights.parts.iter().map(plan).collect()
+}
+
+/// Parameters of the product with `part`, its variant, constants and buffers; x and y apart from their buffers.
+pub(super) fn common(
+    label: &str,
+    weights: &Weights,
+    part: &Part,
     x: &Tensor,
     Target { y, column, softcap }: Target,
-    form: Form,
-) -> Result<Planned> {
+) -> (Params, &'static str, Constants, Vec<(u32, Binding)>) {
     assert_eq!(x.width, weights.in_features, "{label}: width of x");
     assert!(x.stride >= x.width.next_multiple_of(crate::quant::CHUNK), "{label}: x is padded");
-    let row_words = weights.row_words();
     let mut params = Params {
         in_words: word(weights.in_features.next_multiple_of(crate::quant::CHUNK) / 8),
-        row_words: word(row_words),
+        row_words: word(weights.row_words()),
         n_rows: word(part.n_rows),
         rows_per_matrix: word(part.n_rows),
         first_matrix: word(weights.first_matrix + part.first_matrix),
@@ -130,7 +144,7 @@ pub(super) fn plan_part(
         ..Params::default()
     };
     let mut constants = Vec::new();
-    let mut buffers = vec![(1, (&part.data).into()), (5, x.into()), (7, y.into())];
+    let mut buffers = vec![(1, (&part.data).into()), (7, y.into())];
     let variant = match weights.kind {
         Kind::Dense(dtype) => {
             constants.push(("DTYPE", dtype_number(dtype)));
@@ -142,50 +156,43 @@ pub(super) fn plan_part(
             "packed"
         }
     };
-    let stem = match rows {
-        Rows::Many(_) => "matmul",
-        Rows::Grouped { .. } => "matmul_grouped",
-        Rows::Few | Rows::Experts { .. } => "matvec",
-    };
-    let grid = match rows {
+    (params, variant, constants, buffers)
+}
+
+/// Of [`Rows::Many`] or [`Rows::Grouped`].
+fn plan_part(
+    planner: &Planner,
+    label: &str,
+    weights: &Weights,
+    part: &Part,
+    rows: Rows,
+    x: &Tensor,
+    target: Target,
+) -> Result<Planned> {
+    let (params, variant, mut constants, mut buffers) = common(label, weights, part, x, target);
+    buffers.push((5, x.into()));
+    let (stem, grid) = match rows {
         Rows::Many(count) => {
             buffers.push((6, count.into()));
             let tile = planner.tuning.tile;
             constants.extend(tile_constants(tile, weights));
-            Grid { rows_per_group: tile.height(), ..Grid::per_row(part.n_rows.div_ceil(tile.width() as usize)) }
+            let width = part.n_rows.div_ceil(tile.width() as usize);
+            ("matmul", Grid { rows_per_group: tile.height(), ..Grid::per_row(width) })
         }
         Rows::Grouped { groups, repeat } => {
             buffers.extend([(6, (&groups.tiles).into()), (8, (&groups.pairs).into())]);
             let tile = planner.tuning.expert_tile;
             constants.extend(tile_constants(tile, weights));
             constants.push(("X_REPEAT", word(repeat)));
-            Grid {
+            let grid = Grid {
                 rows_per_row: word(groups.pairs.width),
                 rows_per_group: tile.height(),
                 more_rows: word(weights.n_matrices),
                 ..Grid::per_row(part.n_rows.div_ceil(tile.width() as usize))
-            }
+            };
+            ("matmul_grouped", grid)
         }
-        Rows::Few | Rows::Experts { .. } => {
-            let (mut rows_per_row, mut slots) = (1, 1);
-            // A binding must be filled also where nothing is read.
-            let (mut ids_of, mut factors_of) = ((&part.data).into(), (&part.data).into());
-            if let Rows::Experts { ids, repeat } = rows {
-                constants.push(("EXPERTS", 1));
-                params.x_repeat = word(repeat);
-                ids_of = ids.into();
-                rows_per_row = word(ids.width);
-            }
-            if let Form::Sum { factors } = form {
-                (rows_per_row, slots) = (1, rows_per_row);
-                factors_of = factors.into();
-            }
-            buffers.push((6, ids_of));
-            buffers.push((8, factors_of));
-            let (shape, grid) = matvec::shape(planner, weights, part, form, (rows_per_row, slots));
-            constants.extend(shape);
-            grid
-        }
+        Rows::Few | Rows::Several(_) | Rows::Experts { .. } => unreachable!("matvec.rs plans few rows"),
     };
     let key = PipelineKey { stem, variant, constants };
     planner.plan(label, key, &params, buffers, grid)

@@ -243,7 +243,7 @@ impl Step {
             runner.planner.tuning.attention_block = tuning.1;
             runner.planner.tuning.attention_workgroups = tuning.2;
             let source = KvSource { cache: (&k.tensor, &v.tensor), dtype, capacity, window };
-            let buffers = Buffers { out: &out.tensor, shares: Some(&shares) };
+            let buffers = Buffers { out: &out.tensor, rounded: None, shares: Some(&shares) };
             let planned =
                 attention::plan(&runner.planner, "attention", heads, &inputs, buffers, source).expect("a plan");
             let results = runner.run(&planned, n_rows, &[&out, &k, &v]);

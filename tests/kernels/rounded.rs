@@ -1,0 +1,185 @@
+//! Activations rounded to int8: what makes them, and the products of `matvec.wgsl` that read them.
+
+use lapidary::gpu::{Tensor, Tier};
+use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::rounded::{self, Input};
+use lapidary::kernels::{Planned, matvec};
+use lapidary::quant::Matrix;
+use lapidary::reference::ops;
+
+use super::product::{tolerances, upload};
+use crate::common::matrices::{DTYPES, Order, Spec, Unpacked};
+use crate::common::random::{Random, Spread};
+use crate::common::tolerance::{EPS, assert_close};
+use crate::common::{Output, Runner, compact, gpu, tensor};
+
+/// Words of a chunk of 32.
+const CHUNK_WORDS: usize = 12;
+
+/// Rounded activations on the device, with guard words behind their rows.
+pub(super) fn output(rows: usize, width: usize) -> Output {
+    Output::compact(rows, width.div_ceil(32) * CHUNK_WORDS)
+}
+
+/// The values that the words of one row stand for; checks that scaled sums are those of the codes.
+pub(super) fn values_of(words: &[u32], width: usize) -> Vec<f32> {
+    let mut values = Vec::new();
+    for chunk in words.chunks_exact(CHUNK_WORDS) {
+        for half in 0..2 {
+            let (scale, sum) = (f32::from_bits(chunk[8 + half]), f32::from_bits(chunk[10 + half]));
+            let codes: Vec<i8> =
+                (0..16).map(|k| (chunk[4 * half + 2 * (k / 8) + k % 2] >> (8 * (k % 8 / 2))) as i8).collect();
+            let total: i32 = codes.iter().map(|&code| i32::from(code)).sum();
+            assert_close("scaled sum of codes", &[scale * total as f32], &[sum], |_| 1e-6 * f64::from(scale.abs()));
+            values.extend(codes.iter().map(|&code| scale * f32::from(code)));
+        }
+    }
+    values.truncate(width);
+    values
+}
+
+/// Checks that `words` are `x` to half a step of each block of 16.
+pub(super) fn assert_rounded(what: &str, x: &[f32], words: &[u32]) {
+    let values = values_of(words, x.len());
+    for (block, (x, values)) in x.chunks(16).zip(values.chunks(16)).enumerate() {
+        let largest = x.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
+        // Half a step of 127, and the rounding of scale, reciprocal and products.
+        let tolerance = f64::from(largest) / 127.0 * (0.5 + 8.0 * 127.0 * EPS) + 1e-30;
+        assert_close(&format!("{what}: block {block}"), x, values, |_| tolerance);
+    }
+}
+
+/// Rounds `x` on the device.
+fn round(runner: &Runner, width: usize, x: &[f32]) -> (Tensor, Vec<f32>) {
+    let (rows, out) = (x.len() / width, output(x.len() / width, width));
+    // Blocks beyond a row's end are not written, and zero.
+    gpu().write(&out.tensor.buffer, 0, &vec![0u32; rows * out.tensor.stride]).expect("an upload");
+    let planned = rounded::plan(&runner.planner, "round", &tensor(width, x), &out.tensor).expect("a plan");
+    let words = runner.run_raw_rows(planned, &out, rows);
+    let mut values = Vec::new();
+    for (x, words) in x.chunks_exact(width).zip(words.chunks_exact(out.tensor.stride)) {
+        assert_rounded(&format!("width {width}"), x, words);
+        values.extend(values_of(words, width));
+    }
+    (out.tensor, values)
+}
+
+#[test]
+fn rows_of_all_widths() {
+    let mut random = Random::new(900);
+    for width in [1, 15, 16, 17, 31, 32, 33, 704, 2112, 2816, 5376] {
+        for spread in [Spread::Normal, Spread::Outliers] {
+            round(&Runner::new(), width, &random.values(3 * width, spread));
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_stays_none() {
+    let mut x = vec![0.5; 64];
+    (x[20], x[40]) = (f32::NAN, f32::INFINITY);
+    let out = output(1, 64);
+    let runner = Runner::new();
+    let planned = rounded::plan(&runner.planner, "round", &tensor(64, &x), &out.tensor).expect("a plan");
+    let words = runner.run_raw_rows(planned, &out, 1);
+    let scale = |block: usize| f32::from_bits(words[block / 2 * CHUNK_WORDS + 8 + block % 2]);
+    assert!(scale(0).is_finite() && !scale(1).is_finite() && !scale(2).is_finite() && scale(3).is_finite());
+}
+
+fn dot(lanes: u32) -> Runner {
+    let mut runner = Runner::with_lanes(lanes);
+    runner.planner.tier = Tier::Dot;
+    runner
+}
+
+fn specs(n_out: usize, n_in: usize) -> Vec<Spec> {
+    let mut all = Vec::new();
+    for (i, group_size) in [32, 64, 128, n_in.next_multiple_of(32)].into_iter().enumerate() {
+        for bits in [4, 8] {
+            let order = Order::Sequential;
+            let (scale_dtype, asymmetric) = (DTYPES[i % 3], i % 2 == 1);
+            all.push(Spec { bits, asymmetric, order, scale_dtype, ..Spec::new(n_out, n_in, group_size) });
+        }
+    }
+    all
+}
+
+/// Products of rounded activations are those of what the codes stand for: integers add up exactly, so that the tolerance
+/// is that of f32 products.
+#[test]
+fn products_of_all_forms() {
+    let mut random = Random::new(901);
+    for (n_out, n_in) in [(1, 32), (33, 80), (64, 272), (5, 704), (17, 2112)] {
+        for spec in specs(n_out, n_in) {
+            let matrix = Matrix::Packed(Unpacked::random(&mut random, spec).pack());
+            for (lanes, n_rows) in [(1, 1), (64, 5)] {
+                check(&dot(lanes), &matrix, &random.values(n_rows * n_in, Spread::Outliers), n_rows);
+            }
+        }
+    }
+}
+
+fn check(runner: &Runner, matrix: &Matrix, x: &[f32], n_rows: usize) {
+    let (n_out, n_in) = (matrix.out_features(), matrix.in_features());
+    let weights = upload(matrix);
+    let (codes, values) = round(runner, n_in, x);
+    let (x_tensor, count, y) = (tensor(n_in, x), compact(1, &[n_rows as u32]), Output::new(n_rows, n_out));
+    let rows = if n_rows == 1 { Rows::Few } else { Rows::Several(&count) };
+    let input = Input { x: &x_tensor, rounded: Some(&codes) };
+    let planned: Vec<Planned> =
+        product::plan(&runner.planner, "product", &weights, rows, input, &y.tensor, 0.0).expect("a plan");
+    let actual = runner.run(&planned, n_rows, &[&y]).remove(0);
+    let expected = ops::product(&values, matrix);
+    let tolerance = tolerances(&values, matrix);
+    assert_close(&format!("[{n_out}, {n_in}], {n_rows} rows"), &expected, &actual, |i| tolerance[i]);
+}
+
+/// Gated products come out rounded too.
+#[test]
+fn gated_products_come_out_rounded() {
+    let mut random = Random::new(902);
+    for (n_out, n_in) in [(1, 32), (16, 64), (33, 80), (48, 704), (704, 96)] {
+        let matrix = Matrix::Packed(Unpacked::random(&mut random, Spec::new(2 * n_out, n_in, 32)).pack());
+        let weights = upload(&matrix);
+        for (lanes, n_rows) in [(1, 1), (1, 5), (4, 2)] {
+            let mut runner = dot(lanes);
+            runner.planner.tuning.matvec = lapidary::kernels::Spread::Fixed { threads: 8 * lanes, lanes, lane_rows: 4 };
+            let x = random.values(n_rows * n_in, Spread::Normal);
+            let (codes, values) = round(&runner, n_in, &x);
+            let (x_tensor, count) = (tensor(n_in, &x), compact(1, &[n_rows as u32]));
+            let (y, words) = (Output::new(n_rows, n_out), output(n_rows, n_out));
+            let rows = if n_rows == 1 { Rows::Few } else { Rows::Several(&count) };
+            let input = Input { x: &x_tensor, rounded: Some(&codes) };
+            let to = (&y.tensor, Some(&words.tensor));
+            let planned =
+                matvec::plan_gated(&runner.planner, "gated", &weights, rows, input, to, None).expect("a plan");
+            let actual = runner.run(&planned, n_rows, &[&y]).remove(0);
+            let words_of = runner.run_raw_rows(planned.into_iter().next().expect("one part"), &words, n_rows);
+            for (t, values) in values.chunks_exact(n_in).enumerate() {
+                let row = &actual[t * n_out..][..n_out];
+                let products = ops::product(values, &matrix);
+                let expected = ops::gelu_mul(&products[..n_out], &products[n_out..]);
+                let of_products = tolerances(values, &matrix);
+                assert_close("gated", &expected, row, |i| {
+                    let (gate, up) = (f64::from(products[i].abs()), f64::from(products[n_out + i].abs()));
+                    let of_gelu = 1.13 * of_products[i] + 16.0 * EPS * gate;
+                    of_gelu * (up + of_products[n_out + i])
+                        + gate * of_products[n_out + i]
+                        + 2.0 * EPS * gate * up
+                        + 1e-30
+                });
+                // Whole blocks only: what stands behind the last one was never written.
+                let blocks = n_out.div_ceil(16);
+                let chunk = &words_of[t * words.tensor.stride..][..words.tensor.stride];
+                for block in 0..blocks {
+                    let at = block / 2 * CHUNK_WORDS;
+                    let mut one = vec![0u32; CHUNK_WORDS];
+                    one[..4].copy_from_slice(&chunk[at + block % 2 * 4..][..4]);
+                    (one[8], one[10]) = (chunk[at + 8 + block % 2], chunk[at + 10 + block % 2]);
+                    let of_block = &row[16 * block..n_out.min(16 * block + 16)];
+                    assert_rounded(&format!("[{n_out}, {n_in}] row {t} block {block}"), of_block, &one);
+                }
+            }
+        }
+    }
+}
