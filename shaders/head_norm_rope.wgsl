@@ -55,7 +55,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let a = room[i] * factor * norm_a;
         let b = room[d4 / 2u + i] * factor * norm_b;
         let n_turned = select(0u, params.rotated_pairs, is_q || is_k);
-        let pair = rotated(a, b, 4u * i, turns, n_turned);
+        let pair = rotated(a, b, turn_at(4u * i, turns, n_turned));
         room[i] = pair.lo;
         room[d4 / 2u + i] = pair.hi;
     }

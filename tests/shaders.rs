@@ -61,6 +61,7 @@ fn values(constant: &str) -> &'static [u32] {
         // Of 4 heads of 512 dimensions, which take the most.
         "ROOM" => &[768],
         "UNITS" => &[384],
+        "ROUNDS" => &[1, 3],
         "KV_DTYPE" => &[0, 1, 2],
         "LINES" => &[64, 32],
         "KEYS" => &[32, 64],

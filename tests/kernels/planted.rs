@@ -302,7 +302,6 @@ fn bugs_of_attention_are_caught() {
             "select(vec4(0.0), exp(four - new_largest), is_share)",
             "exp(four - new_largest)",
         ),
-        bug("only the row's own key enters the cache", "max(begin, row.first_position)", "max(begin, row.position)"),
         bug("own keys with the row's angles", "let row = select(t, work.t, h < HEADS);", "let row = work.t;"),
         bug("k with q's norm", "select(0u, 2u * half, h == HEADS) + i", "i"),
         bug("v rotated", "select(params.rotated_pairs, 0u, is_v)", "params.rotated_pairs"),
