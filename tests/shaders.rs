@@ -28,6 +28,8 @@ fn fields(stem: &str) -> Fields {
         "moe_combine" => kernels::moe_combine::FIELDS,
         "moe_group" => kernels::moe_group::FIELDS,
         "moe_sum" => kernels::moe_sum::FIELDS,
+        "quantize_rows" => kernels::quantize_rows::FIELDS,
+        "round_rows" => kernels::round_rows::FIELDS,
         "per_layer_inputs" => kernels::per_layer_inputs::FIELDS,
         "gelu_mul" => kernels::gelu_mul::FIELDS,
         "head_norm_rope" => kernels::head_norm_rope::FIELDS,
@@ -50,7 +52,7 @@ fn values(constant: &str) -> &'static [u32] {
         "BITS" => &[4, 8],
         "GROUP_SIZE" => &[32, 2112],
         "PER_ROW" | "HAS_ZEROS" | "EXPERTS" | "TO_CACHE" | "FROM_CACHE" | "SUMMED" | "CLEAR" | "GATED" | "SUM"
-        | "ADD" | "WHOLE" | "STORES" | "LAST" | "DIRECT" => &[0, 1],
+        | "ADD" | "WHOLE" | "STORES" | "LAST" | "DIRECT" | "AHEAD" | "INTERLEAVED" => &[0, 1],
         "RUN" => &[1, 8, 32],
         "LANES" => &[1, 16, 64],
         "LANE_ROWS" => &[2, 4],
@@ -76,7 +78,14 @@ fn values(constant: &str) -> &'static [u32] {
         "WIDTH" => &[33, 2816],
         "LANES_T" | "LANES_N" => &[8],
         "ROWS" => &[8],
-        "K_STEP" => &[16],
+        "K_STEP" => &[16, 32],
+        "BLOCKS_T" => &[2, 1],
+        "BLOCKS_N" => &[2, 4],
+        "ACROSS" => &[4, 2],
+        "MATRIX_LANES" => &[128, 64, 256],
+        "CELLS_X" | "CELLS_W" => &[640, 1280],
+        "RESULTS" => &[1024],
+        "SCALES_X" | "SCALES_W" => &[128, 256],
         // Of the product of many rows with 8 rows a lane, which is the larger.
         "QUADS_X" => &[320],
         "QUADS_W" => &[320],
@@ -100,9 +109,22 @@ fn parse(shader: &Shader) -> Module {
     naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| panic!("{}:\n{}", name(shader), e.emit_to_string(&wgsl)))
 }
 
-/// Valid as core WGSL: no capability beyond WebGPU's floor.
+/// True for the shaders of the tier of cooperative matrices, which go beyond WebGPU's floor.
+fn has_matrices(shader: &Shader) -> bool {
+    shader.variant.contains("matrix")
+}
+
+/// What a shader may use: the plain ones are core WGSL.
+fn capabilities(shader: &Shader) -> Capabilities {
+    match (has_matrices(shader), shader.wgsl().starts_with("enable f16;")) {
+        (true, _) => CORE | Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX,
+        (false, true) => CORE | Capabilities::SHADER_FLOAT16,
+        (false, false) => CORE,
+    }
+}
+
 fn validate(shader: &Shader, module: &Module) -> ModuleInfo {
-    Validator::new(ValidationFlags::all(), CORE)
+    Validator::new(ValidationFlags::all(), capabilities(shader))
         .validate(module)
         .unwrap_or_else(|e| panic!("{}: {}", name(shader), e.emit_to_string(&shader.wgsl())))
 }
@@ -137,16 +159,23 @@ fn combinations(module: &Module) -> BTreeSet<Vec<(String, u32)>> {
     all.iter().map(|chosen| with(chosen)).collect()
 }
 
-/// Attention has a lane for each position of a block at least.
+/// Attention has a lane for each position of a block at least; rounded tiles read whole chunks of 32.
 fn is_possible(constants: &[(String, u32)]) -> bool {
     let value = |wanted: &str| constants.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
-    value("BLOCK").is_none_or(|block| value("THREADS").is_none_or(|threads| threads >= block))
+    let is_rounded = value("ACROSS").or(value("SCALES_X")).is_some();
+    !(is_rounded && value("K_STEP") == Some(16))
+        && value("BLOCK").is_none_or(|block| value("THREADS").is_none_or(|threads| threads >= block))
 }
 
 /// Runs `check` on each shader with each combination of constants put in; returns how many there were.
 fn for_each(check: impl Fn(&str, &Module, &ModuleInfo)) -> usize {
+    for_each_of(|_| true, check)
+}
+
+/// As [`for_each`], for the shaders that `wanted` picks.
+fn for_each_of(wanted: impl Fn(&Shader) -> bool, check: impl Fn(&str, &Module, &ModuleInfo)) -> usize {
     let mut count = 0;
-    for shader in SHADERS {
+    for shader in SHADERS.iter().filter(|shader| wanted(shader)) {
         let module = parse(shader);
         let info = validate(shader, &module);
         for constants in combinations(&module).into_iter().filter(|constants| is_possible(constants)) {
@@ -155,7 +184,7 @@ fn for_each(check: impl Fn(&str, &Module, &ModuleInfo)) -> usize {
             let entry = Some((naga::ShaderStage::Compute, "main"));
             let (module, _) = pipeline_constants::process_overrides(&module, &info, entry, &given)
                 .unwrap_or_else(|e| panic!("{what}: {e}"));
-            let info = Validator::new(ValidationFlags::all(), CORE)
+            let info = Validator::new(ValidationFlags::all(), capabilities(shader))
                 .validate_resolved_overrides(&module)
                 .unwrap_or_else(|e| panic!("{what}: {e:?}"));
             check(&what, &module, &info);
@@ -230,9 +259,11 @@ fn compare_struct(shader: &Shader, module: &Module, which: &str, host: Fields, i
 fn bindings_are_portable() {
     for shader in SHADERS {
         let module = parse(shader);
+        let info = validate(shader, &module);
         let mut numbers = BTreeSet::new();
         let mut storage_buffers = 0;
-        for (_, variable) in module.global_variables.iter() {
+        let is_used = |variable: naga::Handle<naga::GlobalVariable>| !info.get_entry_point(0)[variable].is_empty();
+        for (_, variable) in module.global_variables.iter().filter(|(handle, _)| is_used(*handle)) {
             let Some(binding) = &variable.binding else { continue };
             assert_eq!(binding.group, 0, "{}: {:?}", name(shader), variable.name);
             assert!(numbers.insert(binding.binding), "{}: binding {} twice", name(shader), binding.binding);
@@ -246,7 +277,8 @@ fn bindings_are_portable() {
             }
         }
         assert!(numbers.contains(&0), "{}: no parameters at binding 0", name(shader));
-        assert!(storage_buffers <= MAX_STORAGE_BUFFERS, "{}: {storage_buffers} storage buffers", name(shader));
+        let limit = MAX_STORAGE_BUFFERS + u32::from(has_matrices(shader)) as usize;
+        assert!(storage_buffers <= limit, "{}: {storage_buffers} storage buffers", name(shader));
     }
 }
 
@@ -262,7 +294,8 @@ fn workgroups_are_portable() {
             .filter(|(_, v)| v.space == AddressSpace::WorkGroup)
             .map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()).next_multiple_of(16))
             .sum();
-        assert!(bytes <= MAX_WORKGROUP_BYTES, "{what}: {bytes} bytes of workgroup memory");
+        let limit = if what.contains("matrix") { 2 * MAX_WORKGROUP_BYTES } else { MAX_WORKGROUP_BYTES };
+        assert!(bytes <= limit, "{what}: {bytes} bytes of workgroup memory");
         let unsized_array = module
             .global_variables
             .iter()
@@ -298,18 +331,23 @@ fn translates_to_msl() {
 
 #[test]
 fn translates_to_hlsl() {
-    for_each(|what, module, info| {
-        for shader_model in [hlsl::ShaderModel::V6_0, hlsl::ShaderModel::V6_6] {
-            let options = hlsl::Options { shader_model, ..hlsl::Options::default() };
-            let entry = hlsl::PipelineOptions { entry_point: Some((naga::ShaderStage::Compute, "main".to_string())) };
-            let mut text = String::new();
-            let written = hlsl::Writer::new(&mut text, &options, &entry)
-                .write(module, info, None)
-                .unwrap_or_else(|e| panic!("{what} {shader_model:?}: {e}"));
-            for entry in written.entry_point_names {
-                entry.unwrap_or_else(|e| panic!("{what} {shader_model:?}: {e}"));
+    // DX12 has no cooperative matrices.
+    for_each_of(
+        |shader| !has_matrices(shader),
+        |what, module, info| {
+            for shader_model in [hlsl::ShaderModel::V6_0, hlsl::ShaderModel::V6_6] {
+                let options = hlsl::Options { shader_model, ..hlsl::Options::default() };
+                let entry =
+                    hlsl::PipelineOptions { entry_point: Some((naga::ShaderStage::Compute, "main".to_string())) };
+                let mut text = String::new();
+                let written = hlsl::Writer::new(&mut text, &options, &entry)
+                    .write(module, info, None)
+                    .unwrap_or_else(|e| panic!("{what} {shader_model:?}: {e}"));
+                for entry in written.entry_point_names {
+                    entry.unwrap_or_else(|e| panic!("{what} {shader_model:?}: {e}"));
+                }
+                assert!(text.contains("[numthreads("), "{what} {shader_model:?}: no entry point in\n{text}");
             }
-            assert!(text.contains("[numthreads("), "{what} {shader_model:?}: no entry point in\n{text}");
-        }
-    });
+        },
+    );
 }

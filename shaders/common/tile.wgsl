@@ -1,180 +1,20 @@
-// What the products of many rows share. A workgroup of LANES_T x LANES_N lanes makes a tile of LANES_T * ROWS rows and
-// LANES_N * 8 output features; each lane makes ROWS x 8 of them, LANES_T and LANES_N apart, input features in order.
-//
-// For GPUs both operands go through workgroup memory, K_STEP input features at a time, so that a weight is decoded once a
-// tile. DIRECT is for software adapters, where a load is a loop over lanes from workgroup memory too: each lane decodes
-// its own weights, and there is no barrier.
-//
-// The shader behind this one says where rows are: fn x_row(tile, t), fn y_row(tile, t).
+// What the products of many rows share: a workgroup makes TILE_T rows and a number of output features. The shader behind
+// says which rows these are: fn tile_at(y), fn x_row(tile, t), fn y_row(tile, t).
 
-override LANES_T: u32 = 16;
-override LANES_N: u32 = 8;
-override ROWS: u32 = 4;        // 4 or 8
-override K_STEP: u32 = 16;     // 16 or 32; what is not DIRECT only
-override DIRECT: bool = false;
-// naga 30 fails on an array length that is an expression of overrides: the host computes these.
-override QUADS_X: u32 = 320;   // LANES_T * ROWS * (K_STEP / 4 + 1)
-override QUADS_W: u32 = 320;   // LANES_N * 8 * (K_STEP / 4 + 1)
-override CHUNKS: u32 = 1;      // padded in_features / 32: a constant, so that compilers know the loop; not of DIRECT
+override TILE_T: u32 = 64;     // rows of a tile
+override CHUNKS: u32 = 1;      // padded in_features / 32: a constant, so that compilers know the loop
 
-// Up to LANES_T * ROWS rows that are multiplied with one matrix.
+// Up to TILE_T rows that are multiplied with one matrix; without rows there is nothing to do. A count beyond TILE_T says
+// that more follow.
 struct Tile {
     matrix: u32, // of this part
     first: u32,
     count: u32,
 }
 
-// A row of a tile has K_STEP values and one vec4 that keeps lanes on different banks.
-var<workgroup> tile_x: array<vec4<f32>, QUADS_X>;
-var<workgroup> tile_w: array<vec4<f32>, QUADS_W>;
-
-// 8 output features of 4 rows: a component for each row.
-struct Sums {
-    feature: array<vec4<f32>, 8>,
-}
-
-// Adds 4 input features, of which a..d are those of the four rows.
-fn add(sums: ptr<function, Sums>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, w: array<vec4<f32>, 8>) {
-    let k0 = vec4(a.x, b.x, c.x, d.x);
-    let k1 = vec4(a.y, b.y, c.y, d.y);
-    let k2 = vec4(a.z, b.z, c.z, d.z);
-    let k3 = vec4(a.w, b.w, c.w, d.w);
-    (*sums).feature[0] = (((*sums).feature[0] + w[0].x * k0) + w[0].y * k1 + w[0].z * k2) + w[0].w * k3;
-    (*sums).feature[1] = (((*sums).feature[1] + w[1].x * k0) + w[1].y * k1 + w[1].z * k2) + w[1].w * k3;
-    (*sums).feature[2] = (((*sums).feature[2] + w[2].x * k0) + w[2].y * k1 + w[2].z * k2) + w[2].w * k3;
-    (*sums).feature[3] = (((*sums).feature[3] + w[3].x * k0) + w[3].y * k1 + w[3].z * k2) + w[3].w * k3;
-    (*sums).feature[4] = (((*sums).feature[4] + w[4].x * k0) + w[4].y * k1 + w[4].z * k2) + w[4].w * k3;
-    (*sums).feature[5] = (((*sums).feature[5] + w[5].x * k0) + w[5].y * k1 + w[5].z * k2) + w[5].w * k3;
-    (*sums).feature[6] = (((*sums).feature[6] + w[6].x * k0) + w[6].y * k1 + w[6].z * k2) + w[6].w * k3;
-    (*sums).feature[7] = (((*sums).feature[7] + w[7].x * k0) + w[7].y * k1 + w[7].z * k2) + w[7].w * k3;
-}
-
-// Rows and features beyond the tile's last repeat the last one; they are not written.
-fn x_at(tile: Tile, t: u32) -> u32 {
-    return x_row(tile, min(t, tile.count - 1u)) * (params.x_stride / 4u);
-}
-
+// Features beyond the last repeat it; they are not written.
 fn w_row(tile: Tile, n: u32) -> u32 {
     return tile.matrix * params.n_rows + min(n, params.n_rows - 1u);
-}
-
-// Makes the tile's output features from n0 on. Called by all lanes of a workgroup or by none.
-fn multiply(tile: Tile, n0: u32, lane: u32) {
-    let lane_n = lane % LANES_N;
-    let lane_t = lane / LANES_N;
-    var low: Sums;  // rows lane_t + LANES_T * (0 to 3)
-    var high: Sums; // and 4 to 7, where ROWS is 8
-    if DIRECT {
-        add_direct(tile, n0 + lane_n, lane_t, &low, &high);
-    } else {
-        for (var k = 0u; k < CHUNKS * 32u; k += K_STEP) {
-            fetch(tile, n0, k, lane);
-            workgroupBarrier();
-            add_fetched(lane_n, lane_t, &low, &high);
-            workgroupBarrier();
-        }
-    }
-    write4(tile, n0 + lane_n, lane_t, low);
-    if ROWS == 8u {
-        write4(tile, n0 + lane_n, lane_t + 4u * LANES_T, high);
-    }
-}
-
-// Input features k to k + K_STEP of both operands into workgroup memory.
-fn fetch(tile: Tile, n0: u32, k: u32, lane: u32) {
-    let stride = K_STEP / 4u + 1u;
-    for (var i = lane; i < LANES_N * K_STEP; i += LANES_T * LANES_N) {
-        let n = i / (K_STEP / 8u);
-        let word = i % (K_STEP / 8u);
-        let w = weights8(w_row(tile, n0 + n), k / 8u + word);
-        tile_w[n * stride + word * 2u] = w[0];
-        tile_w[n * stride + word * 2u + 1u] = w[1];
-    }
-    for (var i = lane; i < LANES_T * ROWS * (K_STEP / 4u); i += LANES_T * LANES_N) {
-        let t = i / (K_STEP / 4u);
-        let quad = i % (K_STEP / 4u);
-        tile_x[t * stride + quad] = x[x_at(tile, t) + k / 4u + quad];
-    }
-}
-
-fn add_fetched(lane_n: u32, lane_t: u32, low: ptr<function, Sums>, high: ptr<function, Sums>) {
-    let stride = K_STEP / 4u + 1u;
-    let next_n = LANES_N * stride;
-    let next_t = LANES_T * stride;
-    for (var quad = 0u; quad < K_STEP / 4u; quad++) {
-        let n = lane_n * stride + quad;
-        let t = lane_t * stride + quad;
-        let w = array(
-            tile_w[n], tile_w[n + next_n], tile_w[n + 2u * next_n], tile_w[n + 3u * next_n],
-            tile_w[n + 4u * next_n], tile_w[n + 5u * next_n], tile_w[n + 6u * next_n], tile_w[n + 7u * next_n],
-        );
-        add(low, tile_x[t], tile_x[t + next_t], tile_x[t + 2u * next_t], tile_x[t + 3u * next_t], w);
-        if ROWS == 8u {
-            let u = t + 4u * next_t;
-            add(high, tile_x[u], tile_x[u + next_t], tile_x[u + 2u * next_t], tile_x[u + 3u * next_t], w);
-        }
-    }
-}
-
-fn add_direct(tile: Tile, n: u32, lane_t: u32, low: ptr<function, Sums>, high: ptr<function, Sums>) {
-    let t0 = x_at(tile, lane_t);
-    let t1 = x_at(tile, lane_t + LANES_T);
-    let t2 = x_at(tile, lane_t + 2u * LANES_T);
-    let t3 = x_at(tile, lane_t + 3u * LANES_T);
-    let t4 = x_at(tile, lane_t + 4u * LANES_T);
-    let t5 = x_at(tile, lane_t + 5u * LANES_T);
-    let t6 = x_at(tile, lane_t + 6u * LANES_T);
-    let t7 = x_at(tile, lane_t + 7u * LANES_T);
-    let n0 = w_row(tile, n);
-    let n1 = w_row(tile, n + LANES_N);
-    let n2 = w_row(tile, n + 2u * LANES_N);
-    let n3 = w_row(tile, n + 3u * LANES_N);
-    let n4 = w_row(tile, n + 4u * LANES_N);
-    let n5 = w_row(tile, n + 5u * LANES_N);
-    let n6 = w_row(tile, n + 6u * LANES_N);
-    let n7 = w_row(tile, n + 7u * LANES_N);
-    for (var word = 0u; word < params.in_words; word++) {
-        let w0 = weights8(n0, word);
-        let w1 = weights8(n1, word);
-        let w2 = weights8(n2, word);
-        let w3 = weights8(n3, word);
-        let w4 = weights8(n4, word);
-        let w5 = weights8(n5, word);
-        let w6 = weights8(n6, word);
-        let w7 = weights8(n7, word);
-        let k = word * 2u;
-        let a = array(w0[0], w1[0], w2[0], w3[0], w4[0], w5[0], w6[0], w7[0]);
-        let b = array(w0[1], w1[1], w2[1], w3[1], w4[1], w5[1], w6[1], w7[1]);
-        add(low, x[t0 + k], x[t1 + k], x[t2 + k], x[t3 + k], a);
-        add(low, x[t0 + k + 1u], x[t1 + k + 1u], x[t2 + k + 1u], x[t3 + k + 1u], b);
-        if ROWS == 8u {
-            add(high, x[t4 + k], x[t5 + k], x[t6 + k], x[t7 + k], a);
-            add(high, x[t4 + k + 1u], x[t5 + k + 1u], x[t6 + k + 1u], x[t7 + k + 1u], b);
-        }
-    }
-}
-
-// The 4 rows from t on.
-fn write4(tile: Tile, n: u32, t: u32, sums: Sums) {
-    write8(tile, n, t, vec4(sums.feature[0].x, sums.feature[1].x, sums.feature[2].x, sums.feature[3].x), vec4(sums.feature[4].x, sums.feature[5].x, sums.feature[6].x, sums.feature[7].x));
-    write8(tile, n, t + LANES_T, vec4(sums.feature[0].y, sums.feature[1].y, sums.feature[2].y, sums.feature[3].y), vec4(sums.feature[4].y, sums.feature[5].y, sums.feature[6].y, sums.feature[7].y));
-    write8(tile, n, t + 2u * LANES_T, vec4(sums.feature[0].z, sums.feature[1].z, sums.feature[2].z, sums.feature[3].z), vec4(sums.feature[4].z, sums.feature[5].z, sums.feature[6].z, sums.feature[7].z));
-    write8(tile, n, t + 3u * LANES_T, vec4(sums.feature[0].w, sums.feature[1].w, sums.feature[2].w, sums.feature[3].w), vec4(sums.feature[4].w, sums.feature[5].w, sums.feature[6].w, sums.feature[7].w));
-}
-
-fn write8(tile: Tile, n: u32, t: u32, a: vec4<f32>, b: vec4<f32>) {
-    if t >= tile.count {
-        return;
-    }
-    let at = y_row(tile, t) * params.y_stride + params.y_offset;
-    write(at, n, a.x);
-    write(at, n + LANES_N, a.y);
-    write(at, n + 2u * LANES_N, a.z);
-    write(at, n + 3u * LANES_N, a.w);
-    write(at, n + 4u * LANES_N, b.x);
-    write(at, n + 5u * LANES_N, b.y);
-    write(at, n + 6u * LANES_N, b.z);
-    write(at, n + 7u * LANES_N, b.w);
 }
 
 fn write(at: u32, n: u32, value: f32) {

@@ -36,6 +36,8 @@ pub struct AdapterReport {
     pub limits: wgpu::Limits,
     /// What it offers.
     pub features: wgpu::Features,
+    /// Cooperative matrices that it multiplies.
+    pub matrices: Vec<wgpu::CooperativeMatrixProperties>,
     /// Default, available or unusable, with the reason.
     pub verdict: Verdict,
     adapter: wgpu::Adapter,
@@ -121,7 +123,9 @@ fn adapters_of(backends: wgpu::Backends) -> Vec<AdapterReport> {
                 Some(what) => Verdict::Unusable(what),
                 None => Verdict::Available(String::new()),
             };
-            AdapterReport { info: adapter.get_info(), limits, features: adapter.features(), verdict, adapter }
+            let (info, features) = (adapter.get_info(), adapter.features());
+            let matrices = adapter.cooperative_matrix_properties();
+            AdapterReport { info, limits, features, matrices, verdict, adapter }
         })
         .collect();
     reports.sort_by_key(|r| (matches!(r.verdict, Verdict::Unusable(_)), std::cmp::Reverse(r.rank())));

@@ -37,6 +37,10 @@ pub(super) struct Pipelines {
     pub(super) cache: OnceLock<Option<PipelineCache>>,
 }
 
+/// How shaders declare their parameters, and how they get them where [`Gpu::has_immediates`].
+const UNIFORM: &str = "@group(0) @binding(0) var<uniform> params";
+const IMMEDIATE: &str = "var<immediate> params";
+
 impl Gpu {
     /// The pipeline for `key`, compiled from `wgsl` unless it is there already.
     ///
@@ -76,16 +80,26 @@ impl Gpu {
     fn module(&self, label: &str, wgsl: &str) -> wgpu::ShaderModule {
         let descriptor =
             wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(wgsl.into()) };
-        let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
+        // Products of many rows index workgroup memory by constants and lane numbers alone, and a clamp at every such read
+        // costs a fifth of their speed.
+        let bounds_checks = !matches!(label, "matmul" | "matmul_grouped");
+        let checks = wgpu::ShaderRuntimeChecks {
+            force_loop_bounding: false,
+            bounds_checks,
+            ..wgpu::ShaderRuntimeChecks::checked()
+        };
         // SAFETY: every loop of the shaders counts up to a constant, a parameter or a position, or halves a number, and
-        // none of these is near the largest u32, so that it ends. Bounds are still checked.
+        // none of these is near the largest u32, so that it ends. Bounds are still checked, but for those products: they
+        // clamp numbers of rows and features to what the plan was checked for, `moe_group` lists each pair below the
+        // capacity once, and the host makes arrays in workgroup memory as long as the tiles that walk them.
         unsafe { self.device.create_shader_module_trusted(descriptor, checks) }
     }
 
     fn compile(&self, key: &PipelineKey, wgsl: &str) -> Result<Pipeline> {
         let label = format!("{}/pipeline", key.stem);
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let module = self.module(key.stem, wgsl);
+        let wgsl = if self.has_immediates() { wgsl.replace(UNIFORM, IMMEDIATE) } else { wgsl.to_owned() };
+        let module = self.module(key.stem, &wgsl);
         let constants: Vec<_> = key.constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
         let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&label),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Gpu;
+use super::adapter::AdapterReport;
 
 /// What kernels may use beyond WebGPU's floor. Each tier includes those before it; a kernel that has nothing to gain from
 /// a tier is the same in it.
@@ -43,11 +44,62 @@ impl fmt::Display for Tier {
 impl Gpu {
     /// The strongest tier that this device can run.
     pub fn strongest_tier(&self) -> Tier {
-        Tier::Dot
+        if self.matrix_side().is_some() { Tier::Matrix } else { Tier::Dot }
     }
 
-    /// The tier that suits it: software adapters emulate integer dot products.
+    /// Rows of the cooperative matrices of f16 with f32 sums that this device multiplies, 16 or 8, if any.
+    pub fn matrix_side(&self) -> Option<u32> {
+        matrix_side(self.adapter())
+    }
+
+    /// Lanes of a subgroup, at most.
+    pub(crate) fn subgroup_lanes(&self) -> u32 {
+        let info = &self.adapter().info;
+        // wgpu knows no better than "4 to 64" for Metal, whose subgroups of lanes that multiply matrices have 32.
+        if info.backend == wgpu::Backend::Metal { 32 } else { info.subgroup_max_size }
+    }
+
+    /// The tier that suits it: software adapters emulate integer dot products and matrices.
     pub fn default_tier(&self) -> Tier {
         if self.adapter().is_software() { Tier::Plain } else { self.strongest_tier() }
     }
+}
+
+/// What kernels of [`Tier::Matrix`] need.
+const MATRIX_FEATURES: wgpu::Features =
+    wgpu::Features::SHADER_F16.union(wgpu::Features::SUBGROUP).union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+/// Bytes of workgroup memory that their tiles may take.
+const MATRIX_WORKGROUP_BYTES: u32 = 32 << 10;
+/// Storage buffers that they bind.
+const MATRIX_BUFFERS: u32 = 9;
+
+/// As [`Gpu::matrix_side`]. Shaders can only name square matrices.
+fn matrix_side(adapter: &AdapterReport) -> Option<u32> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let enough = adapter.features.contains(MATRIX_FEATURES)
+        && adapter.limits.max_compute_workgroup_storage_size >= MATRIX_WORKGROUP_BYTES
+        && adapter.limits.max_storage_buffers_per_shader_stage >= MATRIX_BUFFERS;
+    let has = |side: &u32| {
+        adapter
+            .matrices
+            .iter()
+            .any(|m| [m.m_size, m.n_size, m.k_size] == [*side; 3] && m.ab_type == F16 && m.cr_type == F32)
+    };
+    [16, 8].into_iter().find(has).filter(|_| enough)
+}
+
+/// The features that tiers use, of those that an adapter has, and wgpu's leave to use them.
+pub(super) fn features(adapter: &AdapterReport) -> (wgpu::Features, wgpu::ExperimentalFeatures) {
+    match matrix_side(adapter) {
+        Some(_) => (MATRIX_FEATURES, experimental()),
+        None => (wgpu::Features::empty(), wgpu::ExperimentalFeatures::disabled()),
+    }
+}
+
+#[expect(unsafe_code, reason = "wgpu's token for experimental features")]
+fn experimental() -> wgpu::ExperimentalFeatures {
+    // SAFETY: the token says that we know of undefined behaviour which such features may still have. Of these we use
+    // cooperative matrices alone, in `common/matrix_tile.wgsl`: all lanes of a subgroup load, multiply and store whole
+    // matrices within arrays of workgroup memory, which is what the extension defines.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
 }

@@ -1,6 +1,6 @@
 //! `matvec.wgsl`: products of one row of x at a time, alone, gated, or as a weighted sum of experts.
 
-use super::product::{self, Rows, Target};
+use super::product::{self, Rows, Setup, Target};
 use super::rounded::Input;
 use super::router::Choice;
 use super::weights::{Kind, Part};
@@ -124,7 +124,8 @@ pub(super) fn plan_part(
     target: Target,
     (form, beside): (Form, Option<Beside>),
 ) -> Result<Planned> {
-    let (mut params, mut variant, mut constants, mut buffers) = product::common(label, weights, part, input.x, target);
+    let setup = Setup::new(label, weights, part, input.x, target);
+    let Setup { mut params, mut variant, mut constants, mut buffers } = setup;
     match input.rounded_for(planner, weights) {
         Some(rounded) => {
             variant = "rounded";

@@ -19,26 +19,34 @@ pub mod gelu_mul;
 pub mod head_norm_rope;
 mod kv;
 pub mod kv_store;
+mod matmul;
 pub mod matvec;
 pub mod moe_combine;
 pub mod moe_group;
 pub mod moe_sum;
 pub mod per_layer_inputs;
 pub mod product;
+pub mod quantize_rows;
 pub mod rms_norm;
+pub mod round_rows;
 pub mod rounded;
 pub mod router;
 mod shaders;
+mod tile;
 mod weights;
 mod weights_builder;
 
+use std::sync::Mutex;
+
 use crate::Result;
-use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tier, Uniforms};
+use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tensor, Tier, Uniforms};
 
 pub use crate::quant::Random;
 pub use kv::{KV_BLOCK, KvDtype};
+use round_rows::RoundedRows;
 pub(crate) use shaders::version;
 pub use shaders::{SHADERS, Shader};
+pub use tile::{DotTile, MatrixTile, Tile};
 pub use weights::Weights;
 pub(crate) use weights_builder::Form;
 pub use weights_builder::WeightsBuilder;
@@ -108,6 +116,14 @@ pub struct Tuning {
     pub tile: Tile,
     /// Tiles of a product whose rows are grouped by expert: tens of rows each.
     pub expert_tile: Tile,
+    /// As `tile`, of products of 8-bit integers.
+    pub dot_tile: DotTile,
+    /// As `expert_tile`, of products of 8-bit integers.
+    pub dot_expert_tile: DotTile,
+    /// As `tile`, of cooperative matrices.
+    pub matrix_tile: MatrixTile,
+    /// As `expert_tile`, of cooperative matrices.
+    pub matrix_expert_tile: MatrixTile,
 }
 
 /// How a matrix-vector product is spread over lanes.
@@ -156,41 +172,6 @@ impl Spread {
     }
 }
 
-/// The shape of a workgroup that multiplies many rows; `shaders/common/tile.wgsl`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tile {
-    /// Lanes along the rows.
-    pub lanes_t: u32,
-    /// Lanes along the output features.
-    pub lanes_n: u32,
-    /// Rows of a lane: 4 or 8.
-    pub rows: u32,
-    /// Input features that go through workgroup memory at a time, 16 or 32; `None` where each lane reads for itself.
-    pub k_step: Option<u32>,
-}
-
-impl Tile {
-    /// Output features of a lane.
-    const FEATURES: u32 = 8;
-
-    /// Rows of a workgroup.
-    pub fn height(self) -> u32 {
-        self.lanes_t * self.rows
-    }
-
-    /// Output features of a workgroup.
-    pub fn width(self) -> u32 {
-        self.lanes_n * Tile::FEATURES
-    }
-
-    /// Vectors of four values in workgroup memory: of x, of the weights.
-    pub fn quads(self) -> [u32; 2] {
-        // A shader's array has a place at least.
-        let row = self.k_step.map_or(0, |step| step / 4 + 1);
-        [self.height() * row, self.width() * row].map(|quads| quads.max(1))
-    }
-}
-
 impl Tuning {
     /// For GPUs: enough lanes to hide latency and to read whole cache lines.
     pub const GPU: Tuning = Tuning {
@@ -200,8 +181,12 @@ impl Tuning {
         attention_threads: 256,
         attention_block: 32,
         attention_workgroups: 512,
-        tile: Tile { lanes_t: 16, lanes_n: 8, rows: 4, k_step: Some(16) },
-        expert_tile: Tile { lanes_t: 8, lanes_n: 8, rows: 4, k_step: Some(32) },
+        tile: Tile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: Some(16) },
+        expert_tile: Tile { lanes_t: 4, lanes_n: 16, rows: 8, k_step: Some(16) },
+        dot_tile: DotTile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: 64 },
+        dot_expert_tile: DotTile { lanes_t: 4, lanes_n: 16, rows: 8, k_step: 64 },
+        matrix_tile: MatrixTile { blocks_t: 4, blocks_n: 2, across: 4, k_step: 64, ahead: true },
+        matrix_expert_tile: MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true },
     };
     /// For software adapters: a CPU pays for every barrier and has no latency to hide.
     pub const CPU: Tuning = Tuning {
@@ -213,6 +198,10 @@ impl Tuning {
         attention_workgroups: 1,
         tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
         expert_tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
+        dot_tile: DotTile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: 32 },
+        dot_expert_tile: DotTile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: 32 },
+        matrix_tile: MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true },
+        matrix_expert_tile: MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true },
     };
 
     /// The sizes for `gpu`.
@@ -230,6 +219,8 @@ pub struct Planned {
     label: String,
     key: PipelineKey,
     buffers: Vec<(u32, Binding)>,
+    /// Parameters, where they are no buffer.
+    immediates: Vec<u8>,
     grid: Grid,
 }
 
@@ -243,18 +234,53 @@ pub struct Planner<'a> {
     /// What kernels may use: beyond [`Tier::Plain`], products round their activations.
     pub tier: Tier,
     uniforms: Uniforms,
+    scratch: Mutex<[Option<Tensor>; 2]>,
 }
 
 impl<'a> Planner<'a> {
     /// A planner of plain kernels with the workgroup sizes that suit the device.
     pub fn new(gpu: &'a Gpu) -> Self {
-        Planner { gpu, tuning: Tuning::for_device(gpu), tier: Tier::Plain, uniforms: Uniforms::default() }
+        Planner {
+            gpu,
+            tuning: Tuning::for_device(gpu),
+            tier: Tier::Plain,
+            uniforms: Uniforms::default(),
+            scratch: Mutex::default(),
+        }
     }
 
     /// With the kernels of `tier`.
     #[must_use]
     pub fn with_tier(self, tier: Tier) -> Self {
         Planner { tier, ..self }
+    }
+
+    /// Rows of the cooperative matrices that products of many rows are made of, if they are.
+    fn matrix_side(&self) -> Option<u32> {
+        self.gpu.matrix_side().filter(|_| self.tier >= Tier::Matrix)
+    }
+
+    /// Room for the rows of `x` in f16.
+    fn rounded_rows(&self, x: &Tensor) -> Result<RoundedRows> {
+        Ok(RoundedRows {
+            values: self.scratch(0, "rounded", x.rows * x.stride / 2)?,
+            factors: self.scratch(1, "rounded.factors", x.rows)?,
+        })
+    }
+
+    /// Room for the rows of `x` as int8.
+    fn quantized_rows(&self, x: &Tensor) -> Result<Tensor> {
+        self.scratch(0, "quantized", x.rows * quantize_rows::row_words(x.stride))
+    }
+
+    /// Buffer number `which` of those in which a product keeps what it makes of its input, of at least `words` words: one
+    /// product after the other, none needs it for longer.
+    fn scratch(&self, which: usize, label: &str, words: usize) -> Result<Tensor> {
+        let mut all = self.scratch.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match &all[which] {
+            Some(tensor) if tensor.rows >= words => Ok(tensor.clone()),
+            _ => Ok(all[which].insert(Tensor::compact(self.gpu, label, words, 1)?).clone()),
+        }
     }
 
     /// A kernel of `key` with `params` at binding 0 and `buffers` at their numbers.
@@ -266,14 +292,18 @@ impl<'a> Planner<'a> {
         buffers: Vec<(u32, Binding)>,
         grid: Grid,
     ) -> Result<Planned> {
-        let mut all = vec![(0, self.uniforms.add(self.gpu, params)?)];
-        all.extend(buffers);
-        Ok(Planned { label: label.to_string(), key, buffers: all, grid })
+        let mut planned = self.plan_bare(label, key, buffers, grid)?;
+        if self.gpu.has_immediates() {
+            planned.immediates = bytemuck::bytes_of(params).to_vec();
+        } else {
+            planned.buffers.push((0, self.uniforms.add(self.gpu, params)?));
+        }
+        Ok(planned)
     }
 
     /// As [`Planner::plan`] for a kernel whose parameters are all constants.
     fn plan_bare(&self, label: &str, key: PipelineKey, buffers: Vec<(u32, Binding)>, grid: Grid) -> Result<Planned> {
-        Ok(Planned { label: label.to_string(), key, buffers, grid })
+        Ok(Planned { label: label.to_string(), key, buffers, immediates: Vec::new(), grid })
     }
 
     /// The key of the shader `stem` in its only variant.
@@ -310,7 +340,7 @@ impl<'a> Planner<'a> {
 
     fn bind_one(&self, one: &Planned, key: &PipelineKey, wgsl: impl FnOnce() -> String) -> Result<Dispatch> {
         let pipeline = self.gpu.pipeline(key, wgsl)?;
-        let dispatch = Dispatch::new(self.gpu, &one.label, pipeline, &one.buffers, one.grid);
+        let dispatch = Dispatch::new(self.gpu, &one.label, pipeline, (&one.buffers, &one.immediates), one.grid);
         self.gpu.check()?;
         Ok(dispatch)
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Planned, Planner, word};
+use super::{Planned, Planner, matmul, word};
 use crate::Result;
 use crate::gpu::{Gpu, Grid, Tensor};
 
@@ -55,7 +55,7 @@ pub fn plan(
     experts: Range<usize>,
     groups: &Groups,
 ) -> Result<Planned> {
-    let (top_k, tile_rows) = (ids.width, planner.tuning.expert_tile.height());
+    let (top_k, tile_rows) = (ids.width, matmul::expert_tile_rows(planner));
     assert!(ids.stride == top_k && groups.pairs.width == top_k && ids.rows <= groups.pairs.rows, "{label}: pairs");
     assert!(tile_rows as usize >= MIN_TILE_ROWS, "{label}: rows of a tile");
     assert!(Groups::places(ids.rows, top_k, experts.len()) <= groups.tiles.rows, "{label}: places for tiles");

@@ -1,5 +1,4 @@
-//! Products with weights: `matvec.wgsl` for one row of x at a time and for experts, `matmul.wgsl` for many rows and
-//! `matmul_grouped.wgsl` for many rows with experts.
+//! Products with weights: `matvec.wgsl` for one row of x at a time and for experts, [`super::matmul`] for many rows.
 //!
 //! `y[t, n] = sum_k x[t, k] * w[n, k]`, and for experts `y[p, n] = sum_k x[p / x_repeat, k] * w[ids[p], n, k]`.
 
@@ -7,9 +6,9 @@ use super::matvec::{self, Form};
 use super::moe_group::Groups;
 use super::rounded::Input;
 use super::weights::{Kind, Part};
-use super::{Planned, Planner, Tile, Weights, word};
+use super::{Planned, Planner, Weights, matmul, word};
 use crate::Result;
-use crate::gpu::{Binding, Constants, Grid, PipelineKey, Tensor};
+use crate::gpu::{Binding, Constants, Tensor};
 use crate::quant::{Dtype, PackedMatrix};
 
 super::params! {
@@ -110,92 +109,61 @@ fn plan_parts(
     input: Input,
     target: Target,
 ) -> Result<Vec<Planned>> {
-    let plan = |part| match rows {
+    let rows = match rows {
+        Rows::Many(count) => matmul::Rows::All(count),
+        Rows::Grouped { groups, repeat } => matmul::Rows::Grouped { groups, repeat },
         Rows::Few | Rows::Several(_) | Rows::Experts { .. } => {
-            matvec::plan_part(planner, label, weights, part, rows, input, target, (Form::Plain, None))
+            let plan =
+                |part| matvec::plan_part(planner, label, weights, part, rows, input, target, (Form::Plain, None));
+            return weights.parts.iter().map(plan).collect();
         }
-        Rows::Many(_) | Rows::Grouped { .. } => plan_part(planner, label, weights, part, rows, input.x, target),
     };
-    weights.parts.iter().map(plan).collect()
+    matmul::plan(planner, label, weights, rows, input.x, target)
 }
 
-/// Parameters of the product with `part`, its variant, constants and buffers; x and y apart from their buffers.
-pub(super) fn common(
-    label: &str,
-    weights: &Weights,
-    part: &Part,
-    x: &Tensor,
-    Target { y, column, softcap }: Target,
-) -> (Params, &'static str, Constants, Vec<(u32, Binding)>) {
-    assert_eq!(x.width, weights.in_features, "{label}: width of x");
-    assert!(x.stride >= x.width.next_multiple_of(crate::quant::CHUNK), "{label}: x is padded");
-    let mut params = Params {
-        in_words: word(weights.in_features.next_multiple_of(crate::quant::CHUNK) / 8),
-        row_words: word(weights.row_words()),
-        n_rows: word(part.n_rows),
-        rows_per_matrix: word(part.n_rows),
-        first_matrix: word(weights.first_matrix + part.first_matrix),
-        n_matrices: word(part.n_matrices),
-        x_stride: word(x.stride),
-        x_repeat: 1,
-        y_stride: word(y.stride),
-        y_offset: word(column + part.first_row),
-        softcap,
-        ..Params::default()
-    };
-    let mut constants = Vec::new();
-    let mut buffers = vec![(1, (&part.data).into()), (7, y.into())];
-    let variant = match weights.kind {
-        Kind::Dense(dtype) => {
-            constants.push(("DTYPE", dtype_number(dtype)));
-            "dense"
-        }
-        Kind::Packed { .. } => {
-            add_groups(weights.kind, part, &mut params, &mut constants);
-            buffers.extend(packed_buffers(part));
-            "packed"
-        }
-    };
-    (params, variant, constants, buffers)
+/// What any product with a part of some weights has: its parameters, the constants and the buffers of the weights and of
+/// y, and the name of the variant.
+pub(super) struct Setup {
+    pub params: Params,
+    pub constants: Constants,
+    pub buffers: Vec<(u32, Binding)>,
+    pub variant: &'static str,
 }
 
-/// Of [`Rows::Many`] or [`Rows::Grouped`].
-fn plan_part(
-    planner: &Planner,
-    label: &str,
-    weights: &Weights,
-    part: &Part,
-    rows: Rows,
-    x: &Tensor,
-    target: Target,
-) -> Result<Planned> {
-    let (params, variant, mut constants, mut buffers) = common(label, weights, part, x, target);
-    buffers.push((5, x.into()));
-    let (stem, grid) = match rows {
-        Rows::Many(count) => {
-            buffers.push((6, count.into()));
-            let tile = planner.tuning.tile;
-            constants.extend(tile_constants(tile, weights));
-            let width = part.n_rows.div_ceil(tile.width() as usize);
-            ("matmul", Grid { rows_per_group: tile.height(), ..Grid::per_row(width) })
-        }
-        Rows::Grouped { groups, repeat } => {
-            buffers.extend([(6, (&groups.tiles).into()), (8, (&groups.pairs).into())]);
-            let tile = planner.tuning.expert_tile;
-            constants.extend(tile_constants(tile, weights));
-            constants.push(("X_REPEAT", word(repeat)));
-            let grid = Grid {
-                rows_per_row: word(groups.pairs.width),
-                rows_per_group: tile.height(),
-                more_rows: word(weights.n_matrices),
-                ..Grid::per_row(part.n_rows.div_ceil(tile.width() as usize))
-            };
-            ("matmul_grouped", grid)
-        }
-        Rows::Few | Rows::Several(_) | Rows::Experts { .. } => unreachable!("matvec.rs plans few rows"),
-    };
-    let key = PipelineKey { stem, variant, constants };
-    planner.plan(label, key, &params, buffers, grid)
+impl Setup {
+    pub(super) fn new(label: &str, weights: &Weights, part: &Part, x: &Tensor, target: Target) -> Self {
+        let Target { y, column, softcap } = target;
+        assert_eq!(x.width, weights.in_features, "{label}: width of x");
+        assert!(x.stride >= x.width.next_multiple_of(crate::quant::CHUNK), "{label}: x is padded");
+        let mut params = Params {
+            in_words: word(weights.in_features.next_multiple_of(crate::quant::CHUNK) / 8),
+            row_words: word(weights.row_words()),
+            n_rows: word(part.n_rows),
+            rows_per_matrix: word(part.n_rows),
+            first_matrix: word(weights.first_matrix + part.first_matrix),
+            n_matrices: word(part.n_matrices),
+            x_stride: word(x.stride),
+            x_repeat: 1,
+            y_stride: word(y.stride),
+            y_offset: word(column + part.first_row),
+            softcap,
+            ..Params::default()
+        };
+        let mut constants = Vec::new();
+        let mut buffers = vec![(1, (&part.data).into()), (7, y.into())];
+        let variant = match weights.kind {
+            Kind::Dense(dtype) => {
+                constants.push(("DTYPE", dtype_number(dtype)));
+                "dense"
+            }
+            Kind::Packed { .. } => {
+                add_groups(weights.kind, part, &mut params, &mut constants);
+                buffers.extend(packed_buffers(part));
+                "packed"
+            }
+        };
+        Setup { params, constants, buffers, variant }
+    }
 }
 
 /// What quantized weights add: how their codes are grouped, scaled and shifted.
@@ -235,26 +203,9 @@ pub(super) fn packed_buffers(part: &Part) -> [(u32, Binding); 3] {
 
 /// Input rows from a multiple of it on that share a group, of the lengths that the shaders know: groups may begin in the
 /// middle of what a shader decodes at once, but a constant that says where they do not saves looking.
-fn run(first_row: usize, group_size: usize) -> u32 {
+pub(super) fn run(first_row: usize, group_size: usize) -> u32 {
     let cuts_at = |length| group_size.is_multiple_of(length) && first_row.is_multiple_of(length);
     [32, 8].into_iter().find(|&length| cuts_at(length)).unwrap_or(1) as u32
-}
-
-/// The constants of `common/tile.wgsl`.
-fn tile_constants(tile: Tile, weights: &Weights) -> Constants {
-    let [quads_x, quads_w] = tile.quads();
-    vec![
-        ("LANES_T", tile.lanes_t),
-        ("LANES_N", tile.lanes_n),
-        ("ROWS", tile.rows),
-        // Some constant that the shader can divide by, though it does not run what does.
-        ("K_STEP", tile.k_step.unwrap_or(16)),
-        ("QUADS_X", quads_x),
-        ("QUADS_W", quads_w),
-        ("DIRECT", u32::from(tile.k_step.is_none())),
-        // Pipelines take long to compile for a CPU, which gains nothing by a constant.
-        ("CHUNKS", if tile.k_step.is_none() { 1 } else { word(weights.in_features.div_ceil(crate::quant::CHUNK)) }),
-    ]
 }
 
 /// The number by which shaders know a precision.

@@ -7,8 +7,8 @@ use crate::gpu::PipelineKey;
 pub struct Shader {
     /// The file's stem in `shaders/`.
     pub stem: &'static str,
-    /// Says which snippets it is made with: "dense" or "packed" where the shader reads weights as they are, "rounded" where
-    /// activations go in or come out rounded.
+    /// Says which snippets it is made with: "dense" or "packed" where the shader reads weights as they are, what multiplies
+    /// them where that is not plain f32, "rounded" where activations go in or come out rounded.
     pub variant: &'static str,
     parts: &'static [&'static str],
 }
@@ -54,6 +54,18 @@ const ROWS: &str = wgsl!("common/rows");
 const SPLITS: &str = wgsl!("common/splits");
 const SUMS: &str = wgsl!("common/sums");
 const TILE: &str = wgsl!("common/tile");
+const READ_DENSE: &str = wgsl!("common/read_dense");
+const READ_PACKED: &str = wgsl!("common/read_packed");
+const LANE_TILE: &str = wgsl!("common/lane_tile");
+const DOT_TILE: &str = wgsl!("common/dot_tile");
+const PLAIN_TILE: &str = wgsl!("common/plain_tile");
+const ENABLE_F16: &str = wgsl!("common/enable_f16");
+const ENABLE_MATRIX: &str = wgsl!("common/enable_matrix");
+const MATRIX16: &str = wgsl!("common/matrix16");
+const MATRIX8: &str = wgsl!("common/matrix8");
+const MATRIX_TILE: &str = wgsl!("common/matrix_tile");
+const MATMUL: &str = wgsl!("matmul");
+const GROUPED: &str = wgsl!("matmul_grouped");
 
 /// Every shader in every variant.
 pub const SHADERS: &[Shader] = &[
@@ -87,14 +99,78 @@ pub const SHADERS: &[Shader] = &[
         variant: "rounded beside choice",
         parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, OUTPUTS, CHOOSE, BESIDE_CHOICE, wgsl!("matvec")],
     },
-    Shader { stem: "matmul", variant: "dense", parts: &[HALF, PRODUCT, DENSE, TILE, wgsl!("matmul")] },
-    Shader { stem: "matmul", variant: "packed", parts: &[HALF, PRODUCT, PACKED, TILE, wgsl!("matmul")] },
-    Shader { stem: "matmul_grouped", variant: "dense", parts: &[HALF, PRODUCT, DENSE, TILE, wgsl!("matmul_grouped")] },
+    Shader {
+        stem: "matmul",
+        variant: "dense",
+        parts: &[HALF, PRODUCT, DENSE, READ_DENSE, TILE, LANE_TILE, PLAIN_TILE, MATMUL],
+    },
+    Shader {
+        stem: "matmul",
+        variant: "dense matrix16",
+        parts: &[ENABLE_MATRIX, HALF, PRODUCT, DENSE, READ_DENSE, TILE, MATRIX16, MATRIX_TILE, MATMUL],
+    },
+    Shader {
+        stem: "matmul",
+        variant: "dense matrix8",
+        parts: &[ENABLE_MATRIX, HALF, PRODUCT, DENSE, READ_DENSE, TILE, MATRIX8, MATRIX_TILE, MATMUL],
+    },
+    Shader {
+        stem: "matmul",
+        variant: "packed",
+        parts: &[HALF, PRODUCT, PACKED, READ_PACKED, TILE, LANE_TILE, PLAIN_TILE, MATMUL],
+    },
+    Shader {
+        stem: "matmul",
+        variant: "packed matrix16",
+        parts: &[ENABLE_MATRIX, HALF, PRODUCT, PACKED, READ_PACKED, TILE, MATRIX16, MATRIX_TILE, MATMUL],
+    },
+    Shader {
+        stem: "matmul",
+        variant: "packed matrix8",
+        parts: &[ENABLE_MATRIX, HALF, PRODUCT, PACKED, READ_PACKED, TILE, MATRIX8, MATRIX_TILE, MATMUL],
+    },
+    Shader {
+        stem: "matmul_grouped",
+        variant: "dense",
+        parts: &[HALF, PRODUCT, DENSE, READ_DENSE, TILE, LANE_TILE, PLAIN_TILE, GROUPED],
+    },
+    Shader {
+        stem: "matmul_grouped",
+        variant: "dense matrix16",
+        parts: &[ENABLE_MATRIX, HALF, PRODUCT, DENSE, READ_DENSE, TILE, MATRIX16, MATRIX_TILE, GROUPED],
+    },
+    Shader {
+        stem: "matmul_grouped",
+        variant: "dense matrix8",
+        parts: &[ENABLE_MATRIX, HALF, PRODUCT, DENSE, READ_DENSE, TILE, MATRIX8, MATRIX_TILE, GROUPED],
+    },
     Shader {
         stem: "matmul_grouped",
         variant: "packed",
-        parts: &[HALF, PRODUCT, PACKED, TILE, wgsl!("matmul_grouped")],
+        parts: &[HALF, PRODUCT, PACKED, READ_PACKED, TILE, LANE_TILE, PLAIN_TILE, GROUPED],
     },
+    Shader {
+        stem: "matmul_grouped",
+        variant: "packed matrix16",
+        parts: &[ENABLE_MATRIX, HALF, PRODUCT, PACKED, READ_PACKED, TILE, MATRIX16, MATRIX_TILE, GROUPED],
+    },
+    Shader {
+        stem: "matmul_grouped",
+        variant: "packed matrix8",
+        parts: &[ENABLE_MATRIX, HALF, PRODUCT, PACKED, READ_PACKED, TILE, MATRIX8, MATRIX_TILE, GROUPED],
+    },
+    Shader {
+        stem: "matmul",
+        variant: "packed dot",
+        parts: &[HALF, PRODUCT, PACKED, TILE, LANE_TILE, DOT_TILE, MATMUL],
+    },
+    Shader {
+        stem: "matmul_grouped",
+        variant: "packed dot",
+        parts: &[HALF, PRODUCT, PACKED, TILE, LANE_TILE, DOT_TILE, GROUPED],
+    },
+    Shader { stem: "quantize_rows", variant: "", parts: &[wgsl!("quantize_rows")] },
+    Shader { stem: "round_rows", variant: "", parts: &[ENABLE_F16, wgsl!("round_rows")] },
     Shader { stem: "embed", variant: "dense", parts: &[HALF, DENSE, ROWS, wgsl!("embed")] },
     Shader { stem: "embed", variant: "packed", parts: &[HALF, PACKED, ROWS, wgsl!("embed")] },
     Shader { stem: "rms_norm", variant: "", parts: &[REDUCE, HELD, EXACT_Y, wgsl!("rms_norm")] },

@@ -1,0 +1,153 @@
+//! `matmul.wgsl` and `matmul_grouped.wgsl`: products of many rows, which share each weight they read. What makes the tiles
+//! depends on the planner's tier and on the weights: f32 arithmetic, products of 8-bit integers, or cooperative matrices.
+
+use super::moe_group::Groups;
+use super::product::{self, Setup, Target};
+use super::round_rows::{self, RoundedRows};
+use super::weights::{Kind, Part};
+use super::{DotTile, MatrixTile, Planned, Planner, Tile, Weights, quantize_rows, word};
+use crate::Result;
+use crate::gpu::{Grid, PipelineKey, Tensor, Tier};
+use crate::quant::Dtype;
+
+/// The rows of a product.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Rows<'a> {
+    /// All rows of the step with one matrix; the tensor's first word is their number.
+    All(&'a Tensor),
+    /// Rows by expert, `repeat` rows of y for one of x.
+    Grouped { groups: &'a Groups, repeat: usize },
+}
+
+impl Rows<'_> {
+    /// Rows of x that belong to a row of the step.
+    fn x_rows(self) -> usize {
+        match self {
+            Rows::All(_) => 1,
+            Rows::Grouped { groups, repeat } => groups.pairs.width / repeat,
+        }
+    }
+}
+
+/// What makes the tiles.
+#[derive(Debug, Clone)]
+enum Way {
+    Plain(Tile),
+    Dot { tile: DotTile, quantized: Tensor },
+    Matrix { tile: MatrixTile, side: u32, rounded: RoundedRows },
+}
+
+/// Dense weights of fewer output features stay in f32: there is little to gain, and a router must not lose precision.
+const MIN_ROUNDED_FEATURES: usize = 512;
+
+/// Whether cooperative matrices may multiply such weights: rounded to f16 they must stay what they are.
+fn can_round(weights: &Weights) -> bool {
+    match weights.kind {
+        Kind::Packed { .. } => true,
+        Kind::Dense(Dtype::F32) => false,
+        Kind::Dense(Dtype::F16 | Dtype::BF16) => weights.out_features >= MIN_ROUNDED_FEATURES,
+    }
+}
+
+/// Bits of the codes, where blocks of 32 weights share a scale and codes less the zero point fit 8 bits.
+fn dot_bits(weights: &Weights) -> Option<u32> {
+    let Kind::Packed { bits, group_size, first_row, .. } = weights.kind else { return None };
+    let fits = |part: &Part| part.g_idx.is_none() && (bits == 4 || part.zeros.is_none());
+    (product::run(first_row, group_size) == 32 && weights.parts.iter().all(fits)).then_some(bits)
+}
+
+/// Rows of a tile of grouped rows, alike for all products of a step.
+pub(super) fn expert_tile_rows(planner: &Planner) -> u32 {
+    let tuning = &planner.tuning;
+    match (planner.matrix_side(), planner.tier) {
+        (Some(side), _) => tuning.matrix_expert_tile.height(side),
+        (None, Tier::Plain) => tuning.expert_tile.height(),
+        (None, _) => tuning.dot_expert_tile.height(),
+    }
+}
+
+/// Plans `y = x w^T`: what is done to x first, and one dispatch for each part of the weights.
+pub(super) fn plan(
+    planner: &Planner,
+    label: &str,
+    weights: &Weights,
+    rows: Rows,
+    x: &Tensor,
+    target: Target,
+) -> Result<Vec<Planned>> {
+    let (tuning, is_grouped) = (&planner.tuning, matches!(rows, Rows::Grouped { .. }));
+    let mut planned = Vec::new();
+    let way = match (planner.matrix_side(), dot_bits(weights)) {
+        (Some(side), _) if can_round(weights) => {
+            let rounded = planner.rounded_rows(x)?;
+            planned.push(round_rows::plan(planner, &format!("{label}.round"), x, rows.x_rows(), &rounded)?);
+            let tile = if is_grouped { tuning.matrix_expert_tile } else { tuning.matrix_tile };
+            Way::Matrix { tile, side, rounded }
+        }
+        (None, Some(bits)) if planner.tier >= Tier::Dot => {
+            let quantized = planner.quantized_rows(x)?;
+            let (label, rows) = (format!("{label}.quantize"), rows.x_rows());
+            planned.push(quantize_rows::plan(planner, &label, x, rows, bits == 4, &quantized)?);
+            let tile = if is_grouped { tuning.dot_expert_tile } else { tuning.dot_tile };
+            Way::Dot { tile, quantized }
+        }
+        _ if is_grouped => Way::Plain(tuning.expert_tile.with_height(expert_tile_rows(planner))),
+        _ => Way::Plain(tuning.tile),
+    };
+    for part in &weights.parts {
+        planned.push(plan_part(planner, label, weights, part, rows, x, target, &way)?);
+    }
+    Ok(planned)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the arguments of `plan`, the part and the way")]
+fn plan_part(
+    planner: &Planner,
+    label: &str,
+    weights: &Weights,
+    part: &Part,
+    rows: Rows,
+    x: &Tensor,
+    target: Target,
+    way: &Way,
+) -> Result<Planned> {
+    let Setup { params, mut constants, mut buffers, variant } = Setup::new(label, weights, part, x, target);
+    let (variant, height, width) = match way {
+        Way::Plain(tile) => {
+            buffers.push((5, x.into()));
+            constants.extend(tile.constants(weights.in_features));
+            (variant, tile.height(), tile.width())
+        }
+        Way::Dot { tile, quantized } => {
+            buffers.push((9, quantized.into()));
+            constants.extend(tile.constants(weights.in_features));
+            ("packed dot", tile.height(), tile.width())
+        }
+        Way::Matrix { tile, side, rounded } => {
+            buffers.extend([(9, (&rounded.values).into()), (10, (&rounded.factors).into())]);
+            constants.extend(tile.constants(*side, planner.gpu.subgroup_lanes(), weights.in_features));
+            let variant = match (variant, side) {
+                ("packed", 16) => "packed matrix16",
+                ("packed", _) => "packed matrix8",
+                (_, 16) => "dense matrix16",
+                (_, _) => "dense matrix8",
+            };
+            (variant, tile.height(*side), tile.width(*side))
+        }
+    };
+    let mut grid = Grid { rows_per_group: height, ..Grid::per_row(part.n_rows.div_ceil(width as usize)) };
+    let stem = match rows {
+        Rows::All(count) => {
+            buffers.push((6, count.into()));
+            "matmul"
+        }
+        Rows::Grouped { groups, repeat } => {
+            buffers.extend([(6, (&groups.tiles).into()), (8, (&groups.pairs).into())]);
+            constants.push(("X_REPEAT", word(repeat)));
+            grid.rows_per_row = word(groups.pairs.width);
+            grid.more_rows = word(weights.n_matrices);
+            "matmul_grouped"
+        }
+    };
+    planner.plan(label, PipelineKey { stem, variant, constants }, &params, buffers, grid)
+}
