@@ -179,7 +179,8 @@ fn queries_by_kv_head() {
     let planned = head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, queries, to).expect("a plan");
     let words = runner.run(&[planned], n_rows, &[&q]).remove(0);
     for (t, j) in (0..n_rows).flat_map(|t| (0..6).map(move |j| (t, j))) {
-        let at = (((j + 3) / 4 * q_rows + t) * 4 + (j + 3) % 4) * d / 2;
+        let (group, in_group) = ((heads.first_head + j) / 4, (heads.first_head + j) % 4);
+        let at = ((group * q_rows + t) * 4 + in_group) * d / 2;
         let words: Vec<u32> = words[at..at + d / 2].iter().map(|v| v.to_bits()).collect();
         let made = head(&qkv[(t * 6 + j) * d..][..d], Some(&norms[..d]), &[], 64);
         let (expected, tolerance) = rounding(made, KvDtype::F16);
