@@ -75,6 +75,43 @@ fn value(source: Source, p: u32, end: u32, o: u32) -> Packed {
     return Packed(v_cache[at + quad_a(o)], v_cache[at + quad_b(o)]);
 }
 
+// What a lane reads of the position that it scores: every team-th octet from its own on. More are read as they are used.
+override HELD: u32 = 8; // at most 8
+
+struct Keys {
+    octets: array<Packed, 8>,
+}
+
+fn load_keys(source: Source, p: u32, end: u32, lane: u32) -> Keys {
+    let team = THREADS / BLOCK;
+    let at = place(source, min(p, end - 1u));
+    var keys: Keys;
+    for (var i = 0u; i < HELD; i++) {
+        if i * team < head_octets() {
+            keys.octets[i] = key(at, min(lane % team + i * team, head_octets() - 1u));
+        }
+    }
+    return keys;
+}
+
+// Four octets of values, a stripe apart.
+struct Values {
+    v0: Packed,
+    v1: Packed,
+    v2: Packed,
+    v3: Packed,
+}
+
+fn load_values(source: Source, p: u32, end: u32, o: u32) -> Values {
+    let stripes = THREADS / head_octets();
+    return Values(
+        value(source, p, end, o),
+        value(source, p + stripes, end, o),
+        value(source, p + 2u * stripes, end, o),
+        value(source, p + 3u * stripes, end, o),
+    );
+}
+
 // Products of an octet of a key with the queries.
 fn products(k: Octet, o: u32) -> vec4<f32> {
     let half = head_octets();
@@ -91,20 +128,17 @@ fn products(k: Octet, o: u32) -> vec4<f32> {
     return s;
 }
 
-// A lane's part of the scores of the position at `at`: every team-th octet from its own on, four loads before their use.
-fn scores(at: u32, lane: u32) -> vec4<f32> {
+// A lane's part of the scores of the position at `at`.
+fn scores(keys: Keys, at: u32, lane: u32) -> vec4<f32> {
     let team = THREADS / BLOCK;
     var s = vec4(0.0);
-    var o = lane % team;
-    for (; o + 3u * team < head_octets(); o += 4u * team) {
-        let k0 = key(at, o);
-        let k1 = key(at, o + team);
-        let k2 = key(at, o + 2u * team);
-        let k3 = key(at, o + 3u * team);
-        s += products(octet(k0, o), o) + products(octet(k1, o + team), o + team)
-            + products(octet(k2, o + 2u * team), o + 2u * team) + products(octet(k3, o + 3u * team), o + 3u * team);
+    for (var i = 0u; i < HELD; i++) {
+        let o = lane % team + i * team;
+        if i * team < head_octets() && o < head_octets() {
+            s += products(octet(keys.octets[i], o), o);
+        }
     }
-    for (; o < head_octets(); o += team) {
+    for (var o = lane % team + HELD * team; o < head_octets(); o += team) {
         s += products(octet(key(at, o), o), o);
     }
     return s;
@@ -129,13 +163,14 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let octets = head_octets();
+    // Whatever can be read before anything is known is read here: all of it is far away.
     let row = rows[group.y];
     let parts = (params.heads_per_kv + HEADS - 1u) / HEADS; // workgroups that share a KV head
     let in_group = group.x % parts * HEADS;
     let kv_head = group.x / parts;
     let head = kv_head * params.heads_per_kv + in_group - params.first_head;
     let work = Work(group.y, row, head, min(HEADS, params.heads_per_kv - in_group), kv_head);
+    let units = load_units(work, group.y, lane);
     let first = first_visible(row.position, params.window);
     let slot_at = row.slot * params.capacity * params.kv_stride + kv_head * head_quads();
     let source = Source(first, first % params.capacity, slot_at);
@@ -149,26 +184,32 @@ fn main(
     if begin >= end {
         return;
     }
-    make_heads(work, source, lane, begin, end);
+    let octets = head_octets();
+    let stripes = THREADS / octets;
+    let stripe = lane / octets;
+    let column = lane % octets;
+    let own = lane / (THREADS / BLOCK); // the position of a block that the lane scores
+    var keys = load_keys(source, begin + own, end, lane);
+    var held = load_values(source, begin + stripe, end, column);
+    make_heads(work, source, units, lane, begin, end);
+    if STORES && end > row.first_position {
+        // Some of it was not there yet.
+        keys = load_keys(source, begin + own, end, lane);
+        held = load_values(source, begin + stripe, end, column);
+    }
 
     var largest = vec4(LOWEST);
     var total = vec4(0.0);
     var sums: Sums;
-    let stripes = THREADS / octets;
-    let stripe = lane / octets;
-    let column = lane % octets;
     let partial = HEADS * 2u * octets; // Behind the queries, where the step's own keys and values were.
     for (var base = begin; base < end; base += BLOCK) {
         let count = min(BLOCK, end - base);
-        // The first values come while keys are scored.
-        var n = stripe;
-        var v0 = value(source, base + n, end, column);
-        var v1 = value(source, base + n + stripes, end, column);
-        var v2 = value(source, base + n + 2u * stripes, end, column);
-        var v3 = value(source, base + n + 3u * stripes, end, column);
-        let j = lane / (THREADS / BLOCK);
-        if j < count {
-            room[partial + lane] = scores(place(source, base + j), lane);
+        let next = base + BLOCK;
+        if own < count {
+            room[partial + lane] = scores(keys, place(source, base + own), lane);
+        }
+        if next < end {
+            keys = load_keys(source, next + own, end, lane);
         }
         workgroupBarrier();
         if lane < count {
@@ -180,7 +221,7 @@ fn main(
         }
         workgroupBarrier();
         if stripe < stripes {
-            while n < count {
+            for (var n = stripe; n < count; n += 4u * stripes) {
                 let s0 = score_of(n, count);
                 let s1 = score_of(n + stripes, count);
                 let s2 = score_of(n + 2u * stripes, count);
@@ -194,57 +235,60 @@ fn main(
                 total = total * rescale + ((w0 + w1) + (w2 + w3));
                 largest = new_largest;
                 rescale_sums(&sums, rescale);
-                add(&sums, w0, octet(v0, column));
-                add(&sums, w1, octet(v1, column));
-                add(&sums, w2, octet(v2, column));
-                add(&sums, w3, octet(v3, column));
-                n += 4u * stripes;
-                if n < count {
-                    v0 = value(source, base + n, end, column);
-                    v1 = value(source, base + n + stripes, end, column);
-                    v2 = value(source, base + n + 2u * stripes, end, column);
-                    v3 = value(source, base + n + 3u * stripes, end, column);
+                add(&sums, w0, octet(held.v0, column));
+                add(&sums, w1, octet(held.v1, column));
+                add(&sums, w2, octet(held.v2, column));
+                add(&sums, w3, octet(held.v3, column));
+                if n + 4u * stripes < count {
+                    held = load_values(source, base + n + 4u * stripes, end, column);
                 }
             }
         }
+        if next < end {
+            held = load_values(source, next + stripe, end, column);
+        }
     }
     workgroupBarrier();
-
-    // The stripes' maxima and totals stand behind their sums; nobody needs the queries any more.
-    let maxima = 2u * THREADS;
+    // Behind the sums stand the stripes' maxima and totals; nobody needs the queries any more. Where there is room for
+    // two heads' sums they take turns, and a barrier a head is enough.
+    let areas = select(1u, 2u, THREADS <= 128u);
+    let maxima = 2u * areas * THREADS;
     if column == 0u && stripe < stripes {
         room[maxima + stripe] = largest;
         room[maxima + stripes + stripe] = total;
     }
-    workgroupBarrier();
-    var all_largest = vec4(LOWEST);
-    for (var i = 0u; i < stripes; i++) {
-        all_largest = max(all_largest, room[maxima + i]);
-    }
-    var all_total = vec4(0.0);
-    for (var i = 0u; i < stripes; i++) {
-        all_total += room[maxima + stripes + i] * exp(room[maxima + i] - all_largest);
-    }
-    rescale_sums(&sums, exp(largest - all_largest));
-    let scale = select(vec4(1.0), 1.0 / all_total, WHOLE);
     let record = (first_share(group.y, groups.y) + group.z) * params.n_heads;
     for (var h = 0u; h < HEADS; h++) {
+        let area = h % areas * 2u * THREADS;
         let sum = sum_of(sums, h);
-        room[lane] = sum.lo;
-        room[THREADS + lane] = sum.hi;
+        room[area + lane] = sum.lo;
+        room[area + THREADS + lane] = sum.hi;
         workgroupBarrier();
+        var all_largest = LOWEST;
+        for (var s = 0u; s < stripes; s++) {
+            all_largest = max(all_largest, room[maxima + s][h]);
+        }
         let is_ours = h < work.n_heads && head + h < params.n_heads;
         let to = result_at(work, h, record);
         for (var i = lane; i < HEAD_DIM / 4u && is_ours; i += THREADS) {
             var quad = vec4(0.0);
+            var all_total = 0.0;
             for (var s = 0u; s < stripes; s++) {
-                quad += room[i % 2u * THREADS + s * octets + i / 2u];
+                let factor = exp(room[maxima + s][h] - all_largest);
+                quad += factor * room[area + i % 2u * THREADS + s * octets + i / 2u];
+                all_total += factor * room[maxima + stripes + s][h];
             }
-            out[to + i] = quad * scale[h];
+            if WHOLE {
+                out[to + i] = quad / all_total;
+            } else {
+                out[to + i] = quad;
+                if i == 0u {
+                    out[to + HEAD_DIM / 4u] = vec4(all_largest, all_total, 0.0, 0.0);
+                }
+            }
         }
-        if !WHOLE && is_ours && lane == 0u {
-            out[to + HEAD_DIM / 4u] = vec4(all_largest[h], all_total[h], 0.0, 0.0);
+        if areas == 1u {
+            workgroupBarrier();
         }
-        workgroupBarrier();
     }
 }

@@ -36,6 +36,7 @@ fn fields(stem: &str) -> Fields {
         "kv_store" => kernels::kv_store::FIELDS,
         "attention" => kernels::attention::FIELDS,
         "attention_tile" => kernels::attention_tile::FIELDS,
+        "attention_matrix" => kernels::attention_matrix::FIELDS,
         "attention_join" => kernels::attention_join::FIELDS,
         "gather_rows" => kernels::gather_rows::FIELDS,
         "argmax" => kernels::argmax::FIELDS,
@@ -63,6 +64,7 @@ fn values(constant: &str) -> &'static [u32] {
         // Of 4 heads of 512 dimensions, which take the most.
         "ROOM" => &[768],
         "UNITS" => &[384],
+        "ROUNDS" => &[1, 3],
         "KV_DTYPE" => &[0, 1, 2],
         "LINES" => &[64, 32],
         "KEYS" => &[32, 64],

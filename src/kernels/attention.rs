@@ -26,6 +26,8 @@ super::params! {
     }
 }
 
+/// Lanes of a workgroup at least: each holds up to three units of its heads.
+const MIN_THREADS: u32 = 128;
 /// Query heads that a workgroup serves: a number of each stands in a vec4.
 const MAX_HEADS: usize = 4;
 
@@ -107,8 +109,8 @@ pub fn plan(
     inputs.check(label, heads);
     source.check(label, heads);
     let octets = kv::head_octets(head_dim);
-    let threads = attention_threads.max(word(octets));
-    assert!(threads.is_multiple_of(block), "{label}: lanes");
+    assert!(attention_threads >= MIN_THREADS && attention_threads.is_multiple_of(block), "{label}: lanes");
+    let threads = attention_threads;
     let (heads_here, parts) = heads_here(heads_per_kv);
     // A window has no more shares than blocks.
     let blocks = source.window.map_or(usize::MAX, |window| window.div_ceil(block as usize));
@@ -137,13 +139,19 @@ pub fn plan(
     // sums, and the stripes' maxima and totals.
     let lanes = threads as usize;
     let while_scoring = heads_here * 2 * octets + (4 * octets).max(lanes);
-    let at_the_end = 2 * lanes + 2 * (lanes / octets);
+    let units = (heads_here + 2) * head_dim / 8;
+    // Octets of a key that a lane reads ahead: all of its own, as far as there is room. A CPU gains nothing by that.
+    let held = if planner.gpu.adapter().is_software() { 1 } else { word(octets).div_ceil(threads / block).min(8) };
+    let areas = if lanes <= 128 { 2 } else { 1 };
+    let at_the_end = 2 * areas * lanes + 2 * (lanes / octets);
     let mut constants = source.dtype.constants(head_dim);
     constants.extend([
         ("STORES", u32::from(inputs.kv != Kv::Shared)),
         ("WHOLE", u32::from(shares.is_none())),
         ("HEADS", word(heads_here)),
-        ("UNITS", word((heads_here + 2) * head_dim / 8)),
+        ("ROUNDS", word(units.div_ceil(lanes))),
+        ("HELD", held),
+        ("UNITS", word(units)),
         ("ROOM", word(while_scoring.max(at_the_end))),
         ("THREADS", threads),
         ("BLOCK", block),
