@@ -67,7 +67,7 @@ fn candidates(gpu: &Gpu) -> Vec<Candidate> {
     ] {
         let tile = Tile { lanes_t, lanes_n, rows, k_step: Some(k_step) };
         let (height, width) = (tile.height(), tile.width());
-        let tuning = Tuning { tile, expert_tile: tile, ..Tuning::GPU };
+        let tuning = Tuning { tile, expert_tile: tile, few_features_tile: tile, ..Tuning::GPU };
         let name = format!("plain {height}x{width} rows {rows} k {k_step}");
         if (height + width) * k_step * 4 <= gpu.limits().max_compute_workgroup_storage_size {
             all.push(Candidate { name, tier: Tier::Plain, tuning });

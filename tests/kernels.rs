@@ -26,5 +26,6 @@ mod kernels {
     mod product;
     mod real_shapes;
     mod rms_norm;
+    mod rounded;
     mod router;
 }

@@ -5,7 +5,7 @@ use super::moe_group::Groups;
 use super::product::{self, Setup, Target};
 use super::round_rows::{self, RoundedRows};
 use super::weights::{Kind, Part};
-use super::{DotTile, MatrixTile, Planned, Planner, Tile, Weights, quantize_rows, word};
+use super::{DotTile, MatrixTile, Planned, Planner, Tile, Tuning, Weights, quantize_rows, sum_shares, word};
 use crate::Result;
 use crate::gpu::{Grid, PipelineKey, Tensor, Tier};
 use crate::quant::Dtype;
@@ -82,7 +82,8 @@ pub(super) fn plan(
             let rounded = planner.rounded_rows(x)?;
             planned.push(round_rows::plan(planner, &format!("{label}.round"), x, rows.x_rows(), &rounded)?);
             let tile = if is_grouped { tuning.matrix_expert_tile } else { tuning.matrix_tile };
-            Way::Matrix { tile, side, rounded }
+            let limit = planner.gpu.limits().max_compute_workgroup_storage_size;
+            Way::Matrix { tile: tile.within(side, limit), side, rounded }
         }
         (None, Some(bits)) if planner.tier >= Tier::Dot => {
             let quantized = planner.quantized_rows(x)?;
@@ -92,11 +93,51 @@ pub(super) fn plan(
             Way::Dot { tile, quantized }
         }
         _ if is_grouped => Way::Plain(tuning.expert_tile.with_height(expert_tile_rows(planner))),
-        _ => Way::Plain(tuning.tile),
+        _ => Way::Plain(plain_tile(tuning, weights, x.rows)),
     };
+    if let (Way::Plain(tile), Rows::All(count)) = (&way, rows)
+        && target.softcap == 0.0
+        && let shares @ 2.. = tile.shares(tuning.product_workgroups, tiles(*tile, weights, x.rows), weights.in_features)
+    {
+        return plan_shares(planner, label, weights, count, x, target, (*tile, shares));
+    }
     for part in &weights.parts {
         planned.push(plan_part(planner, label, weights, part, rows, x, target, &way)?);
     }
+    Ok(planned)
+}
+
+/// Tiles of a product of `rows` rows.
+fn tiles(tile: Tile, weights: &Weights, rows: usize) -> usize {
+    rows.div_ceil(tile.height() as usize) * weights.out_features.div_ceil(tile.width() as usize)
+}
+
+fn plain_tile(tuning: &Tuning, weights: &Weights, rows: usize) -> Tile {
+    let few = tiles(tuning.tile, weights, rows) * 4 < tuning.product_workgroups;
+    if few { tuning.few_features_tile } else { tuning.tile }
+}
+
+/// As [`plan`], with shares of the input features added up apart.
+fn plan_shares(
+    planner: &Planner,
+    label: &str,
+    weights: &Weights,
+    count: &Tensor,
+    x: &Tensor,
+    target: Target,
+    (tile, shares): (Tile, usize),
+) -> Result<Vec<Planned>> {
+    let parts = planner.share_rows(shares, x.rows, weights.out_features)?;
+    let to_parts = Target { y: &parts, column: 0, softcap: 0.0 };
+    let mut planned = Vec::new();
+    for part in &weights.parts {
+        let mut one = plan_part(planner, label, weights, part, Rows::All(count), x, to_parts, &Way::Plain(tile))?;
+        one.key.constants.extend([("SHARES", word(shares)), ("SHARE_ROWS", word(x.rows))]);
+        one.grid.z = word(shares);
+        planned.push(one);
+    }
+    let label = format!("{label}.sum_shares");
+    planned.push(sum_shares::plan(planner, &label, (&parts, shares), count, (target.y, target.column))?);
     Ok(planned)
 }
 

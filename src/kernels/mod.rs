@@ -29,6 +29,7 @@ pub mod rms_norm;
 pub mod round_rows;
 pub mod router;
 mod shaders;
+pub mod sum_shares;
 mod tile;
 mod weights;
 
@@ -116,6 +117,10 @@ pub struct Tuning {
     pub tile: Tile,
     /// Tiles of a product whose rows are grouped by expert: tens of rows each.
     pub expert_tile: Tile,
+    /// As `tile`, where output features are too few to make [`Tuning::product_workgroups`].
+    pub few_features_tile: Tile,
+    /// Workgroups that a product of many rows has at least: shares of its input features make them where it has fewer tiles.
+    pub product_workgroups: usize,
     /// As `tile`, of products of 8-bit integers.
     pub dot_tile: DotTile,
     /// As `expert_tile`, of products of 8-bit integers.
@@ -182,6 +187,8 @@ impl Tuning {
         attention_workgroups: 512,
         tile: Tile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: Some(16) },
         expert_tile: Tile { lanes_t: 4, lanes_n: 16, rows: 8, k_step: Some(16) },
+        few_features_tile: Tile { lanes_t: 8, lanes_n: 8, rows: 8, k_step: Some(16) },
+        product_workgroups: 512,
         dot_tile: DotTile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: 64 },
         dot_expert_tile: DotTile { lanes_t: 4, lanes_n: 16, rows: 8, k_step: 64 },
         matrix_tile: MatrixTile { blocks_t: 4, blocks_n: 2, across: 4, k_step: 64, ahead: true },
@@ -196,6 +203,8 @@ impl Tuning {
         attention_workgroups: 1,
         tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
         expert_tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
+        few_features_tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
+        product_workgroups: 1,
         dot_tile: DotTile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: 32 },
         dot_expert_tile: DotTile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: 32 },
         matrix_tile: MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true },
@@ -230,7 +239,7 @@ pub struct Planner<'a> {
     /// What kernels may use: beyond [`Tier::Plain`], products round their activations.
     pub tier: Tier,
     uniforms: Uniforms,
-    scratch: Mutex<[Option<Tensor>; 2]>,
+    scratch: Mutex<[Option<Tensor>; 3]>,
 }
 
 impl<'a> Planner<'a> {
@@ -267,6 +276,12 @@ impl<'a> Planner<'a> {
     /// Room for the rows of `x` as int8.
     fn quantized_rows(&self, x: &Tensor) -> Result<Tensor> {
         self.scratch(0, "quantized", x.rows * quantize_rows::row_words(x.stride))
+    }
+
+    /// Room for `shares` results of `rows` rows.
+    fn share_rows(&self, shares: usize, rows: usize, width: usize) -> Result<Tensor> {
+        let words = self.scratch(2, "product_shares", shares * rows * width)?;
+        Ok(Tensor { rows: shares * rows, width, stride: width, ..words })
     }
 
     /// Buffer number `which` of those in which a product keeps what it makes of its input, of at least `words` words: one

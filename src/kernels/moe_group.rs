@@ -59,7 +59,7 @@ pub fn plan(
     assert!(ids.stride == top_k && groups.pairs.width == top_k && ids.rows <= groups.pairs.rows, "{label}: pairs");
     assert!(tile_rows as usize >= MIN_TILE_ROWS, "{label}: rows of a tile");
     assert!(Groups::places(ids.rows, top_k, experts.len()) <= groups.tiles.rows, "{label}: places for tiles");
-    let threads = planner.tuning.threads.min(64);
+    let threads = planner.tuning.threads;
     let constants = vec![("THREADS", threads), ("TOP_K", word(top_k)), ("TILE_T", tile_rows)];
     let buffers =
         vec![(1, ids.into()), (2, row_count.into()), (3, (&groups.pairs).into()), (4, (&groups.tiles).into())];
