@@ -141,6 +141,9 @@ struct Case<'a> {
     count: &'a Tensor,
 }
 
+/// Microseconds of each dispatch by label, and the first rows of y.
+type Run = (Vec<(String, f64)>, Vec<f32>);
+
 impl Case<'_> {
     fn plan(&self, planner: &Planner) -> lapidary::Result<Vec<Planned>> {
         let shape = self.shape;
@@ -155,7 +158,7 @@ impl Case<'_> {
     }
 
     /// Microseconds of each dispatch by label, the least of some runs, and the first rows of y.
-    fn run(&self, gpu: &Gpu, candidate: &Candidate, rows: usize) -> lapidary::Result<(Vec<(String, f64)>, Vec<f32>)> {
+    fn run(&self, gpu: &Gpu, candidate: &Candidate, rows: usize) -> lapidary::Result<Run> {
         let mut planner = Planner::new(gpu).with_tier(candidate.tier);
         planner.tuning = candidate.tuning;
         let dispatches = planner.bind_all(&self.plan(&planner)?)?;
