@@ -115,20 +115,20 @@ pub struct Tuning {
     pub attention_workgroups: u32,
     /// Tiles of a product of many rows with one matrix.
     pub tile: Tile,
-    /// Tiles of a product whose rows are grouped by expert: tens of rows each.
-    pub expert_tile: Tile,
+    /// Tiles of a product whose rows are grouped by expert: tens of rows each, and a hundred or more.
+    pub expert_tiles: [Tile; 2],
     /// As `tile`, where output features are too few to make [`Tuning::product_workgroups`].
     pub few_features_tile: Tile,
     /// Workgroups that a product of many rows has at least: shares of its input features make them where it has fewer tiles.
     pub product_workgroups: usize,
     /// As `tile`, of products of 8-bit integers.
     pub dot_tile: DotTile,
-    /// As `expert_tile`, of products of 8-bit integers.
-    pub dot_expert_tile: DotTile,
-    /// As `tile`, of cooperative matrices.
-    pub matrix_tile: MatrixTile,
-    /// As `expert_tile`, of cooperative matrices.
-    pub matrix_expert_tile: MatrixTile,
+    /// As `expert_tiles`, of products of 8-bit integers.
+    pub dot_expert_tiles: [DotTile; 2],
+    /// Tiles of cooperative matrices of a product of many rows with one matrix: where they are few, and where they are many.
+    pub matrix_tiles: [MatrixTile; 2],
+    /// As `expert_tiles`, of cooperative matrices.
+    pub matrix_expert_tiles: [MatrixTile; 2],
 }
 
 /// How a matrix-vector product is spread over lanes.
@@ -185,14 +185,23 @@ impl Tuning {
         attention_threads: 256,
         attention_block: 32,
         attention_workgroups: 512,
-        tile: Tile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: Some(16) },
-        expert_tile: Tile { lanes_t: 4, lanes_n: 16, rows: 8, k_step: Some(16) },
+        tile: Tile { lanes_t: 16, lanes_n: 8, rows: 8, k_step: Some(16) },
+        expert_tiles: [
+            Tile { lanes_t: 8, lanes_n: 32, rows: 4, k_step: Some(16) },
+            Tile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: Some(16) },
+        ],
         few_features_tile: Tile { lanes_t: 8, lanes_n: 8, rows: 8, k_step: Some(16) },
         product_workgroups: 512,
         dot_tile: DotTile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: 64 },
-        dot_expert_tile: DotTile { lanes_t: 4, lanes_n: 16, rows: 8, k_step: 64 },
-        matrix_tile: MatrixTile { blocks_t: 4, blocks_n: 2, across: 4, k_step: 64, ahead: true },
-        matrix_expert_tile: MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true },
+        dot_expert_tiles: [
+            DotTile { lanes_t: 4, lanes_n: 16, rows: 8, k_step: 64 },
+            DotTile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: 64 },
+        ],
+        matrix_tiles: [
+            MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true },
+            MatrixTile { blocks_t: 4, blocks_n: 2, across: 4, k_step: 64, ahead: true },
+        ],
+        matrix_expert_tiles: [MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true }; 2],
     };
     /// For software adapters: a CPU pays for every barrier and has no latency to hide.
     pub const CPU: Tuning = Tuning {
@@ -202,13 +211,13 @@ impl Tuning {
         attention_block: 32,
         attention_workgroups: 1,
         tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
-        expert_tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
+        expert_tiles: [Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None }; 2],
         few_features_tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
         product_workgroups: 1,
         dot_tile: DotTile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: 32 },
-        dot_expert_tile: DotTile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: 32 },
-        matrix_tile: MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true },
-        matrix_expert_tile: MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true },
+        dot_expert_tiles: [DotTile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: 32 }; 2],
+        matrix_tiles: [MatrixTile { blocks_t: 2, blocks_n: 2, across: 4, k_step: 32, ahead: true }; 2],
+        matrix_expert_tiles: [MatrixTile { blocks_t: 2, blocks_n: 2, across: 4, k_step: 32, ahead: true }; 2],
     };
 
     /// The sizes for `gpu`.
@@ -263,6 +272,12 @@ impl<'a> Planner<'a> {
     /// Rows of the cooperative matrices that products of many rows are made of, if they are.
     fn matrix_side(&self) -> Option<u32> {
         self.gpu.matrix_side().filter(|_| self.tier >= Tier::Matrix)
+    }
+
+    /// Rows of a tile of the rows that a step of `rows` rows has for the experts of a rank, alike for all its products.
+    pub fn expert_tile_rows(&self, rows: usize, top_k: usize, n_experts: usize) -> u32 {
+        let sizes = matmul::Size::of_experts(self, rows, top_k, n_experts);
+        sizes.last().expect("one at least").expert_rows(self)
     }
 
     /// Room for the rows of `x` in f16.

@@ -232,7 +232,7 @@ impl LayerPlan<'_> {
         if self.body == Body::Chunk {
             let (held, from) = (self.share.experts.clone(), (ids, &a.row_count));
             let planned = moe_group::plan(self.planner, &label("moe_group"), from, held, &moe.groups)?;
-            ops.push(Op::Dispatch(planned));
+            ops.extend(planned.into_iter().map(Op::Dispatch));
         }
         ops.extend(self.gated(&label("experts"), &w.experts.gate_up, rows(top_k), top_k, &moe.x, &moe.gated)?);
         let (down, act) = (&w.experts.down_proj, &moe.gated.act);
