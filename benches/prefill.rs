@@ -27,7 +27,7 @@ struct Shape {
     repeat: usize,
 }
 
-const INT4: Random = Random::Int4 { group_size: 128 };
+const INT4: Random = Random::Packed { bits: 4, group_size: 128 };
 
 const fn shape(name: &'static str, out_features: usize, in_features: usize) -> Shape {
     Shape { name, matrices: 1, top_k: 1, out_features, in_features, random: INT4, repeat: 1 }

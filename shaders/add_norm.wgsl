@@ -48,7 +48,7 @@ fn loaded(row: u32, at: u32) -> Quad {
     return q;
 }
 
-fn held(lane: u32, row: u32) {
+fn held(lane: u32, t: u32, row: u32) {
     var q: array<Quad, MAX_HELD>;
     for (var j = 0u; j < HELD; j++) {
         q[j] = loaded(row, quad_of(lane, j));
@@ -64,22 +64,32 @@ fn held(lane: u32, row: u32) {
         squares += squares_of(lane, j, q[j].value);
     }
     let pre_factor = rms_factor(workgroup_sum(lane, squares));
+    var values0: array<vec4<f32>, MAX_HELD>;
+    var values1: array<vec4<f32>, MAX_HELD>;
     for (var j = 0u; j < HELD; j++) {
-        if !is_held(lane, j) {
-            continue;
-        }
+        let is_ours = is_held(lane, j);
         let at = row + quad_of(lane, j);
-        let value = q[j].value * pre_factor;
-        h[at] = q[j].value;
-        if OUTPUTS > 0u {
-            y0[at] = value * q[j].pre0;
+        let value = select(vec4(0.0), q[j].value * pre_factor, is_ours);
+        values0[j] = value * q[j].pre0;
+        values1[j] = value * q[j].pre1;
+        if is_ours {
+            h[at] = q[j].value;
+            if OUTPUTS > 0u {
+                y0[at] = values0[j];
+            }
+            if OUTPUTS > 1u {
+                y1[at] = values1[j];
+            }
+            if OUTPUTS > 2u {
+                y2[at] = value * q[j].pre2;
+            }
         }
-        if OUTPUTS > 1u {
-            y1[at] = value * q[j].pre1;
-        }
-        if OUTPUTS > 2u {
-            y2[at] = value * q[j].pre2;
-        }
+    }
+    if ROUNDED > 0u {
+        round_held(0u, t, lane, values0);
+    }
+    if ROUNDED > 1u {
+        round_held(1u, t, lane, values1);
     }
 }
 
@@ -120,8 +130,18 @@ fn walked(lane: u32, row: u32) {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = group.y * (params.stride / 4u);
     if HELD > 0u {
-        held(lane, row);
-    } else {
-        walked(lane, row);
+        held(lane, group.y, row);
+        return;
+    }
+    walked(lane, row);
+    if ROUNDED > 0u {
+        storageBarrier(); // Lanes read what others have written.
+        for (var block = lane; block < (WIDTH + 15u) / 16u; block += THREADS) {
+            let at = row + 4u * block;
+            round_block(0u, group.y, block, array(y0[at], y0[at + 1u], y0[at + 2u], y0[at + 3u]));
+            if ROUNDED > 1u {
+                round_block(1u, group.y, block, array(y1[at], y1[at + 1u], y1[at + 2u], y1[at + 3u]));
+            }
+        }
     }
 }

@@ -1,134 +1,126 @@
 // out[t, head] = sum_p softmax_p(q[t, head] . k[p]) * v[p] over the visible positions p of the row's slot:
-// position - window < p <= position. No scale: q_norm and k_norm carry it. Query head j reads KV head (j + first_head) /
-// heads_per_kv: the first of a rank's query heads may stand inside the group of heads that share a KV head.
+// position - window < p <= position; for steps of few rows. No scale: q_norm and k_norm carry it. Norms, rotation and the
+// way into the cache are done here too (own_heads.wgsl). Query head j reads KV head (j + first_head) / heads_per_kv: the
+// first of a rank's query heads may stand inside the group of heads that share a KV head.
 // One workgroup a share of a row's positions and up to 4 query heads of a KV head: it reads keys and values once for all
-// of them, block by block with a running maximum and sum (flash attention, arXiv 2205.14135). A team of THREADS / BLOCK
-// neighbouring lanes scores a position, so that it reads a row's neighbouring vec4; then each lane adds up one vec4 of
-// the head's dimensions over every (THREADS / dimensions)th position. A vec4 has a number for each of the 4 heads.
+// of them. A team of THREADS / BLOCK neighbouring lanes scores a position, octet by octet of the head, so that it reads
+// neighbouring quads. Then each stripe of lanes, one lane an octet of the head, adds up the values of every
+// (number of stripes)th position with a running maximum of its own (flash attention, arXiv 2205.14135); stripes are put
+// together at the end. A vec4 of scores, weights or maxima has a number for each of the 4 heads.
 // Shares are joined by attention_join.wgsl (flash decoding, pytorch.org/blog/flash-decoding), or there is one (WHOLE).
-// Positions before the step come from the cache; the step's own from the cache too (FROM_CACHE) or from its new rows.
 
-override FROM_CACHE: bool = true;
 override WHOLE: bool = true;    // no shares: out gets the result
 override HEADS: u32 = 2;        // query heads of a workgroup, from 1 to 4
-override HEAD_DIM: u32 = 256;   // a multiple of 4, at most 4 * THREADS
-override QUERIES: u32 = 128;    // HEADS * HEAD_DIM / 4
-override THREADS: u32 = 256;    // a multiple of BLOCK
+override THREADS: u32 = 256;    // a multiple of BLOCK, at least head_octets()
+override UNITS: u32 = 128;      // (HEADS + 2) * HEAD_DIM / 8
 const LOWEST: f32 = -3.4e38;
 
 struct Params {
     n_heads: u32,
     heads_per_kv: u32,
-    first_head: u32, // below heads_per_kv
-    window: u32,     // the largest u32: all earlier positions
-    capacity: u32,   // positions a slot's ring holds
-    q_stride: u32,   // of q and out, a multiple of 4
-    kv_stride: u32,  // of a cache row and a new row, a multiple of 4
+    first_head: u32,    // below heads_per_kv
+    first_v: u32,       // number in qkv of the head that v begins with: behind k, or k itself
+    window: u32,        // the largest u32: all earlier positions
+    capacity: u32,      // positions a slot's ring holds
+    qkv_stride: u32,    // a multiple of 4
+    q_stride: u32,      // of out, a multiple of 4
+    kv_stride: u32,     // quads of a cache row
+    rotated_pairs: u32,
+    rotary_stride: u32, // pairs between the rotary rows of two step rows
+    rotary_offset: u32,
+    eps: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;         // [rows, q_stride / 4]
-@group(0) @binding(2) var<storage, read> k_cache: array<vec4<f32>>;   // [slots * capacity, kv_stride / 4]
-@group(0) @binding(3) var<storage, read> v_cache: array<vec4<f32>>;   // [slots * capacity, kv_stride / 4]
-@group(0) @binding(4) var<storage, read> k_new: array<vec4<f32>>;     // [rows, kv_stride / 4]
-@group(0) @binding(5) var<storage, read> v_new: array<vec4<f32>>;     // [rows, kv_stride / 4]
-@group(0) @binding(6) var<storage, read> rows: array<Row>;
+@group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;           // [rows, qkv_stride / 4]
+@group(0) @binding(2) var<storage, read> norms: array<vec4<f32>>;         // [2, HEAD_DIM / 4]: q_norm, k_norm
+@group(0) @binding(3) var<storage, read> rotary: array<vec2<f32>>;        // [rows, rotary_stride]: cos, sin
+@group(0) @binding(4) var<storage, read> rows: array<Row>;
+@group(0) @binding(5) var<storage, read_write> k_cache: array<vec4<u32>>; // [slots * capacity, kv_stride]
+@group(0) @binding(6) var<storage, read_write> v_cache: array<vec4<u32>>; // [slots * capacity, kv_stride]
 // WHOLE: [rows, q_stride / 4]. Else [shares, n_heads, HEAD_DIM / 4 + 1]: the sum, then (maximum, total, 0, 0).
 @group(0) @binding(7) var<storage, read_write> out: array<vec4<f32>>;
 
-var<workgroup> query: array<vec4<f32>, QUERIES>;
-var<workgroup> partial: array<vec4<f32>, THREADS>; // of scores, by position and lane of the team; at the end of sums
 var<workgroup> score: array<vec4<f32>, BLOCK>;
-var<workgroup> weight: array<vec4<f32>, BLOCK>;
-var<workgroup> rescale: vec4<f32>;
-var<workgroup> scale: vec4<f32>;
 
-// Where keys and values come from.
-struct Source {
+// What a workgroup works on.
+struct Work {
+    t: u32,
     row: Row,
+    head: u32,    // the first query head; a rank's number, where heads of the rank before wrap around to large ones
+    n_heads: u32,
+    kv_head: u32,
+}
+
+// Where positions are in the cache.
+struct Source {
     first: u32, // the first visible position
     ring: u32,  // its place in the ring
-    kv: u32,    // vec4 index of the KV head in a row
+    at: u32,    // quad of the slot's first position
 }
 
-fn is_cached(source: Source, p: u32) -> bool {
-    return FROM_CACHE || p < source.row.first_position;
-}
-
-// vec4 index of position p's head in the cache, or in the step's rows.
 fn place(source: Source, p: u32) -> u32 {
     var ring = source.ring + p - source.first;
     if ring >= params.capacity {
         ring -= params.capacity;
     }
-    let cached = source.row.slot * params.capacity + ring;
-    let own = source.row.first + p - source.row.first_position;
-    return select(own, cached, is_cached(source, p)) * (params.kv_stride / 4u) + source.kv;
+    return source.at + ring * params.kv_stride;
 }
-fn key(cached: bool, at: u32) -> vec4<f32> {
-    if cached {
-        return k_cache[at];
-    }
-    return k_new[at];
+fn key(at: u32, o: u32) -> Packed {
+    return Packed(k_cache[at + quad_a(o)], k_cache[at + quad_b(o)]);
 }
-fn value(cached: bool, at: u32) -> vec4<f32> {
-    if cached {
-        return v_cache[at];
-    }
-    return v_new[at];
+// Octet o of the value of position p, or of the last one.
+fn value(source: Source, p: u32, end: u32, o: u32) -> Packed {
+    let at = place(source, min(p, end - 1u));
+    return Packed(v_cache[at + quad_a(o)], v_cache[at + quad_b(o)]);
 }
 
-// Products of one vec4 of a key with the queries.
-fn products(k: vec4<f32>, i: u32) -> vec4<f32> {
-    let d4 = HEAD_DIM / 4u;
-    var s = vec4(dot(query[i], k), 0.0, 0.0, 0.0);
+// Products of an octet of a key with the queries.
+fn products(k: Octet, o: u32) -> vec4<f32> {
+    let half = head_octets();
+    var s = vec4(dot(room[o], k.lo) + dot(room[half + o], k.hi), 0.0, 0.0, 0.0);
     if HEADS > 1u {
-        s.y = dot(query[d4 + i], k);
+        s.y = dot(room[2u * half + o], k.lo) + dot(room[3u * half + o], k.hi);
     }
     if HEADS > 2u {
-        s.z = dot(query[2u * d4 + i], k);
+        s.z = dot(room[4u * half + o], k.lo) + dot(room[5u * half + o], k.hi);
     }
     if HEADS > 3u {
-        s.w = dot(query[3u * d4 + i], k);
+        s.w = dot(room[6u * half + o], k.lo) + dot(room[7u * half + o], k.hi);
     }
     return s;
 }
 
-// A lane's part of the scores of position p: every team-th vec4 from its own on, eight loads before they are used.
-fn scores(source: Source, p: u32, lane: u32) -> vec4<f32> {
-    let d4 = HEAD_DIM / 4u;
+// A lane's part of the scores of the position at `at`: every team-th octet from its own on, four loads before their use.
+fn scores(at: u32, lane: u32) -> vec4<f32> {
     let team = THREADS / BLOCK;
-    let cached = is_cached(source, p);
-    let at = place(source, p);
     var s = vec4(0.0);
-    var i = lane % team;
-    for (; i + 7u * team < d4; i += 8u * team) {
-        let k0 = key(cached, at + i);
-        let k1 = key(cached, at + i + team);
-        let k2 = key(cached, at + i + 2u * team);
-        let k3 = key(cached, at + i + 3u * team);
-        let k4 = key(cached, at + i + 4u * team);
-        let k5 = key(cached, at + i + 5u * team);
-        let k6 = key(cached, at + i + 6u * team);
-        let k7 = key(cached, at + i + 7u * team);
-        s += products(k0, i) + products(k1, i + team) + products(k2, i + 2u * team) + products(k3, i + 3u * team)
-            + products(k4, i + 4u * team) + products(k5, i + 5u * team) + products(k6, i + 6u * team)
-            + products(k7, i + 7u * team);
+    var o = lane % team;
+    for (; o + 3u * team < head_octets(); o += 4u * team) {
+        let k0 = key(at, o);
+        let k1 = key(at, o + team);
+        let k2 = key(at, o + 2u * team);
+        let k3 = key(at, o + 3u * team);
+        s += products(octet(k0, o), o) + products(octet(k1, o + team), o + team)
+            + products(octet(k2, o + 2u * team), o + 2u * team) + products(octet(k3, o + 3u * team), o + 3u * team);
     }
-    for (; i < d4; i += team) {
-        s += products(key(cached, at + i), i);
+    for (; o < head_octets(); o += team) {
+        s += products(octet(key(at, o), o), o);
     }
     return s;
 }
 
-// Weights of the block's position j: nothing beyond its end.
-fn weights(j: u32, count: u32) -> vec4<f32> {
-    return select(vec4(0.0), weight[min(j, BLOCK - 1u)], j < count);
+// Scores of the block's position n: nothing beyond its end.
+fn score_of(n: u32, count: u32) -> vec4<f32> {
+    return select(vec4(LOWEST), score[min(n, BLOCK - 1u)], n < count);
 }
-// The vec4 i of the value of the block's position j; beyond the end that of the last.
-fn values(source: Source, base: u32, j: u32, count: u32, i: u32) -> vec4<f32> {
-    let p = base + min(j, count - 1u);
-    return value(is_cached(source, p), place(source, p) + i);
+
+// The place of the result of head h, in vec4.
+fn result_at(work: Work, h: u32, record: u32) -> u32 {
+    if WHOLE {
+        return work.t * (params.q_stride / 4u) + (work.head + h) * (HEAD_DIM / 4u);
+    }
+    return (record + work.head + h) * (HEAD_DIM / 4u + 1u);
 }
 
 @compute @workgroup_size(THREADS)
@@ -137,15 +129,16 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let d4 = HEAD_DIM / 4u;
+    let octets = head_octets();
     let row = rows[group.y];
-    let heads = (params.heads_per_kv + HEADS - 1u) / HEADS; // workgroups that share a KV head
-    let in_group = group.x % heads * HEADS;
-    let n_here = min(HEADS, params.heads_per_kv - in_group);
-    // The rank's number of the first query head; heads of the rank before wrap around to a large number.
-    let head = group.x / heads * params.heads_per_kv + in_group - params.first_head;
+    let parts = (params.heads_per_kv + HEADS - 1u) / HEADS; // workgroups that share a KV head
+    let in_group = group.x % parts * HEADS;
+    let kv_head = group.x / parts;
+    let head = kv_head * params.heads_per_kv + in_group - params.first_head;
+    let work = Work(group.y, row, head, min(HEADS, params.heads_per_kv - in_group), kv_head);
     let first = first_visible(row.position, params.window);
-    let source = Source(row, first, first % params.capacity, group.x / heads * d4);
+    let slot_at = row.slot * params.capacity * params.kv_stride + kv_head * head_quads();
+    let source = Source(first, first % params.capacity, slot_at);
     var begin = first;
     var end = row.position + 1u;
     if !WHOLE {
@@ -156,114 +149,102 @@ fn main(
     if begin >= end {
         return;
     }
-    for (var i = lane; i < QUERIES; i += THREADS) {
-        let j = head + i / d4;
-        let is_ours = i / d4 < n_here && j < params.n_heads;
-        query[i] = vec4(0.0);
-        if is_ours {
-            query[i] = q[group.y * (params.q_stride / 4u) + j * d4 + i % d4];
-        }
-    }
+    make_heads(work, source, lane, begin, end);
+
     var largest = vec4(LOWEST);
-    var total = vec4(0.0); // of the weights that this lane makes
-    var sum0 = vec4(0.0);
-    var sum1 = vec4(0.0);
-    var sum2 = vec4(0.0);
-    var sum3 = vec4(0.0);
-    let stripe = THREADS / d4;
-    let column = lane % d4;
-    workgroupBarrier();
+    var total = vec4(0.0);
+    var sums: Sums;
+    let stripes = THREADS / octets;
+    let stripe = lane / octets;
+    let column = lane % octets;
+    let partial = HEADS * 2u * octets; // Behind the queries, where the step's own keys and values were.
     for (var base = begin; base < end; base += BLOCK) {
         let count = min(BLOCK, end - base);
+        // The first values come while keys are scored.
+        var n = stripe;
+        var v0 = value(source, base + n, end, column);
+        var v1 = value(source, base + n + stripes, end, column);
+        var v2 = value(source, base + n + 2u * stripes, end, column);
+        var v3 = value(source, base + n + 3u * stripes, end, column);
         let j = lane / (THREADS / BLOCK);
         if j < count {
-            partial[lane] = scores(source, base + j, lane);
+            room[partial + lane] = scores(place(source, base + j), lane);
         }
         workgroupBarrier();
-        var s = vec4(LOWEST);
         if lane < count {
-            s = vec4(0.0);
+            var s = vec4(0.0);
             for (var i = 0u; i < THREADS / BLOCK; i++) {
-                s += partial[lane * (THREADS / BLOCK) + i];
+                s += room[partial + lane * (THREADS / BLOCK) + i];
             }
-        }
-        if lane < BLOCK {
             score[lane] = s;
         }
         workgroupBarrier();
-        if lane < BLOCK {
-            var block_largest = largest;
-            for (var i = 0u; i < count; i++) {
-                block_largest = max(block_largest, score[i]);
-            }
-            let w = exp(s - block_largest);
-            weight[lane] = w;
-            let to_new = exp(largest - block_largest);
-            total = total * to_new + w;
-            largest = block_largest;
-            if lane == 0u {
-                rescale = to_new;
-            }
-        }
-        workgroupBarrier();
-        if lane < stripe * d4 {
-            sum0 *= rescale.x;
-            sum1 *= rescale.y;
-            sum2 *= rescale.z;
-            sum3 *= rescale.w;
-            for (var n = lane / d4; n < count; n += 4u * stripe) {
-                let v0 = values(source, base, n, count, column);
-                let v1 = values(source, base, n + stripe, count, column);
-                let v2 = values(source, base, n + 2u * stripe, count, column);
-                let v3 = values(source, base, n + 3u * stripe, count, column);
-                let w0 = weights(n, count);
-                let w1 = weights(n + stripe, count);
-                let w2 = weights(n + 2u * stripe, count);
-                let w3 = weights(n + 3u * stripe, count);
-                sum0 += w0.x * v0 + w1.x * v1 + w2.x * v2 + w3.x * v3;
-                if HEADS > 1u {
-                    sum1 += w0.y * v0 + w1.y * v1 + w2.y * v2 + w3.y * v3;
-                }
-                if HEADS > 2u {
-                    sum2 += w0.z * v0 + w1.z * v1 + w2.z * v2 + w3.z * v3;
-                }
-                if HEADS > 3u {
-                    sum3 += w0.w * v0 + w1.w * v1 + w2.w * v2 + w3.w * v3;
+        if stripe < stripes {
+            while n < count {
+                let s0 = score_of(n, count);
+                let s1 = score_of(n + stripes, count);
+                let s2 = score_of(n + 2u * stripes, count);
+                let s3 = score_of(n + 3u * stripes, count);
+                let new_largest = max(max(largest, max(s0, s1)), max(s2, s3));
+                let rescale = exp(largest - new_largest);
+                let w0 = exp(s0 - new_largest);
+                let w1 = exp(s1 - new_largest);
+                let w2 = exp(s2 - new_largest);
+                let w3 = exp(s3 - new_largest);
+                total = total * rescale + ((w0 + w1) + (w2 + w3));
+                largest = new_largest;
+                rescale_sums(&sums, rescale);
+                add(&sums, w0, octet(v0, column));
+                add(&sums, w1, octet(v1, column));
+                add(&sums, w2, octet(v2, column));
+                add(&sums, w3, octet(v3, column));
+                n += 4u * stripes;
+                if n < count {
+                    v0 = value(source, base + n, end, column);
+                    v1 = value(source, base + n + stripes, end, column);
+                    v2 = value(source, base + n + 2u * stripes, end, column);
+                    v3 = value(source, base + n + 3u * stripes, end, column);
                 }
             }
         }
-    }
-    // The block's weights stand still; totals go where scores were.
-    if lane < BLOCK {
-        score[lane] = total;
     }
     workgroupBarrier();
-    if lane == 0u {
-        total = vec4(0.0);
-        for (var i = 0u; i < BLOCK; i++) {
-            total += score[i];
-        }
-        scale = select(vec4(1.0), 1.0 / total, WHOLE);
+
+    // The stripes' maxima and totals stand behind their sums; nobody needs the queries any more.
+    let maxima = 2u * THREADS;
+    if column == 0u && stripe < stripes {
+        room[maxima + stripe] = largest;
+        room[maxima + stripes + stripe] = total;
     }
+    workgroupBarrier();
+    var all_largest = vec4(LOWEST);
+    for (var i = 0u; i < stripes; i++) {
+        all_largest = max(all_largest, room[maxima + i]);
+    }
+    var all_total = vec4(0.0);
+    for (var i = 0u; i < stripes; i++) {
+        all_total += room[maxima + stripes + i] * exp(room[maxima + i] - all_largest);
+    }
+    rescale_sums(&sums, exp(largest - all_largest));
+    let scale = select(vec4(1.0), 1.0 / all_total, WHOLE);
     let record = (first_share(group.y, groups.y) + group.z) * params.n_heads;
     for (var h = 0u; h < HEADS; h++) {
+        let sum = sum_of(sums, h);
+        room[lane] = sum.lo;
+        room[THREADS + lane] = sum.hi;
         workgroupBarrier();
-        partial[lane] = select(select(sum0, sum1, h == 1u), select(sum2, sum3, h == 3u), h >= 2u);
-        workgroupBarrier();
-        let is_ours = h < n_here && head + h < params.n_heads;
-        if is_ours && lane < d4 {
-            var sum = partial[lane];
-            for (var n = 1u; n < stripe; n++) {
-                sum += partial[n * d4 + lane];
+        let is_ours = h < work.n_heads && head + h < params.n_heads;
+        let to = result_at(work, h, record);
+        for (var i = lane; i < HEAD_DIM / 4u && is_ours; i += THREADS) {
+            var quad = vec4(0.0);
+            for (var s = 0u; s < stripes; s++) {
+                quad += room[i % 2u * THREADS + s * octets + i / 2u];
             }
-            var to = (record + head + h) * (d4 + 1u);
-            if WHOLE {
-                to = group.y * (params.q_stride / 4u) + (head + h) * d4;
-            }
-            out[to + lane] = sum * scale[h];
+            out[to + i] = quad * scale[h];
         }
         if !WHOLE && is_ours && lane == 0u {
-            out[(record + head + h) * (d4 + 1u) + d4] = vec4(largest[h], total[h], 0.0, 0.0);
+            out[to + HEAD_DIM / 4u] = vec4(all_largest[h], all_total[h], 0.0, 0.0);
         }
+        workgroupBarrier();
     }
 }

@@ -73,15 +73,21 @@ fn main(
     totals[lane] = total;
     sums[lane] = sum;
     workgroupBarrier();
+    var joined_quad = vec4(0.0);
     if lane < COLUMNS && column < d4 {
-        for (var i = lane + COLUMNS; i < THREADS; i += COLUMNS) {
-            let new_largest = max(largest, maxima[i]);
-            let a = exp(largest - new_largest);
-            let b = exp(maxima[i] - new_largest);
-            total = a * total + b * totals[i];
-            sum = a * sum + b * sums[i];
-            largest = new_largest;
+        // The maximum first: then the walkers' factors do not wait for each other.
+        for (var i = lane; i < THREADS; i += COLUMNS) {
+            largest = max(largest, maxima[i]);
         }
-        out[group.y * (params.q_stride / 4u) + head * d4 + column] = sum / total;
+        total = 0.0;
+        sum = vec4(0.0);
+        for (var i = lane; i < THREADS; i += COLUMNS) {
+            let factor = exp(maxima[i] - largest);
+            total += factor * totals[i];
+            sum += factor * sums[i];
+        }
+        joined_quad = sum / total;
+        out[group.y * (params.q_stride / 4u) + head * d4 + column] = joined_quad;
     }
+    round_quads(group.y, group.x, lane, joined_quad);
 }

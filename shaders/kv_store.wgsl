@@ -1,17 +1,18 @@
 // Copies a chunk's keys and values from the step's rows into the ring, once attention has read what they overwrite:
-// cache[slot, position % capacity] = new[t], for the last `capacity` rows of each slot. One workgroup a row.
+// cache[slot, position % capacity] = new[t], for the last `capacity` rows of each slot. Both hold them alike, so that
+// words are copied, whatever they mean. One workgroup a row.
 
 struct Params {
-    stride: u32, // values a row
+    stride: u32, // quads of words a row
     capacity: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> k: array<f32>;             // [rows, stride]
-@group(0) @binding(2) var<storage, read> v: array<f32>;             // [rows, stride]
+@group(0) @binding(1) var<storage, read> k: array<vec4<u32>>;             // [rows, stride]
+@group(0) @binding(2) var<storage, read> v: array<vec4<u32>>;             // [rows, stride]
 @group(0) @binding(3) var<storage, read> rows: array<Row>;
-@group(0) @binding(4) var<storage, read_write> k_cache: array<f32>; // [slots * capacity, stride]
-@group(0) @binding(5) var<storage, read_write> v_cache: array<f32>; // [slots * capacity, stride]
+@group(0) @binding(4) var<storage, read_write> k_cache: array<vec4<u32>>; // [slots * capacity, stride]
+@group(0) @binding(5) var<storage, read_write> v_cache: array<vec4<u32>>; // [slots * capacity, stride]
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -4,6 +4,8 @@
 // SUM: y[p, n] = sum_s c[p, s] * (x[p * SLOTS + s] . w[ids[p * SLOTS + s], n]) over the experts of this part.
 // LANES lanes walk k for LANE_ROWS rows of w, which share what a lane reads of x, and reduce; a workgroup holds
 // THREADS / LANES such blocks. On GPUs loops have constant bounds, so that compilers unroll them and loads overlap.
+// X_ROWS rows of x share what is read of w. What becomes
+// of the sums is in common/outputs.wgsl, or common/rounded_outputs.wgsl where the next product reads them rounded.
 
 override THREADS: u32 = 64;
 override LANES: u32 = 16;       // a power of two up to THREADS
@@ -12,12 +14,12 @@ override CHUNKS: u32 = 0;       // of 32 input features; 0: params.in_words says
 override EXPERTS: bool = false;
 override GATED: bool = false;
 override SUM: bool = false;
+override X_ROWS: u32 = 1;         // up to MAX_ROWS; EXPERTS: 1
 override SLOTS: u32 = 1;        // SUM: products that make one row of y
-override ADD: bool = false;     // SUM: to what earlier parts have added up
 
-@group(0) @binding(6) var<storage, read> ids: array<u32>;       // [rows of y, or rows of y * SLOTS]
-@group(0) @binding(7) var<storage, read_write> y: array<f32>;   // [rows, y_stride]
-@group(0) @binding(8) var<storage, read> factors: array<f32>;   // SUM: [rows * SLOTS]
+const MAX_ROWS: u32 = 4;
+
+@group(0) @binding(6) var<storage, read> ids: array<u32>;       // [rows of y, or rows of y * SLOTS]; X_ROWS > 1: the count
 
 var<workgroup> partial: array<vec4<f32>, THREADS>; // a component for each of LANE_ROWS
 
@@ -25,8 +27,8 @@ var<workgroup> partial: array<vec4<f32>, THREADS>; // a component for each of LA
 fn weight_row(n: u32, r: u32) -> u32 {
     if GATED {
         let half = params.n_rows / 2u;
-        let outputs = max(LANE_ROWS / 2u, 1u);
-        return min(n + r % outputs, half - 1u) + (r / outputs) * half;
+        let n_outputs = max(LANE_ROWS / 2u, 1u);
+        return min(n + r % n_outputs, half - 1u) + (r / n_outputs) * half;
     }
     return min(n + r, params.n_rows - 1u);
 }
@@ -34,6 +36,9 @@ fn weight_row(n: u32, r: u32) -> u32 {
 // Sum over the LANES lanes of a block, for its first lane; the order of additions is fixed.
 fn block_sum(lane: u32, sums: vec4<f32>) -> vec4<f32> {
     var sum = sums;
+    if X_ROWS > 1u {
+        workgroupBarrier(); // The sums of the row of x before have been read.
+    }
     partial[lane] = sums;
     if LANES > 16u {
         workgroupBarrier();
@@ -62,7 +67,11 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let p = group.y;
+    if group.x < BESIDE {
+        beside(group, lane);
+        return;
+    }
+    let p = group.y * X_ROWS;
     var matrix = 0u;
     if EXPERTS && !SUM {
         matrix = ids[p] - params.first_matrix; // An expert before this part wraps around to a large number.
@@ -70,15 +79,16 @@ fn main(
             return;
         }
     }
-    let outputs = select(LANE_ROWS, LANE_ROWS / 2u, GATED);
-    let n = ((group.x + group.z * groups.x) * (THREADS / LANES) + lane / LANES) * outputs;
+    let n_outputs = select(LANE_ROWS, LANE_ROWS / 2u, GATED);
+    let block = (group.x - BESIDE + group.z * (groups.x - BESIDE)) * (THREADS / LANES);
+    let n = (block + lane / LANES) * n_outputs;
     var chunks = CHUNKS;
     var lane_rows = LANE_ROWS;
     if CHUNKS == 0u { // A CPU compiles a row's code once, not LANE_ROWS times.
         chunks = params.in_words / 4u;
         lane_rows = select(0u, LANE_ROWS, n < params.n_rows);
     }
-    var sums: array<f32, 4>;
+    var sums: array<vec4<f32>, MAX_ROWS>;
     for (var at = lane % LANES; at < SLOTS * chunks; at += LANES) {
         var slot = p;
         var chunk = at;
@@ -87,34 +97,28 @@ fn main(
             slot = p * SLOTS + at / chunks;
             chunk = at % chunks;
             matrix = ids[slot] - params.first_matrix;
-            factor = factors[slot];
+            factor = factor_of(slot);
             if matrix >= params.n_matrices {
                 continue;
             }
         }
-        let x_at = (slot / params.x_repeat) * (params.x_stride / 4u) + 8u * chunk;
-        let x32 = array(
-            x[x_at], x[x_at + 1u], x[x_at + 2u], x[x_at + 3u], x[x_at + 4u], x[x_at + 5u], x[x_at + 6u], x[x_at + 7u],
-        );
+        var c: array<Chunk, MAX_ROWS>;
+        for (var t = 0u; t < X_ROWS; t++) {
+            c[t] = chunk_of((slot + t) / params.x_repeat, chunk);
+        }
         let first = matrix * params.n_rows;
         for (var r = 0u; r < lane_rows; r++) {
-            sums[r] += factor * product32(first + weight_row(n, r), chunk, x32);
+            let row = first + weight_row(n, r);
+            for (var t = 0u; t < X_ROWS; t++) {
+                sums[t][r] += factor * chunk_product(row, chunk, c[t]);
+            }
         }
     }
-    let total = block_sum(lane, vec4(sums[0], sums[1], sums[2], sums[3]));
-    if lane % LANES == 0u {
-        for (var r = 0u; r < outputs; r++) {
-            let to = p * params.y_stride + params.y_offset + n + r;
-            if n + r >= select(params.n_rows, params.n_rows / 2u, GATED) {
-                break;
-            }
-            if GATED {
-                y[to] = gelu(total[r]) * total[r + outputs];
-            } else if ADD {
-                y[to] += total[r];
-            } else {
-                y[to] = capped(total[r]);
-            }
+    for (var t = 0u; t < X_ROWS; t++) {
+        let total = block_sum(lane, sums[t]);
+        if lane % LANES == 0u && (X_ROWS == 1u || p + t < ids[0]) {
+            write(p + t, n, lane / LANES * n_outputs, total);
         }
+        finish(p + t, block * n_outputs, lane);
     }
 }

@@ -1,14 +1,10 @@
-// The end of a mixture-of-experts layer. With w the rows of norms, c the router's weights and d the experts' products:
-// experts[t] = sum_s c[t, s] * d[t * top_k + s]                         (in slot order; SUMMED: it is there already)
+// The end of a mixture-of-experts layer. With w the normed of norms:
 // m = rms(mlp[t]) * w[post_1] + rms(experts[t]) * w[post_2]
 // h[t] = (h[t] + rms(m) * w[post]) * layer_scalar ; y[t] = rms(h[t]) * w[next]
 // One workgroup a row.
 
-override SUMMED: bool = false;
-
 struct Params {
     stride: u32,
-    top_k: u32,
     post_1: u32,
     post_2: u32,
     post: u32,
@@ -18,13 +14,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> mlp: array<vec4<f32>>;           // [rows, stride / 4]
-@group(0) @binding(2) var<storage, read> products: array<vec4<f32>>;      // [rows * top_k, stride / 4]
-@group(0) @binding(3) var<storage, read> weights: array<f32>;             // [rows, top_k]
-@group(0) @binding(4) var<storage, read> norms: array<vec4<f32>>;         // [weights, stride / 4]
-@group(0) @binding(5) var<storage, read_write> experts: array<vec4<f32>>; // [rows, stride / 4]
-@group(0) @binding(6) var<storage, read_write> h: array<vec4<f32>>;       // [rows, stride / 4]
-@group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;       // [rows, stride / 4]
+@group(0) @binding(1) var<storage, read> mlp: array<vec4<f32>>;     // [rows, stride / 4]
+@group(0) @binding(2) var<storage, read> experts: array<vec4<f32>>; // [rows, stride / 4]: weighted sum
+@group(0) @binding(3) var<storage, read> norms: array<vec4<f32>>;   // [weights, stride / 4]
+@group(0) @binding(4) var<storage, read_write> h: array<vec4<f32>>; // [rows, stride / 4]
+@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [rows, stride / 4]
 
 // A lane's quad of what the kernel reads, and what becomes of it: mlp, then m, then the new h.
 struct Quad {
@@ -42,10 +36,6 @@ fn norm(weight: u32, at: u32) -> u32 {
     return weight * (params.stride / 4u) + at;
 }
 
-fn product(t: u32, s: u32, at: u32) -> u32 {
-    return (t * params.top_k + s) * (params.stride / 4u) + at;
-}
-
 fn loaded(t: u32, at: u32) -> Quad {
     let row = t * (params.stride / 4u);
     var q: Quad;
@@ -55,13 +45,7 @@ fn loaded(t: u32, at: u32) -> Quad {
     q.post_2 = norms[norm(params.post_2, at)];
     q.post = norms[norm(params.post, at)];
     q.next = norms[norm(params.next, at)];
-    if SUMMED {
-        q.experts = experts[row + at];
-    } else {
-        for (var s = 0u; s < params.top_k; s++) {
-            q.experts += weights[t * params.top_k + s] * products[product(t, s, at)];
-        }
-    }
+    q.experts = experts[row + at];
     return q;
 }
 
@@ -90,16 +74,17 @@ fn held(lane: u32, t: u32) {
         squares += squares_of(lane, j, q[j].value);
     }
     let next_factor = rms_factor(workgroup_sum(lane, squares));
+    var normed: array<vec4<f32>, MAX_HELD>;
     for (var j = 0u; j < HELD; j++) {
-        if !is_held(lane, j) {
-            continue;
+        if is_held(lane, j) {
+            let at = row + quad_of(lane, j);
+            normed[j] = q[j].value * next_factor * q[j].next;
+            h[at] = q[j].value;
+            y[at] = normed[j];
         }
-        let at = row + quad_of(lane, j);
-        if !SUMMED {
-            experts[at] = q[j].experts;
-        }
-        h[at] = q[j].value;
-        y[at] = q[j].value * next_factor * q[j].next;
+    }
+    if ROUNDED > 0u {
+        round_held(0u, t, lane, normed);
     }
 }
 
@@ -108,15 +93,7 @@ fn walked(lane: u32, t: u32) {
     var both = vec2(0.0);
     for (var i = lane; i < WIDTH; i += THREADS) {
         let at = row + i / 4u;
-        var sum = 0.0;
-        if SUMMED {
-            sum = experts[at][i % 4u];
-        } else {
-            for (var s = 0u; s < params.top_k; s++) {
-                sum += weights[t * params.top_k + s] * products[product(t, s, i / 4u)][i % 4u];
-            }
-            experts[at][i % 4u] = sum;
-        }
+        let sum = experts[at][i % 4u];
         let value = mlp[at][i % 4u];
         both += vec2(value * value, sum * sum);
     }
@@ -151,7 +128,14 @@ fn walked(lane: u32, t: u32) {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     if HELD > 0u {
         held(lane, group.y);
-    } else {
-        walked(lane, group.y);
+        return;
+    }
+    walked(lane, group.y);
+    if ROUNDED > 0u {
+        storageBarrier(); // Lanes read what others have written.
+        for (var block = lane; block < (WIDTH + 15u) / 16u; block += THREADS) {
+            let at = group.y * (params.stride / 4u) + 4u * block;
+            round_block(0u, group.y, block, array(y[at], y[at + 1u], y[at + 2u], y[at + 3u]));
+        }
     }
 }

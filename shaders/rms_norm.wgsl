@@ -11,7 +11,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> norms: array<vec4<f32>>;   // [weights, stride / 4]
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>; // [rows, stride / 4]
 
-fn held(lane: u32, row: u32, weight: u32) {
+fn held(lane: u32, t: u32, row: u32, weight: u32) {
     var values: array<vec4<f32>, MAX_HELD>;
     var factors: array<vec4<f32>, MAX_HELD>;
     for (var j = 0u; j < HELD; j++) {
@@ -23,10 +23,15 @@ fn held(lane: u32, row: u32, weight: u32) {
         squares += squares_of(lane, j, values[j]);
     }
     let factor = rms_factor(workgroup_sum(lane, squares));
+    var normed: array<vec4<f32>, MAX_HELD>;
     for (var j = 0u; j < HELD; j++) {
         if is_held(lane, j) {
-            y[row + quad_of(lane, j)] = values[j] * factor * factors[j];
+            normed[j] = values[j] * factor * factors[j];
+            y[row + quad_of(lane, j)] = normed[j];
         }
+    }
+    if ROUNDED > 0u {
+        round_held(0u, t, lane, normed);
     }
 }
 
@@ -46,9 +51,17 @@ fn walked(lane: u32, row: u32, weight: u32) {
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let quads = params.stride / 4u;
+    let row = group.y * quads;
     if HELD > 0u {
-        held(lane, group.y * quads, params.weight * quads);
-    } else {
-        walked(lane, group.y * quads, params.weight * quads);
+        held(lane, group.y, row, params.weight * quads);
+        return;
+    }
+    walked(lane, row, params.weight * quads);
+    if ROUNDED > 0u {
+        storageBarrier(); // Lanes read what others have written.
+        for (var block = lane; block < (WIDTH + 15u) / 16u; block += THREADS) {
+            let at = row + 4u * block;
+            round_block(0u, group.y, block, array(y[at], y[at + 1u], y[at + 2u], y[at + 3u]));
+        }
     }
 }

@@ -22,7 +22,7 @@
 //!
 //! # The floors
 //!
-//! An import points to a lower floor, to [`error`], or within its module.
+//! An import points to a lower floor, to [`error`], or within its module. `threads` stands below all.
 //!
 //! | floor | module | what |
 //! |---|---|---|
@@ -43,9 +43,10 @@
 //! # The data's way
 //!
 //! **Load.** [`checkpoint::Checkpoint::open`] parses and validates every header and reports all faults at once;
-//! `verify_contents` reads what indexes or scales ([`model::Gemma4::load`] calls it before it touches the device). Each
-//! matrix is read, repacked to the one layout, cut for the ranks and written to their devices before the next: host
-//! memory holds a few matrices, never a second copy of the model.
+//! `contents` reads what indexes or scales ([`model::Gemma4::load`] calls it before it touches the device). Then the form
+//! of every matrix is known, and its memory is taken; threads read blocks of matrices, repack them to the one layout, cut
+//! them for the ranks and write them to their devices through staging buffers of their own, while pipelines compile. Host
+//! memory holds a few blocks a thread, never a second copy of the model.
 //!
 //! **Run.** Text becomes ids becomes a **step**: a list of rows `(slot, position, token)`. One row is a decode step, many
 //! rows of a slot a prefill chunk, rows of several slots a batch. There is one forward pass, and it takes rows. It is a
@@ -77,5 +78,6 @@ pub mod parallel;
 pub mod quant;
 pub mod reference;
 pub mod text;
+mod threads;
 
 pub use error::{Error, Faults, Result};

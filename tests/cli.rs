@@ -10,6 +10,8 @@ mod chat;
 mod faults;
 #[path = "cli/generate.rs"]
 mod generate;
+#[path = "cli/load.rs"]
+mod load;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/process.rs"]

@@ -10,7 +10,7 @@ mod steps;
 use std::path::Path;
 
 use fixtures::{Set, assert_within, sets};
-use lapidary::checkpoint::{Checkpoint, Source};
+use lapidary::checkpoint::{Checkpoint, Cut, Source, write_random};
 use lapidary::model::{Gemma4, Head, MemoryPlan, Options, Want};
 use lapidary::parallel::{Parallel, Shares};
 use lapidary::quant::Matrix;
@@ -34,6 +34,28 @@ fn golden_sets_on_the_device() {
     for set in sets() {
         let (worst, off) = assert_golden(&set.name, &set, &mut load(&set.checkpoint, &Options::default()));
         eprintln!("{}: activations {worst:.1e}, logits {off:.1e}", set.name);
+    }
+}
+
+/// Matrices of real widths are read and uploaded in blocks of rows, whole and cut for ranks.
+#[test]
+fn real_widths_arrive_in_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("model");
+    let cut = Cut { layers: Some(2), vocab: Some(700), ..Cut::default() };
+    write_random(&folder, "e2b", cut, &|_, _| ()).unwrap();
+    let checkpoint = Checkpoint::open(Source::Directory(folder)).unwrap();
+    let ids = [2, 699, 41];
+    let expected = reference::model::Model::load(&checkpoint).unwrap();
+    let expected = expected.forward(&ids, &mut reference::model::Cache::default());
+    for ranks in [1, 3] {
+        let parallel = Parallel { shares: Shares::equal(ranks).unwrap(), ..Parallel::default() };
+        let mut model = load(&checkpoint, &Options { context: Some(16), parallel, ..Options::default() });
+        let (output, inner) = model.step_with_activations(&rows(0, 0, &ids), Want::Logits(&[0, 1, 2])).unwrap();
+        for (key, activation) in &inner {
+            assert_within(&format!("{ranks} ranks, {key}"), &activation.values, &expected[key], ACTIVATIONS);
+        }
+        assert_within(&format!("{ranks} ranks, logits"), &output.logits, &expected["logits"], LOGITS);
     }
 }
 
@@ -125,7 +147,7 @@ fn the_memory_plan_is_what_is_allocated() {
     for Set { name, checkpoint, .. } in sets() {
         let options = Options::default();
         let model = load(&checkpoint, &options);
-        let plan = MemoryPlan::new(&checkpoint, model.context(), model.chunk_rows());
+        let plan = MemoryPlan::new(&checkpoint, model.context(), model.chunk_rows(), options.kv());
         let planned = plan.weights + plan.kv_cache_at_start + plan.activations;
         let allocated = model.gpu().allocated_bytes();
         let difference = allocated.abs_diff(planned);

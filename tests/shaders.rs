@@ -13,6 +13,9 @@ const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 const MAX_INVOCATIONS: u32 = 256;
 
+/// What naga asks for beyond nothing, and WebGPU has always: packing f16 into words.
+const CORE: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+
 type Fields = &'static [(&'static str, usize)];
 
 /// Offsets of the host's parameters for a shader.
@@ -29,11 +32,11 @@ fn fields(stem: &str) -> Fields {
         "sum_shares" => kernels::sum_shares::FIELDS,
         "round_rows" => kernels::round_rows::FIELDS,
         "per_layer_inputs" => kernels::per_layer_inputs::FIELDS,
-        "router" => kernels::router::FIELDS,
         "gelu_mul" => kernels::gelu_mul::FIELDS,
         "head_norm_rope" => kernels::head_norm_rope::FIELDS,
         "kv_store" => kernels::kv_store::FIELDS,
         "attention" => kernels::attention::FIELDS,
+        "attention_tile" => kernels::attention_tile::FIELDS,
         "attention_join" => kernels::attention_join::FIELDS,
         "gather_rows" => kernels::gather_rows::FIELDS,
         "argmax" => kernels::argmax::FIELDS,
@@ -50,19 +53,28 @@ fn values(constant: &str) -> &'static [u32] {
         "BITS" => &[4, 8],
         "GROUP_SIZE" => &[32, 2112],
         "PER_ROW" | "HAS_ZEROS" | "EXPERTS" | "TO_CACHE" | "FROM_CACHE" | "SUMMED" | "CLEAR" | "GATED" | "SUM"
-        | "ADD" | "WHOLE" | "LAST" | "DIRECT" | "AHEAD" | "INTERLEAVED" => &[0, 1],
+        | "ADD" | "WHOLE" | "STORES" | "LAST" | "DIRECT" | "AHEAD" | "INTERLEAVED" => &[0, 1],
         "RUN" => &[1, 8, 32],
         "LANES" => &[1, 16, 64],
         "LANE_ROWS" => &[2, 4],
         "CHUNKS" => &[0, 22, 88],
         "SLOTS" => &[1, 8],
-        "THREADS" => &[64, 16, 256],
+        "THREADS" => &[64, 16, 256, 1024],
         "HEADS" => &[1, 2, 4],
-        "QUERIES" => &[4, 512],
+        // Of 4 heads of 512 dimensions, which take the most.
+        "ROOM" => &[768],
+        "UNITS" => &[384],
+        "KV_DTYPE" => &[0, 1, 2],
+        "LINES" => &[64, 32],
+        "KEYS" => &[32, 64],
+        "STAGE" => &[784],
         "HEAD_DIM" => &[16, 512],
         "BLOCK" => &[32],
         "SPLITS" => &[1, 64],
         "HELD" => &[0, 3, 6],
+        "QUADS" => &[1024],
+        "COLUMNS" => &[16],
+        "X_ROWS" => &[1, 4],
         "WIDTH" => &[33, 2816],
         "LANES_T" | "LANES_N" => &[8],
         "ROWS" => &[8],
@@ -107,9 +119,9 @@ fn has_matrices(shader: &Shader) -> bool {
 /// What a shader may use: the plain ones are core WGSL.
 fn capabilities(shader: &Shader) -> Capabilities {
     match (has_matrices(shader), shader.wgsl().starts_with("enable f16;")) {
-        (true, _) => Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX,
-        (false, true) => Capabilities::SHADER_FLOAT16,
-        (false, false) => Capabilities::empty(),
+        (true, _) => CORE | Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX,
+        (false, true) => CORE | Capabilities::SHADER_FLOAT16,
+        (false, false) => CORE,
     }
 }
 

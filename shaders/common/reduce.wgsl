@@ -1,10 +1,11 @@
 // Sums over a workgroup of THREADS lanes, a power of two. Every lane gets the sum; the order of additions is fixed.
 // Two barriers a sum: each lane adds up one of 16 columns of THREADS / 16 values, then the columns' sums, as a tree each.
+// Of more than 256 lanes, 32 add up a column each.
 
 override THREADS: u32 = 128;
 
 var<workgroup> partial_sums: array<vec2<f32>, THREADS>;
-var<workgroup> column_sums: array<vec2<f32>, 16>;
+var<workgroup> column_sums: array<vec2<f32>, 32>;
 
 // Values that do not exist are zeros. Where these are called k is a literal: the conditions are decided by the compiler.
 fn value_of_column(lane: u32, k: u32) -> vec2<f32> {
@@ -30,8 +31,29 @@ fn four_columns(k: u32) -> vec2<f32> {
     return (sum_of_column(k) + sum_of_column(k + 1u)) + (sum_of_column(k + 2u) + sum_of_column(k + 3u));
 }
 
+fn wide_sums(lane: u32, values: vec2<f32>) -> vec2<f32> {
+    partial_sums[lane] = values;
+    workgroupBarrier(); // Behind it no lane reads the columns of the sum before.
+    if lane < 32u {
+        var part = vec2(0.0);
+        for (var k = lane; k < THREADS; k += 32u) {
+            part += partial_sums[k];
+        }
+        column_sums[lane] = part;
+    }
+    workgroupBarrier();
+    var sum = vec2(0.0);
+    for (var k = 0u; k < 32u; k++) {
+        sum += column_sums[k];
+    }
+    return sum;
+}
+
 // Two sums at once.
 fn workgroup_sums(lane: u32, values: vec2<f32>) -> vec2<f32> {
+    if THREADS > 256u {
+        return wide_sums(lane, values);
+    }
     var part = values;
     if THREADS > 16u {
         partial_sums[lane] = values;

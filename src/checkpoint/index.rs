@@ -1,6 +1,7 @@
 //! All tensors of a checkpoint by name: one `model.safetensors`, or the files that `model.safetensors.index.json` names.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use safetensors::tensor::Dtype as FileDtype;
@@ -167,6 +168,26 @@ impl Index {
     pub(super) fn read_words_at(&self, id: usize, first: u64, count: usize) -> Result<Vec<u32>> {
         let mut words = vec![0u32; count.div_ceil(4)];
         self.fill(id, first, &mut bytemuck::cast_slice_mut(&mut words)[..count])?;
+        if cfg!(target_endian = "big") {
+            words.iter_mut().for_each(|word| *word = word.swap_bytes());
+        }
+        Ok(words)
+    }
+
+    /// The `columns` of tensor `id`, which has `lines` lines of elements of `size` bytes, as words like [`Self::read_words`].
+    /// Those of a line must be whole words.
+    pub(super) fn read_columns(&self, id: usize, lines: usize, columns: Range<usize>, size: usize) -> Result<Vec<u32>> {
+        let line_bytes = self.tensors[id].size_bytes as usize / lines;
+        let bytes = columns.len() * size;
+        if bytes == line_bytes {
+            return self.read_words(id);
+        }
+        assert!(bytes.is_multiple_of(4), "whole words of tensor {:?}", self.tensors[id].name);
+        let mut words = vec![0u32; lines * bytes / 4];
+        for (line, part) in words.chunks_exact_mut(bytes / 4).enumerate() {
+            let first = (line * line_bytes + columns.start * size) as u64;
+            self.fill(id, first, bytemuck::cast_slice_mut(part))?;
+        }
         if cfg!(target_endian = "big") {
             words.iter_mut().for_each(|word| *word = word.swap_bytes());
         }

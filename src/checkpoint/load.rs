@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::config::Packing;
 use super::index::Index;
-use super::matrix_info::{MatrixFormat, MatrixInfo, Projection, Storage};
+use super::matrix_info::{MatrixFormat, MatrixInfo, Projection, Slice, Storage};
 use super::roles::Role;
-use super::{Checkpoint, verify};
+use super::{Checkpoint, Content, verify};
 use crate::quant::gptq::{self, Layout, Raw, ZeroPoints};
 use crate::quant::{DenseMatrix, Matrix, awq, compressed_tensors};
 use crate::{Error, Result};
@@ -39,7 +39,7 @@ impl Checkpoint {
         self.read_matrix(info, 0..info.out_features)
     }
 
-    /// Some rows of the matrix `name`. Of a dense one nothing else is read.
+    /// Some rows of the matrix `name`. Little else is read.
     ///
     /// # Errors
     /// Like [`Self::load`].
@@ -62,30 +62,16 @@ impl Checkpoint {
         self.read_matrix(info, 0..info.out_features)
     }
 
-    /// Whether the `g_idx` of an expert's matrix says other than its group size does. Many files have one that does not.
+    /// The output features `rows` of the matrix of `info`, whose `content` is known: little else is read. Zero points come
+    /// where the whole matrix has them.
     ///
     /// # Errors
     /// Like [`Self::load`].
-    ///
-    /// # Panics
-    /// Like [`Self::expert_info`].
-    pub fn is_reordered(&self, layer: usize, expert: usize, projection: Projection) -> Result<bool> {
-        let info = self.expert_info(layer, expert, projection);
-        let MatrixFormat::Packed { group_size, groups, .. } = info.format else { return Ok(false) };
-        let (id, matrix) = match info.storage {
-            Storage::Packed { g_idx: Some(id), .. } => (id, 0),
-            Storage::Compressed { g_idx: Some(id), slice, .. } => (id, slice.matrix),
-            _ => return Ok(false),
-        };
-        let table = self.read_groups(id, matrix, info, groups)?;
-        Ok(!verify::is_unused(&table) && !gptq::is_sequential(&table, group_size))
-    }
-
-    fn read_matrix(&self, info: &MatrixInfo, rows: Range<usize>) -> Result<Matrix> {
+    pub(crate) fn load_part(&self, info: &MatrixInfo, content: Content, rows: Range<usize>) -> Result<Matrix> {
         assert!(rows.start <= rows.end && rows.end <= info.out_features, "rows {rows:?} of {}", info.out_features);
         let matrix = match info.format {
             MatrixFormat::Dense(_) => self.read_dense(info, rows)?,
-            MatrixFormat::Packed { .. } => self.read_packed(info, rows)?,
+            MatrixFormat::Packed { .. } => self.read_packed(info, content.asymmetric, rows)?,
         };
         match info.role {
             Role::Router => Ok(Matrix::Dense(matrix.to_dense())),
@@ -93,67 +79,97 @@ impl Checkpoint {
         }
     }
 
+    fn read_matrix(&self, info: &MatrixInfo, rows: Range<usize>) -> Result<Matrix> {
+        let content = Content { asymmetric: self.is_asymmetric(info)?, reordered: false };
+        self.load_part(info, content, rows)
+    }
+
+    /// Whether any zero point of the whole matrix is not `2^(bits - 1)`, whatever the configuration says.
+    pub(super) fn is_asymmetric(&self, info: &MatrixInfo) -> Result<bool> {
+        let MatrixFormat::Packed { .. } = info.format else { return Ok(false) };
+        let layout = layout(info);
+        match info.storage {
+            Storage::Packed { qzeros, packing, .. } => {
+                let layout = Layout { zero_points: stored_zeros(packing), ..layout };
+                // AWQ has them in another order, which does not matter where all are equal.
+                Ok(!gptq::is_symmetric(&layout, &self.index.read_words(qzeros)?))
+            }
+            Storage::Compressed { zero_points: Some(id), slice, .. } => {
+                let layout = Layout { out_features: slice.n_rows, ..layout };
+                Ok(!compressed_tensors::is_symmetric(&layout, &self.read_zero_points(id, &layout, slice)?))
+            }
+            _ => Ok(false),
+        }
+    }
+
     fn read_dense(&self, info: &MatrixInfo, rows: Range<usize>) -> Result<Matrix> {
         let (MatrixFormat::Dense(dtype), Storage::Dense { tensor, first_byte }) = (info.format, info.storage) else {
             unreachable!("a dense matrix has dense storage");
         };
-        let row_bytes = info.in_features * dtype.size_bytes();
+        let (n, k) = (rows.len(), info.in_features);
+        let row_bytes = k * dtype.size_bytes();
         let first = first_byte + (rows.start * row_bytes) as u64;
-        let bytes = self.index.read_bytes(tensor, first, rows.len() * row_bytes)?;
-        Ok(Matrix::Dense(DenseMatrix::from_bytes(rows.len(), info.in_features, dtype, &bytes)))
+        if row_bytes == 4 * DenseMatrix::row_words(k, dtype) {
+            let words = self.index.read_words_at(tensor, first, n * row_bytes)?;
+            return Ok(Matrix::Dense(DenseMatrix { out_features: n, in_features: k, dtype, words }));
+        }
+        let bytes = self.index.read_bytes(tensor, first, n * row_bytes)?;
+        Ok(Matrix::Dense(DenseMatrix::from_bytes(n, k, dtype, &bytes)))
     }
 
-    fn read_packed(&self, info: &MatrixInfo, rows: Range<usize>) -> Result<Matrix> {
-        let MatrixFormat::Packed { bits, group_size, groups, scale_dtype, .. } = info.format else {
+    fn read_packed(&self, info: &MatrixInfo, asymmetric: bool, rows: Range<usize>) -> Result<Matrix> {
+        let MatrixFormat::Packed { groups, scale_dtype, .. } = info.format else {
             unreachable!("a packed matrix has a packed format");
         };
-        let layout = Layout {
-            bits,
-            in_features: info.in_features,
-            out_features: info.out_features,
-            groups,
-            group_size,
-            scale_dtype,
-            zero_points: ZeroPoints::AsStored,
-        };
+        let layout = layout(info);
         match info.storage {
             Storage::Dense { .. } => unreachable!("a packed matrix has packed storage"),
             Storage::Packed { qweight, qzeros, scales, g_idx, packing } => {
-                let (mut qweight, mut qzeros) = (self.index.read_words(qweight)?, self.index.read_words(qzeros)?);
-                let scales = self.index.read_words(scales)?;
                 let g_idx = g_idx.map(|id| self.read_groups(id, 0, info, groups)).transpose()?;
-                let zero_points = match packing {
-                    Packing::Gptq(zero_points) => zero_points,
+                // The columns of these rows, whole words of zero points: a matrix of its own.
+                let per_word = layout.codes_per_word();
+                let start = rows.start.min(info.out_features - 1) / per_word * per_word;
+                let block = start..rows.end.max(start + 1).next_multiple_of(per_word);
+                let words = block.start / per_word..block.end / per_word;
+                let lines = layout.in_features / per_word;
+                let zeros = self.index.read_columns(qzeros, groups, words.clone(), 4)?;
+                let (codes, zeros) = match packing {
                     Packing::Awq => {
-                        (qweight, qzeros) =
-                            (awq::repack_codes(&qweight, info.out_features), awq::repack_zeros(&qzeros));
-                        ZeroPoints::AsStored
+                        let codes = self.index.read_columns(qweight, layout.in_features, words, 4)?;
+                        (awq::repack_codes(&codes, block.len()), awq::repack_zeros(&zeros))
                     }
-                    Packing::Compressed => unreachable!("the packing of a qweight"),
+                    _ => (self.index.read_columns(qweight, lines, block.clone(), 4)?, zeros),
                 };
-                let layout = Layout { zero_points, ..layout };
-                let raw = Raw { qweight: &qweight, qzeros: &qzeros, scales: &scales, g_idx: g_idx.as_deref() };
-                Ok(Matrix::Packed(gptq::pack(&layout, &raw, rows)))
+                let scales = self.index.read_columns(scales, groups, block.clone(), scale_dtype.size_bytes())?;
+                let layout = Layout { zero_points: stored_zeros(packing), out_features: block.len(), ..layout };
+                let raw = Raw { qweight: &codes, qzeros: &zeros, scales: &scales, g_idx: g_idx.as_deref() };
+                let rows = rows.start - block.start..rows.end - block.start;
+                Ok(Matrix::Packed(gptq::pack_part(&layout, &raw, asymmetric, rows)))
             }
             Storage::Compressed { packed, scales, zero_points, g_idx, slice, .. } => {
                 let layout = Layout { out_features: slice.n_rows, ..layout };
-                let rows = slice.first_row + rows.start..slice.first_row + rows.end;
-                let first = (slice.matrix * slice.n_rows + rows.start) as u64;
+                let own_rows = slice.first_row + rows.start..slice.first_row + rows.end;
+                let first = (slice.matrix * slice.n_rows + own_rows.start) as u64;
                 let row_bytes = 4 * info.in_features.div_ceil(layout.codes_per_word());
                 let packed = self.index.read_words_at(packed, first * row_bytes as u64, rows.len() * row_bytes)?;
                 let row_bytes = groups * scale_dtype.size_bytes();
                 let scales = self.index.read_words_at(scales, first * row_bytes as u64, rows.len() * row_bytes)?;
-                let zero_bytes = 4 * slice.n_rows.div_ceil(layout.codes_per_word()) * groups;
-                let read = |id| self.index.read_words_at(id, (slice.matrix * zero_bytes) as u64, zero_bytes);
-                let zero_points = zero_points.map(read).transpose()?;
+                let zero_points = zero_points.filter(|_| asymmetric);
+                let zero_points = zero_points.map(|id| self.read_zero_points(id, &layout, slice)).transpose()?;
                 let g_idx = g_idx.map(|id| self.read_groups(id, slice.matrix, info, groups)).transpose()?;
                 // compressed-tensors fills a table that it does not use with -1.
                 let g_idx = g_idx.filter(|table| !verify::is_unused(table));
                 let (zero_points, g_idx) = (zero_points.as_deref(), g_idx.as_deref());
                 let raw = compressed_tensors::Raw { packed: &packed, scales: &scales, zero_points, g_idx };
-                Ok(Matrix::Packed(compressed_tensors::pack(&layout, &raw, rows)))
+                Ok(Matrix::Packed(compressed_tensors::pack(&layout, &raw, own_rows)))
             }
         }
+    }
+
+    /// All zero points of one matrix of a stack.
+    fn read_zero_points(&self, id: usize, layout: &Layout, slice: Slice) -> Result<Vec<u32>> {
+        let bytes = 4 * slice.n_rows.div_ceil(layout.codes_per_word()) * layout.groups;
+        self.index.read_words_at(id, (slice.matrix * bytes) as u64, bytes)
     }
 
     /// The `g_idx` of `matrix` in a stack, with each group checked: it is an index into GPU memory.
@@ -162,6 +178,24 @@ impl Checkpoint {
         let table = self.index.read_words_at(id, (matrix * size) as u64, size)?;
         let fault = verify::group_fault(&self.index.tensors[id].name, &table, info, groups);
         fault.map_or(Ok(table), |fault| Err(Error::model(fault)))
+    }
+}
+
+/// The shapes of a quantized matrix, with zero points as they are.
+fn layout(info: &MatrixInfo) -> Layout {
+    let MatrixFormat::Packed { bits, group_size, groups, scale_dtype, .. } = info.format else {
+        unreachable!("a packed matrix has a packed format");
+    };
+    let (in_features, out_features, zero_points) = (info.in_features, info.out_features, ZeroPoints::AsStored);
+    Layout { bits, in_features, out_features, groups, group_size, scale_dtype, zero_points }
+}
+
+/// How `qzeros` of this packing hold a zero point.
+fn stored_zeros(packing: Packing) -> ZeroPoints {
+    match packing {
+        Packing::Gptq(zero_points) => zero_points,
+        Packing::Awq => ZeroPoints::AsStored,
+        Packing::Compressed => unreachable!("the packing of a qweight"),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Files to configuration and named tensors.
 //!
 //! [`Checkpoint::open`] reads `config.json` and the headers of all files, finds every tensor that the configuration asks
-//! for and reports all faults at once; [`Checkpoint::verify_contents`] reads the small tensors that a kernel trusts.
-//! After that nothing is known to be wrong, and [`Checkpoint::load`] and its like read one matrix at a time.
+//! for and reports all faults at once; [`Checkpoint::contents`] reads the small tensors that a kernel trusts.
+//! After that nothing is known to be wrong, and [`Checkpoint::load`] and its like read one matrix at a time, or some rows
+//! of it, from any thread.
 
 mod compressed;
 mod config;
@@ -19,6 +20,7 @@ mod rows;
 mod skipped;
 mod source;
 mod verify;
+mod write;
 
 use std::collections::BTreeMap;
 
@@ -34,6 +36,8 @@ pub use roles::Role;
 pub use rows::RowReader;
 pub use skipped::{Skipped, SkippedGroup};
 pub use source::Source;
+pub use verify::{Content, Contents};
+pub use write::{Written, write_random};
 
 /// An opened checkpoint of a Gemma 4 text model.
 #[derive(Debug)]

@@ -1,41 +1,117 @@
 //! The data that kernels trust: every scale and norm must be finite, and `g_idx` is an index into GPU memory.
 
+use std::collections::HashMap;
+
 use safetensors::tensor::Dtype;
 
 use super::Checkpoint;
 use super::index::Tensor;
 use super::load::read_vector;
-use super::matrix_info::{MatrixFormat, MatrixInfo, Storage};
+use super::matrix_info::{MatrixFormat, MatrixInfo, Projection, Storage};
 use crate::quant::gptq;
-use crate::{Faults, Result};
+use crate::{Faults, Result, threads};
+
+/// What only a matrix's data tells: it decides what memory the matrix takes on a device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Content {
+    /// Some zero point is not `2^(bits - 1)`.
+    pub asymmetric: bool,
+    /// `g_idx` says other than the group size does. Many files have one that does not.
+    pub reordered: bool,
+}
+
+impl Content {
+    /// That of a stack of both.
+    #[must_use]
+    pub fn or(self, other: Content) -> Content {
+        Content { asymmetric: self.asymmetric | other.asymmetric, reordered: self.reordered | other.reordered }
+    }
+}
+
+/// The [`Content`] of every matrix.
+#[derive(Debug)]
+pub struct Contents {
+    matrices: HashMap<String, Content>,
+    experts: Vec<Content>,
+    num_experts: usize,
+}
+
+impl Contents {
+    /// That of the matrix `name`, as [`Checkpoint::matrix_info`] knows it.
+    ///
+    /// # Panics
+    /// If there is no such matrix.
+    pub fn matrix(&self, name: &str) -> Content {
+        *self.matrices.get(name).unwrap_or_else(|| panic!("no matrix {name:?} in this model"))
+    }
+
+    /// That of an expert's matrix.
+    ///
+    /// # Panics
+    /// If there is no such layer or expert.
+    pub fn expert(&self, layer: usize, expert: usize, projection: Projection) -> Content {
+        self.experts[(layer * self.num_experts + expert) * Projection::ALL.len() + projection as usize]
+    }
+}
+
+/// Something to verify.
+enum Item<'a> {
+    Vector(usize),
+    Matrix(&'a MatrixInfo),
+}
 
 impl Checkpoint {
-    /// Reads the scales and `g_idx` of every quantized matrix and all vectors, about a fortieth of an int4 model. To be
-    /// called before anything goes to a GPU.
+    /// Reads what [`Self::contents`] reads, and only says whether it is right.
+    ///
+    /// # Errors
+    /// Like [`Self::contents`].
+    pub fn verify_contents(&self) -> Result<()> {
+        self.contents().map(drop)
+    }
+
+    /// Reads scales, zero points and `g_idx` of every quantized matrix and all vectors, about a twentieth of an int4 model,
+    /// with all threads of the machine. To be called before anything goes to a GPU.
     ///
     /// # Errors
     /// [`crate::Error::Model`] with every tensor that holds NaN or infinity, or names a group that there is not, or
     /// leaves one out; [`crate::Error::Io`] or [`crate::Error::Model`] if a file cannot be read any more.
-    pub fn verify_contents(&self) -> Result<()> {
-        let mut faults = Faults::default();
+    pub fn contents(&self) -> Result<Contents> {
         let mut vectors: Vec<usize> = self.resolved.vectors.values().map(|&(id, _)| id).collect();
         vectors.sort_unstable();
-        for id in vectors {
-            let values = read_vector(&self.index, id)?;
-            if let Some(element) = values.iter().position(|value| !value.is_finite()) {
-                faults.push(value_fault(&self.index.tensors[id].name, element, values[element]));
-            }
-        }
         let mut matrices: Vec<(&String, &MatrixInfo)> = self.resolved.matrices.iter().collect();
         matrices.sort_unstable_by_key(|(name, _)| *name);
-        for info in matrices.into_iter().map(|(_, info)| info).chain(&self.resolved.experts) {
-            self.verify_matrix(info, &mut faults)?;
+        let named = matrices.iter().map(|(_, info)| *info).chain(&self.resolved.experts);
+        let items: Vec<Item> = vectors.iter().map(|&id| Item::Vector(id)).chain(named.map(Item::Matrix)).collect();
+        let verify = |(): &mut (), item: &Item| {
+            let mut faults = Faults::default();
+            let content = match item {
+                Item::Vector(id) => self.verify_vector(*id, &mut faults)?,
+                Item::Matrix(info) => self.verify_matrix(info, &mut faults)?,
+            };
+            Ok((content, faults))
+        };
+        let (mut contents, mut all) = (Vec::with_capacity(items.len()), Faults::default());
+        for (content, faults) in threads::map_in_order(&items, threads::available(), || (), verify)? {
+            contents.push(content);
+            faults.list().iter().for_each(|fault| all.push(fault));
         }
-        faults.into_result(())
+        let experts = contents.split_off(vectors.len() + matrices.len());
+        let matrices = matrices.iter().map(|(name, _)| (*name).clone()).zip(contents.split_off(vectors.len()));
+        all.into_result(Contents { matrices: matrices.collect(), experts, num_experts: self.config.num_experts })
     }
 
-    fn verify_matrix(&self, info: &MatrixInfo, faults: &mut Faults) -> Result<()> {
-        let MatrixFormat::Packed { groups, scale_dtype, .. } = info.format else { return Ok(()) };
+    fn verify_vector(&self, id: usize, faults: &mut Faults) -> Result<Content> {
+        let values = read_vector(&self.index, id)?;
+        if let Some(element) = values.iter().position(|value| !value.is_finite()) {
+            faults.push(value_fault(&self.index.tensors[id].name, element, values[element]));
+        }
+        Ok(Content::default())
+    }
+
+    fn verify_matrix(&self, info: &MatrixInfo, faults: &mut Faults) -> Result<Content> {
+        let MatrixFormat::Packed { groups, group_size, scale_dtype, .. } = info.format else {
+            return Ok(Content::default());
+        };
         let (scales, g_idx, slice) = match info.storage {
             Storage::Dense { .. } => unreachable!("a packed matrix has packed storage"),
             Storage::Packed { scales, g_idx, .. } => (scales, g_idx, None),
@@ -53,14 +129,17 @@ impl Checkpoint {
         if let Some((element, value)) = gptq::find_bad_scale(&words, scale_dtype, count) {
             faults.push(value_fault(&self.index.tensors[scales].name, first + element, value));
         }
+        let mut reordered = false;
         if let Some(id) = g_idx {
             let (matrix, size) = (slice.map_or(0, |slice| slice.matrix), 4 * info.in_features);
             let table = self.index.read_words_at(id, (matrix * size) as u64, size)?;
             if let Some(fault) = group_fault(&self.index.tensors[id].name, &table, info, groups) {
                 faults.push(fault);
             }
+            let is_used = slice.is_none() || !is_unused(&table);
+            reordered = is_used && !gptq::is_sequential(&table, group_size);
         }
-        Ok(())
+        Ok(Content { asymmetric: self.is_asymmetric(info)?, reordered })
     }
 
     /// Fails if a file was written to since the checkpoint was opened: to be called when everything is loaded.

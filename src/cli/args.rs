@@ -8,6 +8,7 @@ use lapidary::kernels::KvDtype;
 use lapidary::model::{self, Head, Options};
 use lapidary::{Error, Result};
 
+use super::cache;
 use super::ranks::RankArguments;
 
 /// Which model.
@@ -50,6 +51,9 @@ pub(super) struct KernelArguments {
     /// Requantize a dense head, which is also the embedding where they are tied; without it, int8 for --precision fast
     #[arg(long, value_enum)]
     pub(super) head: Option<HeadName>,
+    /// Compile all shaders anew and keep none; so does the environment's LAPIDARY_NO_CACHE=1
+    #[arg(long)]
+    pub(super) no_cache: bool,
 }
 
 /// Kernels, the weakest first.
@@ -94,7 +98,8 @@ impl KernelArguments {
             KvName::F16 => KvDtype::F16,
             KvName::Int8 => KvDtype::Int8,
         });
-        Options { head: self.head(), precision, tier, kv, ..options }
+        let cache = if self.no_cache { None } else { cache::folder() };
+        Options { head: self.head(), precision, tier, kv, cache, ..options }
     }
 }
 

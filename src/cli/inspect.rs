@@ -43,7 +43,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         text.push_str(&table(&tensors(&checkpoint), 2, &[2, 3, 4]));
         text.push_str(&skipped(&checkpoint));
         text.push_str(&format!("\nGPU memory at a context of {context}\n"));
-        let plan = MemoryPlan::new(&checkpoint, context, Options::default().chunk_rows);
+        let options = Options::default();
+        let plan = MemoryPlan::new(&checkpoint, context, options.chunk_rows, options.kv());
         text.push_str(&table(&memory(&plan), 2, &[1]));
     }
     let mut out = std::io::stdout().lock();

@@ -50,7 +50,9 @@ impl Gpu {
         let (tier_features, experimental_features) = tier::features(&report);
         let request = report.adapter().request_device(&wgpu::DeviceDescriptor {
             label: Some("lapidary"),
-            required_features: timing::features(report.features) | tier_features,
+            required_features: timing::features(report.features)
+                | (report.features & (wgpu::Features::PIPELINE_CACHE | wgpu::Features::IMMEDIATES))
+                | tier_features,
             experimental_features,
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
@@ -87,6 +89,12 @@ impl Gpu {
     /// The limits that hold on this device.
     pub fn limits(&self) -> &wgpu::Limits {
         &self.limits
+    }
+
+    /// True where parameters reach shaders with the commands: a uniform buffer would be read from memory first, and all
+    /// else would wait for that. There is room for 128 bytes.
+    pub fn has_immediates(&self) -> bool {
+        self.device.features().contains(wgpu::Features::IMMEDIATES) && self.limits.max_immediate_size >= 128
     }
 
     /// The largest storage binding, in bytes.

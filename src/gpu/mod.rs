@@ -9,8 +9,10 @@ mod buffer;
 mod device;
 mod pass;
 mod pipeline;
+mod pipeline_cache;
 mod tier;
 mod timing;
+mod upload;
 
 pub use adapter::{AdapterReport, Verdict, adapters};
 pub use buffer::{Binding, Tensor, Uniforms};
@@ -19,3 +21,4 @@ pub use pass::{Dispatch, Grid, Readback, Recorder, Submission};
 pub use pipeline::{Constants, Pipeline, PipelineKey};
 pub use tier::Tier;
 pub use timing::Timestamps;
+pub use upload::{Upload, Uploader};

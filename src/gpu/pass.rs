@@ -40,12 +40,20 @@ pub struct Dispatch {
     label: String,
     pipeline: Arc<Pipeline>,
     bind_group: wgpu::BindGroup,
+    immediates: Vec<u8>,
     grid: Grid,
 }
 
 impl Dispatch {
-    /// Binds `buffers` (number, buffer) to `pipeline`.
-    pub fn new(gpu: &Gpu, label: &str, pipeline: Arc<Pipeline>, buffers: &[(u32, Binding)], grid: Grid) -> Self {
+    /// Binds `buffers` (number, buffer) to `pipeline`. `immediates` are its parameters where [`Gpu::has_immediates`], else
+    /// empty.
+    pub fn new(
+        gpu: &Gpu,
+        label: &str,
+        pipeline: Arc<Pipeline>,
+        (buffers, immediates): (&[(u32, Binding)], &[u8]),
+        grid: Grid,
+    ) -> Self {
         let entries: Vec<_> = buffers
             .iter()
             .map(|(binding, bound)| wgpu::BindGroupEntry {
@@ -62,7 +70,7 @@ impl Dispatch {
             layout: &pipeline.layout,
             entries: &entries,
         });
-        Dispatch { label: label.to_string(), pipeline, bind_group, grid }
+        Dispatch { label: label.to_string(), pipeline, bind_group, immediates: immediates.to_vec(), grid }
     }
 
     /// The name under which it was planned, `layer.07/q_proj` for instance.
@@ -122,6 +130,9 @@ impl<'a> Recorder<'a> {
         let [x, y, z] = dispatch.grid.groups(n_rows as u32);
         pass.set_pipeline(&dispatch.pipeline.pipeline);
         pass.set_bind_group(0, &dispatch.bind_group, &[]);
+        if !dispatch.immediates.is_empty() {
+            pass.set_immediates(0, &dispatch.immediates);
+        }
         pass.dispatch_workgroups(x, y, z);
         self.pass = match &mut self.timer {
             Some(timer) => timer.end(self.gpu, pass, &dispatch.label),

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::Gpu;
-use crate::{Error, Result};
+use super::pipeline_cache::PipelineCache;
+use crate::{Error, Result, threads};
 
 /// Values of a shader's `override` constants.
 pub type Constants = Vec<(&'static str, u32)>;
@@ -32,7 +33,13 @@ pub struct Pipeline {
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
     ready: Mutex<HashMap<PipelineKey, Arc<Pipeline>>>,
+    /// Set once, and to `None` where there is no such thing.
+    pub(super) cache: OnceLock<Option<PipelineCache>>,
 }
+
+/// How shaders declare their parameters, and how they get them where [`Gpu::has_immediates`].
+const UNIFORM: &str = "@group(0) @binding(0) var<uniform> params";
+const IMMEDIATE: &str = "var<immediate> params";
 
 impl Gpu {
     /// The pipeline for `key`, compiled from `wgsl` unless it is there already.
@@ -58,19 +65,13 @@ impl Gpu {
         wgsl: impl Fn(&PipelineKey) -> String + Sync,
         done: impl Fn(usize) + Sync,
     ) -> Result<()> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(keys.len()).max(1);
-        let (next, ready) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let work = || -> Result<()> {
-            while let Some(key) = keys.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.pipeline(key, || wgsl(key))?;
-                done(ready.fetch_add(1, Ordering::Relaxed) + 1);
-            }
+        let ready = AtomicUsize::new(0);
+        let work = |(): &mut (), key: &PipelineKey| {
+            self.pipeline(key, || wgsl(key))?;
+            done(ready.fetch_add(1, Ordering::Relaxed) + 1);
             Ok(())
         };
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().try_for_each(|w| w.join().expect("compiling reports errors and does not panic"))
-        })
+        threads::map_in_order(keys, threads::available(), || (), work).map(drop)
     }
 
     /// A shader module with all of wgpu's checks but one: wgpu adds a counter to every loop, so that none is endless, and
@@ -97,7 +98,8 @@ impl Gpu {
     fn compile(&self, key: &PipelineKey, wgsl: &str) -> Result<Pipeline> {
         let label = format!("{}/pipeline", key.stem);
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let module = self.module(key.stem, wgsl);
+        let wgsl = if self.has_immediates() { wgsl.replace(UNIFORM, IMMEDIATE) } else { wgsl.to_owned() };
+        let module = self.module(key.stem, &wgsl);
         let constants: Vec<_> = key.constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
         let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&label),
@@ -109,7 +111,7 @@ impl Gpu {
                 // No kernel reads workgroup memory that it has not written.
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache: self.pipelines.cache.get().and_then(Option::as_ref).map(|kept| &kept.cache),
         });
         let layout = pipeline.get_bind_group_layout(0);
         match pollster::block_on(scope.pop()) {

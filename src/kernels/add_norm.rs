@@ -1,6 +1,6 @@
 //! `add_norm.wgsl`: a block's result joins the residual stream, and the norms of the blocks that read it next.
 
-use super::{Planned, Planner, word};
+use super::{Planned, Planner, rounded, word};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
 
@@ -34,6 +34,8 @@ pub struct AddNorm<'a> {
     pub y: [&'a Tensor; 3],
     /// Outputs that are written.
     pub n_outputs: usize,
+    /// Receive the first one or two outputs rounded too.
+    pub rounded: [Option<&'a Tensor>; 2],
 }
 
 /// Plans `h = (h + rms(x) * norms[post]) * scalar` and `y[i] = rms(h) * norms[pre + i]`.
@@ -50,9 +52,9 @@ pub fn plan(planner: &Planner, label: &str, x: &Tensor, p: &AddNorm) -> Result<P
     let params = Params { stride: word(x.stride), post: word(p.post), pre: word(p.pre), scalar: p.scalar, eps: p.eps };
     let mut constants = planner.held_rows(x.width);
     constants.push(("OUTPUTS", word(p.n_outputs)));
-    let key = planner.key("add_norm", constants);
     let [y0, y1, y2] = p.y;
-    let buffers =
+    let mut buffers =
         vec![(1, x.into()), (2, p.norms.into()), (3, p.h.into()), (4, y0.into()), (5, y1.into()), (6, y2.into())];
+    let key = rounded::outputs("add_norm", constants, &mut buffers, p.rounded);
     planner.plan(label, key, &params, buffers, Grid::per_row(1))
 }

@@ -1,7 +1,9 @@
-//! `attention.wgsl`: softmax attention over a slot's visible positions, windowed or whole.
+//! `attention.wgsl`: softmax attention over a slot's visible positions, windowed or whole, for steps of few rows. Norms,
+//! rotation and the way into the KV cache are part of it; [`super::head_norm_rope`] and [`super::attention_tile`] do the
+//! same for steps of many rows.
 
-use super::head_norm_rope::{Heads, MAX_HEAD_DIM};
-use super::{Planned, Planner, Tuning, attention_join, word};
+use super::head_norm_rope::{Heads, Inputs, Kv};
+use super::{KvDtype, Planned, Planner, Tuning, attention_join, kv, rounded, word};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
 
@@ -11,39 +13,51 @@ super::params! {
         n_heads: u32,
         heads_per_kv: u32,
         first_head: u32,
+        first_v: u32,
         window: u32,
         capacity: u32,
+        qkv_stride: u32,
         q_stride: u32,
         kv_stride: u32,
+        rotated_pairs: u32,
+        rotary_stride: u32,
+        rotary_offset: u32,
+        eps: f32,
     }
 }
 
 /// Query heads that a workgroup serves: a number of each stands in a vec4.
 const MAX_HEADS: usize = 4;
 
-/// What attention reads beside the queries.
+/// The KV cache that attention reads.
 #[derive(Debug, Clone, Copy)]
 pub struct KvSource<'a> {
-    /// Keys and values of earlier steps, `[slots * capacity, kv_heads * head_dim]`.
+    /// Keys and values, `[slots * capacity, kv_heads * head_words]` words each.
     pub cache: (&'a Tensor, &'a Tensor),
+    /// How they are held.
+    pub dtype: KvDtype,
     /// Positions a slot's ring holds.
     pub capacity: usize,
-    /// Keys and values of this step's own rows; `None` where they are in the cache already.
-    pub new: Option<(&'a Tensor, &'a Tensor)>,
     /// Visible positions up to the row's own; `None` for all.
     pub window: Option<usize>,
 }
 
-/// The step's rows, their queries, and what attention makes of them.
+impl KvSource<'_> {
+    pub(super) fn check(&self, label: &str, heads: Heads) {
+        let (k, v) = self.cache;
+        let words = heads.n_kv_heads * self.dtype.head_words(heads.head_dim);
+        assert!(k.stride == v.stride && k.width == words && v.width == words, "{label}: width of the cache");
+    }
+}
+
+/// What attention makes.
 #[derive(Debug, Clone, Copy)]
 pub struct Buffers<'a> {
     /// `[rows, heads * head_dim]`.
-    pub q: &'a Tensor,
-    /// `[rows, heads * head_dim]`.
     pub out: &'a Tensor,
-    /// The step's rows.
-    pub rows: &'a Tensor,
-    /// Room for [`share_words`], where several workgroups are to share a row's positions: for steps of few rows.
+    /// Receives it rounded too.
+    pub rounded: Option<&'a Tensor>,
+    /// Room for [`share_words`], where several workgroups are to share a row's positions.
     pub shares: Option<&'a Tensor>,
 }
 
@@ -75,26 +89,32 @@ pub fn share_words(n_heads: usize, n_kv_heads: usize, head_dim: usize, rows: usi
     count.max(rows) * n_heads * (head_dim + 4)
 }
 
-/// Plans attention of all query heads.
+/// Plans attention of all query heads for a step of few rows, whose keys and values enter the cache.
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
-pub fn plan(planner: &Planner, label: &str, heads: Heads, b: Buffers, kv: KvSource) -> Result<Vec<Planned>> {
+pub fn plan(
+    planner: &Planner,
+    label: &str,
+    heads: Heads,
+    inputs: &Inputs,
+    b: Buffers,
+    source: KvSource,
+) -> Result<Vec<Planned>> {
     let Heads { n_heads, n_kv_heads, heads_per_kv, first_head, head_dim, .. } = heads;
-    let Tuning { attention_threads: threads, attention_block: block, attention_workgroups, .. } = planner.tuning;
-    assert!(head_dim <= MAX_HEAD_DIM && head_dim.is_multiple_of(4), "{label}: head_dim");
-    assert!(head_dim <= 4 * threads as usize && threads.is_multiple_of(block), "{label}: lanes");
-    let last_kv = (first_head + n_heads - 1) / heads_per_kv;
-    assert!(first_head < heads_per_kv && last_kv < n_kv_heads, "{label}: query heads per KV head");
-    assert!(b.q.stride == b.out.stride && kv.cache.0.stride == kv.cache.1.stride, "{label}: strides");
-    let new_fits = |(k, v): (&Tensor, &Tensor)| [k, v].iter().all(|t| t.stride == kv.cache.0.stride);
-    assert!(kv.new.is_none_or(new_fits), "{label}: strides of new rows");
+    let Tuning { attention_threads, attention_block: block, attention_workgroups, .. } = planner.tuning;
+    heads.check(label);
+    inputs.check(label, heads);
+    source.check(label, heads);
+    let octets = kv::head_octets(head_dim);
+    let threads = attention_threads.max(word(octets));
+    assert!(threads.is_multiple_of(block), "{label}: lanes");
     let (heads_here, parts) = heads_here(heads_per_kv);
     // A window has no more shares than blocks.
-    let blocks = kv.window.map_or(usize::MAX, |window| window.div_ceil(block as usize));
+    let blocks = source.window.map_or(usize::MAX, |window| window.div_ceil(block as usize));
     let count = n_shares(n_kv_heads, heads_per_kv, attention_workgroups).min(blocks);
     let shares = b.shares.filter(|_| count > 1).map(|tensor| {
-        let n_shares = Shares { count, window: kv.window.map_or(u32::MAX, word) };
+        let n_shares = Shares { count, window: source.window.map_or(u32::MAX, word) };
         assert!(tensor.width >= count * n_heads * (head_dim + 4), "{label}: room for shares");
         (n_shares, tensor)
     });
@@ -102,35 +122,51 @@ pub fn plan(planner: &Planner, label: &str, heads: Heads, b: Buffers, kv: KvSour
         n_heads: word(n_heads),
         heads_per_kv: word(heads_per_kv),
         first_head: word(first_head),
-        window: kv.window.map_or(u32::MAX, word),
-        capacity: word(kv.capacity),
-        q_stride: word(b.q.stride),
-        kv_stride: word(kv.cache.0.stride),
+        first_v: word(inputs.first_v(heads)),
+        window: source.window.map_or(u32::MAX, word),
+        capacity: word(source.capacity),
+        qkv_stride: word(inputs.qkv.stride),
+        q_stride: word(b.out.stride),
+        kv_stride: kv::row_quads(source.cache.0.stride),
+        rotated_pairs: word(heads.rotated_pairs),
+        rotary_stride: word(inputs.rotary.stride / 2),
+        rotary_offset: word(heads.rotary_offset),
+        eps: heads.eps,
     };
-    let constants = vec![
-        ("FROM_CACHE", u32::from(kv.new.is_none())),
+    // Queries stand in workgroup memory, behind them the step's keys and values and then parts of scores; at the end all
+    // sums, and the stripes' maxima and totals.
+    let lanes = threads as usize;
+    let while_scoring = heads_here * 2 * octets + (4 * octets).max(lanes);
+    let at_the_end = 2 * lanes + 2 * (lanes / octets);
+    let mut constants = source.dtype.constants(head_dim);
+    constants.extend([
+        ("STORES", u32::from(inputs.kv != Kv::Shared)),
         ("WHOLE", u32::from(shares.is_none())),
         ("HEADS", word(heads_here)),
-        ("HEAD_DIM", word(head_dim)),
-        ("QUERIES", word(heads_here * head_dim / 4)),
+        ("UNITS", word((heads_here + 2) * head_dim / 8)),
+        ("ROOM", word(while_scoring.max(at_the_end))),
         ("THREADS", threads),
         ("BLOCK", block),
         ("SPLITS", shares.map_or(1, |(n_shares, _)| word(n_shares.count))),
-    ];
-    let new = kv.new.unwrap_or(kv.cache);
+    ]);
     let buffers = vec![
-        (1, b.q.into()),
-        (2, kv.cache.0.into()),
-        (3, kv.cache.1.into()),
-        (4, new.0.into()),
-        (5, new.1.into()),
-        (6, b.rows.into()),
+        (1, inputs.qkv.into()),
+        (2, inputs.norms.into()),
+        (3, inputs.rotary.into()),
+        (4, inputs.rows.into()),
+        (5, source.cache.0.into()),
+        (6, source.cache.1.into()),
         (7, shares.map_or(b.out, |(_, tensor)| tensor).into()),
     ];
     let grid = Grid { z: shares.map_or(1, |(n_shares, _)| word(n_shares.count)), ..Grid::per_row(n_kv_heads * parts) };
     let mut planned = vec![planner.plan(label, planner.key("attention", constants), &params, buffers, grid)?];
+    let joins_rounded = shares.is_some() && attention_join::can_round(head_dim);
     if let Some(shares) = shares {
-        planned.push(attention_join::plan(planner, label, heads, b, shares)?);
+        let out = (b.out, b.rounded.filter(|_| joins_rounded));
+        planned.push(attention_join::plan(planner, label, heads, inputs.rows, out, shares)?);
+    }
+    if let (Some(rounded), false) = (b.rounded, joins_rounded) {
+        planned.push(rounded::plan(planner, &format!("{label}_round"), b.out, rounded)?);
     }
     Ok(planned)
 }

@@ -1,6 +1,6 @@
 //! `attention_join.wgsl`: the shares of a row's positions become its result.
 
-use super::attention::{Buffers, Shares};
+use super::attention::Shares;
 use super::head_norm_rope::Heads;
 use super::{Planned, Planner, word};
 use crate::Result;
@@ -19,15 +19,21 @@ super::params! {
 const THREADS: u32 = 64;
 const COLUMNS: usize = 8;
 
-/// Plans the sum of what [`super::attention`] has made of `shares`.
+/// Whether each workgroup has a chunk of what is rounded.
+pub(super) fn can_round(head_dim: usize) -> bool {
+    head_dim.is_multiple_of(4 * COLUMNS)
+}
+
+/// Plans the sum of what [`super::attention`] has made of `shares`, into `out`, and rounded too.
 pub(super) fn plan(
     planner: &Planner,
     label: &str,
     heads: Heads,
-    b: Buffers,
+    rows: &Tensor,
+    (out, rounded): (&Tensor, Option<&Tensor>),
     (n_shares, shares): (Shares, &Tensor),
 ) -> Result<Planned> {
-    let params = Params { n_heads: word(heads.n_heads), window: n_shares.window, q_stride: word(b.out.stride) };
+    let params = Params { n_heads: word(heads.n_heads), window: n_shares.window, q_stride: word(out.stride) };
     let constants = vec![
         ("BLOCK", planner.tuning.attention_block),
         ("HEAD_DIM", word(heads.head_dim)),
@@ -35,7 +41,12 @@ pub(super) fn plan(
         ("THREADS", THREADS),
     ];
     let chunks = (heads.head_dim / 4).div_ceil(COLUMNS);
-    let buffers = vec![(1, shares.into()), (2, b.rows.into()), (3, b.out.into())];
-    let key = planner.key("attention_join", constants);
+    let mut buffers = vec![(1, shares.into()), (2, rows.into()), (3, out.into())];
+    let mut key = planner.key("attention_join", constants);
+    if let Some(rounded) = rounded {
+        assert!(can_round(heads.head_dim), "{label}: chunks of a head");
+        key.variant = "rounded";
+        buffers.push((4, rounded.into()));
+    }
     planner.plan(&format!("{label}_join"), key, &params, buffers, Grid::per_row(heads.n_heads * chunks))
 }

@@ -1,6 +1,7 @@
-//! `head_norm_rope.wgsl`: per-head norms of q, k and v, rotary embedding of q and k, and the way into the KV cache.
+//! `head_norm_rope.wgsl`: per-head norms of q, k and v, rotary embedding of q and k, and the way into the KV cache, for
+//! steps of many rows.
 
-use super::{Planned, Planner, word};
+use super::{KvDtype, Planned, Planner, kv, word};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
 
@@ -9,7 +10,6 @@ super::params! {
     pub struct Params {
         n_heads: u32,
         n_kv_heads: u32,
-        head_dim: u32,
         rotated_pairs: u32,
         qkv_stride: u32,
         first_v: u32,
@@ -24,13 +24,15 @@ super::params! {
 
 /// The largest head dimension that attention's shaders have room for.
 pub const MAX_HEAD_DIM: usize = 512;
+/// What head dimensions must be multiples of: shaders turn two vec4 of a head together.
+pub const HEAD_DIM_STEP: usize = 8;
 
-/// Where keys and values of a step go.
+/// Where keys and values of a step go, k and v, as words of a [`KvDtype`].
 #[derive(Debug, Clone, Copy)]
 pub enum KvTarget<'a> {
-    /// Into the cache: `[slots * capacity, kv_heads * head_dim]`, k and v.
+    /// Into the cache: `[slots * capacity, kv_heads * head_words]`.
     Cache(&'a Tensor, &'a Tensor, usize),
-    /// Into rows of their own, `[rows, kv_heads * head_dim]`, k and v.
+    /// Into rows of their own, `[rows, kv_heads * head_words]`.
     Rows(&'a Tensor, &'a Tensor),
 }
 
@@ -46,7 +48,7 @@ pub struct Heads {
     /// Number of the first query head among those that share the first key and value head: not 0 where a shard of the
     /// heads starts inside such a group.
     pub first_head: usize,
-    /// Dimensions of a head.
+    /// Dimensions of a head: a multiple of [`HEAD_DIM_STEP`], at most [`MAX_HEAD_DIM`].
     pub head_dim: usize,
     /// Pairs `(i, i + head_dim / 2)` that are rotated.
     pub rotated_pairs: usize,
@@ -54,6 +56,16 @@ pub struct Heads {
     pub rotary_offset: usize,
     /// Epsilon of the norms.
     pub eps: f32,
+}
+
+impl Heads {
+    pub(super) fn check(&self, label: &str) {
+        let Heads { n_heads, n_kv_heads, heads_per_kv, first_head, head_dim, rotated_pairs, .. } = *self;
+        assert!(head_dim <= MAX_HEAD_DIM && head_dim.is_multiple_of(HEAD_DIM_STEP), "{label}: head_dim");
+        assert!(2 * rotated_pairs <= head_dim, "{label}: rotated pairs");
+        let last_kv = (first_head + n_heads - 1) / heads_per_kv;
+        assert!(first_head < heads_per_kv && last_kv < n_kv_heads, "{label}: query heads per KV head");
+    }
 }
 
 /// Keys and values that a layer makes itself.
@@ -67,8 +79,8 @@ pub enum Kv {
     Both,
 }
 
-/// What the kernel reads.
-#[derive(Debug)]
+/// What the kernels read.
+#[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
     /// `[rows, (heads + kv_heads + kv_heads) * head_dim]`: the heads of q, then of k and v; without v where the layer has
     /// K = V, and q alone where it reads another layer's keys and values.
@@ -83,7 +95,29 @@ pub struct Inputs<'a> {
     pub rows: &'a Tensor,
 }
 
-/// Plans norms and rotation of all heads of a layer; queries go to `q`, `[rows, heads * head_dim]`.
+impl Inputs<'_> {
+    /// Number in `qkv` of the head that v begins with.
+    pub(super) fn first_v(&self, heads: Heads) -> usize {
+        match self.kv {
+            Kv::Shared | Kv::KeysOnly => heads.n_heads,
+            Kv::Both => heads.n_heads + heads.n_kv_heads,
+        }
+    }
+
+    pub(super) fn check(&self, label: &str, heads: Heads) {
+        let heads_in = match self.kv {
+            Kv::Shared => heads.n_heads,
+            Kv::KeysOnly => heads.n_heads + heads.n_kv_heads,
+            Kv::Both => heads.n_heads + 2 * heads.n_kv_heads,
+        };
+        assert!(self.qkv.width >= heads_in * heads.head_dim, "{label}: width of qkv");
+        let pairs = heads.rotary_offset + heads.rotated_pairs;
+        assert!(2 * pairs <= self.rotary.width, "{label}: width of the rotary table");
+    }
+}
+
+/// Plans norms and rotation of all heads of a layer; queries go to `q`, `[rows, heads * head_dim]`, keys and values to
+/// `target` as `dtype`.
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
@@ -93,45 +127,39 @@ pub fn plan(
     heads: Heads,
     inputs: &Inputs,
     q: &Tensor,
-    target: KvTarget,
+    (target, dtype): (KvTarget, KvDtype),
 ) -> Result<Planned> {
-    let Inputs { qkv, kv, norms, rotary, rows } = *inputs;
-    let kv_width = heads.n_kv_heads * heads.head_dim;
-    assert!(heads.head_dim <= MAX_HEAD_DIM && heads.head_dim.is_multiple_of(4), "{label}: head_dim");
-    assert!(2 * heads.rotated_pairs <= heads.head_dim, "{label}: rotated pairs");
-    assert!(2 * (heads.rotary_offset + heads.rotated_pairs) <= rotary.width, "{label}: width of the rotary table");
+    let Inputs { qkv, norms, rotary, rows, .. } = *inputs;
+    heads.check(label);
+    inputs.check(label, heads);
     assert_eq!(q.width, heads.n_heads * heads.head_dim, "{label}: width of q");
     let (k_out, v_out, capacity) = match target {
         KvTarget::Cache(k, v, capacity) => (k, v, capacity),
         KvTarget::Rows(k, v) => (k, v, 0),
     };
-    let (heads_in, heads_out, first_v) = match kv {
-        Kv::Shared => (heads.n_heads, heads.n_heads, 0),
-        Kv::KeysOnly => (heads.n_heads + heads.n_kv_heads, heads.n_heads + 2 * heads.n_kv_heads, heads.n_heads),
-        Kv::Both => {
-            let all = heads.n_heads + 2 * heads.n_kv_heads;
-            (all, all, heads.n_heads + heads.n_kv_heads)
-        }
-    };
-    assert!(qkv.width >= heads_in * heads.head_dim, "{label}: width of qkv");
-    let fits = |t: &Tensor| t.width == kv_width && t.stride == k_out.stride;
-    assert!(kv == Kv::Shared || [k_out, v_out].into_iter().all(fits), "{label}: k and v");
+    let heads_out = heads.n_heads + if inputs.kv == Kv::Shared { 0 } else { 2 * heads.n_kv_heads };
+    let kv_words = heads.n_kv_heads * dtype.head_words(heads.head_dim);
+    let fits = |t: &Tensor| t.width == kv_words && t.stride == k_out.stride;
+    assert!(inputs.kv == Kv::Shared || [k_out, v_out].into_iter().all(fits), "{label}: k and v");
     let params = Params {
         n_heads: word(heads.n_heads),
         n_kv_heads: word(heads.n_kv_heads),
-        head_dim: word(heads.head_dim),
         rotated_pairs: word(heads.rotated_pairs),
         qkv_stride: word(qkv.stride),
-        first_v: word(first_v),
+        first_v: word(inputs.first_v(heads)),
         q_stride: word(q.stride),
-        kv_stride: word(k_out.stride),
+        kv_stride: kv::row_quads(k_out.stride),
         capacity: word(capacity),
         rotary_stride: word(rotary.stride / 2),
         rotary_offset: word(heads.rotary_offset),
         eps: heads.eps,
     };
-    let to_cache = u32::from(matches!(target, KvTarget::Cache(..)));
-    let key = planner.key("head_norm_rope", vec![("THREADS", planner.tuning.threads.min(64)), ("TO_CACHE", to_cache)]);
+    let mut constants = dtype.constants(heads.head_dim);
+    constants.extend([
+        ("ROOM", word(kv::head_quads(heads.head_dim))),
+        ("THREADS", planner.tuning.threads.min(64)),
+        ("TO_CACHE", u32::from(matches!(target, KvTarget::Cache(..)))),
+    ]);
     let buffers = vec![
         (1, qkv.into()),
         (2, norms.into()),
@@ -141,5 +169,5 @@ pub fn plan(
         (6, k_out.into()),
         (7, v_out.into()),
     ];
-    planner.plan(label, key, &params, buffers, Grid::per_row(heads_out))
+    planner.plan(label, planner.key("head_norm_rope", constants), &params, buffers, Grid::per_row(heads_out))
 }

@@ -10,12 +10,14 @@ pub mod add_norm;
 pub mod argmax;
 pub mod attention;
 pub mod attention_join;
+pub mod attention_tile;
 pub mod copy_words;
 pub mod embed;
 pub mod fill_random;
 pub mod gather_rows;
 pub mod gelu_mul;
 pub mod head_norm_rope;
+mod kv;
 pub mod kv_store;
 mod matmul;
 pub mod matvec;
@@ -27,21 +29,28 @@ pub mod product;
 pub mod quantize_rows;
 pub mod rms_norm;
 pub mod round_rows;
+pub mod rounded;
 pub mod router;
 mod shaders;
 pub mod sum_shares;
 mod tile;
 mod weights;
+mod weights_builder;
 
 use std::sync::Mutex;
 
 use crate::Result;
 use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tensor, Tier, Uniforms};
 
+pub use crate::quant::Random;
+pub use kv::{KV_BLOCK, KvDtype};
 use round_rows::RoundedRows;
+pub(crate) use shaders::version;
 pub use shaders::{SHADERS, Shader};
 pub use tile::{DotTile, MatrixTile, Tile};
-pub use weights::{Random, Weights, WeightsBuilder};
+pub use weights::Weights;
+pub(crate) use weights_builder::Form;
+pub use weights_builder::WeightsBuilder;
 
 /// Declares a shader's `Params` with the offsets of its fields, which `tests/shaders.rs` compares with the WGSL.
 macro_rules! params {
@@ -57,17 +66,6 @@ macro_rules! params {
     };
 }
 pub(crate) use params;
-
-/// How the KV cache holds keys and values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KvDtype {
-    /// As they are computed.
-    F32,
-    /// Rounded.
-    F16,
-    /// Codes of 8 bits in blocks with a scale each.
-    Int8,
-}
 
 /// One row of a step as the shaders see it; `shaders/common/rows.wgsl`.
 #[repr(C)]
@@ -104,11 +102,13 @@ pub const STEP_ROW_FIELDS: &[(&str, usize)] = &[
 pub struct Tuning {
     /// How a matrix-vector product is spread over lanes.
     pub matvec: Spread,
-    /// Lanes of kernels that reduce a row: a power of two from 2 to 256.
+    /// Lanes of kernels that reduce something short: a power of two from 2 to 256.
     pub threads: u32,
-    /// Lanes of an attention workgroup: a power of two from 128 to 256.
+    /// Lanes of kernels that norm a row at most: a power of two from 2 to 1024, cut to what the device allows.
+    pub norm_threads: u32,
+    /// Lanes of an attention workgroup for few rows: a power of two from 64 to 256.
     pub attention_threads: u32,
-    /// Positions that it scores at a time, `attention_threads / attention_block` lanes each: a power of two.
+    /// Positions that it scores at a time, `attention_threads / attention_block` lanes each: a power of two up to 64.
     pub attention_block: u32,
     /// Attention workgroups of a step of one row: shares of its positions make them where heads are fewer. At most as
     /// many as [`Tuning::GPU`] has.
@@ -182,6 +182,7 @@ impl Tuning {
     pub const GPU: Tuning = Tuning {
         matvec: Spread::Fill { lanes: 160 << 10 },
         threads: 256,
+        norm_threads: 1024,
         attention_threads: 256,
         attention_block: 32,
         attention_workgroups: 512,
@@ -207,6 +208,7 @@ impl Tuning {
     pub const CPU: Tuning = Tuning {
         matvec: Spread::Fixed { threads: 8, lanes: 1, lane_rows: 4 },
         threads: 16,
+        norm_threads: 16,
         attention_threads: 128,
         attention_block: 32,
         attention_workgroups: 1,
@@ -235,6 +237,8 @@ pub struct Planned {
     label: String,
     key: PipelineKey,
     buffers: Vec<(u32, Binding)>,
+    /// Parameters, where they are no buffer.
+    immediates: Vec<u8>,
     grid: Grid,
 }
 
@@ -318,9 +322,18 @@ impl<'a> Planner<'a> {
         buffers: Vec<(u32, Binding)>,
         grid: Grid,
     ) -> Result<Planned> {
-        let mut all = vec![(0, self.uniforms.add(self.gpu, params)?)];
-        all.extend(buffers);
-        Ok(Planned { label: label.to_string(), key, buffers: all, grid })
+        let mut planned = self.plan_bare(label, key, buffers, grid)?;
+        if self.gpu.has_immediates() {
+            planned.immediates = bytemuck::bytes_of(params).to_vec();
+        } else {
+            planned.buffers.push((0, self.uniforms.add(self.gpu, params)?));
+        }
+        Ok(planned)
+    }
+
+    /// As [`Planner::plan`] for a kernel whose parameters are all constants.
+    fn plan_bare(&self, label: &str, key: PipelineKey, buffers: Vec<(u32, Binding)>, grid: Grid) -> Result<Planned> {
+        Ok(Planned { label: label.to_string(), key, buffers, immediates: Vec::new(), grid })
     }
 
     /// The key of the shader `stem` in its only variant.
@@ -331,7 +344,9 @@ impl<'a> Planner<'a> {
     /// Constants of the shaders that hold a row of `width` values in registers, or walk it where it is too wide for that or
     /// no whole quads.
     fn held_rows(&self, width: usize) -> Constants {
-        let threads = self.tuning.threads;
+        let most = self.tuning.norm_threads.min(self.gpu.limits().max_compute_invocations_per_workgroup);
+        // A quad each where that is possible: one workgroup has a row, and few lanes would take long.
+        let threads = word(width.div_ceil(4).next_power_of_two()).clamp(most.min(256), most);
         let quads = width.div_ceil(4 * threads as usize);
         let held = if width.is_multiple_of(4) && quads <= MAX_HELD { word(quads) } else { 0 };
         vec![("THREADS", threads), ("HELD", held), ("WIDTH", word(width))]
@@ -355,7 +370,7 @@ impl<'a> Planner<'a> {
 
     fn bind_one(&self, one: &Planned, key: &PipelineKey, wgsl: impl FnOnce() -> String) -> Result<Dispatch> {
         let pipeline = self.gpu.pipeline(key, wgsl)?;
-        let dispatch = Dispatch::new(self.gpu, &one.label, pipeline, &one.buffers, one.grid);
+        let dispatch = Dispatch::new(self.gpu, &one.label, pipeline, (&one.buffers, &one.immediates), one.grid);
         self.gpu.check()?;
         Ok(dispatch)
     }

@@ -1,6 +1,6 @@
 //! `moe_combine.wgsl`: the weighted sum of the experts, its norms, and the end of a mixture-of-experts layer.
 
-use super::{Planned, Planner, word};
+use super::{Planned, Planner, rounded, word};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
 
@@ -8,7 +8,6 @@ super::params! {
     /// `shaders/moe_combine.wgsl`.
     pub struct Params {
         stride: u32,
-        top_k: u32,
         post_1: u32,
         post_2: u32,
         post: u32,
@@ -23,9 +22,6 @@ super::params! {
 pub struct MoeCombine<'a> {
     /// Result of the dense MLP, `[rows, hidden]`.
     pub mlp: &'a Tensor,
-    /// Results of the chosen experts, `[rows * top_k, hidden]`, and the router's weights, `[rows, top_k]` without padding;
-    /// `None` where `experts` holds the weighted sum already.
-    pub products: Option<(&'a Tensor, &'a Tensor)>,
     /// All norm weights, `[weights, hidden]`.
     pub norms: &'a Tensor,
     /// Rows of `post_feedforward_layernorm_1`, `_2`, `post_feedforward_layernorm` and the next layer's first norm.
@@ -34,12 +30,14 @@ pub struct MoeCombine<'a> {
     pub scalar: f32,
     /// Epsilon of the norms.
     pub eps: f32,
-    /// The weighted sum of the experts, `[rows, hidden]`: received, or read.
+    /// The weighted sum of the experts, `[rows, hidden]`.
     pub experts: &'a Tensor,
     /// The residual stream, `[rows, hidden]`.
     pub h: &'a Tensor,
     /// Receives the input of the next layer, `[rows, hidden]`.
     pub y: &'a Tensor,
+    /// Receives it rounded too.
+    pub rounded: Option<&'a Tensor>,
 }
 
 /// Plans the end of a layer.
@@ -49,33 +47,14 @@ pub struct MoeCombine<'a> {
 pub fn plan(planner: &Planner, label: &str, p: &MoeCombine) -> Result<Planned> {
     let width = p.h.width;
     let stride = p.h.stride;
-    // Bindings must be filled also where nothing is read.
-    let (products, weights) = p.products.unwrap_or((p.mlp, p.mlp));
-    let like_h = [p.mlp, products, p.norms, p.experts, p.y];
+    let like_h = [p.mlp, p.norms, p.experts, p.y];
     assert!(like_h.iter().all(|t| t.width == width && t.stride == stride), "{label}: widths and strides");
     assert!(p.norm_rows.iter().all(|&row| row < p.norms.rows), "{label}: norms");
     let [post_1, post_2, post, next] = p.norm_rows.map(word);
-    let params = Params {
-        stride: word(stride),
-        top_k: word(weights.width),
-        post_1,
-        post_2,
-        post,
-        next,
-        scalar: p.scalar,
-        eps: p.eps,
-    };
-    let mut constants = planner.held_rows(width);
-    constants.push(("SUMMED", u32::from(p.products.is_none())));
-    let key = planner.key("moe_combine", constants);
-    let buffers = vec![
-        (1, p.mlp.into()),
-        (2, products.into()),
-        (3, weights.into()),
-        (4, p.norms.into()),
-        (5, p.experts.into()),
-        (6, p.h.into()),
-        (7, p.y.into()),
-    ];
+    let params = Params { stride: word(stride), post_1, post_2, post, next, scalar: p.scalar, eps: p.eps };
+    let constants = planner.held_rows(width);
+    let mut buffers =
+        vec![(1, p.mlp.into()), (2, p.experts.into()), (3, p.norms.into()), (4, p.h.into()), (5, p.y.into())];
+    let key = rounded::outputs("moe_combine", constants, &mut buffers, [p.rounded, None]);
     planner.plan(label, key, &params, buffers, Grid::per_row(1))
 }

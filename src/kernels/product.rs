@@ -4,10 +4,11 @@
 
 use super::matvec::{self, Form};
 use super::moe_group::Groups;
+use super::rounded::Input;
 use super::weights::{Kind, Part};
 use super::{Planned, Planner, Weights, matmul, word};
 use crate::Result;
-use crate::gpu::{Binding, Constants, PipelineKey, Tensor};
+use crate::gpu::{Binding, Constants, Tensor};
 use crate::quant::{Dtype, PackedMatrix};
 
 super::params! {
@@ -37,6 +38,8 @@ super::params! {
 pub enum Rows<'a> {
     /// Few rows, each on its own.
     Few,
+    /// Few rows that share each weight they read; the tensor's first word is their number.
+    Several(&'a Tensor),
     /// Many rows that share each weight they read; the tensor's first word is their number.
     Many(&'a Tensor),
     /// The rows of y belong to tokens, `ids.width` each; `repeat` consecutive ones read the same row of x.
@@ -69,33 +72,33 @@ pub(super) struct Target<'a> {
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
-pub fn plan(
+pub fn plan<'a>(
     planner: &Planner,
     label: &str,
     weights: &Weights,
     rows: Rows,
-    x: &Tensor,
+    x: impl Into<Input<'a>>,
     y: &Tensor,
     softcap: f32,
 ) -> Result<Vec<Planned>> {
     assert_eq!(y.width, weights.out_features, "{label}: width of y");
-    plan_parts(planner, label, weights, rows, x, Target { y, column: 0, softcap })
+    plan_parts(planner, label, weights, rows, x.into(), Target { y, column: 0, softcap })
 }
 
 /// As [`plan`], into the columns of y from `column` on.
 ///
 /// # Errors
 /// As [`plan`].
-pub fn plan_columns(
+pub fn plan_columns<'a>(
     planner: &Planner,
     label: &str,
     weights: &Weights,
     rows: Rows,
-    x: &Tensor,
+    x: impl Into<Input<'a>>,
     (y, column): (&Tensor, usize),
 ) -> Result<Vec<Planned>> {
     assert!(column + weights.out_features <= y.width, "{label}: columns of y");
-    plan_parts(planner, label, weights, rows, x, Target { y, column, softcap: 0.0 })
+    plan_parts(planner, label, weights, rows, x.into(), Target { y, column, softcap: 0.0 })
 }
 
 fn plan_parts(
@@ -103,18 +106,19 @@ fn plan_parts(
     label: &str,
     weights: &Weights,
     rows: Rows,
-    x: &Tensor,
+    input: Input,
     target: Target,
 ) -> Result<Vec<Planned>> {
     let rows = match rows {
         Rows::Many(count) => matmul::Rows::All(count),
         Rows::Grouped { groups, repeat } => matmul::Rows::Grouped { groups, repeat },
-        Rows::Few | Rows::Experts { .. } => {
-            let plan = |part| plan_part(planner, label, weights, part, rows, x, target, Form::Plain);
+        Rows::Few | Rows::Several(_) | Rows::Experts { .. } => {
+            let plan =
+                |part| matvec::plan_part(planner, label, weights, part, rows, input, target, (Form::Plain, None));
             return weights.parts.iter().map(plan).collect();
         }
     };
-    matmul::plan(planner, label, weights, rows, x, target)
+    matmul::plan(planner, label, weights, rows, input.x, target)
 }
 
 /// What any product with a part of some weights has: its parameters, the constants and the buffers of the weights and of
@@ -160,37 +164,6 @@ impl Setup {
         };
         Setup { params, constants, buffers, variant }
     }
-}
-
-#[expect(clippy::too_many_arguments, reason = "the arguments of `plan`, the part and what becomes of it")]
-pub(super) fn plan_part(
-    planner: &Planner,
-    label: &str,
-    weights: &Weights,
-    part: &Part,
-    rows: Rows,
-    x: &Tensor,
-    target: Target,
-    form: Form,
-) -> Result<Planned> {
-    let Setup { mut params, mut constants, mut buffers, variant } = Setup::new(label, weights, part, x, target);
-    let (mut rows_per_row, mut slots) = (1, 1);
-    // A binding must be filled also where nothing is read.
-    let (mut ids_of, mut factors_of) = ((&part.data).into(), (&part.data).into());
-    if let Rows::Experts { ids, repeat } = rows {
-        constants.push(("EXPERTS", 1));
-        params.x_repeat = word(repeat);
-        ids_of = ids.into();
-        rows_per_row = word(ids.width);
-    }
-    if let Form::Sum { factors } = form {
-        (rows_per_row, slots) = (1, rows_per_row);
-        factors_of = factors.into();
-    }
-    buffers.extend([(5, x.into()), (6, ids_of), (8, factors_of)]);
-    let (shape, grid) = matvec::shape(planner, weights, part, form, (rows_per_row, slots));
-    constants.extend(shape);
-    planner.plan(label, PipelineKey { stem: "matvec", variant, constants }, &params, buffers, grid)
 }
 
 /// What quantized weights add: how their codes are grouped, scaled and shifted.

@@ -1,6 +1,6 @@
 //! `rms_norm.wgsl`: `y[t] = x[t] / sqrt(mean(x[t]^2) + eps) * norms[weight]`.
 
-use super::{Planned, Planner, word};
+use super::{Planned, Planner, rounded, word};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
 
@@ -13,7 +13,7 @@ super::params! {
     }
 }
 
-/// Plans the norm of every row of x with row `weight` of `norms`.
+/// Plans the norm of every row of x with row `weight` of `norms`, into y and, where there is a tensor for it, rounded too.
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
@@ -22,13 +22,14 @@ pub fn plan(
     label: &str,
     (norms, weight): (&Tensor, usize),
     x: &Tensor,
-    y: &Tensor,
+    (y, rounded): (&Tensor, Option<&Tensor>),
     eps: f32,
 ) -> Result<Planned> {
     assert!(x.width == norms.width && y.width == norms.width && weight < norms.rows, "{label}: shapes");
     assert!(x.stride == norms.stride && y.stride == norms.stride, "{label}: strides");
     let params = Params { stride: word(x.stride), weight: word(weight), eps };
-    let key = planner.key("rms_norm", planner.held_rows(x.width));
-    let buffers = vec![(1, x.into()), (2, norms.into()), (3, y.into())];
+    let mut buffers = vec![(1, x.into()), (2, norms.into()), (3, y.into())];
+    let constants = planner.held_rows(x.width);
+    let key = rounded::outputs("rms_norm", constants, &mut buffers, [rounded, None]);
     planner.plan(label, key, &params, buffers, Grid::per_row(1))
 }

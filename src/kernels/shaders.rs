@@ -7,7 +7,8 @@ use crate::gpu::PipelineKey;
 pub struct Shader {
     /// The file's stem in `shaders/`.
     pub stem: &'static str,
-    /// "dense" or "packed" where the shader reads weights, and what multiplies them where that is not plain f32; else "".
+    /// Says which snippets it is made with: "dense" or "packed" where the shader reads weights as they are, what multiplies
+    /// them where that is not plain f32, "rounded" where activations go in or come out rounded.
     pub variant: &'static str,
     parts: &'static [&'static str],
 }
@@ -27,13 +28,31 @@ macro_rules! wgsl {
 
 const GELU: &str = wgsl!("common/gelu");
 const HALF: &str = wgsl!("common/half");
+const EXACT_Y: &str = wgsl!("common/exact_y");
+const ROUNDED_Y: &str = wgsl!("common/rounded_y");
+const ROUNDED_YS: &str = wgsl!("common/rounded_ys");
+const ROUNDING: &str = wgsl!("common/rounding");
+const CHOOSE: &str = wgsl!("common/choose");
+const BESIDE_NONE: &str = wgsl!("common/beside_none");
+const BESIDE_CHOICE: &str = wgsl!("common/beside_choice");
+const BESIDE_PRODUCT: &str = wgsl!("common/beside_product");
+const EXACT_X: &str = wgsl!("common/exact_x");
+const OUTPUTS: &str = wgsl!("common/outputs");
+const ROUNDED_OUTPUTS: &str = wgsl!("common/rounded_outputs");
+const ROUNDED: &str = wgsl!("common/rounded");
+const ROUNDED_X: &str = wgsl!("common/rounded_x");
 const DENSE: &str = wgsl!("common/dense");
+const KV: &str = wgsl!("common/kv");
+const KV_PACK: &str = wgsl!("common/kv_pack");
+const OWN_HEADS: &str = wgsl!("common/own_heads");
 const PACKED: &str = wgsl!("common/packed");
 const PRODUCT: &str = wgsl!("common/product");
 const HELD: &str = wgsl!("common/held");
 const REDUCE: &str = wgsl!("common/reduce");
+const ROTATE: &str = wgsl!("common/rotate");
 const ROWS: &str = wgsl!("common/rows");
 const SPLITS: &str = wgsl!("common/splits");
+const SUMS: &str = wgsl!("common/sums");
 const TILE: &str = wgsl!("common/tile");
 const READ_DENSE: &str = wgsl!("common/read_dense");
 const READ_PACKED: &str = wgsl!("common/read_packed");
@@ -50,8 +69,36 @@ const GROUPED: &str = wgsl!("matmul_grouped");
 
 /// Every shader in every variant.
 pub const SHADERS: &[Shader] = &[
-    Shader { stem: "matvec", variant: "dense", parts: &[HALF, GELU, PRODUCT, DENSE, wgsl!("matvec")] },
-    Shader { stem: "matvec", variant: "packed", parts: &[HALF, GELU, PRODUCT, PACKED, wgsl!("matvec")] },
+    Shader {
+        stem: "matvec",
+        variant: "dense",
+        parts: &[HALF, GELU, PRODUCT, DENSE, EXACT_X, OUTPUTS, BESIDE_NONE, wgsl!("matvec")],
+    },
+    Shader {
+        stem: "matvec",
+        variant: "packed",
+        parts: &[HALF, GELU, PRODUCT, PACKED, EXACT_X, OUTPUTS, BESIDE_NONE, wgsl!("matvec")],
+    },
+    Shader {
+        stem: "matvec",
+        variant: "rounded",
+        parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, OUTPUTS, BESIDE_NONE, wgsl!("matvec")],
+    },
+    Shader {
+        stem: "matvec",
+        variant: "rounding",
+        parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, ROUNDED, ROUNDED_OUTPUTS, BESIDE_NONE, wgsl!("matvec")],
+    },
+    Shader {
+        stem: "matvec",
+        variant: "rounding beside product",
+        parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, ROUNDED, ROUNDED_OUTPUTS, BESIDE_PRODUCT, wgsl!("matvec")],
+    },
+    Shader {
+        stem: "matvec",
+        variant: "rounded beside choice",
+        parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, OUTPUTS, CHOOSE, BESIDE_CHOICE, wgsl!("matvec")],
+    },
     Shader {
         stem: "matmul",
         variant: "dense",
@@ -127,23 +174,71 @@ pub const SHADERS: &[Shader] = &[
     Shader { stem: "sum_shares", variant: "", parts: &[wgsl!("sum_shares")] },
     Shader { stem: "embed", variant: "dense", parts: &[HALF, DENSE, ROWS, wgsl!("embed")] },
     Shader { stem: "embed", variant: "packed", parts: &[HALF, PACKED, ROWS, wgsl!("embed")] },
-    Shader { stem: "rms_norm", variant: "", parts: &[REDUCE, HELD, wgsl!("rms_norm")] },
-    Shader { stem: "add_norm", variant: "", parts: &[REDUCE, HELD, wgsl!("add_norm")] },
+    Shader { stem: "rms_norm", variant: "", parts: &[REDUCE, HELD, EXACT_Y, wgsl!("rms_norm")] },
+    Shader {
+        stem: "rms_norm",
+        variant: "rounded",
+        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_Y, wgsl!("rms_norm")],
+    },
+    Shader { stem: "add_norm", variant: "", parts: &[REDUCE, HELD, EXACT_Y, wgsl!("add_norm")] },
+    Shader {
+        stem: "add_norm",
+        variant: "rounded",
+        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_Y, wgsl!("add_norm")],
+    },
+    Shader {
+        stem: "add_norm",
+        variant: "rounded twice",
+        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_YS, wgsl!("add_norm")],
+    },
     Shader { stem: "per_layer_inputs", variant: "", parts: &[REDUCE, wgsl!("per_layer_inputs")] },
-    Shader { stem: "moe_combine", variant: "", parts: &[REDUCE, HELD, wgsl!("moe_combine")] },
+    Shader { stem: "moe_combine", variant: "", parts: &[REDUCE, HELD, EXACT_Y, wgsl!("moe_combine")] },
+    Shader {
+        stem: "moe_combine",
+        variant: "rounded",
+        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_Y, wgsl!("moe_combine")],
+    },
     Shader { stem: "moe_group", variant: "", parts: &[wgsl!("moe_group")] },
     Shader { stem: "moe_sum", variant: "", parts: &[wgsl!("moe_sum")] },
-    Shader { stem: "router", variant: "", parts: &[wgsl!("router")] },
+    Shader { stem: "round", variant: "", parts: &[ROUNDED, wgsl!("round")] },
+    Shader { stem: "router", variant: "", parts: &[CHOOSE, wgsl!("router")] },
     Shader { stem: "gelu_mul", variant: "", parts: &[GELU, wgsl!("gelu_mul")] },
-    Shader { stem: "head_norm_rope", variant: "", parts: &[REDUCE, ROWS, wgsl!("head_norm_rope")] },
+    Shader {
+        stem: "head_norm_rope",
+        variant: "",
+        parts: &[REDUCE, ROWS, KV, KV_PACK, ROTATE, wgsl!("head_norm_rope")],
+    },
     Shader { stem: "kv_store", variant: "", parts: &[ROWS, wgsl!("kv_store")] },
-    Shader { stem: "attention", variant: "", parts: &[ROWS, SPLITS, wgsl!("attention")] },
-    Shader { stem: "attention_join", variant: "", parts: &[ROWS, SPLITS, wgsl!("attention_join")] },
+    Shader {
+        stem: "attention",
+        variant: "",
+        parts: &[ROWS, SPLITS, KV, KV_PACK, ROTATE, OWN_HEADS, SUMS, wgsl!("attention")],
+    },
+    Shader { stem: "attention_tile", variant: "", parts: &[ROWS, SPLITS, KV, wgsl!("attention_tile")] },
+    Shader {
+        stem: "attention_join",
+        variant: "",
+        parts: &[ROWS, SPLITS, wgsl!("common/join_exact"), wgsl!("attention_join")],
+    },
+    Shader {
+        stem: "attention_join",
+        variant: "rounded",
+        parts: &[ROWS, SPLITS, ROUNDED, wgsl!("common/join_rounded"), wgsl!("attention_join")],
+    },
     Shader { stem: "gather_rows", variant: "", parts: &[wgsl!("gather_rows")] },
     Shader { stem: "argmax", variant: "", parts: &[wgsl!("argmax")] },
     Shader { stem: "fill_random", variant: "", parts: &[wgsl!("fill_random")] },
     Shader { stem: "copy_words", variant: "", parts: &[wgsl!("copy_words")] },
 ];
+
+/// A text that changes with the program's version and with any shader.
+pub(crate) fn version() -> String {
+    let mut text = env!("CARGO_PKG_VERSION").to_owned();
+    for shader in SHADERS {
+        text.push_str(&shader.wgsl());
+    }
+    text
+}
 
 /// The text for a key.
 pub(super) fn source(key: &PipelineKey) -> String {

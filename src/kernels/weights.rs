@@ -1,10 +1,11 @@
 //! Weight matrices on the device: a stack of equally shaped matrices, cut into parts that fit a binding.
 
 use super::Planner;
-use super::fill_random::{self, Bits};
+use super::fill_random;
+use super::weights_builder::WeightsBuilder;
+use crate::Result;
 use crate::gpu::{Gpu, Recorder};
-use crate::quant::{DenseMatrix, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, ShardGroups};
-use crate::{Error, Result};
+use crate::quant::{CHUNK, DenseMatrix, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, Random};
 
 /// What all matrices of a stack have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl Weights {
     /// Uploads one matrix.
     ///
     /// # Errors
-    /// [`Error::Memory`] where it does not fit.
+    /// [`crate::Error::Memory`] where it does not fit.
     pub fn upload(gpu: &Gpu, label: &str, matrix: &Matrix) -> Result<Self> {
         let mut builder = WeightsBuilder::new(gpu, label, 1, matrix.out_features(), matrix.in_features());
         builder.add(0, 0, matrix)?;
@@ -67,7 +68,7 @@ impl Weights {
     /// kind give the same weights on every device.
     ///
     /// # Errors
-    /// [`Error::Memory`] where it does not fit.
+    /// [`crate::Error::Memory`] where it does not fit.
     pub fn random(
         planner: &Planner,
         label: &str,
@@ -78,7 +79,7 @@ impl Weights {
         let [n_matrices, out_features, in_features] = shape;
         let mut builder = WeightsBuilder::new(planner.gpu, label, n_matrices, out_features, in_features)
             .max_part_bytes(max_part_bytes);
-        let kind = random.kind(in_features);
+        let kind = Kind::of_random(random, in_features);
         builder.kind = Some(kind);
         builder.allocate(kind)?;
         builder.rows = n_matrices * out_features;
@@ -113,30 +114,37 @@ impl Weights {
         (self.out_features * (self.row_words() + side)) as u64 * 4
     }
 
+    /// True where one binding holds all.
+    pub fn is_one_part(&self) -> bool {
+        self.parts.len() == 1
+    }
+
+    /// True for codes whose groups do not cut a chunk of input features.
+    pub fn has_whole_chunks(&self) -> bool {
+        let Kind::Packed { group_size, first_row, .. } = self.kind else { return false };
+        let whole = group_size.is_multiple_of(CHUNK) && first_row.is_multiple_of(CHUNK);
+        whole && self.parts.iter().all(|part| part.g_idx.is_none())
+    }
+
     /// Words of weights or codes in a row.
     pub(super) fn row_words(&self) -> usize {
         self.kind.row_words(self.in_features)
     }
 }
 
-/// The kinds of random weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Random {
-    /// 4-bit codes without zero points, f16 scales, groups in sequence.
-    Int4 {
-        /// Input rows of a group; the last one may be short.
-        group_size: usize,
-    },
-    /// As they are.
-    Dense(Dtype),
-}
-
-impl Random {
-    fn kind(self, in_features: usize) -> Kind {
+impl Kind {
+    pub(super) fn row_words(self, in_features: usize) -> usize {
         match self {
+            Kind::Dense(dtype) => DenseMatrix::row_words(in_features, dtype),
+            Kind::Packed { bits, .. } => PackedMatrix::code_words(in_features, bits),
+        }
+    }
+
+    fn of_random(random: Random, in_features: usize) -> Self {
+        match random {
             Random::Dense(dtype) => Kind::Dense(dtype),
-            Random::Int4 { group_size } => Kind::Packed {
-                bits: 4,
+            Random::Packed { bits, group_size } => Kind::Packed {
+                bits,
                 scale_dtype: Dtype::F16,
                 groups: in_features.div_ceil(group_size),
                 group_size,
@@ -146,27 +154,7 @@ impl Random {
         }
     }
 
-    /// What weights or codes are, and what scales are: weights deviate from 0 by about `in_features^-0.5`.
-    fn bits(self, in_features: usize) -> (Bits, Bits) {
-        // Numbers of a binade are 1.5 times its lower end; codes of -8 to 7 deviate from 0 by 4.6.
-        let deviation = (in_features as f64).powf(-0.5);
-        let exponent = |of: f64| (of / 1.5).log2().round() as i32;
-        match self {
-            Random::Dense(dtype) => (Bits::binade(dtype, exponent(deviation), true), Bits::ALL),
-            Random::Int4 { .. } => (Bits::ALL, Bits::binade(Dtype::F16, exponent(deviation / 4.6), false)),
-        }
-    }
-}
-
-impl Kind {
-    fn row_words(self, in_features: usize) -> usize {
-        match self {
-            Kind::Dense(dtype) => DenseMatrix::row_words(in_features, dtype),
-            Kind::Packed { bits, .. } => PackedMatrix::code_words(in_features, bits),
-        }
-    }
-
-    fn of(matrix: &Matrix) -> Self {
+    pub(super) fn of(matrix: &Matrix) -> Self {
         match matrix {
             Matrix::Dense(m) => Kind::Dense(m.dtype),
             Matrix::Packed(m) => Kind::of_packed(m),
@@ -185,7 +173,7 @@ impl Kind {
     }
 
     /// Kinds that one stack can hold: act-order tables say the group themselves.
-    fn merged(self, other: Kind, per_row: bool) -> Option<Kind> {
+    pub(super) fn merged(self, other: Kind, per_row: bool) -> Option<Kind> {
         match (self, other) {
             (a, b) if a == b => Some(a),
             (
@@ -195,234 +183,4 @@ impl Kind {
             _ => None,
         }
     }
-}
-
-/// Uploads a stack matrix by matrix, or a large matrix by row blocks.
-#[derive(Debug)]
-pub struct WeightsBuilder<'a> {
-    gpu: &'a Gpu,
-    label: String,
-    n_matrices: usize,
-    first_matrix: usize,
-    out_features: usize,
-    in_features: usize,
-    max_part_bytes: u64,
-    kind: Option<Kind>,
-    parts: Vec<Part>,
-    /// Rows uploaded so far, of all matrices.
-    rows: usize,
-    per_row: bool,
-    /// Group indices of the matrices that came before the first act-order one.
-    sequential: Vec<(usize, ShardGroups)>,
-}
-
-impl<'a> WeightsBuilder<'a> {
-    /// An empty stack; memory is taken when the first matrix shows its kind.
-    pub fn new(gpu: &'a Gpu, label: &str, n_matrices: usize, out_features: usize, in_features: usize) -> Self {
-        WeightsBuilder {
-            gpu,
-            label: label.to_string(),
-            n_matrices,
-            first_matrix: 0,
-            out_features,
-            in_features,
-            max_part_bytes: gpu.max_binding_bytes(),
-            kind: None,
-            parts: Vec::new(),
-            rows: 0,
-            per_row: false,
-            sequential: Vec::new(),
-        }
-    }
-
-    /// Cuts the stack into parts of at most `bytes` of weights or codes, where the device would bind more at once.
-    #[must_use]
-    pub fn max_part_bytes(mut self, bytes: u64) -> Self {
-        self.max_part_bytes = bytes.min(self.gpu.max_binding_bytes());
-        self
-    }
-
-    /// Numbers the matrices from `first` on: a rank's experts keep the numbers that the router knows.
-    #[must_use]
-    pub fn first_matrix(mut self, first: usize) -> Self {
-        self.first_matrix = first;
-        self
-    }
-
-    /// Uploads `matrix` as rows `first_row..` of matrix number `index`.
-    ///
-    /// # Errors
-    /// [`Error::Memory`] where it does not fit; [`Error::Model`] where it differs in kind from the others of the stack.
-    pub fn add(&mut self, index: usize, first_row: usize, matrix: &Matrix) -> Result<()> {
-        assert_eq!(matrix.in_features(), self.in_features, "{}: columns", self.label);
-        assert!(index < self.n_matrices && first_row + matrix.out_features() <= self.out_features, "{}", self.label);
-        let kind = Kind::of(matrix);
-        let per_row = match matrix {
-            Matrix::Dense(_) => false,
-            Matrix::Packed(m) => is_per_row(&m.group_index),
-            Matrix::RowShard(m) => is_per_row(&m.group_index),
-        };
-        match self.kind {
-            None => {
-                self.kind = Some(kind);
-                self.allocate(kind)?;
-            }
-            Some(first) => {
-                let merged = first.merged(kind, per_row || self.per_row).ok_or_else(|| {
-                    Error::model(format!("{} {index}: {kind:?}, but the first of the stack is {first:?}", self.label))
-                })?;
-                self.kind = Some(merged);
-            }
-        }
-        self.rows += matrix.out_features();
-        match matrix {
-            Matrix::Dense(m) => self.write_rows(|part| &part.data, index, first_row, &m.words, m.out_features),
-            Matrix::Packed(m) => self.add_packed(index, first_row, m),
-            Matrix::RowShard(m) => self.add_packed(index, first_row, m),
-        }
-    }
-
-    fn add_packed<G: Groups>(&mut self, index: usize, first_row: usize, m: &PackedMatrix<G>) -> Result<()> {
-        assert!(matches!(m.bits, 4 | 8), "{}: codes of {} bits", self.label, m.bits);
-        self.write_rows(|part| &part.data, index, first_row, &m.codes, m.out_features)?;
-        self.write_rows(|part| part.scales.as_ref().expect("packed"), index, first_row, &m.scales, m.out_features)?;
-        if m.zeros.is_some() && self.parts[0].zeros.is_none() {
-            self.allocate_zeros(m.groups, m.bits)?;
-        }
-        if let Some(zeros) = &m.zeros {
-            self.write_rows(|part| part.zeros.as_ref().expect("made above"), index, first_row, zeros, m.out_features)?;
-        }
-        if is_per_row(&m.group_index) && !self.per_row {
-            self.allocate_tables()?;
-            for (earlier, group_index) in std::mem::take(&mut self.sequential) {
-                self.write_table(earlier, &group_index)?;
-            }
-        }
-        if self.per_row {
-            self.write_table(index, &m.group_index)
-        } else {
-            let ((first_row, first_group), group_index) = (m.group_index.offset(), m.group_index.index().clone());
-            self.sequential.push((index, ShardGroups { first_row, first_group, index: group_index }));
-            Ok(())
-        }
-    }
-
-    /// All matrices are there.
-    ///
-    /// # Errors
-    /// [`Error::Run`] where the device has failed meanwhile.
-    pub fn finish(self) -> Result<Weights> {
-        assert_eq!(self.rows, self.n_matrices * self.out_features, "{}: rows that were uploaded", self.label);
-        self.gpu.check()?;
-        Ok(Weights {
-            n_matrices: self.n_matrices,
-            first_matrix: self.first_matrix,
-            out_features: self.out_features,
-            in_features: self.in_features,
-            kind: self.kind.expect("a stack has at least one matrix"),
-            parts: self.parts,
-        })
-    }
-
-    fn allocate(&mut self, kind: Kind) -> Result<()> {
-        let row_bytes = kind.row_words(self.in_features) as u64 * 4;
-        let limit = self.max_part_bytes;
-        let matrix_bytes = row_bytes * self.out_features as u64;
-        let per_part = (limit / matrix_bytes) as usize;
-        // Whole matrices where one fits; else the only matrix by rows, 64 at a time so that tiles stay whole.
-        let rows_per_part = if per_part > 0 { self.out_features } else { (limit / row_bytes) as usize / 64 * 64 };
-        if rows_per_part == 0 || (per_part == 0 && self.n_matrices > 1) {
-            return Err(Error::Memory(format!(
-                "{}: a matrix of {matrix_bytes} bytes, but \"{}\" binds at most {limit} at once",
-                self.label,
-                self.gpu.adapter().info.name
-            )));
-        }
-        for first_matrix in (0..self.n_matrices).step_by(per_part.max(1)) {
-            for first_row in (0..self.out_features).step_by(rows_per_part) {
-                let n_matrices = per_part.max(1).min(self.n_matrices - first_matrix);
-                let n_rows = rows_per_part.min(self.out_features - first_row);
-                let rows = (n_matrices * n_rows) as u64;
-                let scales = match kind {
-                    Kind::Dense(_) => None,
-                    Kind::Packed { scale_dtype, groups, .. } => {
-                        let words = scale_dtype.words(groups) as u64;
-                        Some(self.gpu.storage(&format!("{}.scales", self.label), rows * words * 4)?)
-                    }
-                };
-                let data = self.gpu.storage(&self.label, rows * row_bytes)?;
-                self.parts.push(Part {
-                    first_matrix,
-                    n_matrices,
-                    first_row,
-                    n_rows,
-                    data,
-                    scales,
-                    zeros: None,
-                    g_idx: None,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn allocate_zeros(&mut self, groups: usize, bits: u32) -> Result<()> {
-        for part in &mut self.parts {
-            let words = part.n_matrices * part.n_rows * PackedMatrix::zero_words(groups, bits);
-            let label = format!("{}.zeros", self.label);
-            part.zeros = Some(self.gpu.storage_with(&label, &vec![PackedMatrix::symmetric_zeros(bits); words])?);
-        }
-        Ok(())
-    }
-
-    fn allocate_tables(&mut self) -> Result<()> {
-        self.per_row = true;
-        let table_bytes = self.in_features.next_multiple_of(crate::quant::CHUNK) as u64 * 4;
-        for part in &mut self.parts {
-            let label = format!("{}.g_idx", self.label);
-            part.g_idx = Some(self.gpu.storage(&label, part.n_matrices as u64 * table_bytes)?);
-        }
-        Ok(())
-    }
-
-    /// Writes `rows` rows of `words` into the parts that hold them.
-    fn write_rows(
-        &self,
-        buffer: impl Fn(&Part) -> &wgpu::Buffer,
-        index: usize,
-        first_row: usize,
-        words: &[u32],
-        rows: usize,
-    ) -> Result<()> {
-        let row_words = words.len() / rows;
-        for part in &self.parts {
-            let matrices = part.first_matrix..part.first_matrix + part.n_matrices;
-            let from = first_row.max(part.first_row);
-            let to = (first_row + rows).min(part.first_row + part.n_rows);
-            if !matrices.contains(&index) || from >= to {
-                continue;
-            }
-            let at = ((index - part.first_matrix) * part.n_rows + from - part.first_row) * row_words;
-            let piece = &words[(from - first_row) * row_words..(to - first_row) * row_words];
-            self.gpu.write(buffer(part), at as u64 * 4, piece)?;
-        }
-        Ok(())
-    }
-
-    fn write_table<G: Groups>(&self, index: usize, group_index: &G) -> Result<()> {
-        let padded = self.in_features.next_multiple_of(crate::quant::CHUNK);
-        let mut table = vec![0u32; padded];
-        for (k, group) in table[..self.in_features].iter_mut().enumerate() {
-            *group = super::word(group_index.group(k));
-        }
-        for part in self.parts.iter().filter(|p| (p.first_matrix..p.first_matrix + p.n_matrices).contains(&index)) {
-            let at = (index - part.first_matrix) * padded;
-            self.gpu.write(part.g_idx.as_ref().expect("allocated with the first table"), at as u64 * 4, &table)?;
-        }
-        Ok(())
-    }
-}
-
-fn is_per_row<G: Groups>(groups: &G) -> bool {
-    matches!(groups.index(), GroupIndex::PerRow(_))
 }

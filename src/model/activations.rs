@@ -3,9 +3,9 @@
 use super::share::Share;
 use crate::Result;
 use crate::checkpoint::Config;
-use crate::gpu::{Gpu, Tensor};
+use crate::gpu::{Gpu, Tensor, Tier};
 use crate::kernels::moe_group::Groups;
-use crate::kernels::{argmax, attention};
+use crate::kernels::{KvDtype, argmax, attention, rounded};
 
 /// Steps of up to this many rows take the path for few rows; also the rows that get logits at a time.
 pub(super) const FEW_ROWS: usize = 16;
@@ -23,8 +23,11 @@ pub(super) struct Activations {
     pub h: Tensor,
     /// `[rows, H]`: input of the next block, normed.
     pub x: Tensor,
+    /// It rounded, in steps of few rows.
+    pub x_rounded: Option<Tensor>,
     /// By layer kind: products with `q_proj`, `k_proj` and `v_proj` side by side; `[rows, heads * head_dim]`: queries and
-    /// what attention makes of them; `[rows, kv_heads * head_dim]`: keys and values of a chunk's own rows.
+    /// what attention makes of them; `[rows, kv_heads * head_words]`: keys and values of a chunk's own rows, as the cache
+    /// holds them.
     pub attention: Vec<AttentionActivations>,
     /// `[rows, H]`: output of `o_proj`.
     pub attn: Tensor,
@@ -40,8 +43,12 @@ pub(super) struct Activations {
     pub unused: [Tensor; 2],
     /// `[FEW_ROWS, 1]`: the rows that want logits.
     pub chosen: Tensor,
+    /// `[1, 1]`: how many they are.
+    pub chosen_count: Tensor,
     /// `[FEW_ROWS, H]`: their final hidden state.
     pub chosen_x: Tensor,
+    /// It rounded.
+    pub chosen_x_rounded: Option<Tensor>,
     /// `[FEW_ROWS, vocab_size]`.
     pub logits: Tensor,
     /// `[FEW_ROWS, SCRATCH_WIDTH]`: what the first stage of the greedy choice hands to the second.
@@ -56,6 +63,8 @@ pub(super) struct AttentionActivations {
     pub qkv: Tensor,
     pub q: Tensor,
     pub out: Tensor,
+    /// `out` rounded, in steps of few rows.
+    pub out_rounded: Option<Tensor>,
     pub k_new: Tensor,
     pub v_new: Tensor,
     /// `[1, words]`: what workgroups make of their shares of a row's positions, in steps of few rows.
@@ -63,11 +72,12 @@ pub(super) struct AttentionActivations {
 }
 
 /// Buffers of a gated product: gate and up side by side, `[rows, 2 * width]`, where they are not gated at once, and what
-/// becomes of them, `[rows, width]`.
+/// becomes of them, `[rows, width]`, rounded too in steps of few rows.
 #[derive(Debug)]
 pub(super) struct GatedActivations {
     pub gate_up: Tensor,
     pub act: Tensor,
+    pub act_rounded: Option<Tensor>,
 }
 
 /// Buffers of the per-layer inputs, n = `hidden_size_per_layer_input`.
@@ -92,6 +102,8 @@ pub(super) struct MoeActivations {
     /// `[rows, H]`: input of the router, of the experts.
     pub router_x: Tensor,
     pub x: Tensor,
+    /// `x` rounded, in steps of few rows.
+    pub x_rounded: Option<Tensor>,
     /// `[rows, num_experts]`.
     pub router_logits: Tensor,
     /// `[rows, top_k]` without padding.
@@ -139,26 +151,34 @@ pub(super) fn rotations(config: &Config) -> Vec<(usize, crate::checkpoint::Rope)
 }
 
 impl GatedActivations {
-    fn new(gpu: &Gpu, label: &str, rows: usize, width: usize) -> Result<Self> {
+    /// `few` is the number of rows of a step of few rows, where such steps round.
+    fn new(gpu: &Gpu, label: &str, rows: usize, width: usize, few: Option<usize>) -> Result<Self> {
         let new = |what, width| Tensor::new(gpu, &format!("{label}{what}"), rows, width);
-        Ok(GatedActivations { gate_up: new("gate_up", 2 * width)?, act: new("act", width)? })
+        Ok(GatedActivations {
+            gate_up: new("gate_up", 2 * width)?,
+            act: new("act", width)?,
+            act_rounded: few.map(|few| rounded::tensor(gpu, &format!("{label}act_rounded"), few, width)).transpose()?,
+        })
     }
 }
 
 impl Activations {
-    pub(super) fn new(gpu: &Gpu, share: &Share, rows: usize) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, share: &Share, rows: usize, tier: Tier, kv: KvDtype) -> Result<Self> {
         let config = &share.config;
+        let few = (tier >= Tier::Dot).then_some(FEW_ROWS);
+        let rounded = |label: &str, width| few.map(|few| rounded::tensor(gpu, label, few, width)).transpose();
         let hidden = |label: &str, rows| Tensor::new(gpu, label, rows, config.hidden_size);
         let attention = head_shapes(config)
             .into_iter()
             .map(|(head_dim, kv_heads)| {
                 let q = |label: &str| Tensor::new(gpu, label, rows, config.num_attention_heads * head_dim);
-                let kv = |label: &str| Tensor::new(gpu, label, rows, kv_heads * head_dim);
+                let kv = |label: &str| Tensor::new(gpu, label, rows, kv_heads * kv.head_words(head_dim));
                 let heads = config.num_attention_heads + 2 * kv_heads;
                 Ok(AttentionActivations {
                     qkv: Tensor::new(gpu, "qkv", rows, heads * head_dim)?,
                     q: q("q")?,
                     out: q("attention_out")?,
+                    out_rounded: rounded("attention_out_rounded", config.num_attention_heads * head_dim)?,
                     k_new: kv("k_new")?,
                     v_new: kv("v_new")?,
                     shares: Tensor::compact(gpu, "attention_shares", 1, {
@@ -169,7 +189,7 @@ impl Activations {
             .collect::<Result<_>>()?;
         let mlp = mlp_widths(config)
             .into_iter()
-            .map(|width| GatedActivations::new(gpu, "mlp.", rows, width))
+            .map(|width| GatedActivations::new(gpu, "mlp.", rows, width, few))
             .collect::<Result<_>>()?;
         let pairs: usize = rotations(config).iter().map(|(_, rope)| rope.rotated_pairs).sum();
         Ok(Activations {
@@ -178,6 +198,7 @@ impl Activations {
             rotary: Tensor::compact(gpu, "rotary", rows, 2 * pairs)?,
             h: hidden("h", rows)?,
             x: hidden("x", rows)?,
+            x_rounded: rounded("x_rounded", config.hidden_size)?,
             attention,
             attn: hidden("attn", rows)?,
             mlp,
@@ -185,10 +206,12 @@ impl Activations {
             per_layer: (config.hidden_size_per_layer_input > 0)
                 .then(|| PerLayerActivations::new(gpu, share, rows))
                 .transpose()?,
-            moe: config.is_moe().then(|| MoeActivations::new(gpu, config, rows)).transpose()?,
+            moe: config.is_moe().then(|| MoeActivations::new(gpu, config, rows, few)).transpose()?,
             unused: [hidden("unused", 1)?, hidden("unused", 1)?],
             chosen: Tensor::compact(gpu, "chosen", FEW_ROWS, 1)?,
+            chosen_count: Tensor::compact(gpu, "chosen_count", 1, 1)?,
             chosen_x: hidden("chosen_x", FEW_ROWS)?,
+            chosen_x_rounded: rounded("chosen_x_rounded", config.hidden_size)?,
             logits: Tensor::new(gpu, "logits", FEW_ROWS, share.vocab.len())?,
             argmax_parts: Tensor::compact(gpu, "argmax_parts", FEW_ROWS, argmax::SCRATCH_WIDTH)?,
             ids: Tensor::compact(gpu, "ids", FEW_ROWS, 1)?,
@@ -214,16 +237,17 @@ impl PerLayerActivations {
 }
 
 impl MoeActivations {
-    fn new(gpu: &Gpu, config: &Config, rows: usize) -> Result<Self> {
-        let slots = rows * config.top_k_experts;
+    fn new(gpu: &Gpu, config: &Config, rows: usize, few: Option<usize>) -> Result<Self> {
+        let (slots, few_slots) = (rows * config.top_k_experts, few.map(|few| few * config.top_k_experts));
         Ok(MoeActivations {
             router_x: Tensor::new(gpu, "router_x", rows, config.hidden_size)?,
             x: Tensor::new(gpu, "experts_x", rows, config.hidden_size)?,
+            x_rounded: few.map(|few| rounded::tensor(gpu, "experts_x_rounded", few, config.hidden_size)).transpose()?,
             router_logits: Tensor::new(gpu, "router_logits", rows, config.num_experts)?,
             ids: Tensor::compact(gpu, "router_ids", rows, config.top_k_experts)?,
             weights: Tensor::compact(gpu, "router_weights", rows, config.top_k_experts)?,
             groups: Groups::new(gpu, rows, config.top_k_experts, config.num_experts)?,
-            gated: GatedActivations::new(gpu, "experts.", slots, config.moe_intermediate_size)?,
+            gated: GatedActivations::new(gpu, "experts.", slots, config.moe_intermediate_size, few_slots)?,
             products: Tensor::new(gpu, "experts_products", slots, config.hidden_size)?,
             sum: Tensor::new(gpu, "experts", rows, config.hidden_size)?,
         })

@@ -78,13 +78,12 @@ impl Gemma4 {
         self.make_ready(&rows)?;
         let rank = &mut self.ranks[0];
         let (a, ahead) = (&rank.activations, &mut rank.ahead);
-        rank.gpu.write(&a.chosen.buffer, 0, &[0u32])?;
         let mut recorder = Recorder::new(&rank.gpu);
         if token.is_none() {
             let place = offset_of!(StepRow, token) as u64;
             recorder.copy((&a.ids.buffer, 0), (&a.rows.buffer, place), 4);
         }
-        for ops in [&rank.pass.few, &rank.pass.head, &rank.pass.argmax] {
+        for ops in [&rank.pass.one, &rank.pass.head_of_one, &rank.pass.argmax] {
             record(&mut recorder, ops, 1);
         }
         recorder.read_into(&a.ids, 1, &ahead.ids[ahead.next]);

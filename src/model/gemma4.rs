@@ -3,20 +3,25 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
 
 use super::activations::FEW_ROWS;
 use super::loader::Loader;
-use super::options::{Options, Progress, context_length};
+use super::options::{LoadTimes, Options, Progress, context_length};
 use super::rank::{Prepared, Rank, RankMemory};
 use super::run::Run;
 use super::share::{self, Share};
 use super::step::Row;
+use super::uploads::Uploads;
 use super::weights::ModelWeights;
 use crate::checkpoint::{Checkpoint, Config};
 use crate::gpu::{Gpu, Tier};
+use crate::kernels::head_norm_rope::{HEAD_DIM_STEP, MAX_HEAD_DIM};
 use crate::parallel::{Collective, HostMemory};
 use crate::quant::requantize::Deviation;
-use crate::{Error, Result};
+use crate::{Error, Result, kernels};
 
 /// What a step shall bring back, for which of its rows.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +61,7 @@ pub struct Gemma4 {
     pub(super) ranks: Vec<Rank>,
     collective: Box<dyn Collective>,
     head: Option<Deviation>,
+    load_times: LoadTimes,
 }
 
 impl Gemma4 {
@@ -97,42 +103,53 @@ impl Gemma4 {
                 "{gpus} adapters for {ranks} rank{plural}, expected at most one for each rank"
             )));
         }
-        checkpoint.verify_contents()?;
+        let start = Instant::now();
+        let contents = checkpoint.contents()?;
+        let verified = start.elapsed();
         let gpus: Vec<Arc<Gpu>> = gpus.into_iter().map(Arc::new).collect();
         let n_ranks = shares.len();
         let gpu_of = |rank: usize| gpus[rank * gpus.len() / n_ranks].clone();
         let ranks = shares.into_iter().enumerate().map(|(rank, share)| (gpu_of(rank), share)).collect();
-        let total_bytes = checkpoint.groups().iter().map(|group| group.size_bytes).sum();
-        Self::assemble(config, ranks, options, progress, |ranks| {
-            let mut loader = Loader { ranks, checkpoint, progress, options, done_bytes: 0, total_bytes, head: None };
-            let weights = loader.model()?;
-            checkpoint.check_unchanged()?;
-            Ok((weights, loader.head))
-        })
+        let mut model = Self::assemble(config, ranks, options, progress, |ranks| {
+            let uploads = Uploads::new(checkpoint, gpus.iter().cloned());
+            let mut loader = Loader { ranks, checkpoint, contents: &contents, options, uploads };
+            Ok((loader.model()?, Some(loader.uploads)))
+        })?;
+        model.load_times.weights += verified;
+        model.load_times.pipelines += verified;
+        Ok(model)
     }
 
     /// A model of `config` on the devices of its ranks: takes the memory of activations and caches, then calls `weights`
-    /// for the weights of each rank and what requantizing the head changed, then compiles.
-    pub(super) fn assemble(
+    /// for the weights of each rank, then compiles while what these still lack is uploaded.
+    pub(super) fn assemble<'a>(
         config: Config,
         ranks: Vec<(Arc<Gpu>, Share)>,
         options: &Options,
         progress: &(dyn Fn(Progress) + Sync),
-        weights: impl FnOnce(&[(Arc<Gpu>, Share)]) -> Result<(Vec<ModelWeights>, Option<Deviation>)>,
+        weights: impl FnOnce(&[(Arc<Gpu>, Share)]) -> Result<(Vec<ModelWeights>, Option<Uploads<'a>>)>,
     ) -> Result<Self> {
         supported(&config)?;
+        let start = Instant::now();
         let context = ranks.iter().map(|(gpu, share)| context_length(&share.config, options, gpu.max_binding_bytes()));
         let context = context.collect::<Result<Vec<_>>>()?.into_iter().min().expect("at least one rank");
         let chunk_rows = options.chunk_rows.max(FEW_ROWS).min(context.max(FEW_ROWS));
         let prepare =
             |(gpu, share): &(Arc<Gpu>, Share)| Prepared::new(gpu.clone(), share.clone(), chunk_rows, context, options);
         let prepared = ranks.iter().map(prepare).collect::<Result<Vec<_>>>()?;
-        let (weights, head) = weights(&ranks)?;
-        let compiling = |done, total| progress(Progress::Pipelines { done, total });
-        let bind = |(prepared, weights)| Rank::new(prepared, weights, &compiling);
-        let ranks = prepared.into_iter().zip(weights).map(bind).collect::<Result<Vec<_>>>()?;
-        ranks.iter().try_for_each(|rank| rank.gpu.wait())?;
-        Ok(Gemma4 { config, context, chunk_rows, ranks, collective: Box::new(HostMemory), head })
+        let (weights, uploads) = weights(&ranks)?;
+        if let Some(folder) = &options.cache {
+            ranks.iter().for_each(|(gpu, _)| gpu.use_pipeline_cache(folder, &kernels::version()));
+        }
+        let before = start.elapsed();
+        let (ranks, head, mut load_times) = bind(prepared, weights, uploads, progress)?;
+        load_times.weights += before;
+        load_times.pipelines += before;
+        for rank in &ranks {
+            rank.gpu.wait()?;
+            rank.gpu.save_pipeline_cache();
+        }
+        Ok(Gemma4 { config, context, chunk_rows, ranks, collective: Box::new(HostMemory), head, load_times })
     }
 
     /// The model's configuration.
@@ -165,6 +182,11 @@ impl Gemma4 {
     /// What requantizing the head changed; `None` where it is as the file has it.
     pub fn head_deviation(&self) -> Option<Deviation> {
         self.head
+    }
+
+    /// How long loading took.
+    pub fn load_times(&self) -> LoadTimes {
+        self.load_times
     }
 
     /// For each rank its device, its query heads and what it holds there.
@@ -278,6 +300,37 @@ impl Gemma4 {
     }
 }
 
+/// Compiles and binds the passes of all ranks while `uploads` run, whose errors come first; also what requantizing the head
+/// changed.
+fn bind(
+    prepared: Vec<Prepared>,
+    weights: Vec<ModelWeights>,
+    uploads: Option<Uploads>,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<(Vec<Rank>, Option<Deviation>, LoadTimes)> {
+    let (start, streaming) = (Instant::now(), AtomicBool::new(uploads.is_some()));
+    let compiling = |done, total| {
+        // One thing is shown at a time.
+        if !streaming.load(Ordering::Relaxed) {
+            progress(Progress::Pipelines { done, total });
+        }
+    };
+    let upload = |uploads: Uploads| {
+        let uploaded = uploads.run(progress);
+        streaming.store(false, Ordering::Relaxed);
+        uploaded.map(|head| (head, start.elapsed()))
+    };
+    let rank = |(prepared, weights)| Rank::new(prepared, weights, &compiling);
+    thread::scope(|scope| {
+        let uploading = uploads.map(|uploads| scope.spawn(|| upload(uploads)));
+        let ranks = prepared.into_iter().zip(weights).map(rank).collect::<Result<Vec<_>>>();
+        let pipelines = start.elapsed();
+        let uploaded = uploading.map(|thread| thread.join().expect("uploading reports errors and does not panic"));
+        let (head, weights) = uploaded.transpose()?.unwrap_or_default();
+        Ok((ranks?, head, LoadTimes { weights, pipelines }))
+    })
+}
+
 /// Combinations that no released model has and this forward pass does not do.
 fn supported(config: &Config) -> Result<()> {
     if config.hidden_size_per_layer_input > 0 && config.is_moe() {
@@ -285,6 +338,13 @@ fn supported(config: &Config) -> Result<()> {
             "config.json: both experts and hidden_size_per_layer_input, expected at most one of them, as in all released \
              models",
         ));
+    }
+    let fits = |head_dim: usize| head_dim <= MAX_HEAD_DIM && head_dim.is_multiple_of(HEAD_DIM_STEP);
+    if let Some(l) = config.layers.iter().position(|layer| !fits(layer.head_dim)) {
+        return Err(Error::model(format!(
+            "config.json: head_dim of layer {l} is {}, expected a multiple of {HEAD_DIM_STEP} up to {MAX_HEAD_DIM}",
+            config.layers[l].head_dim
+        )));
     }
     Ok(())
 }

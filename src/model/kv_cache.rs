@@ -4,13 +4,14 @@ use super::activations::FEW_ROWS;
 use crate::Result;
 use crate::checkpoint::{Config, LayerKind};
 use crate::gpu::{Gpu, Recorder, Tensor};
+use crate::kernels::KvDtype;
 
 /// Positions that a full layer's cache starts with; it doubles when they are used up.
 const FIRST_CAPACITY: usize = 2048;
 /// Positions by which it grows where it cannot double.
 const SMALL_STEP: usize = 256;
 
-/// Keys and values of one layer, `[slots * capacity, kv_heads * head_dim]` each.
+/// Keys and values of one layer, `[slots * capacity, kv_heads * head_words]` words each.
 #[derive(Debug)]
 pub(super) struct LayerCache {
     pub k: Tensor,
@@ -26,6 +27,7 @@ pub(super) struct KvCache {
     slots: Vec<Slot>,
     context: usize,
     window: usize,
+    dtype: KvDtype,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -48,7 +50,7 @@ pub(super) fn first_capacity(context: usize) -> usize {
 }
 
 impl KvCache {
-    pub(super) fn new(gpu: &Gpu, config: &Config, slots: usize, context: usize) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, config: &Config, slots: usize, context: usize, dtype: KvDtype) -> Result<Self> {
         let mut layers = Vec::new();
         for (l, layer) in config.layers.iter().enumerate() {
             if layer.kv_source.is_some() {
@@ -59,16 +61,21 @@ impl KvCache {
                 LayerKind::Sliding => ring_capacity(config.sliding_window, context),
                 LayerKind::Full => first_capacity(context),
             };
-            let width = layer.num_key_value_heads * layer.head_dim;
+            let width = layer.num_key_value_heads * dtype.head_words(layer.head_dim);
             let new = |what| Tensor::new(gpu, &format!("layer.{l:02}/{what}_cache"), slots * capacity, width);
             layers.push(Some(LayerCache { k: new("k")?, v: new("v")?, capacity, kind: layer.kind }));
         }
-        Ok(KvCache { layers, slots: vec![Slot::default(); slots], context, window: config.sliding_window })
+        Ok(KvCache { layers, slots: vec![Slot::default(); slots], context, window: config.sliding_window, dtype })
     }
 
     /// The cache that layer `l` writes; `None` where it reads another layer's.
     pub(super) fn layer(&self, l: usize) -> Option<&LayerCache> {
         self.layers[l].as_ref()
+    }
+
+    /// How keys and values are held.
+    pub(super) fn dtype(&self) -> KvDtype {
+        self.dtype
     }
 
     pub(super) fn n_slots(&self) -> usize {

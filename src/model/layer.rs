@@ -5,16 +5,29 @@ use super::activations::{Activations, AttentionActivations, GatedActivations, he
 use super::kv_cache::KvCache;
 use super::op::{Body, Op};
 use super::share::Share;
-use super::weights::{Joined, LayerWeights, ModelWeights, MoeWeights, Norm, norm_row};
+use super::weights::{GatedWeights, Joined, LayerWeights, ModelWeights, MoeWeights, Norm, norm_row};
 use crate::Result;
 use crate::checkpoint::LayerKind;
-use crate::gpu::Tensor;
+use crate::gpu::{Tensor, Tier};
 use crate::kernels::head_norm_rope::{Heads, Inputs, Kv, KvTarget};
+use crate::kernels::matvec::Beside;
 use crate::kernels::product::Rows;
+use crate::kernels::rounded::Input;
+use crate::kernels::router::Choice;
 use crate::kernels::{
-    Planner, Weights, add_norm, attention, gelu_mul, head_norm_rope, kv_store, matvec, moe_combine, moe_group, moe_sum,
-    product, router,
+    Planner, Weights, add_norm, attention, attention_tile, gelu_mul, head_norm_rope, kv_store, matvec, moe_combine,
+    moe_group, moe_sum, product, router,
 };
+
+/// How products treat the rows of a body's steps: kernels that round share what they read among several rows.
+pub(super) fn rows(body: Body, activations: &Activations, tier: Tier) -> Rows<'_> {
+    match body {
+        Body::One => Rows::Few,
+        Body::Few if tier >= Tier::Dot => Rows::Several(&activations.row_count),
+        Body::Few => Rows::Few,
+        Body::Chunk => Rows::Many(&activations.row_count),
+    }
+}
 
 /// What the plan of a layer reads.
 pub(super) struct LayerPlan<'a> {
@@ -38,10 +51,25 @@ impl LayerPlan<'_> {
         let width = config.layers[l].intermediate_size;
         let gated = &a.mlp[mlp_widths(config).iter().position(|&w| w == width).expect("every width has buffers")];
         let at = format!("layer.{l:02}/mlp");
-        ops.extend(self.gated(&at, &w.mlp.gate_up, self.rows(), 1, &a.x, gated)?);
-        ops.extend(self.product(&format!("{at}.down_proj"), &w.mlp.down_proj, self.rows(), &gated.act, &a.mlp_out)?);
-        if let Some(moe) = &w.moe {
-            ops.extend(self.experts(l, moe)?);
+        let down = (format!("{at}.down_proj"), &w.mlp.down_proj);
+        match &w.moe {
+            Some(moe) if self.routes_beside(&w.mlp, moe) => {
+                let (logits, choice) = self.routing(moe);
+                let (more, act) = self.gated(&at, &w.mlp, self.rows(), 1, self.x(), gated, Some(logits))?;
+                ops.extend(more);
+                let (choice, y) = (Beside::Choice(choice), &a.mlp_out);
+                let planned = matvec::plan_beside(self.planner, &down.0, down.1, self.rows(), act, y, choice)?;
+                ops.extend(planned.into_iter().map(Op::Dispatch));
+                ops.extend(self.experts(l, moe, true)?);
+            }
+            moe => {
+                let (more, act) = self.gated(&at, &w.mlp, self.rows(), 1, self.x(), gated, None)?;
+                ops.extend(more);
+                ops.extend(self.product(&down.0, down.1, self.rows(), act, &a.mlp_out)?);
+                if let Some(moe) = moe {
+                    ops.extend(self.experts(l, moe, false)?);
+                }
+            }
         }
         ops.extend(self.all_reduce(&a.mlp_out));
         ops.push(Op::capture(format!("layer.{l}.mlp"), &a.mlp_out));
@@ -65,18 +93,32 @@ impl LayerPlan<'_> {
 
     /// How products treat the step's rows.
     fn rows(&self) -> Rows<'_> {
-        match self.body {
-            Body::Few => Rows::Few,
-            Body::Chunk => Rows::Many(&self.activations.row_count),
-        }
+        rows(self.body, self.activations, self.planner.tier)
     }
 
-    fn product(&self, label: &str, w: &Weights, rows: Rows, x: &Tensor, y: &Tensor) -> Result<Vec<Op>> {
+    /// What kernels round for the products behind them: chunks do that by themselves.
+    fn rounded<'a>(&self, tensor: &'a Option<Tensor>) -> Option<&'a Tensor> {
+        tensor.as_ref().filter(|_| self.body != Body::Chunk)
+    }
+
+    /// What the next block reads, normed.
+    fn x(&self) -> Input<'_> {
+        Input { x: &self.activations.x, rounded: self.rounded(&self.activations.x_rounded) }
+    }
+
+    fn product<'a>(
+        &self,
+        label: &str,
+        w: &Weights,
+        rows: Rows,
+        x: impl Into<Input<'a>>,
+        y: &Tensor,
+    ) -> Result<Vec<Op>> {
         Ok(product::plan(self.planner, label, w, rows, x, y, 0.0)?.into_iter().map(Op::Dispatch).collect())
     }
 
     /// Products whose results stand side by side in `y`.
-    fn joined(&self, at: &str, w: &Joined, rows: Rows, x: &Tensor, y: &Tensor) -> Result<Vec<Op>> {
+    fn joined(&self, at: &str, w: &Joined, rows: Rows, x: Input, y: &Tensor) -> Result<Vec<Op>> {
         let (mut ops, mut column) = (Vec::new(), 0);
         for (name, weights) in &w.0 {
             let planned = product::plan_columns(self.planner, &format!("{at}{name}"), weights, rows, x, (y, column))?;
@@ -92,7 +134,7 @@ impl LayerPlan<'_> {
         let layer = &c.layers[l];
         let b = self.buffers(l);
         let label = |what: &str| format!("layer.{l:02}/{what}");
-        let mut ops = self.joined(&label(""), &w.qkv, self.rows(), &a.x, &b.qkv)?;
+        let mut ops = self.joined(&label(""), &w.qkv, self.rows(), self.x(), &b.qkv)?;
         let kv = match (layer.kv_source, layer.k_eq_v) {
             (Some(_), _) => Kv::Shared,
             (None, true) => Kv::KeysOnly,
@@ -111,29 +153,38 @@ impl LayerPlan<'_> {
             eps: c.rms_norm_eps,
         };
         let cache = self.cache.layer(layer.kv_source.unwrap_or(l)).expect("a source of keys has a cache");
-        // A chunk may be longer than the ring's spare room: its keys stay apart until attention has read the ring.
-        let apart = layer.kind == LayerKind::Sliding && self.body == Body::Chunk;
-        let target = match apart {
-            true => KvTarget::Rows(&b.k_new, &b.v_new),
-            false => KvTarget::Cache(&cache.k, &cache.v, cache.capacity),
-        };
         let inputs = Inputs { qkv: &b.qkv, kv, norms: &w.qk_norm, rotary: &a.rotary, rows: &a.rows };
-        let planned = head_norm_rope::plan(self.planner, &label("head_norm_rope"), heads, &inputs, &b.q, target)?;
-        ops.push(Op::Dispatch(planned));
         let source = attention::KvSource {
             cache: (&cache.k, &cache.v),
+            dtype: self.cache.dtype(),
             capacity: cache.capacity,
-            new: apart.then_some((&b.k_new, &b.v_new)),
             window: (layer.kind == LayerKind::Sliding).then_some(c.sliding_window),
         };
-        let shares = (self.body == Body::Few).then_some(&b.shares);
-        let buffers = attention::Buffers { q: &b.q, out: &b.out, rows: &a.rows, shares };
-        let planned = attention::plan(self.planner, &label("attention"), heads, buffers, source)?;
-        ops.extend(planned.into_iter().map(Op::Dispatch));
-        if apart && !self.feeds_others(l) && kv != Kv::Shared {
-            ops.push(self.kv_store(l)?);
+        let rounded = self.rounded(&b.out_rounded).filter(|_| w.o_proj.has_whole_chunks());
+        if self.body != Body::Chunk {
+            let buffers = attention::Buffers { out: &b.out, rounded, shares: Some(&b.shares) };
+            let planned = attention::plan(self.planner, &label("attention"), heads, &inputs, buffers, source)?;
+            ops.extend(planned.into_iter().map(Op::Dispatch));
+        } else {
+            // A chunk may be longer than the ring's spare room: its keys stay apart until attention has read the ring.
+            let apart = layer.kind == LayerKind::Sliding;
+            let target = match apart {
+                true => KvTarget::Rows(&b.k_new, &b.v_new),
+                false => KvTarget::Cache(&cache.k, &cache.v, cache.capacity),
+            };
+            let to = (target, source.dtype);
+            let planned = head_norm_rope::plan(self.planner, &label("head_norm_rope"), heads, &inputs, &b.q, to)?;
+            ops.push(Op::Dispatch(planned));
+            let new = apart.then_some((&b.k_new, &b.v_new));
+            let buffers = attention_tile::Buffers { q: &b.q, out: &b.out, rows: &a.rows, row_count: &a.row_count, new };
+            let planned = attention_tile::plan(self.planner, &label("attention"), heads, buffers, source)?;
+            ops.push(Op::Dispatch(planned));
+            if apart && !self.feeds_others(l) && kv != Kv::Shared {
+                ops.push(self.kv_store(l)?);
+            }
         }
-        ops.extend(self.product(&label("o_proj"), &w.o_proj, self.rows(), &b.out, &a.attn)?);
+        let out = Input { x: &b.out, rounded };
+        ops.extend(self.product(&label("o_proj"), &w.o_proj, self.rows(), out, &a.attn)?);
         Ok(ops)
     }
 
@@ -184,49 +235,71 @@ impl LayerPlan<'_> {
             h: &a.h,
             y,
             n_outputs,
+            rounded: [self.x().rounded, a.moe.as_ref().and_then(|moe| self.rounded(&moe.x_rounded))],
         };
         Ok(Op::Dispatch(add_norm::plan(self.planner, &format!("layer.{l:02}/after_attention"), &a.attn, &p)?))
     }
 
+    /// Whether the router's two kernels can stand beside the dense MLP's: they read nothing of each other.
+    fn routes_beside(&self, mlp: &GatedWeights, moe: &MoeWeights) -> bool {
+        let [(_, gate_up)] = mlp.gate_up.0.as_slice() else { return false };
+        let whole = |w: &Weights| w.has_whole_chunks() && w.is_one_part();
+        let rounds = self.x().rounded.is_some() && whole(gate_up) && whole(&mlp.down_proj);
+        rounds && matvec::can_stand_beside(self.planner, &moe.router_proj)
+    }
+
+    /// The router's product, and the choice that it leads to.
+    fn routing<'a>(&'a self, w: &'a MoeWeights) -> (Beside<'a>, Choice<'a>) {
+        let moe = self.activations.moe.as_ref().expect("the configuration has experts");
+        let (logits, per_expert_scale) = (&moe.router_logits, &w.per_expert_scale);
+        let product = Beside::Product { weights: &w.router_proj, x: &moe.router_x, y: logits };
+        (product, Choice { logits, per_expert_scale, ids: &moe.ids, weights: &moe.weights })
+    }
+
     /// (10): `gelu(gate x) * up x`, at once where few rows and the weights' layout allow it.
-    fn gated(
+    fn gated<'a>(
         &self,
         at: &str,
-        w: &Joined,
+        w: &GatedWeights,
         rows: Rows,
         rows_per_row: usize,
-        x: &Tensor,
-        gated: &GatedActivations,
-    ) -> Result<Vec<Op>> {
-        let few = matches!(rows, Rows::Few | Rows::Experts { .. });
-        if let ([(name, weights)], true) = (w.0.as_slice(), few)
+        x: Input,
+        gated: &'a GatedActivations,
+        beside: Option<Beside>,
+    ) -> Result<(Vec<Op>, Input<'a>)> {
+        if let ([(name, weights)], true) = (w.gate_up.0.as_slice(), self.body != Body::Chunk)
             && matvec::can_gate(weights)
         {
-            let planned = matvec::plan_gated(self.planner, &format!("{at}.{name}"), weights, rows, x, &gated.act)?;
-            return Ok(planned.into_iter().map(Op::Dispatch).collect());
+            let both = weights.has_whole_chunks() && w.down_proj.has_whole_chunks();
+            let rounded = self.rounded(&gated.act_rounded).filter(|_| both);
+            let y = (&gated.act, rounded);
+            let planned = matvec::plan_gated(self.planner, &format!("{at}.{name}"), weights, rows, x, y, beside)?;
+            return Ok((planned.into_iter().map(Op::Dispatch).collect(), Input { x: &gated.act, rounded }));
         }
-        let mut ops = self.joined(&format!("{at}."), w, rows, x, &gated.gate_up)?;
+        let mut ops = self.joined(&format!("{at}."), &w.gate_up, rows, x, &gated.gate_up)?;
         let (label, up) = (format!("{at}.gelu_mul"), (&gated.gate_up, gated.act.width));
         let planned = gelu_mul::plan(self.planner, &label, &gated.gate_up, up, &gated.act, rows_per_row)?;
         ops.push(Op::Dispatch(planned));
-        Ok(ops)
+        Ok((ops, Input::from(&gated.act)))
     }
 
-    /// (11): the router, and the products of the experts that it chose.
-    fn experts(&self, l: usize, w: &MoeWeights) -> Result<Vec<Op>> {
+    /// (11): the router, unless it is `routed` already, and the products of the experts that it chose.
+    fn experts(&self, l: usize, w: &MoeWeights, routed: bool) -> Result<Vec<Op>> {
         let a = self.activations;
         let moe = a.moe.as_ref().expect("the configuration has experts");
         let label = |what: &str| format!("layer.{l:02}/{what}");
-        let mut ops =
-            self.product(&label("router.proj"), &w.router_proj, self.rows(), &moe.router_x, &moe.router_logits)?;
+        let mut ops = Vec::new();
         let (ids, weights) = (&moe.ids, &moe.weights);
-        let planned =
-            router::plan(self.planner, &label("router"), &moe.router_logits, &w.per_expert_scale, ids, weights)?;
-        ops.push(Op::Dispatch(planned));
+        if !routed {
+            let (x, logits) = (&moe.router_x, &moe.router_logits);
+            ops.extend(self.product(&label("router.proj"), &w.router_proj, self.rows(), x, logits)?);
+            let (_, choice) = self.routing(w);
+            ops.push(Op::Dispatch(router::plan(self.planner, &label("router"), choice)?));
+        }
         ops.push(Op::capture(format!("layer.{l}.router.weights"), weights));
         let top_k = ids.width;
         let rows = |repeat| match self.body {
-            Body::Few => Rows::Experts { ids, repeat },
+            Body::One | Body::Few => Rows::Experts { ids, repeat },
             Body::Chunk => Rows::Grouped { groups: &moe.groups, repeat },
         };
         if self.body == Body::Chunk {
@@ -234,10 +307,12 @@ impl LayerPlan<'_> {
             let planned = moe_group::plan(self.planner, &label("moe_group"), from, held, &moe.groups)?;
             ops.extend(planned.into_iter().map(Op::Dispatch));
         }
-        ops.extend(self.gated(&label("experts"), &w.experts.gate_up, rows(top_k), top_k, &moe.x, &moe.gated)?);
-        let (down, act) = (&w.experts.down_proj, &moe.gated.act);
+        let x = Input { x: &moe.x, rounded: self.rounded(&moe.x_rounded) };
+        let (more, act) = self.gated(&label("experts"), &w.experts, rows(top_k), top_k, x, &moe.gated, None)?;
+        ops.extend(more);
+        let down = &w.experts.down_proj;
         match self.body {
-            Body::Few => {
+            Body::One | Body::Few => {
                 let planned =
                     matvec::plan_sum(self.planner, &label("experts.down_proj"), down, (ids, weights), act, &moe.sum)?;
                 ops.extend(planned.into_iter().map(Op::Dispatch));
@@ -261,7 +336,6 @@ impl LayerPlan<'_> {
             [Norm::PostFeedforward1, Norm::PostFeedforward2, Norm::PostFeedforward].map(|norm| norm_row(l, norm));
         let p = moe_combine::MoeCombine {
             mlp: &a.mlp_out,
-            products: None,
             norms: &self.weights.norms,
             norm_rows: [norms[0], norms[1], norms[2], norm_row(l + 1, Norm::Input)],
             scalar,
@@ -269,6 +343,7 @@ impl LayerPlan<'_> {
             experts: &moe.sum,
             h: &a.h,
             y: &a.x,
+            rounded: self.x().rounded,
         };
         let planned = moe_combine::plan(self.planner, &format!("layer.{l:02}/moe_combine"), &p)?;
         Ok(vec![Op::Dispatch(planned), Op::capture(format!("layer.{l}.experts"), &moe.sum)])
@@ -302,6 +377,7 @@ impl LayerPlan<'_> {
             h: &a.h,
             y: [&a.x, &a.unused[0], &a.unused[1]],
             n_outputs: 1,
+            rounded: [self.x().rounded, None],
         };
         Ok(Op::Dispatch(add_norm::plan(self.planner, &format!("layer.{l:02}/{what}"), x, &p)?))
     }

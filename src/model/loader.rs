@@ -1,34 +1,29 @@
-//! Reads a checkpoint once, cuts each matrix for the ranks and uploads the parts.
+//! Where each matrix of a checkpoint goes: how it is cut for the ranks, and what stands with what in one stack.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::options::{Options, Progress};
+use super::options::Options;
 use super::share::Share;
+use super::uploads::{Source, Target, Uploads};
 use super::weights::{
     GatedWeights, Joined, LayerWeights, ModelWeights, MoeWeights, NORM_NAMES, NORMS_PER_LAYER, PerLayerWeights,
 };
 use crate::Result;
-use crate::checkpoint::{Checkpoint, MatrixFormat, Projection};
+use crate::checkpoint::{Checkpoint, Content, Contents, MatrixFormat, MatrixInfo, Projection, Role};
 use crate::gpu::{Gpu, Tensor};
-use crate::kernels::{Weights, WeightsBuilder};
+use crate::kernels::{Form, Weights, WeightsBuilder};
 use crate::parallel::Part;
-use crate::quant::requantize::{self, Deviation, requantize};
-use crate::quant::{Matrix, StoredGroups};
+use crate::quant::{Dtype, StoredGroups, requantize};
 
-/// Bytes of a large dense matrix that are read at a time.
-const BLOCK_BYTES: usize = 16 << 20;
-
-/// Reads a checkpoint and uploads it to the devices of all ranks.
-pub(super) struct Loader<'a> {
-    pub ranks: &'a [(Arc<Gpu>, Share)],
+/// Takes the memory of all weights on the devices of all ranks, and notes what is to be uploaded there. Little is read:
+/// norms and other vectors.
+pub(super) struct Loader<'r, 'a> {
+    pub ranks: &'r [(Arc<Gpu>, Share)],
     pub checkpoint: &'a Checkpoint,
-    pub progress: &'a (dyn Fn(Progress) + Sync),
-    pub options: &'a Options,
-    pub done_bytes: u64,
-    pub total_bytes: u64,
-    /// What requantizing the head changed.
-    pub head: Option<Deviation>,
+    pub contents: &'r Contents,
+    pub options: &'r Options,
+    pub uploads: Uploads<'a>,
 }
 
 /// One value for each rank, taken in the order of ranks.
@@ -44,8 +39,8 @@ fn next_of<T>(values: &mut Option<PerRank<T>>) -> Option<T> {
     values.as_mut().map(next)
 }
 
-impl Loader<'_> {
-    /// The weights of each rank.
+impl Loader<'_, '_> {
+    /// The weights of each rank, still without what is to be uploaded.
     pub(super) fn model(&mut self) -> Result<Vec<ModelWeights>> {
         let mut norms = self.norms()?;
         let mut embed_tokens = self.linear("embed_tokens", |share| Part::Columns(share.vocab.clone()))?;
@@ -59,9 +54,6 @@ impl Loader<'_> {
             for (rank, layer) in layers.iter_mut().zip(self.layer(l)?) {
                 rank.push(layer);
             }
-        }
-        for (gpu, _) in self.ranks {
-            gpu.wait()?;
         }
         let model = |layers| ModelWeights {
             embed_tokens: next(&mut embed_tokens),
@@ -194,22 +186,27 @@ impl Loader<'_> {
         Ok(weights.collect::<Vec<_>>().into_iter())
     }
 
-    /// One matrix, in blocks of rows where it is large and dense.
+    /// One matrix.
     fn linear(&mut self, name: &str, part: impl Fn(&Share) -> Part) -> Result<PerRank<Weights>> {
         let info = self.checkpoint.matrix_info(name);
         let (n, k) = (info.out_features, info.in_features);
-        let mut builders = Vec::new();
+        let (mut all, mut targets) = (Vec::new(), Vec::new());
         for (gpu, share) in self.ranks {
             let part = part(share);
-            let (rows, columns) = match &part {
-                Part::Whole => (n, k),
-                Part::Columns(outputs) => (outputs.len(), k),
-                Part::Rows(inputs) => (n, inputs.len()),
+            let shape = match &part {
+                Part::Whole => [n, k],
+                Part::Columns(outputs) => [outputs.len(), k],
+                Part::Rows(inputs) => [n, inputs.len()],
             };
-            builders.push((part, self.builder(gpu, name, 1, [rows, columns])));
+            let content = self.contents.matrix(name);
+            let stored = stored_groups(content, info);
+            let form = self.form(name, info, content, (&part, stored));
+            let weights = self.builder(gpu, name, 1, shape).reserve(&form)?;
+            targets.push(target(gpu, &weights, part, (0, 0), stored));
+            all.push(weights);
         }
-        self.add_matrix(name, &mut builders, &vec![0; self.ranks.len()])?;
-        finish(builders.into_iter().map(|(_, builder)| builder))
+        self.add_matrix(name, targets);
+        Ok(all.into_iter())
     }
 
     /// The output features `outputs` of several matrices, one behind the other in one stack where their formats agree.
@@ -230,44 +227,71 @@ impl Loader<'_> {
             }
             return Ok(all.into_iter().map(Joined).collect::<Vec<_>>().into_iter());
         }
-        let k = info(names[0]).in_features;
-        let rows = |share: &Share| names.iter().map(|name| outputs(share, name).len()).sum();
-        let builder = |(gpu, share)| (Part::Whole, self.builder(gpu, &format!("{at}{label}"), 1, [rows(share), k]));
-        let mut builders: Vec<_> = self.ranks.iter().map(|(gpu, share)| builder((gpu, share))).collect();
-        let mut first = vec![0; self.ranks.len()];
+        let (first, k) = (info(names[0]), info(names[0]).in_features);
+        let mut content = Content::default();
         for name in names {
-            for ((part, _), (_, share)) in builders.iter_mut().zip(self.ranks) {
-                *part = Part::Columns(outputs(share, name));
-            }
-            self.add_matrix(&format!("{at}{name}"), &mut builders, &first)?;
-            first.iter_mut().zip(self.ranks).for_each(|(first, (_, share))| *first += outputs(share, name).len());
+            content = content.or(self.contents.matrix(&format!("{at}{name}")));
         }
-        let stacks = finish(builders.into_iter().map(|(_, builder)| builder))?;
-        Ok(stacks.map(|weights| Joined(vec![(label, weights)])).collect::<Vec<_>>().into_iter())
+        let form = self.form(at, first, content, (&Part::Whole, StoredGroups::Touched));
+        let (mut all, mut targets): (Vec<Weights>, Vec<Vec<Target>>) = (Vec::new(), Vec::new());
+        targets.resize_with(names.len(), Vec::new);
+        for (gpu, share) in self.ranks {
+            let rows = names.iter().map(|name| outputs(share, name).len()).sum();
+            let weights = self.builder(gpu, &format!("{at}{label}"), 1, [rows, k]).reserve(&form)?;
+            let mut first_row = 0;
+            for (name, targets) in names.iter().zip(&mut targets) {
+                let own = outputs(share, name);
+                let part = Part::Columns(own.clone());
+                targets.push(target(gpu, &weights, part, (0, first_row), StoredGroups::Touched));
+                first_row += own.len();
+            }
+            all.push(weights);
+        }
+        for (name, targets) in names.iter().zip(targets) {
+            self.add_matrix(&format!("{at}{name}"), targets);
+        }
+        Ok(all.into_iter().map(|weights| Joined(vec![(label, weights)])).collect::<Vec<_>>().into_iter())
     }
 
-    /// Reads the matrix `name` and adds each rank's part of it to its stack, from row `first` of the stack on.
-    fn add_matrix(&mut self, name: &str, builders: &mut [(Part, WeightsBuilder)], first: &[usize]) -> Result<()> {
-        let info = self.checkpoint.matrix_info(name);
-        let (n, size_bytes) = (info.out_features, info.size_bytes);
-        let block = (BLOCK_BYTES * n / size_bytes.max(1) as usize).clamp(1, n);
-        // Only a dense matrix can be read by rows without reading all of it.
-        let block = if matches!(info.format, MatrixFormat::Dense(_)) { block } else { n };
+    /// The matrix `name` is to be uploaded to `targets`.
+    fn add_matrix(&mut self, name: &str, targets: Vec<Target>) {
+        let (info, content) = (self.checkpoint.matrix_info(name), self.contents.matrix(name));
+        let requantized_bits = self.requantized_bits(name, info);
+        self.uploads.add(Source { name: name.to_owned(), info, content, requantized_bits, targets });
+    }
+
+    /// The bits of a code, where the matrix `name` is a head that is requantized.
+    fn requantized_bits(&self, name: &str, info: &MatrixInfo) -> Option<u32> {
         let is_head = name == if self.checkpoint.has("lm_head") { "lm_head" } else { "embed_tokens" };
-        for from in (0..n).step_by(block) {
-            let outputs = from..n.min(from + block);
-            let mut matrix = self.checkpoint.load_rows(name, outputs.clone())?;
-            if let (true, Some(bits), Matrix::Dense(dense)) = (is_head, self.options.head.bits(), &matrix) {
-                let (packed, deviation) = requantize(name, from, dense, bits, requantize::GROUP_SIZE)?;
-                self.head.get_or_insert_default().merge(deviation);
-                matrix = Matrix::Packed(packed);
-            }
-            for ((part, builder), &first) in builders.iter_mut().zip(first) {
-                add(builder, (0, first), part, outputs.clone(), &matrix, StoredGroups::Touched)?;
-            }
-            self.report(size_bytes * outputs.len() as u64 / n as u64);
+        self.options.head.bits().filter(|_| is_head && matches!(info.format, MatrixFormat::Dense(_)))
+    }
+
+    /// What a rank's part of the matrix `name`, or of all that are `content` together, becomes on its device.
+    fn form(&self, name: &str, info: &MatrixInfo, content: Content, (part, stored): (&Part, StoredGroups)) -> Form {
+        let packed = |bits, scale_dtype, group_size, (first_row, groups)| {
+            let (zeros, per_row) = (content.asymmetric, content.reordered);
+            Form::Packed { bits, scale_dtype, group_size, first_row, groups, zeros, per_row }
+        };
+        if let Some(bits) = self.requantized_bits(name, info) {
+            let groups = info.in_features.div_ceil(requantize::GROUP_SIZE);
+            return packed(bits, requantize::SCALE_DTYPE, requantize::GROUP_SIZE, (0, 0..groups));
         }
-        Ok(())
+        match info.format {
+            // The router is dense in memory, whatever the file holds.
+            _ if info.role == Role::Router => Form::Dense(Dtype::F32),
+            MatrixFormat::Dense(dtype) => Form::Dense(dtype),
+            MatrixFormat::Packed { bits, group_size, groups, scale_dtype, .. } => {
+                let inputs = match part {
+                    Part::Rows(inputs) => inputs.clone(),
+                    Part::Columns(_) | Part::Whole => 0..info.in_features,
+                };
+                let groups = match stored {
+                    StoredGroups::All => 0..groups,
+                    StoredGroups::Touched => inputs.start / group_size..(inputs.end - 1) / group_size + 1,
+                };
+                packed(bits, scale_dtype, group_size, (inputs.start, groups))
+            }
+        }
     }
 
     /// Gate and up of all experts of a layer, in one stack where their formats agree.
@@ -289,45 +313,42 @@ impl Loader<'_> {
     /// columns or rows.
     fn experts(&mut self, l: usize, projections: &[Projection], label: &str) -> Result<PerRank<Weights>> {
         let checkpoint = self.checkpoint;
-        let info = |e: usize, projection| checkpoint.expert_info(l, e, projection);
-        let (n, k) = (info(0, projections[0]).out_features, info(0, projections[0]).in_features);
+        let first = checkpoint.expert_info(l, 0, projections[0]);
+        let (n, k) = (first.out_features, first.in_features);
         let label = format!("layers.{l}.experts.{label}");
-        let columns = |share: &Share| share.expert_columns.clone();
-        let mut builders = Vec::new();
+        let each: Vec<(usize, usize, Projection)> = (0..checkpoint.config.num_experts)
+            .flat_map(|e| projections.iter().enumerate().map(move |(i, &projection)| (e, i, projection)))
+            .collect();
+        let content = each.iter().map(|&(e, _, projection)| self.contents.expert(l, e, projection));
+        let content = content.reduce(Content::or).unwrap_or_default();
+        let stored = stored_groups(content, first);
+        let (mut all, mut arcs) = (Vec::new(), Vec::new());
         for (gpu, share) in self.ranks {
+            let own = share.expert_columns.clone();
             let (part, shape) = match projections[0] {
-                Projection::Gate | Projection::Up => {
-                    (Part::Columns(columns(share)), [columns(share).len() * projections.len(), k])
-                }
-                Projection::Down => (Part::Rows(columns(share)), [n, columns(share).len()]),
+                Projection::Gate | Projection::Up => (Part::Columns(own.clone()), [own.len() * projections.len(), k]),
+                Projection::Down => (Part::Rows(own.clone()), [n, own.len()]),
             };
+            let form = self.form(&label, first, content, (&part, stored));
             let builder = self.builder(gpu, &label, share.experts.len(), shape).first_matrix(share.experts.start);
-            builders.push((part, builder));
+            let weights = builder.reserve(&form)?;
+            arcs.push((part, Arc::new(weights.clone())));
+            all.push(weights);
         }
-        let count = checkpoint.config.num_experts;
-        let mut stored = StoredGroups::Touched;
-        if self.ranks.len() > 1 && projections == [Projection::Down] {
-            // Of act-order each expert touches groups of its own.
-            for e in 0..count {
-                if checkpoint.is_reordered(l, e, Projection::Down)? {
-                    stored = StoredGroups::All;
-                    break;
+        for (e, i, projection) in each {
+            let mut targets = Vec::new();
+            for ((gpu, share), (part, weights)) in self.ranks.iter().zip(&arcs) {
+                if share.experts.contains(&e) {
+                    let place = (e - share.experts.start, i * share.expert_columns.len());
+                    let (gpu, weights, part) = (gpu.clone(), weights.clone(), part.clone());
+                    targets.push(Target { gpu, weights, part, place, stored });
                 }
             }
+            let (info, content) = (checkpoint.expert_info(l, e, projection), self.contents.expert(l, e, projection));
+            let name = format!("layers.{l}.experts.{e}.{projection}");
+            self.uploads.add(Source { name, info, content, requantized_bits: None, targets });
         }
-        for e in 0..count {
-            for (i, &projection) in projections.iter().enumerate() {
-                let matrix = checkpoint.expert(l, e, projection)?;
-                for ((part, builder), (_, share)) in builders.iter_mut().zip(self.ranks) {
-                    if share.experts.contains(&e) {
-                        let place = (e - share.experts.start, i * columns(share).len());
-                        add(builder, place, part, 0..n, &matrix, stored)?;
-                    }
-                }
-                self.report(info(e, projection).size_bytes);
-            }
-        }
-        finish(builders.into_iter().map(|(_, builder)| builder))
+        Ok(all.into_iter())
     }
 
     fn builder<'g>(&self, gpu: &'g Gpu, label: &str, count: usize, [n, k]: [usize; 2]) -> WeightsBuilder<'g> {
@@ -336,11 +357,6 @@ impl Loader<'_> {
             Some(bytes) => builder.max_part_bytes(bytes),
             None => builder,
         }
-    }
-
-    fn report(&mut self, bytes: u64) {
-        self.done_bytes += bytes;
-        (self.progress)(Progress::Weights { done: self.done_bytes, total: self.total_bytes });
     }
 }
 
@@ -358,37 +374,15 @@ fn joinable(formats: &[MatrixFormat]) -> bool {
     formats.iter().all(|format| same(format) && !per_row(format))
 }
 
-/// Uploads what `part` takes of `matrix`, which holds the output features `outputs` of the whole, to matrix `index` of a
-/// stack, where the part begins at row `first`.
-fn add(
-    builder: &mut WeightsBuilder,
-    (index, first): (usize, usize),
-    part: &Part,
-    outputs: Range<usize>,
-    matrix: &Matrix,
-    stored: StoredGroups,
-) -> Result<()> {
-    match part {
-        Part::Columns(own) => {
-            let (start, end) = (own.start.max(outputs.start), own.end.min(outputs.end));
-            if start >= end {
-                return Ok(());
-            }
-            let row = first + start - own.start;
-            match (start..end) == outputs {
-                true => builder.add(index, row, matrix),
-                false => builder.add(index, row, &matrix.column_shard(start - outputs.start..end - outputs.start)),
-            }
-        }
-        Part::Rows(own) if *own != (0..matrix.in_features()) => {
-            builder.add(index, first + outputs.start, &matrix.row_shard(own.clone(), stored))
-        }
-        Part::Rows(_) | Part::Whole => builder.add(index, first + outputs.start, matrix),
-    }
+/// Which groups' scales a rank stores of the rows of a matrix: of act-order it touches about all, and each matrix of a stack
+/// others.
+fn stored_groups(content: Content, info: &MatrixInfo) -> StoredGroups {
+    let is_packed = matches!(info.format, MatrixFormat::Packed { .. });
+    if is_packed && content.reordered { StoredGroups::All } else { StoredGroups::Touched }
 }
 
-fn finish<'a>(builders: impl Iterator<Item = WeightsBuilder<'a>>) -> Result<PerRank<Weights>> {
-    Ok(builders.map(WeightsBuilder::finish).collect::<Result<Vec<_>>>()?.into_iter())
+fn target(gpu: &Arc<Gpu>, weights: &Weights, part: Part, place: (usize, usize), stored: StoredGroups) -> Target {
+    Target { gpu: gpu.clone(), weights: Arc::new(weights.clone()), part, place, stored }
 }
 
 fn gated(gate_up: PerRank<Joined>, down: PerRank<Weights>) -> PerRank<GatedWeights> {

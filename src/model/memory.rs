@@ -3,9 +3,9 @@
 use super::activations::{FEW_ROWS, head_shapes, mlp_widths, rotations};
 use super::kv_cache::{first_capacity, ring_capacity};
 use super::weights::NORMS_PER_LAYER;
-use crate::checkpoint::{Checkpoint, Config, LayerKind, MatrixFormat, MatrixInfo, Projection};
+use crate::checkpoint::{Checkpoint, Config, LayerConfig, LayerKind, MatrixFormat, MatrixInfo, Projection};
 use crate::kernels::moe_group::Groups;
-use crate::kernels::{argmax, attention};
+use crate::kernels::{KvDtype, argmax, attention};
 use crate::quant::{CHUNK, DenseMatrix, Dtype, PackedMatrix};
 
 /// Bytes on the device, by what they are for.
@@ -22,14 +22,14 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// The plan for `checkpoint` with one slot, `context` positions and prefill chunks of `chunk_rows`.
-    pub fn new(checkpoint: &Checkpoint, context: usize, chunk_rows: usize) -> Self {
+    /// The plan for `checkpoint` with one slot, `context` positions held as `kv`, and prefill chunks of `chunk_rows`.
+    pub fn new(checkpoint: &Checkpoint, context: usize, chunk_rows: usize, kv: KvDtype) -> Self {
         let config = &checkpoint.config;
         MemoryPlan {
             weights: weights_bytes(checkpoint),
-            kv_cache: kv_bytes(config, context, context),
-            kv_cache_at_start: kv_bytes(config, context, first_capacity(context)),
-            activations: activation_bytes(config, chunk_rows.max(FEW_ROWS)),
+            kv_cache: kv_bytes(config, kv, context, context),
+            kv_cache_at_start: kv_bytes(config, kv, context, first_capacity(context)),
+            activations: activation_bytes(config, kv, chunk_rows.max(FEW_ROWS)),
         }
     }
 
@@ -39,9 +39,9 @@ impl MemoryPlan {
     }
 
     /// Bytes of keys, or of values, of one position in the widest full layer.
-    pub(super) fn largest_position_bytes(config: &Config) -> u64 {
-        let widths = config.layers.iter().filter(|layer| layer.kind == LayerKind::Full);
-        widths.map(|layer| padded(layer.num_key_value_heads * layer.head_dim) * 4).max().unwrap_or(0)
+    pub(super) fn largest_position_bytes(config: &Config, kv: KvDtype) -> u64 {
+        let full = config.layers.iter().filter(|layer| layer.kind == LayerKind::Full);
+        full.map(|layer| 4 * kv_words(layer, kv)).max().unwrap_or(0)
     }
 }
 
@@ -49,14 +49,19 @@ fn padded(width: usize) -> u64 {
     width.next_multiple_of(CHUNK) as u64
 }
 
-fn kv_bytes(config: &Config, context: usize, full_capacity: usize) -> u64 {
+/// Words of a position's keys, or of its values.
+fn kv_words(layer: &LayerConfig, kv: KvDtype) -> u64 {
+    padded(layer.num_key_value_heads * kv.head_words(layer.head_dim))
+}
+
+fn kv_bytes(config: &Config, kv: KvDtype, context: usize, full_capacity: usize) -> u64 {
     let own = config.layers.iter().filter(|layer| layer.kv_source.is_none());
     own.map(|layer| {
         let capacity = match layer.kind {
             LayerKind::Sliding => ring_capacity(config.sliding_window, context),
             LayerKind::Full => full_capacity,
         };
-        2 * capacity as u64 * padded(layer.num_key_value_heads * layer.head_dim) * 4
+        2 * capacity as u64 * kv_words(layer, kv) * 4
     })
     .sum()
 }
@@ -110,7 +115,7 @@ fn weights_bytes(checkpoint: &Checkpoint) -> u64 {
     bytes
 }
 
-fn activation_bytes(config: &Config, rows: usize) -> u64 {
+fn activation_bytes(config: &Config, kv: KvDtype, rows: usize) -> u64 {
     let (rows, hidden) = (rows as u64, padded(config.hidden_size));
     let pairs: usize = rotations(config).iter().map(|(_, rope)| rope.rotated_pairs).sum();
     let mut row = 8 + 2 * pairs as u64 + 4 * hidden;
@@ -118,7 +123,7 @@ fn activation_bytes(config: &Config, rows: usize) -> u64 {
     for (head_dim, kv_heads) in head_shapes(config) {
         shares += attention::share_words(config.num_attention_heads, kv_heads, head_dim, FEW_ROWS) as u64;
         row += padded((config.num_attention_heads + 2 * kv_heads) * head_dim);
-        row += 2 * padded(config.num_attention_heads * head_dim) + 2 * padded(kv_heads * head_dim);
+        row += 2 * padded(config.num_attention_heads * head_dim) + 2 * padded(kv_heads * kv.head_words(head_dim));
     }
     let n = config.hidden_size_per_layer_input;
     if n > 0 {

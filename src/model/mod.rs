@@ -21,11 +21,12 @@ mod share;
 mod step;
 mod synthetic;
 mod traffic;
+mod uploads;
 mod weights;
 
 pub use gemma4::{Activation, Gemma4, Output, Want};
 pub use memory::MemoryPlan;
-pub use options::{Head, Options, Precision, Progress};
+pub use options::{Head, LoadTimes, Options, Precision, Progress};
 pub use rank::RankMemory;
 pub use step::Row;
 pub use traffic::{StepShape, Traffic};

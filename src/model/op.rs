@@ -1,15 +1,29 @@
 //! The entries of a plan: dispatches, and inner tensors that can be looked at on the way.
 
+use super::activations::FEW_ROWS;
 use crate::gpu::Tensor;
 use crate::kernels::Planned;
 
 /// For which steps a body is planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Body {
+    /// One row: each weight is read for it alone.
+    One,
     /// Up to [`super::activations::FEW_ROWS`] rows: keys and values go to the cache at once.
     Few,
     /// More rows: products share each weight they read, sliding layers store keys and values after attention.
     Chunk,
+}
+
+impl Body {
+    /// The body for a step of `n_rows`.
+    pub(super) fn of(n_rows: usize) -> Body {
+        match n_rows {
+            0..=1 => Body::One,
+            2..=FEW_ROWS => Body::Few,
+            _ => Body::Chunk,
+        }
+    }
 }
 
 /// One entry of a plan.

@@ -1,5 +1,8 @@
 //! How a model is laid out on the device, and how far its loading is.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use super::memory::MemoryPlan;
 use crate::checkpoint::Config;
 use crate::gpu::{Gpu, Tier};
@@ -28,6 +31,8 @@ pub struct Options {
     pub tier: Option<Tier>,
     /// How the KV cache holds keys and values; `None` for what goes with the precision.
     pub kv: Option<KvDtype>,
+    /// A folder for compiled pipelines; `None` to compile them in every run.
+    pub cache: Option<PathBuf>,
 }
 
 /// How exact the computation is.
@@ -58,7 +63,7 @@ impl Options {
     }
 
     /// How the KV cache holds keys and values.
-    pub(super) fn kv(&self) -> KvDtype {
+    pub fn kv(&self) -> KvDtype {
         self.kv.unwrap_or(match self.precision {
             Precision::Exact => KvDtype::F32,
             Precision::Fast => KvDtype::F16,
@@ -102,8 +107,18 @@ impl Default for Options {
             precision: Precision::Exact,
             tier: None,
             kv: None,
+            cache: None,
         }
     }
+}
+
+/// How long loading took. Weights and pipelines come at the same time: both are counted from the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LoadTimes {
+    /// Until all weights were verified and on their devices.
+    pub weights: Duration,
+    /// Until all pipelines were compiled and bound.
+    pub pipelines: Duration,
 }
 
 /// How far loading is.
@@ -127,7 +142,7 @@ pub enum Progress {
 
 /// The context to plan for: what was asked, or the model's own, within what one binding of a full layer can hold.
 pub(super) fn context_length(config: &Config, options: &Options, max_binding_bytes: u64) -> Result<usize> {
-    let position_bytes = MemoryPlan::largest_position_bytes(config) * options.slots as u64;
+    let position_bytes = MemoryPlan::largest_position_bytes(config, options.kv()) * options.slots as u64;
     let fits = (max_binding_bytes / position_bytes.max(1)) as usize;
     match options.context {
         None => Ok(config.max_position_embeddings.min(fits)),

@@ -2,20 +2,24 @@
 
 use super::activations::Activations;
 use super::kv_cache::KvCache;
-use super::layer::LayerPlan;
+use super::layer::{self, LayerPlan};
 use super::op::{Body, Op};
 use super::share::Share;
 use super::weights::{ModelWeights, Norm, norm_row};
 use crate::Result;
 use crate::gpu::Dispatch;
 use crate::kernels::product::Rows;
-use crate::kernels::{Planner, argmax, embed, gather_rows, per_layer_inputs, product, rms_norm};
+use crate::kernels::rounded::Input;
+use crate::kernels::{Planned, Planner, argmax, embed, gather_rows, per_layer_inputs, product, rms_norm, rounded};
 
 /// A planned forward pass, bound to its buffers.
 #[derive(Debug)]
 pub(super) struct Pass {
+    pub one: Vec<Op<Dispatch>>,
     pub few: Vec<Op<Dispatch>>,
     pub chunk: Vec<Op<Dispatch>>,
+    /// From the final state of a step of one row to its logits.
+    pub head_of_one: Vec<Op<Dispatch>>,
     /// From chosen rows of the final state to logits.
     pub head: Vec<Op<Dispatch>>,
     /// From logits to ids.
@@ -33,7 +37,9 @@ pub(super) struct PassPlan<'a> {
 impl PassPlan<'_> {
     /// Plans, compiles and binds everything.
     pub(super) fn bind(&self, planner: &Planner, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Pass> {
-        let lists = [self.body(planner, Body::Few)?, self.body(planner, Body::Chunk)?, self.head(planner)?];
+        let body = |body| self.body(planner, body);
+        let lists =
+            [body(Body::One)?, body(Body::Few)?, body(Body::Chunk)?, self.head_of_one(planner)?, self.head(planner)?];
         let a = self.activations;
         let argmax = argmax::plan(planner, "argmax", &a.logits, &a.argmax_parts, &a.ids)?.map(Op::Dispatch).into();
         let (mut planned, mut shapes) = (Vec::new(), Vec::new());
@@ -62,8 +68,8 @@ impl PassPlan<'_> {
             };
             shape.into_iter().map(op).collect::<Vec<_>>()
         });
-        let mut next = || lists.next().expect("four lists");
-        Ok(Pass { few: next(), chunk: next(), head: next(), argmax: next() })
+        let mut next = || lists.next().expect("six lists");
+        Ok(Pass { one: next(), few: next(), chunk: next(), head_of_one: next(), head: next(), argmax: next() })
     }
 
     /// (1) embedding, the layers, (15) final norm.
@@ -81,10 +87,7 @@ impl PassPlan<'_> {
         }
         ops.push(Op::capture("embed".into(), &a.h));
         if let (Some(b), Some(p)) = (&a.per_layer, &w.per_layer) {
-            let rows = match body {
-                Body::Few => Rows::Few,
-                Body::Chunk => Rows::Many(&a.row_count),
-            };
+            let rows = layer::rows(body, a, planner.tier);
             let (projection, y) = (&p.per_layer_model_projection, b.context_part.as_ref().unwrap_or(&b.context));
             let product = product::plan(planner, "per_layer_model_projection", projection, rows, &a.h, y, 0.0)?;
             ops.extend(product.into_iter().map(Op::Dispatch));
@@ -98,7 +101,8 @@ impl PassPlan<'_> {
             ops.push(Op::capture("per_layer_inputs".into(), &b.inputs));
         }
         let input = (&w.norms, norm_row(0, Norm::Input));
-        ops.push(Op::Dispatch(rms_norm::plan(planner, "input_norm", input, &a.h, &a.x, c.rms_norm_eps)?));
+        let y = (&a.x, a.x_rounded.as_ref().filter(|_| body != Body::Chunk));
+        ops.push(Op::Dispatch(rms_norm::plan(planner, "input_norm", input, &a.h, y, c.rms_norm_eps)?));
         let plan = LayerPlan { planner, share: self.share, weights: w, activations: a, cache: self.cache, body };
         for l in 0..c.num_hidden_layers {
             ops.extend(plan.layer(l)?);
@@ -108,13 +112,29 @@ impl PassPlan<'_> {
         Ok(ops)
     }
 
+    /// The only row's logits.
+    fn head_of_one(&self, planner: &Planner) -> Result<Vec<Op>> {
+        let a = self.activations;
+        let x = Input { x: &a.x, rounded: a.x_rounded.as_ref() };
+        Ok(self.lm_head(planner, Rows::Few, x)?.into_iter().map(Op::Dispatch).collect())
+    }
+
     /// The chosen rows' logits.
     fn head(&self, planner: &Planner) -> Result<Vec<Op>> {
-        let (a, w) = (self.activations, self.weights);
-        let gather = gather_rows::plan(planner, "gather_rows", &a.x, &a.chosen, &a.chosen_x)?;
-        let head = w.lm_head.as_ref().unwrap_or(&w.embed_tokens);
+        let a = self.activations;
+        let mut planned = vec![gather_rows::plan(planner, "gather_rows", &a.x, &a.chosen, &a.chosen_x)?];
+        let (x, rounded) = (&a.chosen_x, a.chosen_x_rounded.as_ref());
+        if let Some(rounded) = rounded {
+            planned.push(rounded::plan(planner, "round", x, rounded)?);
+        }
+        let rows = if rounded.is_some() { Rows::Several(&a.chosen_count) } else { Rows::Few };
+        planned.extend(self.lm_head(planner, rows, Input { x, rounded })?);
+        Ok(planned.into_iter().map(Op::Dispatch).collect())
+    }
+
+    fn lm_head(&self, planner: &Planner, rows: Rows, x: Input) -> Result<Vec<Planned>> {
+        let head = self.weights.lm_head.as_ref().unwrap_or(&self.weights.embed_tokens);
         let softcap = self.share.config.final_logit_softcapping.unwrap_or(0.0);
-        let product = product::plan(planner, "lm_head", head, Rows::Few, &a.chosen_x, &a.logits, softcap)?;
-        Ok([gather].into_iter().chain(product).map(Op::Dispatch).collect())
+        product::plan(planner, "lm_head", head, rows, x, &self.activations.logits, softcap)
     }
 }

@@ -61,9 +61,9 @@ impl Prepared {
     pub(super) fn new(gpu: Arc<Gpu>, share: Share, rows: usize, context: usize, options: &Options) -> Result<Self> {
         let tier = options.tier(&gpu)?;
         let before = gpu.allocated_bytes();
-        let activations = Activations::new(&gpu, &share, rows)?;
+        let activations = Activations::new(&gpu, &share, rows, tier, options.kv())?;
         let activation_bytes = gpu.allocated_bytes() - before;
-        let cache = KvCache::new(&gpu, &share.config, options.slots, context)?;
+        let cache = KvCache::new(&gpu, &share.config, options.slots, context, options.kv())?;
         Ok(Prepared { gpu, share, activations, cache, tier, activation_bytes })
     }
 }
@@ -82,7 +82,7 @@ impl Rank {
         let logits = Readback::new(&gpu, &activations.logits, FEW_ROWS)?;
         let ahead = Ahead::new(&gpu, &activations)?;
         let mut partial: Vec<(Tensor, Readback)> = Vec::new();
-        for op in pass.few.iter().chain(&pass.chunk) {
+        for op in pass.one.iter().chain(&pass.few).chain(&pass.chunk) {
             let (Op::AllReduce(tensor) | Op::AllGather { from: tensor, .. }) = op else { continue };
             if partial.iter().all(|(known, _)| known.buffer != tensor.buffer) {
                 partial.push((tensor.clone(), Readback::new(&gpu, tensor, tensor.rows)?));

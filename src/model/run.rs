@@ -2,7 +2,7 @@
 
 use super::activations::FEW_ROWS;
 use super::gemma4::{Activation, Output, Want};
-use super::op::Op;
+use super::op::{Body, Op};
 use super::rank::Rank;
 use crate::gpu::{Dispatch, Recorder, Tensor};
 use crate::kernels::argmax;
@@ -37,7 +37,11 @@ impl<'a> Run<'a> {
     ) -> Result<(Self, Captures)> {
         let recorders = ranks.iter().map(|rank| Recorder::new(&rank.gpu)).collect();
         let mut run = Run { ranks, collective, recorders, n_rows };
-        let body = |rank: &'a Rank| if n_rows <= FEW_ROWS { &rank.pass.few } else { &rank.pass.chunk };
+        let body = |rank: &'a Rank| match Body::of(n_rows) {
+            Body::One => &rank.pass.one,
+            Body::Few => &rank.pass.few,
+            Body::Chunk => &rank.pass.chunk,
+        };
         let bodies: Vec<&[Op<Dispatch>]> = ranks.iter().map(|rank| body(rank).as_slice()).collect();
         let mut captures = Vec::new();
         let mut at = 0;
@@ -129,7 +133,9 @@ impl<'a> Run<'a> {
             let indices: Vec<u32> = part.iter().map(|&i| i as u32).collect();
             for (rank, recorder) in self.ranks.iter().zip(&mut self.recorders) {
                 rank.gpu.write(&rank.activations.chosen.buffer, 0, &indices)?;
-                record(recorder, &rank.pass.head, part.len());
+                rank.gpu.write(&rank.activations.chosen_count.buffer, 0, &[part.len() as u32])?;
+                let head = if self.n_rows == 1 { &rank.pass.head_of_one } else { &rank.pass.head };
+                record(recorder, head, part.len());
             }
             match (self.ranks, greedy) {
                 ([rank], true) => output.ids.extend(self.chosen_on_device(rank, part.len())?),

@@ -6,18 +6,18 @@
 use std::sync::Arc;
 
 use super::Gemma4;
-use super::options::{Options, Progress};
+use super::options::{Head, Options, Progress};
 use super::share::Share;
 use super::weights::{GatedWeights, Joined, LayerWeights, ModelWeights, MoeWeights, NORMS_PER_LAYER, PerLayerWeights};
 use crate::Result;
 use crate::checkpoint::{Config, RowReader};
 use crate::gpu::{Gpu, Tensor};
 use crate::kernels::{Planner, Random, Weights};
-use crate::quant::Dtype;
+use crate::quant::{Dtype, requantize};
 
 /// Input rows of a quantization group.
 const GROUP_SIZE: usize = 128;
-const INT4: Random = Random::Int4 { group_size: GROUP_SIZE };
+const INT4: Random = Random::Packed { bits: 4, group_size: GROUP_SIZE };
 /// Keeps the residual stream at order 1, however many layers add to it.
 const LAYER_SCALAR: f32 = 0.5;
 
@@ -39,9 +39,18 @@ impl Gemma4 {
             let counts = config.parameter_counts();
             // 4 bits and a share of an f16 scale; what little is dense beside that does not show on a bar.
             let int4 = (counts.text + counts.experts) * (4 * GROUP_SIZE as u64 + 16) / (8 * GROUP_SIZE as u64);
-            let total_bytes = int4 + 2 * (counts.embedding + counts.head);
+            let head = options.head.bits().map_or(16, |bits| u64::from(bits) + 1);
+            let total_bytes = int4 + (counts.embedding + counts.head) * head / 8;
             let config = &config;
-            let maker = Maker { planner: &planner, config, progress, max_part_bytes, done_bytes: 0, total_bytes };
+            let maker = Maker {
+                planner: &planner,
+                config,
+                progress,
+                max_part_bytes,
+                head: options.head,
+                done_bytes: 0,
+                total_bytes,
+            };
             Ok((vec![maker.model()?], None))
         })
     }
@@ -53,6 +62,7 @@ struct Maker<'a> {
     config: &'a Config,
     progress: &'a (dyn Fn(Progress) + Sync),
     max_part_bytes: u64,
+    head: Head,
     done_bytes: u64,
     total_bytes: u64,
 }
@@ -63,10 +73,15 @@ impl Maker<'_> {
         // Also the router's: its logits deviate by 1, and every expert is chosen about as often as the others.
         let norms = self.ones("norms", c.num_hidden_layers * NORMS_PER_LAYER + 1, c.hidden_size)?;
         let bf16 = Random::Dense(Dtype::BF16);
-        let embed_tokens = self.stack("embed_tokens", [1, c.vocab_size, c.hidden_size], bf16)?;
+        let head = match self.head.bits() {
+            None => bf16,
+            Some(bits) => Random::Packed { bits, group_size: requantize::GROUP_SIZE },
+        };
+        let embedding = if c.tie_word_embeddings { head } else { bf16 };
+        let embed_tokens = self.stack("embed_tokens", [1, c.vocab_size, c.hidden_size], embedding)?;
         let lm_head = match c.tie_word_embeddings {
             true => None,
-            false => Some(self.stack("lm_head", [1, c.vocab_size, c.hidden_size], bf16)?),
+            false => Some(self.stack("lm_head", [1, c.vocab_size, c.hidden_size], head)?),
         };
         let per_layer = match c.hidden_size_per_layer_input {
             0 => None,

@@ -6,7 +6,7 @@
 use super::Gemma4;
 use super::weights::{GatedWeights, LayerWeights, MoeWeights};
 use crate::checkpoint::{Config, LayerKind};
-use crate::kernels::Weights;
+use crate::kernels::{KvDtype, Weights};
 
 /// Bytes and operations of all dispatches with one label, that of a layer without its number.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +36,7 @@ impl Gemma4 {
     /// What a step of this shape reads and multiplies, a label at a time.
     pub fn traffic(&self, step: StepShape) -> Vec<Traffic> {
         let (config, weights) = (self.config(), self.weights());
-        let mut count = Count { step, all: Vec::new() };
+        let mut count = Count { step, kv: self.ranks[0].cache.dtype(), all: Vec::new() };
         count.linear("lm_head", weights.lm_head.as_ref().unwrap_or(&weights.embed_tokens), step.logits);
         if let Some(per_layer) = &weights.per_layer {
             count.linear("per_layer_model_projection", &per_layer.per_layer_model_projection, step.rows);
@@ -50,6 +50,7 @@ impl Gemma4 {
 
 struct Count {
     step: StepShape,
+    kv: KvDtype,
     all: Vec<Traffic>,
 }
 
@@ -96,8 +97,8 @@ impl Count {
             LayerKind::Sliding => self.step.positions.min(config.sliding_window),
             LayerKind::Full => self.step.positions,
         };
-        // Keys and values are f32.
-        let bytes = 2 * 4 * layer.num_key_value_heads * layer.head_dim * seen * self.step.slots;
+        let words = layer.num_key_value_heads * self.kv.head_words(layer.head_dim);
+        let bytes = 2 * 4 * words * seen * self.step.slots;
         let operations = 4 * config.num_attention_heads * layer.head_dim * seen * self.step.rows;
         self.add("attention", bytes as f64, operations as f64);
     }

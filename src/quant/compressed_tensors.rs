@@ -83,21 +83,29 @@ fn pack_scales(layout: &Layout, scales: &[u32], n_rows: usize) -> Vec<u32> {
     out
 }
 
+/// Whether all `zero_points` of a whole matrix are `2^(bits - 1)`.
+pub fn is_symmetric(layout: &Layout, zero_points: &[u32]) -> bool {
+    let symmetric = |row: usize, group: usize| zero(layout, zero_points, row, group) == 1 << (layout.bits - 1);
+    (0..layout.out_features).all(|row| (0..layout.groups).all(|group| symmetric(row, group)))
+}
+
+fn zero(layout: &Layout, zero_points: &[u32], row: usize, group: usize) -> u32 {
+    let (bits, per_word) = (layout.bits as usize, layout.codes_per_word());
+    (zero_points[row / per_word * layout.groups + group] >> (bits * (row % per_word))) & ((1 << bits) - 1)
+}
+
 /// `None` where all zero points of the whole matrix are `2^(bits - 1)`: of one matrix all column shards have them, or none.
 fn pack_zeros(layout: &Layout, zero_points: &[u32], rows: Range<usize>) -> Option<Vec<u32>> {
     let (groups, bits, per_word) = (layout.groups, layout.bits as usize, layout.codes_per_word());
     assert_eq!(zero_points.len(), layout.out_features.div_ceil(per_word) * groups, "words of weight_zero_point");
-    let zero = |row: usize, group: usize| {
-        (zero_points[row / per_word * groups + group] >> (bits * (row % per_word))) & ((1 << bits) - 1)
-    };
-    if (0..layout.out_features).all(|row| (0..groups).all(|group| zero(row, group) == 1 << (bits - 1))) {
+    if is_symmetric(layout, zero_points) {
         return None;
     }
     let row_words = PackedMatrix::zero_words(groups, layout.bits);
     let mut out = vec![0u32; rows.len() * row_words];
     for (words, row) in out.chunks_exact_mut(row_words).zip(rows) {
         for group in 0..groups {
-            words[group / per_word] |= zero(row, group) << (bits * (group % per_word));
+            words[group / per_word] |= zero(layout, zero_points, row, group) << (bits * (group % per_word));
         }
     }
     Some(out)

@@ -95,15 +95,40 @@ pub fn find_empty_group(g_idx: &[u32], groups: usize) -> Option<usize> {
 
 /// The first of `count` scales that is NaN or infinite.
 pub fn find_bad_scale(scales: &[u32], dtype: Dtype, count: usize) -> Option<(usize, f32)> {
+    // A number is finite where not all bits of its exponent are set, and most lines have only such numbers.
+    let exponents: &[u32] = match dtype {
+        Dtype::F32 => &[0x7f80_0000],
+        Dtype::F16 => &[0x7c00, 0x7c00_0000],
+        Dtype::BF16 => &[0x7f80, 0x7f80_0000],
+    };
+    let is_bad = |word: u32| exponents.iter().fold(false, |bad, &mask| bad | (word & mask == mask));
+    if !scales.iter().fold(false, |bad, &word| bad | is_bad(word)) {
+        return None;
+    }
     (0..count).map(|element| (element, dtype.read(scales, element))).find(|(_, scale)| !scale.is_finite())
 }
 
-/// Output features `rows` of the matrix in the layout of the kernels.
+/// Whether all of `qzeros` are `2^(bits - 1)`, whatever the configuration says.
+pub fn is_symmetric(layout: &Layout, qzeros: &[u32]) -> bool {
+    let symmetric = PackedMatrix::symmetric_zeros(layout.bits);
+    qzeros.iter().all(|&word| layout.zero_points.decode(word, layout.bits) == symmetric)
+}
+
+/// Output features `rows` of the matrix in the layout of the kernels. Zero points come with them unless those of the whole
+/// matrix are all `2^(bits - 1)`.
 ///
 /// # Panics
 /// If the tensors do not have the sizes that `layout` says, or `g_idx` names a group that there is not: the caller
 /// checks both.
 pub fn pack(layout: &Layout, raw: &Raw, rows: Range<usize>) -> PackedMatrix {
+    pack_part(layout, raw, !is_symmetric(layout, raw.qzeros), rows)
+}
+
+/// As [`pack`] of a part of a larger matrix, of which is known whether it is `asymmetric` anywhere.
+///
+/// # Panics
+/// As [`pack`].
+pub fn pack_part(layout: &Layout, raw: &Raw, asymmetric: bool, rows: Range<usize>) -> PackedMatrix {
     let (k, n, groups) = (layout.in_features, layout.out_features, layout.groups);
     let per_word = layout.codes_per_word();
     assert!(k.is_multiple_of(per_word) && n.is_multiple_of(per_word), "a GPTQ matrix of {n} x {k}");
@@ -123,7 +148,7 @@ pub fn pack(layout: &Layout, raw: &Raw, rows: Range<usize>) -> PackedMatrix {
         groups,
         scale_dtype: layout.scale_dtype,
         scales: pack_scales(layout, raw.scales, rows.clone()),
-        zeros: pack_zeros(layout, raw.qzeros, rows),
+        zeros: asymmetric.then(|| pack_zeros(layout, raw.qzeros, rows)),
         group_index: group_index(layout.in_features, layout.group_size, layout.groups, raw.g_idx),
     }
 }
@@ -155,28 +180,33 @@ fn pack_scales(layout: &Layout, scales: &[u32], rows: Range<usize>) -> Vec<u32> 
     let (n, groups, dtype) = (layout.out_features, layout.groups, layout.scale_dtype);
     let row_words = dtype.words(groups);
     let mut out = vec![0u32; rows.len() * row_words];
+    if rows.is_empty() {
+        return out;
+    }
     if dtype == Dtype::F32 {
         transpose(scales, n, rows, &mut out, row_words);
         return out;
     }
-    for group in 0..groups {
-        let shift = 16 * (group % 2);
-        for row in rows.clone() {
-            let element = group * n + row;
-            let half = (scales[element / 2] >> (16 * (element % 2))) & 0xffff;
-            out[(row - rows.start) * row_words + group / 2] |= half << shift;
+    // Two groups a word first, in lines as long as the file's: what is left is a transposition.
+    let columns = rows.len();
+    let half = |group: usize, row: usize| {
+        let element = group * n + row;
+        (scales[element / 2] >> (16 * (element % 2))) & 0xffff
+    };
+    let mut pairs = vec![0u32; row_words * columns];
+    for (pair, line) in pairs.chunks_exact_mut(columns).enumerate() {
+        let (low, high) = (2 * pair, 2 * pair + 1);
+        for (word, row) in line.iter_mut().zip(rows.clone()) {
+            *word = half(low, row) | if high < groups { half(high, row) << 16 } else { 0 };
         }
     }
+    transpose(&pairs, columns, 0..columns, &mut out, row_words);
     out
 }
 
-/// `None` where all zero points of the whole matrix are `2^(bits - 1)`, whatever the configuration says.
-fn pack_zeros(layout: &Layout, qzeros: &[u32], rows: Range<usize>) -> Option<Vec<u32>> {
+fn pack_zeros(layout: &Layout, qzeros: &[u32], rows: Range<usize>) -> Vec<u32> {
     let (bits, per_word) = (layout.bits as usize, layout.codes_per_word());
     let decode = |word| layout.zero_points.decode(word, layout.bits);
-    if qzeros.iter().all(|&word| decode(word) == PackedMatrix::symmetric_zeros(layout.bits)) {
-        return None;
-    }
     let width = layout.out_features / per_word;
     let row_words = PackedMatrix::zero_words(layout.groups, layout.bits);
     let mut out = vec![0u32; rows.len() * row_words];
@@ -188,7 +218,7 @@ fn pack_zeros(layout: &Layout, qzeros: &[u32], rows: Range<usize>) -> Option<Vec
             out[(row - rows.start) * row_words + group / per_word] |= zero << shift;
         }
     }
-    Some(out)
+    out
 }
 
 /// Whether a `g_idx` says what `group_size` says.

@@ -83,11 +83,10 @@ impl DenseMatrix {
         let row_words = Self::row_words(in_features, dtype);
         let mut words = vec![0u32; out_features * row_words];
         for (row, source) in words.chunks_exact_mut(row_words).zip(bytes.chunks_exact(row_bytes)) {
-            for (word, part) in row.iter_mut().zip(source.chunks(4)) {
-                let mut le = [0; 4];
-                le[..part.len()].copy_from_slice(part);
-                *word = u32::from_le_bytes(le);
-            }
+            bytemuck::cast_slice_mut(row)[..row_bytes].copy_from_slice(source);
+        }
+        if cfg!(target_endian = "big") {
+            words.iter_mut().for_each(|word| *word = word.swap_bytes());
         }
         DenseMatrix { out_features, in_features, dtype, words }
     }

@@ -11,7 +11,9 @@ pub mod compressed_tensors;
 pub mod cut;
 pub mod gptq;
 mod matrix;
+mod random;
 pub mod requantize;
 
 pub use cut::StoredGroups;
 pub use matrix::{CHUNK, DenseMatrix, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, RowShard, ShardGroups};
+pub use random::{Bits, Random};

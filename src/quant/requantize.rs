@@ -9,8 +9,6 @@
 //! single columns are large, since an outlier coarsens the steps of its whole group. 4 bits differ by 8.1 % in groups of
 //! 32 and by 9.0 % of 64, at 4.5 and 4.25 bits.
 
-use std::thread;
-
 use half::f16;
 
 use super::{CHUNK, DenseMatrix, Dtype, GroupIndex, PackedMatrix};
@@ -51,8 +49,8 @@ pub fn size_bytes(out_features: usize, in_features: usize, bits: u32, group_size
 }
 
 /// `matrix` in codes of `bits` (4 or 8) bits with a scale for each `group_size` input features, and how far that is from
-/// it. `matrix` may be a block of rows: errors count them from `first_row` of the tensor `name`. The result does not
-/// depend on the number of threads, and that of a row not on the block.
+/// it. `matrix` may be a block of rows: errors count them from `first_row` of the tensor `name`. The result of a row does not
+/// depend on the block.
 ///
 /// # Errors
 /// [`Error::Model`] where a value is not finite, or so large that no f16 scale reaches it.
@@ -74,29 +72,13 @@ pub fn requantize(
     let (code_words, scale_words) = (PackedMatrix::code_words(k, bits), SCALE_DTYPE.words(groups));
     let mut codes = vec![0; n * code_words];
     let mut scales = vec![0; n * scale_words];
-    let n_threads = thread::available_parallelism().map_or(1, usize::from);
-    let n_rows = n.div_ceil(n_threads).max(1);
-    // Each row's own deviation, so that the order of their sum does not depend on the number of threads.
-    let deviations: Vec<Result<Vec<Deviation>>> = thread::scope(|scope| {
-        let parts = codes.chunks_mut(n_rows * code_words).zip(scales.chunks_mut(n_rows * scale_words));
-        let threads = parts.enumerate().map(|(part, (codes, scales))| {
-            scope.spawn(move || {
-                let mut row = Row::new(bits, group_size, groups);
-                let rows = codes.chunks_exact_mut(code_words).zip(scales.chunks_exact_mut(scale_words));
-                let quantize = |((codes, scales), i): ((&mut [u32], &mut [u32]), usize)| {
-                    matrix.row(i, &mut row.values);
-                    let fault = |what| Error::model(format!("tensor {name:?}: row {}, {what}", first_row + i));
-                    row.quantize(k, codes, scales).map_err(fault)
-                };
-                rows.zip(part * n_rows..).map(quantize).collect()
-            })
-        });
-        let threads: Vec<_> = threads.collect();
-        threads.into_iter().map(|thread| thread.join().expect("quantizing does not panic")).collect()
-    });
+    let mut row = Row::new(bits, group_size, groups);
     let mut deviation = Deviation::default();
-    for part in deviations {
-        part?.into_iter().for_each(|row| deviation.merge(row));
+    let rows = codes.chunks_exact_mut(code_words).zip(scales.chunks_exact_mut(scale_words));
+    for (i, (codes, scales)) in rows.enumerate() {
+        matrix.row(i, &mut row.values);
+        let fault = |what| Error::model(format!("tensor {name:?}: row {}, {what}", first_row + i));
+        deviation.merge(row.quantize(k, codes, scales).map_err(fault)?);
     }
     let (group_index, scale_dtype) = (GroupIndex::Sequential { group_size }, SCALE_DTYPE);
     let (out_features, in_features, zeros) = (n, k, None);
@@ -105,7 +87,8 @@ pub fn requantize(
     Ok((packed, deviation))
 }
 
-const SCALE_DTYPE: Dtype = Dtype::F16;
+/// Precision of the scales.
+pub const SCALE_DTYPE: Dtype = Dtype::F16;
 
 /// Independent sums, which the compiler can put in vectors.
 const LANES: usize = 8;

@@ -1,6 +1,9 @@
 //! The operations, row-major and one row after the other. Sums are taken in f64, so that a difference to a kernel is the
 //! kernel's rounding and not this one's.
 
+use half::f16;
+
+use crate::kernels::{KV_BLOCK, KvDtype};
 use crate::quant::Matrix;
 
 /// `y[t, n] = sum_k x[t, k] * w[n, k]`; x is `[tokens, in_features]`.
@@ -120,6 +123,49 @@ pub fn rope(head: &mut [f32], angles: &[[f32; 2]]) {
         head[i] = a * cos - b * sin;
         head[i + half] = b * cos + a * sin;
     }
+}
+
+/// A head of keys or values as words of the KV cache: f16 rounded to the nearest, int8 with a scale for each block of 32
+/// values. The head is padded with zeros to whole blocks.
+pub fn kv_pack(head: &[f32], dtype: KvDtype) -> Vec<u32> {
+    let mut padded = head.to_vec();
+    padded.resize(head.len().next_multiple_of(KV_BLOCK), 0.0);
+    let half = |v: f32| {
+        let finite = if v.is_nan() { v } else { v.clamp(-65504.0, 65504.0) };
+        u32::from(f16::from_f32(finite).to_bits())
+    };
+    match dtype {
+        KvDtype::F32 => padded.into_iter().map(f32::to_bits).collect(),
+        KvDtype::F16 => padded.chunks_exact(2).map(|pair| half(pair[0]) | half(pair[1]) << 16).collect(),
+        KvDtype::Int8 => {
+            let blocks = || padded.chunks_exact(KV_BLOCK);
+            let largest = |block: &[f32]| block.iter().fold(0.0f32, |a, v| if v.abs() > a { v.abs() } else { a });
+            let code = |v: f32, largest: f32| {
+                let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
+                (v * inverse).round_ties_even().clamp(-127.0, 127.0) as i8
+            };
+            let codes: Vec<u8> = blocks().flat_map(|b| b.iter().map(|&v| code(v, largest(b)) as u8)).collect();
+            let mut words: Vec<u32> =
+                codes.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect();
+            words.extend(blocks().map(|b| (largest(b) * (1.0 / 127.0)).to_bits()));
+            words.resize(dtype.head_words(head.len()), 0);
+            words
+        }
+    }
+}
+
+/// What attention reads of a head's words in the KV cache: `head_dim` values.
+pub fn kv_unpack(words: &[u32], dtype: KvDtype, head_dim: usize) -> Vec<f32> {
+    let padded = head_dim.next_multiple_of(KV_BLOCK);
+    let value = |i: usize| match dtype {
+        KvDtype::F32 => f32::from_bits(words[i]),
+        KvDtype::F16 => f16::from_bits((words[i / 2] >> (16 * (i % 2))) as u16).to_f32(),
+        KvDtype::Int8 => {
+            let code = words[i / 4].to_le_bytes()[i % 4] as i8;
+            f32::from(code) * f32::from_bits(words[padded / 4 + i / KV_BLOCK])
+        }
+    };
+    (0..head_dim).map(value).collect()
 }
 
 /// Softmax attention of one query head over keys and values `[positions, head_dim]`, all of them visible, no scale.

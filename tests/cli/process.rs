@@ -23,6 +23,8 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lapidary"));
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env_remove("RUST_LOG").env_remove("NODEVICE_SELECT");
+    // Nothing is left in the folders of whoever runs the tests.
+    command.env("LAPIDARY_NO_CACHE", "1");
     command
 }
 

@@ -87,7 +87,8 @@ impl Runner {
     /// With this many lanes for a row's reduction.
     pub(crate) fn with_threads(threads: u32) -> Self {
         let mut runner = Self::new();
-        runner.planner.tuning.threads = threads;
+        runner.planner.tuning.threads = threads.min(256);
+        runner.planner.tuning.norm_threads = threads;
         runner
     }
 
@@ -133,6 +134,11 @@ impl Runner {
         let copy = recorder.read_back(&all, 1).expect("a buffer to read back");
         recorder.submit();
         copy.read(gpu(), 1).expect("a result")
+    }
+
+    /// The words of the rows that `planned` may write, after a check that nothing behind them changed.
+    pub(crate) fn run_raw_rows(&self, planned: Planned, output: &Output, n_rows: usize) -> Vec<u32> {
+        self.run(&[planned], n_rows, &[output]).remove(0).into_iter().map(f32::to_bits).collect()
     }
 
     /// As [`Runner::run`] for a single kernel with a single output.

@@ -57,7 +57,9 @@ pub(crate) fn norm_tolerance(
     threads: u32,
 ) -> Vec<f64> {
     let abs = |v: f32| f64::from(v).abs();
-    let additions = x.len().div_ceil(threads as usize) as f64 + f64::from(threads).log2();
+    // More than 256 lanes add up 32 columns of 32 in sequence, not as trees.
+    let tree = if threads > 256 { 64.0 } else { f64::from(threads).log2() };
+    let additions = x.len().div_ceil(threads.min(256) as usize) as f64 + tree;
     let squares: f64 = x.iter().map(|&v| abs(v) * abs(v)).sum();
     let root = (squares / x.len() as f64 + f64::from(eps)).sqrt();
     let shift: f64 = x.iter().zip(x_tolerance).map(|(&v, t)| abs(v) * t).sum::<f64>() / squares.max(1e-30);

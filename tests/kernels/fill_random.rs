@@ -58,7 +58,12 @@ fn binades_are_what_they_say() {
 #[test]
 fn random_weights_multiply() {
     let runner = Runner::new();
-    for kind in [Random::Int4 { group_size: 128 }, Random::Dense(Dtype::BF16), Random::Dense(Dtype::F32)] {
+    for kind in [
+        Random::Packed { bits: 4, group_size: 128 },
+        Random::Packed { bits: 8, group_size: 32 },
+        Random::Dense(Dtype::BF16),
+        Random::Dense(Dtype::F32),
+    ] {
         for k in [100, 704, 2816] {
             let weights = Weights::random(&runner.planner, "w", [1, 300, k], kind, 750_000).expect("weights");
             gpu().wait().expect("the device");

@@ -1,6 +1,7 @@
 //! `head_norm_rope.wgsl`: norms of q, k and v heads, rotation of q and k, and the way into the KV cache.
 
 use lapidary::kernels::head_norm_rope::{self, Heads, Inputs, Kv, KvTarget};
+use lapidary::kernels::{KV_BLOCK, KvDtype};
 use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};
@@ -15,10 +16,11 @@ pub(super) struct Case {
     pub(super) kv: Kv,
     /// Positions of a slot's ring; `None` for rows of their own.
     pub(super) capacity: Option<usize>,
+    pub(super) dtype: KvDtype,
 }
 
 /// One head after norm and rotation, with a tolerance for each element.
-fn head(x: &[f32], weight: Option<&[f32]>, angles: &[[f32; 2]], threads: u32) -> (Vec<f32>, Vec<f64>) {
+pub(super) fn head(x: &[f32], weight: Option<&[f32]>, angles: &[[f32; 2]], threads: u32) -> (Vec<f32>, Vec<f64>) {
     let d = x.len();
     let normed = ops::rms_norm(x, weight, EPS);
     let exact = vec![0.0; d];
@@ -35,8 +37,24 @@ fn head(x: &[f32], weight: Option<&[f32]>, angles: &[[f32; 2]], threads: u32) ->
     (value, tolerance)
 }
 
+/// What the cache gives back of a head that may be off by its tolerance. A device may round f16 either way, and take what
+/// is below its normal numbers for zero; int8 is half a step off, and rounds a bound of f32 to either side.
+pub(super) fn rounding((values, tolerance): (Vec<f32>, Vec<f64>), dtype: KvDtype) -> (Vec<f32>, Vec<f64>) {
+    let stored = ops::kv_unpack(&ops::kv_pack(&values, dtype), dtype, values.len());
+    let step = |i: usize| match dtype {
+        KvDtype::F32 => 0.0,
+        KvDtype::F16 => f64::from(values[i].abs()) * 2f64.powi(-10) + 2f64.powi(-14),
+        KvDtype::Int8 => {
+            let block = &values[i / KV_BLOCK * KV_BLOCK..values.len().min((i / KV_BLOCK + 1) * KV_BLOCK)];
+            block.iter().fold(0.0, |a, v| f64::from(v.abs()).max(a)) / 127.0 * 1.01
+        }
+    };
+    let tolerance = (0..values.len()).map(|i| tolerance[i] + step(i)).collect();
+    (stored, tolerance)
+}
+
 pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
-    let Case { heads, kv, capacity } = case;
+    let Case { heads, kv, capacity, dtype } = case;
     let (d, n_rows, threads) = (heads.head_dim, rows.len(), 64);
     let (q_width, kv_width) = (heads.n_heads * d, heads.n_kv_heads * d);
     let mut runner = Runner::new();
@@ -63,8 +81,10 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
     let step = step_rows(rows);
     let n_slots = 1 + rows.iter().map(|r| r.0 as usize).max().expect("rows");
     let kv_rows = capacity.map_or(n_rows, |c| c * n_slots);
+    let head_words = dtype.head_words(d);
+    let kv_words = heads.n_kv_heads * head_words;
     let (q_out, k_out, v_out) =
-        (Output::new(n_rows, q_width), Output::new(kv_rows, kv_width), Output::new(kv_rows, kv_width));
+        (Output::new(n_rows, q_width), Output::new(kv_rows, kv_words), Output::new(kv_rows, kv_words));
     let target = match capacity {
         Some(capacity) => KvTarget::Cache(&k_out.tensor, &v_out.tensor, capacity),
         None => KvTarget::Rows(&k_out.tensor, &v_out.tensor),
@@ -76,9 +96,9 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
         rotary: &tensor(2 * n_pairs, &rotary),
         rows: &rows_tensor(&step),
     };
-    let planned =
-        head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, &q_out.tensor, target).expect("a plan");
-    let results = runner.run(&[planned], n_rows, &[&q_out, &k_out, &v_out]);
+    let to = (target, dtype);
+    let planned = head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, &q_out.tensor, to);
+    let results = runner.run(&[planned.expect("a plan")], n_rows, &[&q_out, &k_out, &v_out]);
     let mut written = vec![false; kv_rows];
     for (t, row) in step.iter().enumerate() {
         let what = format!("{case:?}, row {t}");
@@ -99,15 +119,19 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
         let to = capacity.map_or(t, |c| row.slot as usize * c + row.position as usize % c);
         written[to] = true;
         for j in 0..heads.n_kv_heads {
-            let (from, to) = (t * kv_width + j * d, to * kv_width + j * d);
-            let (expected, tolerance) = head(&k[from..from + d], Some(&norms[d..]), &angles, threads);
-            assert_close(&format!("{what}: k head {j}"), &expected, &results[1][to..to + d], |i| tolerance[i]);
-            let (expected, tolerance) = head(&v[from..from + d], None, &[], threads);
-            assert_close(&format!("{what}: v head {j}"), &expected, &results[2][to..to + d], |i| tolerance[i]);
+            let (from, to) = (t * kv_width + j * d, to * kv_words + j * head_words);
+            let stored = |values: &[f32]| {
+                let words: Vec<u32> = values[to..to + head_words].iter().map(|v| v.to_bits()).collect();
+                ops::kv_unpack(&words, dtype, d)
+            };
+            let (expected, tolerance) = rounding(head(&k[from..from + d], Some(&norms[d..]), &angles, threads), dtype);
+            assert_close(&format!("{what}: k head {j}"), &expected, &stored(&results[1]), |i| tolerance[i]);
+            let (expected, tolerance) = rounding(head(&v[from..from + d], None, &[], threads), dtype);
+            assert_close(&format!("{what}: v head {j}"), &expected, &stored(&results[2]), |i| tolerance[i]);
         }
     }
     for (i, _) in written.iter().enumerate().filter(|(_, written)| !**written) {
-        let row = i * kv_width..(i + 1) * kv_width;
+        let row = i * kv_words..(i + 1) * kv_words;
         let untouched = results[1][row.clone()].iter().chain(&results[2][row]).all(|&v| is_untouched(v));
         assert!(untouched, "{case:?}: cache row {i} was written");
     }
@@ -131,18 +155,20 @@ pub(super) const ROWS: [(u32, u32, u32); 5] = [(0, 3, 1), (0, 4, 1), (0, 5, 1), 
 fn shapes_and_targets() {
     let mut random = Random::new(800);
     for heads in [
-        heads(1, 1, 4, 2, 0),
+        heads(1, 1, 8, 4, 0),
         heads(2, 1, 16, 8, 0),
         heads(8, 2, 64, 32, 5),
         heads(4, 2, 256, 128, 0),
         heads(4, 1, 512, 64, 128), // A global layer: a quarter of the pairs, behind the sliding layers' pairs.
-        heads(3, 3, 20, 0, 0),
-        heads(3, 3, 20, 1, 7),
+        heads(3, 3, 24, 0, 0),
+        heads(3, 3, 24, 1, 7),
     ] {
         for capacity in [None, Some(5), Some(64)] {
             for kv in [Kv::Both, Kv::KeysOnly, Kv::Shared] {
-                check(&mut random, Case { heads, kv, capacity }, &ROWS);
-                check(&mut random, Case { heads, kv, capacity }, &ROWS[3..4]);
+                for dtype in [KvDtype::F32, KvDtype::F16, KvDtype::Int8] {
+                    check(&mut random, Case { heads, kv, capacity, dtype }, &ROWS);
+                    check(&mut random, Case { heads, kv, capacity, dtype }, &ROWS[3..4]);
+                }
             }
         }
     }

@@ -67,8 +67,9 @@ pub(super) fn check_gated(n_out: usize, n_in: usize) {
         for lanes in LANES {
             let (runner, y) = (Runner::with_lanes(lanes), Output::new(3, n_out));
             let x_tensor = tensor(n_in, &x);
-            let planned = matvec::plan_gated(&runner.planner, "gated", &weights, Rows::Few, &x_tensor, &y.tensor)
-                .expect("a plan");
+            let planned =
+                matvec::plan_gated(&runner.planner, "gated", &weights, Rows::Few, &x_tensor, (&y.tensor, None), None)
+                    .expect("a plan");
             let actual = runner.run(&planned, 3, &[&y]).remove(0);
             for (t, x) in x.chunks_exact(n_in).enumerate() {
                 let (expected, tolerance) = gated(&ops::product(x, &matrix), &tolerances(x, &matrix));
@@ -100,7 +101,8 @@ fn gates_of_experts() {
             let (x_tensor, ids) = (tensor(n_in, &x), compact(top_k, &IDS));
             let rows = Rows::Experts { ids: &ids, repeat: top_k };
             let planned =
-                matvec::plan_gated(&runner.planner, "gated", &weights, rows, &x_tensor, &y.tensor).expect("a plan");
+                matvec::plan_gated(&runner.planner, "gated", &weights, rows, &x_tensor, (&y.tensor, None), None)
+                    .expect("a plan");
             let actual = runner.run(&planned, IDS.len() / top_k, &[&y]).remove(0);
             for (p, &e) in IDS.iter().enumerate() {
                 let (x, matrix) = (&x[p / top_k * n_in..][..n_in], &stack_of[e as usize]);

@@ -20,6 +20,7 @@
 //! | missing last tile | matvec.wgsl, tile.wgsl; host: last word of codes | `real_shapes::row_shards_sequential` |
 //! | every expert with the first table, another expert | packed.wgsl, matvec.wgsl | `probes` of experts, `real_shapes::row_shards_of_experts` |
 
+use lapidary::kernels::KvDtype;
 use lapidary::kernels::head_norm_rope::Kv;
 
 use super::head_norm_rope::heads;
@@ -27,7 +28,7 @@ use super::probes::{interesting, probe, probe_experts, probe_grouped};
 use super::product::Path;
 use super::{
     add_norm, argmax, attention, copy_words, embed, experts, fill_random, gather_rows, gelu_mul, head_norm_rope,
-    kv_store, matvec, moe_combine, moe_group, per_layer_inputs, product, rms_norm, rounded, router,
+    kv_store, matvec, moe_combine, moe_group, per_layer_inputs, product, rms_norm, rounded_tiles, router,
 };
 use lapidary::gpu::Tier;
 use lapidary::kernels::Tuning;
@@ -282,12 +283,12 @@ fn bugs_of_grouped_rows_are_caught() {
 #[test]
 fn bugs_of_rounded_products_are_caught() {
     for bug in DOT {
-        sees(bug, || rounded::check_probes(Tier::Dot, Tuning::GPU));
+        sees(bug, || rounded_tiles::check_probes(Tier::Dot, Tuning::GPU));
     }
     // Without matrices the check says that it does not run.
     if gpu().matrix_side().is_some() {
         for bug in MATRIX {
-            sees(bug, || rounded::check_shapes(Tier::Matrix, Tuning::GPU));
+            sees(bug, || rounded_tiles::check_shapes(Tier::Matrix, Tuning::GPU));
         }
     }
 }
@@ -357,7 +358,8 @@ fn bugs_of_heads_are_caught() {
     let cases = || {
         let mut random = Random::new(511);
         for capacity in [None, Some(5)] {
-            let case = head_norm_rope::Case { heads: heads(4, 2, 64, 16, 5), kv: Kv::Both, capacity };
+            let case =
+                head_norm_rope::Case { heads: heads(4, 2, 64, 16, 5), kv: Kv::Both, capacity, dtype: KvDtype::F32 };
             head_norm_rope::check(&mut random, case, &head_norm_rope::ROWS);
             let keys_only = head_norm_rope::Case { kv: Kv::KeysOnly, ..case };
             head_norm_rope::check(&mut random, keys_only, &head_norm_rope::ROWS);
@@ -423,16 +425,13 @@ fn bugs_of_joined_streams_are_caught() {
     sees(bug("scalar on x alone, held", from, to), adds(held));
     sees(bug("third output with the second's norm, held", "pre + 2u * quads", "pre + quads"), adds(held));
     sees(bug("h is not written", "h[at] = q[j].value;", "h[at] = q[j].h;"), adds(held));
-    let combines = |width: usize| move || moe_combine::check(&mut Random::new(515), 32, width, 3, 2, 0.7);
+    let combines = |width: usize| move || moe_combine::check(&mut Random::new(515), 32, width, 2, 0.7);
     combines(held)();
     combines(walked)();
     for width in [held, walked] {
         sees(bug("experts with the dense norm", "norm(params.post_2,", "norm(params.post_1,"), combines(width));
-        sees(bug("weights of the first token", "weights[t * params.top_k + s]", "weights[s]"), combines(width));
-        sees(bug("last expert missing", "s < params.top_k", "s + 1u < params.top_k"), combines(width));
         sees(bug("experts with the factor of the MLP", "rms_factor(both.y)", "rms_factor(both.x)"), combines(width));
     }
-    sees(bug("sum of the experts is not kept", "experts[at] = q[j].experts;", ""), combines(held));
 }
 
 #[test]

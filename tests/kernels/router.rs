@@ -1,6 +1,6 @@
 //! `router.wgsl`: the top_k experts by softmax, renormalized, times per_expert_scale.
 
-use lapidary::kernels::router;
+use lapidary::kernels::router::{self, Choice};
 use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};
@@ -12,14 +12,13 @@ fn route(threads: u32, n_experts: usize, top_k: usize, logits: &[f32], scale: &[
     let n_rows = logits.len() / n_experts;
     let (ids, weights) = (Output::compact(n_rows, top_k), Output::compact(n_rows, top_k));
     let runner = Runner::with_threads(threads);
-    let planned = router::plan(
-        &runner.planner,
-        "router",
-        &tensor(n_experts, logits),
-        &compact(n_experts, scale),
-        &ids.tensor,
-        &weights.tensor,
-    );
+    let choice = Choice {
+        logits: &tensor(n_experts, logits),
+        per_expert_scale: &compact(n_experts, scale),
+        ids: &ids.tensor,
+        weights: &weights.tensor,
+    };
+    let planned = router::plan(&runner.planner, "router", choice);
     let mut results = runner.run(&[planned.expect("a plan")], n_rows, &[&ids, &weights]);
     let weights = results.pop().expect("two outputs");
     (results[0].iter().map(|v| v.to_bits()).collect(), weights)

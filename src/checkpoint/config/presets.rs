@@ -37,6 +37,11 @@ impl Config {
     /// # Errors
     /// [`Error::Usage`] for an unknown name, and for more than the model has or less than it needs.
     pub fn preset(name: &str, cut: Cut) -> Result<Config> {
+        Config::parse(Value::Object(Config::preset_json(name, cut)?).to_string().as_bytes())
+    }
+
+    /// The `config.json` that [`Config::preset`] reads.
+    pub(in crate::checkpoint) fn preset_json(name: &str, cut: Cut) -> Result<Map<String, Value>> {
         let Some((_, text)) = PRESETS.iter().find(|(known, _)| *known == name) else {
             let known = Config::presets().collect::<Vec<_>>().join(", ");
             return Err(Error::Usage(format!("found no model {name:?}, expected one of {known}")));
@@ -54,7 +59,7 @@ impl Config {
             model["vocab_size"] = vocab.into();
             model["vocab_size_per_layer_input"] = vocab.into();
         }
-        Config::parse(Value::Object(json).to_string().as_bytes())
+        Ok(json)
     }
 }
 

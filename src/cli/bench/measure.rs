@@ -125,6 +125,16 @@ impl Bench {
         &self.model
     }
 
+    /// Runs a token and chooses the next one.
+    ///
+    /// # Errors
+    /// Those of [`Gemma4::step`].
+    pub(super) fn first_token(&mut self) -> Result<()> {
+        self.prefill(0, 1, true)?;
+        self.model.truncate(0, 0);
+        Ok(())
+    }
+
     /// Measures all cases; with a bar where stderr is a terminal.
     ///
     /// # Errors

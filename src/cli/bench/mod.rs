@@ -1,9 +1,13 @@
 //! `lapidary bench`: how fast a model runs here, in the rows of llama-bench; of a model that need not be there.
 
+mod load;
 mod measure;
 mod show;
+mod write;
 
 use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::builder::PossibleValuesParser;
 use lapidary::checkpoint::{Checkpoint, Config, Cut};
@@ -13,6 +17,7 @@ use lapidary::{Error, Result};
 
 use super::args::{KernelArguments, ModelArguments, at_least_one};
 use super::model::{Bars, format};
+use load::Load;
 use measure::{Bench, Case, Test, copy_rate};
 use show::{Report, device};
 
@@ -30,7 +35,8 @@ use show::{Report, device};
 Examples:
   lapidary bench --model DIR
   lapidary bench --synthetic 26b-a4b              before downloading 14 GB: how fast would it be?
-  lapidary bench --synthetic 26b-a4b --layers 6 --profile -d 0,4096 -b 1,8")]
+  lapidary bench --synthetic 26b-a4b --layers 6 --profile -d 0,4096 -b 1,8
+  lapidary bench --synthetic 26b-a4b --write DIR  the same as 14 GB of files, to measure loading")]
 pub(super) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
@@ -46,6 +52,9 @@ pub(super) struct Arguments {
     /// Take N tokens of the vocabulary only
     #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_negative_numbers = true)]
     vocab: Option<usize>,
+    /// Write it into DIR instead, as the files of an AutoRound checkpoint, to measure loading with --model DIR
+    #[arg(long, value_name = "DIR", requires = "synthetic")]
+    write: Option<PathBuf>,
     /// Adapter to use: a part of its name, driver or API, as `lapidary devices` prints them
     #[arg(long, value_name = "SUBSTRING")]
     adapter: Option<String>,
@@ -87,13 +96,23 @@ struct Subject {
 
 /// Runs the command.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    if let (Some(name), Some(directory)) = (&arguments.synthetic, &arguments.write) {
+        return write::run(name, arguments.cut(), directory);
+    }
+    let start = Instant::now();
     let subject = arguments.subject()?;
     let cases = arguments.cases()?;
     let options = arguments.options(&cases, &subject.config)?;
     let gpu = Gpu::open(arguments.adapter.as_deref())?;
     let timestamps = arguments.profile.then(|| gpu.timestamps()).transpose()?;
+    let before = Instant::now();
     let copy_rate = copy_rate(&gpu)?;
+    let measuring = before.elapsed();
     let mut bench = Bench::new(subject.load(gpu, &options)?);
+    bench.first_token()?;
+    let first_token_seconds = (start.elapsed() - measuring).as_secs_f64();
+    let (times, peak_host_bytes) = (bench.model().load_times(), load::peak_host_bytes());
+    let load = arguments.model.model.is_some().then_some(Load { times, first_token_seconds, peak_host_bytes });
     let rows = bench.run_all(&cases, arguments.repeats, timestamps)?;
     let model = bench.model();
     let report = Report {
@@ -102,6 +121,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         tier: model.tier(),
         context: model.context(),
         memory_bytes: model.gpu().allocated_bytes(),
+        load,
         copy_rate,
         rows,
     };
@@ -122,7 +142,7 @@ impl Arguments {
             return Ok(Subject { name, config: checkpoint.config.clone(), checkpoint: Some(checkpoint) });
         };
         let whole = Config::preset(name, Cut::default())?;
-        let config = Config::preset(name, Cut { layers: self.layers, experts: self.experts, vocab: self.vocab })?;
+        let config = Config::preset(name, self.cut())?;
         let mut name = format!("{name}, synthetic int4 g128");
         for (what, part, all) in [
             ("layers", config.num_hidden_layers, whole.num_hidden_layers),
@@ -134,6 +154,10 @@ impl Arguments {
             }
         }
         Ok(Subject { name, config, checkpoint: None })
+    }
+
+    fn cut(&self) -> Cut {
+        Cut { layers: self.layers, experts: self.experts, vocab: self.vocab }
     }
 
     /// For each depth the prefills, then for each batch the decodes.

@@ -4,6 +4,7 @@ use lapidary::gpu::{Gpu, Tier, Timestamps};
 use serde_json::{Value, json};
 
 use super::super::terminal::{plural, size, table};
+use super::load::Load;
 use super::measure::{Kernel, Measured, Profile, Test};
 
 /// All that is printed.
@@ -13,6 +14,8 @@ pub(super) struct Report {
     pub(super) tier: Tier,
     pub(super) context: usize,
     pub(super) memory_bytes: u64,
+    /// Of a model of files.
+    pub(super) load: Option<Load>,
     /// Bytes that a copy reads and writes in a second.
     pub(super) copy_rate: f64,
     pub(super) rows: Vec<Measured>,
@@ -28,13 +31,16 @@ pub(super) fn device(gpu: &Gpu) -> String {
 impl Report {
     pub(super) fn text(&self) -> String {
         let fact = |key: &str, value: String| vec![key.to_owned(), value];
-        let facts = [
+        let mut facts = vec![
             fact("device", self.device.clone()),
             fact("model", self.model.clone()),
             fact("memory", format!("{} used, context {}", size(self.memory_bytes), self.context)),
             fact("copy rate", format!("{:.1} GB/s, read and written", self.copy_rate / 1e9)),
             fact("kernels", self.tier.to_string()),
         ];
+        if let Some(load) = &self.load {
+            facts.insert(2, fact("start", load.text()));
+        }
         let heading = ["test", "depth", "batch", "tokens/s", "spread", "read a step", "GB/s", "of copy rate"];
         let rows = std::iter::once(heading.map(str::to_owned).to_vec()).chain(self.rows.iter().map(|row| {
             let mut cells = vec![
@@ -86,7 +92,7 @@ impl Report {
             }
             json
         });
-        json!({
+        let mut json = json!({
             "device": self.device,
             "model": self.model,
             "tier": self.tier.name(),
@@ -94,7 +100,11 @@ impl Report {
             "memory_bytes": self.memory_bytes,
             "copy_bytes_per_second": self.copy_rate,
             "rows": rows.collect::<Vec<_>>(),
-        })
+        });
+        if let Some(load) = &self.load {
+            json["load"] = load.json();
+        }
+        json
     }
 
     fn share(&self, row: &Measured) -> Option<f64> {

@@ -1,0 +1,4 @@
+// What attention_join.wgsl makes stays as it is.
+
+fn round_quads(t: u32, chunk: u32, lane: u32, quad: vec4<f32>) {
+}

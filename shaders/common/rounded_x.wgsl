@@ -1,0 +1,55 @@
+// A chunk of 32 activations that rounded.wgsl has made, times codes of one group: integer products, four a dot4I8Packed.
+// Their sums are exact: 32 * 127 * 255 is far below 2^31.
+
+@group(0) @binding(9) var<storage, read> rounded_x: array<vec4<u32>>; // [rows, x_stride / 4]
+
+struct Chunk {
+    low: vec4<u32>,
+    high: vec4<u32>,
+    scales: vec4<f32>,
+}
+
+fn chunk_of(row: u32, chunk: u32) -> Chunk {
+    let at = row * (params.x_stride / 4u) + 3u * chunk;
+    return Chunk(rounded_x[at], rounded_x[at + 1u], bitcast<vec4<f32>>(rounded_x[at + 2u]));
+}
+
+// The sum of 16 products with codes of 4 bits.
+fn dot16(packed: vec2<u32>, x: vec4<u32>) -> i32 {
+    let even = packed & vec2(0x0f0f0f0fu);
+    let odd = (packed >> vec2(4u)) & vec2(0x0f0f0f0fu);
+    return dot4I8Packed(even.x, x.x) + dot4I8Packed(odd.x, x.y) + dot4I8Packed(even.y, x.z) + dot4I8Packed(odd.y, x.w);
+}
+
+// Eight activations in two words by number: 0 1 2 3, then 4 5 6 7.
+fn in_order(even: u32, odd: u32) -> vec2<u32> {
+    let low = (vec2(even, odd) & vec2(0xffu)) << vec2(0u, 8u) | (vec2(even, odd) & vec2(0xff00u)) << vec2(8u, 16u);
+    let high = (vec2(even, odd) >> vec2(16u)) & vec2(0xffu);
+    let last = (vec2(even, odd) >> vec2(24u));
+    return vec2(low.x | low.y, high.x | high.y << 8u | last.x << 16u | last.y << 24u);
+}
+
+// The sum of 16 products with codes of 8 bits, less 128 each so that they are signed.
+fn dot16_wide(packed: vec4<u32>, x: vec4<u32>) -> i32 {
+    let w = packed ^ vec4(0x80808080u);
+    let first = in_order(x.x, x.y);
+    let second = in_order(x.z, x.w);
+    return dot4I8Packed(w.x, first.x) + dot4I8Packed(w.y, first.y) + dot4I8Packed(w.z, second.x)
+        + dot4I8Packed(w.w, second.y);
+}
+
+fn chunk_product(row: u32, chunk: u32, c: Chunk) -> f32 {
+    let group = group_of(row, chunk * 32u);
+    let at = row * (params.row_words / 4u) + chunk * (BITS / 4u);
+    let first = codes[at];
+    var sums: vec2<f32>;
+    var zero = zero_of(row, group);
+    if BITS == 8u {
+        let second = codes[at + 1u];
+        sums = vec2<f32>(vec2(dot16_wide(first, c.low), dot16_wide(second, c.high)));
+        zero -= 128.0;
+    } else {
+        sums = vec2<f32>(vec2(dot16(first.xy, c.low), dot16(first.zw, c.high)));
+    }
+    return scale_of(row, group) * (dot(sums, c.scales.xy) - zero * (c.scales.z + c.scales.w));
+}

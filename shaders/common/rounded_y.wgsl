@@ -1,0 +1,9 @@
+// The first output of a norm is also rounded for the products that read it.
+
+const ROUNDED: u32 = 1u;
+
+@group(0) @binding(8) var<storage, read_write> rounded: array<vec4<u32>>; // [rows, width / 32 * 3]
+
+fn put(output: u32, at: u32, component: u32, word: u32) {
+    rounded[at][component] = word;
+}

@@ -1,0 +1,14 @@
+// The first two outputs of a norm are also rounded for the products that read them.
+
+const ROUNDED: u32 = 2u;
+
+@group(0) @binding(8) var<storage, read_write> rounded0: array<vec4<u32>>; // [rows, width / 32 * 3]
+@group(0) @binding(9) var<storage, read_write> rounded1: array<vec4<u32>>; // [rows, width / 32 * 3]
+
+fn put(output: u32, at: u32, component: u32, word: u32) {
+    if output == 0u {
+        rounded0[at][component] = word;
+    } else {
+        rounded1[at][component] = word;
+    }
+}

@@ -1,0 +1,90 @@
+//! The tensors of a made-up checkpoint, with the names, shapes and dtypes of AutoRound's.
+
+use super::super::Config;
+use super::super::matrix_info::Projection;
+use super::super::roles::{self, Role, Shape};
+use crate::quant::{Bits, Dtype, Random};
+
+/// What the text model's tensors begin with in releases.
+const PREFIX: &str = "model.language_model.";
+/// Keeps the residual stream at order 1, however many layers add to it.
+const LAYER_SCALAR: u32 = 0x3f00;
+/// 1 in bf16.
+const ONE: u32 = 0x3f80;
+/// Zero points of 8, minus one, as `auto_round:auto_gptq` has them.
+const ZERO_POINTS: u32 = 0x7777_7777;
+
+/// A tensor that is to be written.
+#[derive(Debug)]
+pub(super) struct Tensor {
+    pub(super) name: String,
+    /// As safetensors calls it.
+    pub(super) dtype: &'static str,
+    pub(super) shape: Vec<usize>,
+    /// What its words are.
+    pub(super) words: Bits,
+}
+
+impl Tensor {
+    pub(super) fn size_bytes(&self) -> u64 {
+        let element = if self.dtype == "I32" { 4 } else { 2 };
+        self.shape.iter().product::<usize>() as u64 * element
+    }
+}
+
+/// All tensors of a model of `config`'s shapes: layers int4 in groups of `group_size`, everything else bf16.
+pub(super) fn all(config: &Config, group_size: usize) -> Vec<Tensor> {
+    let mut list = List { tensors: Vec::new(), group_size };
+    for expected in roles::expected(config) {
+        // A head stands beside the text model.
+        let prefix = if expected.role == Role::Head { "" } else { PREFIX };
+        let name = format!("{prefix}{}", expected.name);
+        match expected.shape {
+            Shape::Vector(length) => {
+                let value = if name.ends_with(".layer_scalar") { LAYER_SCALAR } else { ONE };
+                list.add(name, "BF16", &[length], Bits { keep: 0, base: value << 16 | value });
+            }
+            Shape::Matrix(n, k) if is_dense(expected.role, &expected.name) => list.dense(&name, n, k),
+            Shape::Matrix(n, k) => list.int4(&name, n, k),
+        }
+    }
+    for layer in 0..config.num_hidden_layers {
+        for expert in 0..config.num_experts {
+            for projection in Projection::ALL {
+                let [n, k] = projection.shape(config.hidden_size, config.moe_intermediate_size);
+                list.int4(&format!("{PREFIX}layers.{layer}.experts.{expert}.{projection}"), n, k);
+            }
+        }
+    }
+    list.tensors
+}
+
+/// Exporters quantize what stands in a layer, save the router.
+fn is_dense(role: Role, name: &str) -> bool {
+    matches!(role, Role::Embedding | Role::Head | Role::PerLayerEmbedding | Role::Router)
+        || !name.starts_with("layers.")
+}
+
+struct List {
+    tensors: Vec<Tensor>,
+    group_size: usize,
+}
+
+impl List {
+    fn add(&mut self, name: String, dtype: &'static str, shape: &[usize], words: Bits) {
+        self.tensors.push(Tensor { name, dtype, shape: shape.to_vec(), words });
+    }
+
+    fn dense(&mut self, name: &str, n: usize, k: usize) {
+        let (words, _) = Random::Dense(Dtype::BF16).bits(k);
+        self.add(format!("{name}.weight"), "BF16", &[n, k], words);
+    }
+
+    fn int4(&mut self, name: &str, n: usize, k: usize) {
+        let (codes, scales) = Random::Packed { bits: 4, group_size: self.group_size }.bits(k);
+        let groups = k.div_ceil(self.group_size);
+        self.add(format!("{name}.qweight"), "I32", &[k / 8, n], codes);
+        self.add(format!("{name}.qzeros"), "I32", &[groups, n / 8], Bits { keep: 0, base: ZERO_POINTS });
+        self.add(format!("{name}.scales"), "F16", &[groups, n], scales);
+    }
+}

@@ -1,0 +1,194 @@
+//! Compiled pipelines in a file, from run to run, where the API has such a thing (Vulkan).
+//!
+//! The file is never needed: what cannot be read or written, or is not what was written, is as good as no file. A checksum
+//! of our own stands before the driver's data, so that a damaged file does not reach the driver.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::Gpu;
+
+/// The beginning of a file, with the format's version.
+const MAGIC: &[u8; 8] = b"lapipes1";
+/// Bytes before the driver's data: the magic number and the checksum.
+const HEADER: usize = 16;
+/// Larger files are neither read nor written.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// A device's pipelines and the file that keeps them.
+#[derive(Debug)]
+pub(super) struct PipelineCache {
+    pub(super) cache: wgpu::PipelineCache,
+    path: PathBuf,
+    /// Checksum of the data that the file had; `None` where there was none.
+    found: Option<u64>,
+}
+
+impl Gpu {
+    /// From here on pipelines come out of a file in `folder` where it has them, for this adapter, its driver and `version`:
+    /// a text that changes with any shader. The first call decides.
+    pub fn use_pipeline_cache(&self, folder: &Path, version: &str) {
+        if !self.device.features().contains(wgpu::Features::PIPELINE_CACHE) {
+            return;
+        }
+        let info = &self.adapter().info;
+        let Some(key) = wgpu::util::pipeline_cache_key(info) else { return };
+        self.pipelines.cache.get_or_init(|| {
+            let rest = [info.name.as_str(), &info.driver, &info.driver_info, version].join("\0");
+            let path = folder.join(format!("{key}-{:016x}.bin", checksum(rest.as_bytes())));
+            let data = read(&path).unwrap_or_else(|error| {
+                log::info!("{}: {error}: pipelines are compiled anew", path.display());
+                None
+            });
+            let found = data.as_deref().map(checksum);
+            self.create_cache(data.as_deref()).map(|cache| PipelineCache { cache, path, found })
+        });
+    }
+
+    #[expect(unsafe_code, reason = "the driver trusts the data")]
+    fn create_cache(&self, data: Option<&[u8]>) -> Option<wgpu::PipelineCache> {
+        let descriptor = wgpu::PipelineCacheDescriptor { label: Some("pipelines"), data, fallback: true };
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        // SAFETY: the data is what PipelineCache::get_data gave for an adapter and a driver of this name, by the file's
+        // name and its checksum; wgpu and the driver compare their own headers too, and then start from nothing.
+        let cache = unsafe { self.device.create_pipeline_cache(&descriptor) };
+        match pollster::block_on(scope.pop()) {
+            None => Some(cache),
+            Some(error) => {
+                log::info!("no pipeline cache: {error}");
+                None
+            }
+        }
+    }
+
+    /// Writes the file of [`Gpu::use_pipeline_cache`], if there is more to keep than it had.
+    pub fn save_pipeline_cache(&self) {
+        let Some(Some(PipelineCache { cache, path, found })) = self.pipelines.cache.get() else { return };
+        let Some(data) = cache.get_data().filter(|data| data.len() as u64 <= MAX_BYTES) else { return };
+        if *found == Some(checksum(&data)) {
+            return;
+        }
+        if let Err(error) = write(path, &data) {
+            log::info!("{}: {error}: pipelines are not kept", path.display());
+        }
+    }
+}
+
+/// The data in the file, `None` where there is no file.
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + HEADER as u64).read_to_end(&mut bytes)?;
+    match decode(&bytes) {
+        Some(data) => Ok(Some(data.to_vec())),
+        None => Err(io::Error::new(io::ErrorKind::InvalidData, "not what was written")),
+    }
+}
+
+/// The driver's data in a file's `bytes`, if they are whole.
+fn decode(bytes: &[u8]) -> Option<&[u8]> {
+    let (magic, rest) = bytes.split_first_chunk::<8>()?;
+    let (sum, data) = rest.split_first_chunk::<8>()?;
+    (magic == MAGIC && u64::from_le_bytes(*sum) == checksum(data)).then_some(data)
+}
+
+/// Writes the file whole or not at all, also where another process does the same.
+fn write(path: &Path, data: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let part = path.with_extension(format!("{}.part", std::process::id()));
+    let bytes = [&MAGIC[..], &checksum(data).to_le_bytes(), data].concat();
+    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
+    if written.is_err() {
+        fs::remove_file(&part).ok();
+    }
+    written
+}
+
+/// FNV-1a of 64 bits over the bytes and their number.
+fn checksum(bytes: &[u8]) -> u64 {
+    let length = (bytes.len() as u64).to_le_bytes();
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().chain(&length).fold(0xcbf2_9ce4_8422_2325, mix)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::gpu::PipelineKey;
+
+    /// Opens a device with the cache in `folder`, compiles a shader and keeps it: the bytes of the only file there.
+    fn run(folder: &Path) -> Option<Vec<u8>> {
+        let gpu = Gpu::open(None).unwrap();
+        gpu.use_pipeline_cache(folder, "version");
+        let wgsl = "@group(0) @binding(0) var<storage, read_write> y: array<u32>;
+            @compute @workgroup_size(1) fn main() { y[0] = 1; }";
+        let key = PipelineKey { stem: "one", variant: "", constants: vec![] };
+        gpu.pipeline(&key, || wgsl.to_owned()).unwrap();
+        gpu.save_pipeline_cache();
+        gpu.check().unwrap();
+        if !gpu.device.features().contains(wgpu::Features::PIPELINE_CACHE) {
+            return None;
+        }
+        let files = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+        assert!(files.len() < 2, "one file, and nothing half written: {files:?}");
+        files.first().map(|path| fs::read(path).unwrap())
+    }
+
+    fn only_file(folder: &Path) -> PathBuf {
+        fs::read_dir(folder).unwrap().next().unwrap().unwrap().path()
+    }
+
+    #[test]
+    fn whatever_the_file_holds_does_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        // Made on the way, like ~/.cache.
+        let folder = dir.path().join("cache/lapidary");
+        let Some(first) = run(&folder) else { return }; // Not every API has one.
+        assert!(decode(&first).is_some());
+        let path = only_file(&folder);
+        let mut flipped = first.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        // A whole file of ours, but not what a driver gave.
+        let foreign = [&MAGIC[..], &checksum(&[7; 4096]).to_le_bytes(), &[7; 4096]].concat();
+        let broken = [b"garbage".to_vec(), vec![], first[..HEADER].to_vec(), first[..first.len() / 2].to_vec()];
+        for bytes in broken.into_iter().chain([flipped, foreign]) {
+            fs::write(&path, &bytes).unwrap();
+            let after = run(&folder).unwrap();
+            assert!(decode(&after).is_some() && after != bytes, "the file is made anew");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_does_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "not a folder").unwrap();
+        assert_eq!(run(&file.join("lapidary")), None);
+        let folder = dir.path().join("read-only");
+        fs::create_dir(&folder).unwrap();
+        let mut permissions = fs::metadata(&folder).unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(&folder, permissions).unwrap();
+        run(&folder);
+    }
+
+    #[test]
+    fn only_whole_files_are_decoded() {
+        let data: Vec<u8> = (0..100).collect();
+        let bytes = [&MAGIC[..], &checksum(&data).to_le_bytes(), &data].concat();
+        assert_eq!(decode(&bytes), Some(&data[..]));
+        assert!((0..bytes.len()).all(|len| decode(&bytes[..len]).is_none()));
+        for i in 0..bytes.len() {
+            let mut wrong = bytes.clone();
+            wrong[i] ^= 0x10;
+            assert_eq!(decode(&wrong), None, "byte {i}");
+        }
+    }
+}

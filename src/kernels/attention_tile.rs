@@ -1,0 +1,93 @@
+//! `attention_tile.wgsl`: attention of many rows, a tile of them at a time.
+
+use super::attention::KvSource;
+use super::head_norm_rope::Heads;
+use super::{Planned, Planner, kv, word};
+use crate::Result;
+use crate::gpu::{Grid, Tensor};
+
+super::params! {
+    /// `shaders/attention_tile.wgsl`.
+    pub struct Params {
+        n_heads: u32,
+        heads_per_kv: u32,
+        first_head: u32,
+        window: u32,
+        capacity: u32,
+        q_stride: u32,
+        kv_stride: u32,
+    }
+}
+
+/// Lanes of a workgroup, as in the shader.
+const THREADS: usize = 256;
+/// Lines that a lane adds values up for, as in the shader.
+const LINES_OF_LANE: usize = 8;
+/// Scores of a block of keys: lines times keys.
+const SCORES: usize = 2048;
+/// vec4 of a head that stand in workgroup memory at a time, as in the shader.
+const STEP: usize = 8;
+
+/// The step's rows, their queries, and what attention makes of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Buffers<'a> {
+    /// `[rows, heads * head_dim]`, normed and rotated.
+    pub q: &'a Tensor,
+    /// `[rows, heads * head_dim]`.
+    pub out: &'a Tensor,
+    /// The step's rows.
+    pub rows: &'a Tensor,
+    /// `[1, 1]`: how many rows the step has.
+    pub row_count: &'a Tensor,
+    /// Keys and values of this step's own rows, as the cache holds them; `None` where they are in the cache already.
+    pub new: Option<(&'a Tensor, &'a Tensor)>,
+}
+
+/// Plans attention of all query heads for a step of many rows.
+///
+/// # Errors
+/// [`crate::Error::Memory`] where parameters do not fit.
+pub fn plan(planner: &Planner, label: &str, heads: Heads, b: Buffers, source: KvSource) -> Result<Planned> {
+    let Heads { n_heads, heads_per_kv, first_head, head_dim, n_kv_heads, .. } = heads;
+    heads.check(label);
+    assert!(b.q.stride == b.out.stride, "{label}: strides");
+    source.check(label, heads);
+    let new_fits = |(k, v): (&Tensor, &Tensor)| [k, v].iter().all(|t| t.stride == source.cache.0.stride);
+    assert!(b.new.is_none_or(new_fits), "{label}: strides of new rows");
+    let octets = kv::head_octets(head_dim);
+    let lines = if octets <= THREADS * LINES_OF_LANE / 64 { 64 } else { 32 };
+    assert!(octets * lines <= THREADS * LINES_OF_LANE, "{label}: head_dim");
+    let keys = SCORES / lines;
+    let parts = heads_per_kv.div_ceil(lines);
+    let heads_here = heads_per_kv.div_ceil(parts);
+    let params = Params {
+        n_heads: word(n_heads),
+        heads_per_kv: word(heads_per_kv),
+        first_head: word(first_head),
+        window: source.window.map_or(u32::MAX, word),
+        capacity: word(source.capacity),
+        q_stride: word(b.q.stride),
+        kv_stride: kv::row_quads(source.cache.0.stride),
+    };
+    let mut constants = source.dtype.constants(head_dim);
+    constants.extend([
+        ("FROM_CACHE", u32::from(b.new.is_none())),
+        ("HEADS", word(heads_here)),
+        ("LINES", word(lines)),
+        ("KEYS", word(keys)),
+        ("STAGE", word(STEP * (lines + 1 + keys + 1))),
+    ]);
+    let new = b.new.unwrap_or(source.cache);
+    let buffers = vec![
+        (1, b.q.into()),
+        (2, source.cache.0.into()),
+        (3, source.cache.1.into()),
+        (4, new.0.into()),
+        (5, new.1.into()),
+        (6, b.rows.into()),
+        (7, b.row_count.into()),
+        (8, b.out.into()),
+    ];
+    let grid = Grid { rows_per_group: word(lines / heads_here), ..Grid::per_row(n_kv_heads * parts) };
+    planner.plan(label, planner.key("attention_tile", constants), &params, buffers, grid)
+}
