@@ -67,7 +67,7 @@ fn candidates(gpu: &Gpu) -> Vec<Candidate> {
     ] {
         let tile = Tile { lanes_t, lanes_n, rows, k_step: Some(k_step) };
         let (height, width) = (tile.height(), tile.width());
-        let tuning = Tuning { tile, expert_tile: tile, ..Tuning::GPU };
+        let tuning = Tuning { tile, expert_tiles: [tile; 2], few_features_tile: tile, ..Tuning::GPU };
         let name = format!("plain {height}x{width} rows {rows} k {k_step}");
         if (height + width) * k_step * 4 <= gpu.limits().max_compute_workgroup_storage_size {
             all.push(Candidate { name, tier: Tier::Plain, tuning });
@@ -86,7 +86,7 @@ fn candidates(gpu: &Gpu) -> Vec<Candidate> {
         (4, 32, 8, 64),
     ] {
         let tile = DotTile { lanes_t, lanes_n, rows, k_step };
-        let tuning = Tuning { dot_tile: tile, dot_expert_tile: tile, ..Tuning::GPU };
+        let tuning = Tuning { dot_tile: tile, dot_expert_tiles: [tile; 2], ..Tuning::GPU };
         let name = format!("dot {}x{} rows {rows} k {k_step}", tile.height(), tile.width());
         if tile.workgroup_bytes() <= gpu.limits().max_compute_workgroup_storage_size {
             all.push(Candidate { name, tier: Tier::Dot, tuning });
@@ -111,7 +111,7 @@ fn candidates(gpu: &Gpu) -> Vec<Candidate> {
         (1, 2, 2, 64, true),
     ] {
         let tile = MatrixTile { blocks_t, blocks_n, across, k_step, ahead };
-        let tuning = Tuning { matrix_tile: tile, matrix_expert_tile: tile, ..Tuning::GPU };
+        let tuning = Tuning { matrix_tiles: [tile; 2], matrix_expert_tiles: [tile; 2], ..Tuning::GPU };
         let read = if ahead { " ahead" } else { "" };
         let (height, width) = (tile.height(side), tile.width(side));
         let name = format!("matrix{side} {height}x{width} across {across} k {k_step}{read}");
@@ -141,6 +141,9 @@ struct Case<'a> {
     count: &'a Tensor,
 }
 
+/// Microseconds of each dispatch by label, and the first rows of y.
+type Run = (Vec<(String, f64)>, Vec<f32>);
+
 impl Case<'_> {
     fn plan(&self, planner: &Planner) -> lapidary::Result<Vec<Planned>> {
         let shape = self.shape;
@@ -148,14 +151,14 @@ impl Case<'_> {
             return product::plan(planner, "product", self.weights, Rows::Many(self.count), self.x, self.y, 0.0);
         }
         let groups = Groups::new(planner.gpu, self.ids.rows, shape.top_k, shape.matrices)?;
-        let mut planned = vec![moe_group::plan(planner, "group", (self.ids, self.count), 0..shape.matrices, &groups)?];
+        let mut planned = moe_group::plan(planner, "group", (self.ids, self.count), 0..shape.matrices, &groups)?;
         let rows = Rows::Grouped { groups: &groups, repeat: shape.repeat };
         planned.extend(product::plan(planner, "product", self.weights, rows, self.x, self.y, 0.0)?);
         Ok(planned)
     }
 
     /// Microseconds of each dispatch by label, the least of some runs, and the first rows of y.
-    fn run(&self, gpu: &Gpu, candidate: &Candidate, rows: usize) -> lapidary::Result<(Vec<(String, f64)>, Vec<f32>)> {
+    fn run(&self, gpu: &Gpu, candidate: &Candidate, rows: usize) -> lapidary::Result<Run> {
         let mut planner = Planner::new(gpu).with_tier(candidate.tier);
         planner.tuning = candidate.tuning;
         let dispatches = planner.bind_all(&self.plan(&planner)?)?;

@@ -27,5 +27,6 @@ mod kernels {
     mod real_shapes;
     mod rms_norm;
     mod rounded;
+    mod rounded_tiles;
     mod router;
 }

@@ -29,6 +29,7 @@ fn fields(stem: &str) -> Fields {
         "moe_group" => kernels::moe_group::FIELDS,
         "moe_sum" => kernels::moe_sum::FIELDS,
         "quantize_rows" => kernels::quantize_rows::FIELDS,
+        "sum_shares" => kernels::sum_shares::FIELDS,
         "round_rows" => kernels::round_rows::FIELDS,
         "per_layer_inputs" => kernels::per_layer_inputs::FIELDS,
         "gelu_mul" => kernels::gelu_mul::FIELDS,
@@ -87,6 +88,8 @@ fn values(constant: &str) -> &'static [u32] {
         "MATRIX_LANES" => &[128, 64, 256],
         "CELLS_X" | "CELLS_W" => &[640, 1280],
         "RESULTS" => &[1024],
+        "SHARES" => &[1, 8],
+        "SHARE_ROWS" => &[2048],
         "SCALES_X" | "SCALES_W" => &[128, 256],
         // Of the product of many rows with 8 rows a lane, which is the larger.
         "QUADS_X" => &[320],

@@ -4,6 +4,11 @@
 override LANES_T: u32 = 16;
 override LANES_N: u32 = 8;     // a multiple of 8
 override ROWS: u32 = 4;        // 4 or 8
+// Where features are few, shares of the input features are added up apart, along z, and each has y to itself.
+override SHARES: u32 = 1;
+override SHARE_ROWS: u32 = 0;  // rows of y of a share
+
+var<private> share: u32;
 
 // 8 output features of 4 rows: a component for each row.
 struct Sums {
@@ -13,6 +18,7 @@ struct Sums {
 @compute @workgroup_size(LANES_T * LANES_N)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let tile = tile_at(group.y);
+    share = group.z;
     if tile.count > 0u {
         multiply(tile, group.x * LANES_N * 8u, lane);
     }
@@ -21,6 +27,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 // Number i of the places that a lane serves, of `count`: lanes without one of their own repeat the last.
 fn place(lane: u32, i: u32, count: u32) -> u32 {
     return min(i * LANES_T * LANES_N + lane, count - 1u);
+}
+
+// The share's first input feature, and where the next share begins: chunks stay whole.
+fn share_begin(number: u32) -> u32 {
+    return min(number * ((CHUNKS + SHARES - 1u) / SHARES), CHUNKS) * 32u;
 }
 
 // The place in workgroup memory of a feature's quad, of `quads`: shifted so that lanes that read neighbours use different
@@ -41,7 +52,7 @@ fn write8(tile: Tile, n: u32, t: u32, a: vec4<f32>, b: vec4<f32>) {
     if t >= tile.count {
         return;
     }
-    let at = y_row(tile, t) * params.y_stride + params.y_offset;
+    let at = (share * SHARE_ROWS + y_row(tile, t)) * params.y_stride + params.y_offset;
     write(at, n, a.x);
     write(at, n + LANES_N, a.y);
     write(at, n + 2u * LANES_N, a.z);

@@ -54,11 +54,12 @@ fn multiply(tile: Tile, n0: u32, lane: u32) {
         add_direct(tile, n0 + lane_n, lane_t, &low, &high);
     } else {
         // The next step's operands are on their way while this one's are multiplied.
-        var held = fetch(tile, n0, 0u, lane);
-        for (var k = 0u; k < CHUNKS * 32u; k += K_STEP) {
+        let end = share_begin(share + 1u);
+        var held = fetch(tile, n0, share_begin(share), lane);
+        for (var k = share_begin(share); k < end; k += K_STEP) {
             put(tile, n0, k, lane, held);
             workgroupBarrier();
-            if k + K_STEP < CHUNKS * 32u {
+            if k + K_STEP < end {
                 held = fetch(tile, n0, k + K_STEP, lane);
             }
             add_fetched(lane_n, lane_t, &low, &high);

@@ -18,7 +18,8 @@ fn read8(row: u32, word: u32) -> Read8 {
         read.packed = vec2(codes[at / 4u][at % 4u], 0u);
     }
     if RUN >= 8u {
-        let group = group_of(row, word * 8u);
+        let k = word * 8u;
+        let group = group_of(row, k);
         read.scale = scale_of(row, group);
         read.zero = zero_of(row, group);
     }

@@ -19,12 +19,14 @@ pub struct Grid {
     pub more_rows: u32,
     /// Workgroups along z.
     pub z: u32,
+    /// Steps of fewer rows do without it, and steps of more: what suits them better is planned beside it.
+    pub step_rows: (u32, u32),
 }
 
 impl Grid {
     /// One workgroup along y for each row of the step, `x` along x.
     pub fn per_row(x: usize) -> Self {
-        Grid { x: x as u32, rows_per_group: 1, rows_per_row: 1, more_rows: 0, z: 1 }
+        Grid { x: x as u32, rows_per_group: 1, rows_per_row: 1, more_rows: 0, z: 1, step_rows: (0, u32::MAX) }
     }
 
     fn groups(self, n_rows: u32) -> [u32; 3] {
@@ -113,6 +115,10 @@ impl<'a> Recorder<'a> {
 
     /// Records `dispatch` for a step of `n_rows` rows.
     pub fn dispatch(&mut self, dispatch: &Dispatch, n_rows: usize) {
+        let (least, most) = dispatch.grid.step_rows;
+        if !(least..=most).contains(&(n_rows as u32)) {
+            return;
+        }
         let open = self.pass.take();
         let encoder = encoder(&mut self.encoder, self.gpu);
         let mut pass = match &mut self.timer {

@@ -54,9 +54,7 @@ impl Gpu {
 
     /// Lanes of a subgroup, at most.
     pub(crate) fn subgroup_lanes(&self) -> u32 {
-        let info = &self.adapter().info;
-        // wgpu knows no better than "4 to 64" for Metal, whose subgroups of lanes that multiply matrices have 32.
-        if info.backend == wgpu::Backend::Metal { 32 } else { info.subgroup_max_size }
+        subgroup_lanes(self.adapter())
     }
 
     /// The tier that suits it: software adapters emulate integer dot products and matrices.
@@ -72,13 +70,21 @@ const MATRIX_FEATURES: wgpu::Features =
 const MATRIX_WORKGROUP_BYTES: u32 = 32 << 10;
 /// Storage buffers that they bind.
 const MATRIX_BUFFERS: u32 = 9;
+/// Subgroups of their workgroups, at most.
+const MATRIX_SUBGROUPS: u32 = 8;
+
+fn subgroup_lanes(adapter: &AdapterReport) -> u32 {
+    // wgpu knows no better than "4 to 64" for Metal, where subgroups that multiply matrices have 32 lanes.
+    if adapter.info.backend == wgpu::Backend::Metal { 32 } else { adapter.info.subgroup_max_size }
+}
 
 /// As [`Gpu::matrix_side`]. Shaders can only name square matrices.
 fn matrix_side(adapter: &AdapterReport) -> Option<u32> {
     use wgpu::CooperativeScalarType::{F16, F32};
     let enough = adapter.features.contains(MATRIX_FEATURES)
         && adapter.limits.max_compute_workgroup_storage_size >= MATRIX_WORKGROUP_BYTES
-        && adapter.limits.max_storage_buffers_per_shader_stage >= MATRIX_BUFFERS;
+        && adapter.limits.max_storage_buffers_per_shader_stage >= MATRIX_BUFFERS
+        && adapter.limits.max_compute_invocations_per_workgroup >= MATRIX_SUBGROUPS * subgroup_lanes(adapter);
     let has = |side: &u32| {
         adapter
             .matrices

@@ -5,7 +5,7 @@ use super::moe_group::Groups;
 use super::product::{self, Setup, Target};
 use super::round_rows::{self, RoundedRows};
 use super::weights::{Kind, Part};
-use super::{DotTile, MatrixTile, Planned, Planner, Tile, Weights, quantize_rows, word};
+use super::{DotTile, MatrixTile, Planned, Planner, Tile, Tuning, Weights, quantize_rows, sum_shares, word};
 use crate::Result;
 use crate::gpu::{Grid, PipelineKey, Tensor, Tier};
 use crate::quant::Dtype;
@@ -56,17 +56,66 @@ fn dot_bits(weights: &Weights) -> Option<u32> {
     (product::run(first_row, group_size) == 32 && weights.parts.iter().all(fits)).then_some(bits)
 }
 
-/// Rows of a tile of grouped rows, alike for all products of a step.
-pub(super) fn expert_tile_rows(planner: &Planner) -> u32 {
-    let tuning = &planner.tuning;
-    match (planner.matrix_side(), planner.tier) {
-        (Some(side), _) => tuning.matrix_expert_tile.height(side),
-        (None, Tier::Plain) => tuning.expert_tile.height(),
-        (None, _) => tuning.dot_expert_tile.height(),
+/// Steps that have more rows an expert than this, were they spread evenly, take larger tiles.
+const SMALL_TILE_ROWS: usize = 64;
+
+/// Large tiles of cooperative matrices are taken where a step has so many: about one for each core of a large GPU.
+const ENOUGH_TILES: usize = 128;
+
+/// The tiles for steps of some numbers of rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Size {
+    /// Place in [`Tuning::expert_tiles`] and its likes.
+    number: usize,
+    /// The least and the most rows of a step.
+    pub step_rows: (u32, u32),
+}
+
+impl Size {
+    /// What all steps take.
+    const ONLY: Size = Size { number: 0, step_rows: (0, u32::MAX) };
+
+    /// The small tiles for steps of up to `most` rows, the large ones for those of more.
+    fn split(most: usize) -> [Size; 2] {
+        [Size { number: 0, step_rows: (0, word(most)) }, Size { number: 1, step_rows: (word(most) + 1, u32::MAX) }]
+    }
+
+    /// What products of up to `rows` rows with such weights take.
+    fn of(planner: &Planner, rows: usize, weights: &Weights) -> Vec<Self> {
+        let Some(side) = planner.matrix_side().filter(|_| can_round(weights)) else { return vec![Size::ONLY] };
+        let large = planner.tuning.matrix_tiles[1];
+        let across = weights.out_features.div_ceil(large.width(side) as usize);
+        let most = (ENOUGH_TILES.div_ceil(across) - 1) * large.height(side) as usize;
+        match rows <= most {
+            true => vec![Size::ONLY],
+            // Also a step of one row then has enough tiles.
+            false if most == 0 => vec![Size { number: 1, ..Size::ONLY }],
+            false => Size::split(most).to_vec(),
+        }
+    }
+
+    /// What grouped rows of steps of up to `rows` rows take.
+    pub(super) fn of_experts(planner: &Planner, rows: usize, top_k: usize, n_experts: usize) -> Vec<Self> {
+        let most = SMALL_TILE_ROWS * n_experts / top_k;
+        let [small, large] = Size::split(most);
+        match rows <= most || small.expert_rows(planner) == large.expert_rows(planner) {
+            true => vec![Size::ONLY],
+            false => vec![small, large],
+        }
+    }
+
+    /// Rows of a tile of grouped rows.
+    pub(super) fn expert_rows(self, planner: &Planner) -> u32 {
+        let tuning = &planner.tuning;
+        match (planner.matrix_side(), planner.tier) {
+            (Some(side), _) => tuning.matrix_expert_tiles[self.number].height(side),
+            (None, Tier::Plain) => tuning.expert_tiles[self.number].height(),
+            (None, _) => tuning.dot_expert_tiles[self.number].height(),
+        }
     }
 }
 
-/// Plans `y = x w^T`: what is done to x first, and one dispatch for each part of the weights.
+/// Plans `y = x w^T`: what is done to x first, and one dispatch for each part of the weights (and each size of tiles).
 pub(super) fn plan(
     planner: &Planner,
     label: &str,
@@ -75,28 +124,85 @@ pub(super) fn plan(
     x: &Tensor,
     target: Target,
 ) -> Result<Vec<Planned>> {
-    let (tuning, is_grouped) = (&planner.tuning, matches!(rows, Rows::Grouped { .. }));
+    let tuning = &planner.tuning;
     let mut planned = Vec::new();
-    let way = match (planner.matrix_side(), dot_bits(weights)) {
+    let is_grouped = matches!(rows, Rows::Grouped { .. });
+    let sizes = match rows {
+        Rows::All(_) => Size::of(planner, x.rows, weights),
+        Rows::Grouped { groups, .. } => {
+            Size::of_experts(planner, groups.pairs.rows, groups.pairs.width, weights.n_matrices)
+        }
+    };
+    // Each size has its way, all of one kind.
+    let ways: Vec<Way> = match (planner.matrix_side(), dot_bits(weights)) {
         (Some(side), _) if can_round(weights) => {
             let rounded = planner.rounded_rows(x)?;
             planned.push(round_rows::plan(planner, &format!("{label}.round"), x, rows.x_rows(), &rounded)?);
-            let tile = if is_grouped { tuning.matrix_expert_tile } else { tuning.matrix_tile };
-            Way::Matrix { tile, side, rounded }
+            let limit = planner.gpu.limits().max_compute_workgroup_storage_size;
+            let tiles = if is_grouped { tuning.matrix_expert_tiles } else { tuning.matrix_tiles };
+            let tile = |size: &Size| tiles[size.number].within(side, limit);
+            sizes.iter().map(|size| Way::Matrix { tile: tile(size), side, rounded: rounded.clone() }).collect()
         }
         (None, Some(bits)) if planner.tier >= Tier::Dot => {
             let quantized = planner.quantized_rows(x)?;
             let (label, rows) = (format!("{label}.quantize"), rows.x_rows());
             planned.push(quantize_rows::plan(planner, &label, x, rows, bits == 4, &quantized)?);
-            let tile = if is_grouped { tuning.dot_expert_tile } else { tuning.dot_tile };
-            Way::Dot { tile, quantized }
+            let tiles = if is_grouped { tuning.dot_expert_tiles } else { [tuning.dot_tile; 2] };
+            sizes.iter().map(|size| Way::Dot { tile: tiles[size.number], quantized: quantized.clone() }).collect()
         }
-        _ if is_grouped => Way::Plain(tuning.expert_tile.with_height(expert_tile_rows(planner))),
-        _ => Way::Plain(tuning.tile),
+        _ if is_grouped => {
+            let tile = |size: &Size| tuning.expert_tiles[size.number].with_height(size.expert_rows(planner));
+            sizes.iter().map(|size| Way::Plain(tile(size))).collect()
+        }
+        _ => vec![Way::Plain(plain_tile(tuning, weights, x.rows))],
     };
-    for part in &weights.parts {
-        planned.push(plan_part(planner, label, weights, part, rows, x, target, &way)?);
+    if let ([Way::Plain(tile)], Rows::All(count)) = (ways.as_slice(), rows)
+        && target.softcap == 0.0
+        && let shares @ 2.. = tile.shares(tuning.product_workgroups, tiles(*tile, weights, x.rows), weights.in_features)
+    {
+        return plan_shares(planner, label, weights, count, x, target, (*tile, shares));
     }
+    for (size, way) in sizes.iter().zip(&ways) {
+        for part in &weights.parts {
+            let mut one = plan_part(planner, label, weights, part, rows, x, target, way)?;
+            one.grid.step_rows = size.step_rows;
+            planned.push(one);
+        }
+    }
+    Ok(planned)
+}
+
+/// Tiles of a product of `rows` rows.
+fn tiles(tile: Tile, weights: &Weights, rows: usize) -> usize {
+    rows.div_ceil(tile.height() as usize) * weights.out_features.div_ceil(tile.width() as usize)
+}
+
+fn plain_tile(tuning: &Tuning, weights: &Weights, rows: usize) -> Tile {
+    let few = tiles(tuning.tile, weights, rows) * 4 < tuning.product_workgroups;
+    if few { tuning.few_features_tile } else { tuning.tile }
+}
+
+/// As [`plan`], with shares of the input features added up apart.
+fn plan_shares(
+    planner: &Planner,
+    label: &str,
+    weights: &Weights,
+    count: &Tensor,
+    x: &Tensor,
+    target: Target,
+    (tile, shares): (Tile, usize),
+) -> Result<Vec<Planned>> {
+    let parts = planner.share_rows(shares, x.rows, weights.out_features)?;
+    let to_parts = Target { y: &parts, column: 0, softcap: 0.0 };
+    let mut planned = Vec::new();
+    for part in &weights.parts {
+        let mut one = plan_part(planner, label, weights, part, Rows::All(count), x, to_parts, &Way::Plain(tile))?;
+        one.key.constants.extend([("SHARES", word(shares)), ("SHARE_ROWS", word(x.rows))]);
+        one.grid.z = word(shares);
+        planned.push(one);
+    }
+    let label = format!("{label}.sum_shares");
+    planned.push(sum_shares::plan(planner, &label, (&parts, shares), count, (target.y, target.column))?);
     Ok(planned)
 }
 

@@ -33,6 +33,7 @@ pub mod round_rows;
 pub mod rounded;
 pub mod router;
 mod shaders;
+pub mod sum_shares;
 mod tile;
 mod weights;
 mod weights_builder;
@@ -115,16 +116,20 @@ pub struct Tuning {
     pub attention_workgroups: u32,
     /// Tiles of a product of many rows with one matrix.
     pub tile: Tile,
-    /// Tiles of a product whose rows are grouped by expert: tens of rows each.
-    pub expert_tile: Tile,
+    /// Tiles of a product whose rows are grouped by expert: tens of rows each, and a hundred or more.
+    pub expert_tiles: [Tile; 2],
+    /// As `tile`, where output features are too few to make [`Tuning::product_workgroups`].
+    pub few_features_tile: Tile,
+    /// Workgroups that a product of many rows has at least: shares of its input features make them where it has fewer tiles.
+    pub product_workgroups: usize,
     /// As `tile`, of products of 8-bit integers.
     pub dot_tile: DotTile,
-    /// As `expert_tile`, of products of 8-bit integers.
-    pub dot_expert_tile: DotTile,
-    /// As `tile`, of cooperative matrices.
-    pub matrix_tile: MatrixTile,
-    /// As `expert_tile`, of cooperative matrices.
-    pub matrix_expert_tile: MatrixTile,
+    /// As `expert_tiles`, of products of 8-bit integers.
+    pub dot_expert_tiles: [DotTile; 2],
+    /// Tiles of cooperative matrices of a product of many rows with one matrix: where they are few, and where they are many.
+    pub matrix_tiles: [MatrixTile; 2],
+    /// As `expert_tiles`, of cooperative matrices.
+    pub matrix_expert_tiles: [MatrixTile; 2],
 }
 
 /// How a matrix-vector product is spread over lanes.
@@ -182,12 +187,23 @@ impl Tuning {
         attention_threads: 256,
         attention_block: 32,
         attention_workgroups: 512,
-        tile: Tile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: Some(16) },
-        expert_tile: Tile { lanes_t: 4, lanes_n: 16, rows: 8, k_step: Some(16) },
+        tile: Tile { lanes_t: 16, lanes_n: 8, rows: 8, k_step: Some(16) },
+        expert_tiles: [
+            Tile { lanes_t: 8, lanes_n: 32, rows: 4, k_step: Some(16) },
+            Tile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: Some(16) },
+        ],
+        few_features_tile: Tile { lanes_t: 8, lanes_n: 8, rows: 8, k_step: Some(16) },
+        product_workgroups: 512,
         dot_tile: DotTile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: 64 },
-        dot_expert_tile: DotTile { lanes_t: 4, lanes_n: 16, rows: 8, k_step: 64 },
-        matrix_tile: MatrixTile { blocks_t: 4, blocks_n: 2, across: 4, k_step: 64, ahead: true },
-        matrix_expert_tile: MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true },
+        dot_expert_tiles: [
+            DotTile { lanes_t: 4, lanes_n: 16, rows: 8, k_step: 64 },
+            DotTile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: 64 },
+        ],
+        matrix_tiles: [
+            MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true },
+            MatrixTile { blocks_t: 4, blocks_n: 2, across: 4, k_step: 64, ahead: true },
+        ],
+        matrix_expert_tiles: [MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true }; 2],
     };
     /// For software adapters: a CPU pays for every barrier and has no latency to hide.
     pub const CPU: Tuning = Tuning {
@@ -198,11 +214,13 @@ impl Tuning {
         attention_block: 32,
         attention_workgroups: 1,
         tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
-        expert_tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
+        expert_tiles: [Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None }; 2],
+        few_features_tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
+        product_workgroups: 1,
         dot_tile: DotTile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: 32 },
-        dot_expert_tile: DotTile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: 32 },
-        matrix_tile: MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true },
-        matrix_expert_tile: MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true },
+        dot_expert_tiles: [DotTile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: 32 }; 2],
+        matrix_tiles: [MatrixTile { blocks_t: 2, blocks_n: 2, across: 4, k_step: 32, ahead: true }; 2],
+        matrix_expert_tiles: [MatrixTile { blocks_t: 2, blocks_n: 2, across: 4, k_step: 32, ahead: true }; 2],
     };
 
     /// The sizes for `gpu`.
@@ -235,7 +253,7 @@ pub struct Planner<'a> {
     /// What kernels may use: beyond [`Tier::Plain`], products round their activations.
     pub tier: Tier,
     uniforms: Uniforms,
-    scratch: Mutex<[Option<Tensor>; 2]>,
+    scratch: Mutex<[Option<Tensor>; 3]>,
 }
 
 impl<'a> Planner<'a> {
@@ -261,6 +279,12 @@ impl<'a> Planner<'a> {
         self.gpu.matrix_side().filter(|_| self.tier >= Tier::Matrix)
     }
 
+    /// Rows of a tile of the rows that a step of `rows` rows has for the experts of a rank, alike for all its products.
+    pub fn expert_tile_rows(&self, rows: usize, top_k: usize, n_experts: usize) -> u32 {
+        let sizes = matmul::Size::of_experts(self, rows, top_k, n_experts);
+        sizes.last().expect("one at least").expert_rows(self)
+    }
+
     /// Room for the rows of `x` in f16.
     fn rounded_rows(&self, x: &Tensor) -> Result<RoundedRows> {
         Ok(RoundedRows {
@@ -272,6 +296,12 @@ impl<'a> Planner<'a> {
     /// Room for the rows of `x` as int8.
     fn quantized_rows(&self, x: &Tensor) -> Result<Tensor> {
         self.scratch(0, "quantized", x.rows * quantize_rows::row_words(x.stride))
+    }
+
+    /// Room for `shares` results of `rows` rows.
+    fn share_rows(&self, shares: usize, rows: usize, width: usize) -> Result<Tensor> {
+        let words = self.scratch(2, "product_shares", shares * rows * width)?;
+        Ok(Tensor { rows: shares * rows, width, stride: width, ..words })
     }
 
     /// Buffer number `which` of those in which a product keeps what it makes of its input, of at least `words` words: one

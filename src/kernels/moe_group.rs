@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Planned, Planner, matmul, word};
+use super::matmul::Size;
+use super::{Planned, Planner, word};
 use crate::Result;
 use crate::gpu::{Gpu, Grid, Tensor};
 
@@ -43,8 +44,8 @@ impl Groups {
     }
 }
 
-/// Plans the grouping of `ids`, `[rows, top_k]` without padding, by the `experts` of this rank. `row_count` holds the
-/// number of rows.
+/// Plans the grouping of `ids`, `[rows, top_k]` without padding, by the `experts` of this rank, for each size of tiles that
+/// steps may have. `row_count` holds the number of rows.
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
@@ -54,16 +55,20 @@ pub fn plan(
     (ids, row_count): (&Tensor, &Tensor),
     experts: Range<usize>,
     groups: &Groups,
-) -> Result<Planned> {
-    let (top_k, tile_rows) = (ids.width, matmul::expert_tile_rows(planner));
+) -> Result<Vec<Planned>> {
+    let top_k = ids.width;
     assert!(ids.stride == top_k && groups.pairs.width == top_k && ids.rows <= groups.pairs.rows, "{label}: pairs");
-    assert!(tile_rows as usize >= MIN_TILE_ROWS, "{label}: rows of a tile");
     assert!(Groups::places(ids.rows, top_k, experts.len()) <= groups.tiles.rows, "{label}: places for tiles");
-    let threads = planner.tuning.threads.min(64);
-    let constants = vec![("THREADS", threads), ("TOP_K", word(top_k)), ("TILE_T", tile_rows)];
-    let buffers =
-        vec![(1, ids.into()), (2, row_count.into()), (3, (&groups.pairs).into()), (4, (&groups.tiles).into())];
-    let grid = Grid { rows_per_row: 0, more_rows: 1, ..Grid::per_row(experts.len()) };
-    let params = Params { first_expert: word(experts.start) };
-    planner.plan(label, planner.key("moe_group", constants), &params, buffers, grid)
+    let plan = |size: Size| {
+        let tile_rows = size.expert_rows(planner);
+        assert!(tile_rows as usize >= MIN_TILE_ROWS, "{label}: rows of a tile");
+        let constants = vec![("THREADS", planner.tuning.threads), ("TOP_K", word(top_k)), ("TILE_T", tile_rows)];
+        let (pairs, places) = (&groups.pairs, &groups.tiles);
+        let buffers = vec![(1, ids.into()), (2, row_count.into()), (3, pairs.into()), (4, places.into())];
+        let step_rows = size.step_rows;
+        let grid = Grid { rows_per_row: 0, more_rows: 1, step_rows, ..Grid::per_row(experts.len()) };
+        let params = Params { first_expert: word(experts.start) };
+        planner.plan(label, planner.key("moe_group", constants), &params, buffers, grid)
+    };
+    Size::of_experts(planner, groups.pairs.rows, top_k, experts.len()).into_iter().map(plan).collect()
 }

@@ -173,6 +173,7 @@ pub const SHADERS: &[Shader] = &[
     },
     Shader { stem: "quantize_rows", variant: "", parts: &[wgsl!("quantize_rows")] },
     Shader { stem: "round_rows", variant: "", parts: &[ENABLE_F16, wgsl!("round_rows")] },
+    Shader { stem: "sum_shares", variant: "", parts: &[wgsl!("sum_shares")] },
     Shader { stem: "embed", variant: "dense", parts: &[HALF, DENSE, ROWS, wgsl!("embed")] },
     Shader { stem: "embed", variant: "packed", parts: &[HALF, PACKED, ROWS, wgsl!("embed")] },
     Shader {

@@ -37,6 +37,17 @@ impl Tile {
         if self.height() == rows { self } else { Tile { lanes_t: rows / 8, rows: 8, ..self } }
     }
 
+    /// Shares of the input features that are added up apart, so that about `workgroups` are busy with `tiles` tiles; each
+    /// has 4 chunks at least.
+    pub(super) fn shares(self, workgroups: usize, tiles: usize, in_features: usize) -> usize {
+        let (wanted, chunks) = (workgroups / tiles.max(1), in_features.div_ceil(CHUNK));
+        if self.k_step.is_none() || wanted < 4 || chunks < 8 {
+            return 1;
+        }
+        // None is empty.
+        chunks.div_ceil(chunks.div_ceil(wanted.min(chunks / 4)))
+    }
+
     pub(super) fn constants(self, in_features: usize) -> Constants {
         // A shader's array has a place at least.
         let quads = |rows: u32| self.k_step.map_or(1, |step| rows * step / 4);
@@ -138,6 +149,11 @@ impl MatrixTile {
     pub fn workgroup_bytes(self, side: u32) -> u32 {
         let rows = self.height(side) + self.width(side);
         rows * (self.k_step + 8) * 2 + self.height(side) * 4 + self.blocks_t * self.blocks_n * side * side * 4
+    }
+
+    /// With shorter steps where the tile would take more than `bytes` of workgroup memory.
+    pub(super) fn within(self, side: u32, bytes: u32) -> Self {
+        if self.workgroup_bytes(side) <= bytes { self } else { MatrixTile { k_step: CHUNK as u32, ..self } }
     }
 
     /// The constants for matrices of `side` rows and subgroups of up to `subgroup` lanes.

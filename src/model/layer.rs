@@ -312,7 +312,7 @@ impl LayerPlan<'_> {
         if self.body == Body::Chunk {
             let (held, from) = (self.share.experts.clone(), (ids, &a.row_count));
             let planned = moe_group::plan(self.planner, &label("moe_group"), from, held, &moe.groups)?;
-            ops.push(Op::Dispatch(planned));
+            ops.extend(planned.into_iter().map(Op::Dispatch));
         }
         let x = Input { x: &moe.x, rounded: self.rounded(&moe.x_rounded) };
         let (more, act) = self.gated(&label("experts"), &w.experts, rows(top_k), top_k, x, &moe.gated, None)?;

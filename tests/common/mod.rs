@@ -76,8 +76,11 @@ impl Runner {
     /// With the tiles of GPUs or of software adapters, on whatever device the tests run.
     pub(crate) fn with_tiles(of: Tuning) -> Self {
         let mut runner = Self::new();
-        runner.planner.tuning.tile = of.tile;
-        runner.planner.tuning.expert_tile = of.expert_tile;
+        // Products as that kind of device runs them; the rest as this one does.
+        let own = runner.planner.tuning;
+        let Tuning { matvec, threads, attention_threads, attention_block, attention_workgroups, .. } = own;
+        runner.planner.tuning =
+            Tuning { matvec, threads, attention_threads, attention_block, attention_workgroups, ..of };
         runner
     }
 

@@ -21,8 +21,7 @@ pub(super) fn plan_product(
     let count = compact(1, &[ids.rows as u32]);
     let groups = Groups::new(gpu(), ids.rows, ids.width, weights.n_matrices).expect("memory");
     let experts = weights.first_matrix..weights.first_matrix + weights.n_matrices;
-    let mut planned =
-        vec![moe_group::plan(&runner.planner, "moe_group", (ids, &count), experts, &groups).expect("a plan")];
+    let mut planned = moe_group::plan(&runner.planner, "moe_group", (ids, &count), experts, &groups).expect("a plan");
     let rows = Rows::Grouped { groups: &groups, repeat };
     planned.extend(product::plan(&runner.planner, "experts", weights, rows, x, y, 0.0).expect("a plan"));
     planned
@@ -38,8 +37,8 @@ pub(super) fn check(ids: &[u32], top_k: usize, n_rows: usize, experts: std::ops:
         let (pairs, tiles) = (Output::compact(rows, top_k), Output::compact(places, 4));
         let groups = Groups { pairs: pairs.tensor.clone(), tiles: tiles.tensor.clone() };
         let planned = moe_group::plan(&runner.planner, "moe_group", (&ids_tensor, &count), experts.clone(), &groups);
-        let actual = runner.run(&[planned.expect("a plan")], n_rows, &[&pairs, &tiles]);
-        let tile_rows = tuning.expert_tile.height() as usize;
+        let actual = runner.run(&planned.expect("a plan"), n_rows, &[&pairs, &tiles]);
+        let tile_rows = runner.planner.expert_tile_rows(n_rows, top_k, experts.len()) as usize;
         let (first, held) = (experts.start as u32, experts.len() as u32);
         let (mut expected, mut expected_tiles) = ops::moe_group(&ids[..n_rows * top_k], first, held, tile_rows);
         let what = format!("{n_rows} of {rows} rows, top {top_k}, experts {experts:?}, tiles of {tile_rows}");

@@ -28,13 +28,14 @@ use super::probes::{interesting, probe, probe_experts, probe_grouped};
 use super::product::Path;
 use super::{
     add_norm, argmax, attention, copy_words, embed, experts, fill_random, gather_rows, gelu_mul, head_norm_rope,
-    kv_store, matvec, moe_combine, moe_group, per_layer_inputs, product, rms_norm, router,
+    kv_store, matvec, moe_combine, moe_group, per_layer_inputs, product, rms_norm, rounded_tiles, router,
 };
+use lapidary::gpu::Tier;
 use lapidary::kernels::Tuning;
 
 use crate::common::matrices::{Order, Scales, Spec, Unpacked};
 use crate::common::random::{Random, Spread};
-use crate::common::{Bug, Runner, failure_with};
+use crate::common::{Bug, Runner, failure_with, gpu};
 
 /// Bugs of the packed weights, in both product shaders.
 pub(super) const PACKED: [Bug; 10] = [
@@ -86,16 +87,46 @@ pub(super) const MATVEC: [Bug; 3] = [
 /// Bugs of the matrix product as GPUs run it.
 pub(super) const MATMUL: [Bug; 2] = [
     // A chunk's: the last step alone may be padding.
-    Bug {
-        name: "last steps missing",
-        from: "k < CHUNKS * 32u; k += K_STEP",
-        to: "k + 16u < CHUNKS * 32u - 16u; k += K_STEP",
-    },
-    Bug {
-        name: "a tile row too far",
-        from: "add(low, tile_x[t], tile_x[t + next_t],",
-        to: "add(low, tile_x[t], tile_x[t + next_t - stride],",
-    },
+    bug("last steps missing", "k < end; k += K_STEP", "k + 32u < end; k += K_STEP"),
+    bug(
+        "a tile row too far",
+        "add(low, tile_x[t], tile_x[t + next_t],",
+        "add(low, tile_x[t], tile_x[t + next_t + 1u],",
+    ),
+];
+
+/// Bugs of the matrix product whose shares of the input features are added up apart.
+const SHARES: [Bug; 2] = [
+    bug("a share that overlaps the next", "let end = share_begin(share + 1u);", "let end = share_begin(share + 2u);"),
+    bug("last share not added", "s < SHARES; s++", "s + 1u < SHARES; s++"),
+];
+
+/// Bugs of the matrix product in int8.
+const DOT: [Bug; 6] = [
+    bug("zero point off", "vec4(zero * 0x01010101u)", "vec4((zero ^ 1u) * 0x01010101u)"),
+    bug("even and odd codes swapped", "vec4(even.x, odd.x, even.y, odd.y)", "vec4(odd.x, even.x, even.y, odd.y)"),
+    bug("x in another order than codes", "if INTERLEAVED {", "if false {"),
+    bug("scale of another block of weights", "scales_w[n * (K_STEP / 32u) + block]", "scales_w[n * (K_STEP / 32u)]"),
+    bug("scale of another block of x", "quad[block % 4u]", "quad[0]"),
+    bug("last rounded step missing", "k < CHUNKS * 32u; k += K_STEP", "k + 64u < CHUNKS * 32u; k += K_STEP"),
+];
+
+/// Bugs of the matrix product in f16.
+const MATRIX: [Bug; 6] = [
+    bug(
+        "weights the other way round",
+        "coopLoad<MatrixW>(&tile_w[at_w], stride)",
+        "coopLoadT<MatrixW>(&tile_w[at_w], stride)",
+    ),
+    bug("factor of another row", "factors[row_of[t]]", "factors[row_of[0]]"),
+    bug("last rounded step missing", "k < CHUNKS * 32u; k += K_STEP", "k + 64u < CHUNKS * 32u; k += K_STEP"),
+    bug(
+        "every matrix is a block's first",
+        "(block % BLOCKS_N * ACROSS + j) * SIDE",
+        "(block % BLOCKS_N * ACROSS) * SIDE",
+    ),
+    bug("upper codes a nibble off", "read.packed[i].x >> 16u", "read.packed[i].x >> 12u"),
+    bug("a factor that lets f16 overflow", "clamp(largest[0] >> 23u", "clamp(largest[0] >> 24u"),
 ];
 
 /// Bugs of the matrix product as software adapters run it.
@@ -218,6 +249,9 @@ fn bugs_of_the_products_are_caught() {
     for bug in MATMUL {
         is_caught(bug, &[Path::Matmul], false);
     }
+    for bug in SHARES {
+        is_caught(bug, &[Path::Shares], false);
+    }
     for bug in DIRECT {
         is_caught(bug, &[Path::Direct], false);
     }
@@ -243,6 +277,19 @@ fn bugs_of_grouped_rows_are_caught() {
     moe_group::check_some();
     for bug in GROUPING {
         sees(bug, moe_group::check_some);
+    }
+}
+
+#[test]
+fn bugs_of_rounded_products_are_caught() {
+    for bug in DOT {
+        sees(bug, || rounded_tiles::check_probes(Tier::Dot, Tuning::GPU));
+    }
+    // Without matrices the check says that it does not run.
+    if gpu().matrix_side().is_some() {
+        for bug in MATRIX {
+            sees(bug, || rounded_tiles::check_shapes(Tier::Matrix, Tuning::GPU));
+        }
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) enum Path {
     Matvec,
     /// As GPUs run it, through workgroup memory.
     Matmul,
+    /// As GPUs run it where output features are few: shares of the input features are added up apart.
+    Shares,
     /// As software adapters run it.
     Direct,
 }
@@ -25,7 +27,8 @@ impl Path {
     pub(super) fn tiles(self) -> Option<Runner> {
         match self {
             Path::Matvec => None,
-            Path::Matmul => Some(Runner::with_tiles(Tuning::GPU)),
+            Path::Matmul => Some(Runner::with_tiles(Tuning { product_workgroups: 1, ..Tuning::GPU })),
+            Path::Shares => Some(Runner::with_tiles(Tuning::GPU)),
             Path::Direct => Some(Runner::with_tiles(Tuning::CPU)),
         }
     }
@@ -41,7 +44,7 @@ pub(super) fn product(runner: &Runner, path: Path, weights: &Weights, x: &[f32],
     let count = compact(1, &[n_rows as u32]);
     let rows = match path {
         Path::Matvec => Rows::Few,
-        Path::Matmul | Path::Direct => Rows::Many(&count),
+        Path::Matmul | Path::Shares | Path::Direct => Rows::Many(&count),
     };
     let own = path.tiles();
     let runner = own.as_ref().unwrap_or(runner);
@@ -84,7 +87,7 @@ fn compare(what: &str, runner: &Runner, path: Path, weights: &Weights, matrix: &
 fn rows_of(path: Path) -> &'static [usize] {
     match path {
         Path::Matvec => &[1, 3],
-        Path::Matmul => &[1, 2, 63, 64, 65, 33],
+        Path::Matmul | Path::Shares => &[1, 2, 63, 64, 65, 33],
         Path::Direct => &[1, 7, 8, 9, 33, 4],
     }
 }
@@ -158,7 +161,7 @@ const PACKED: [(usize, usize, usize); 15] = [
 
 #[test]
 fn packed_shapes() {
-    for path in [Path::Matvec, Path::Matmul, Path::Direct] {
+    for path in [Path::Matvec, Path::Matmul, Path::Shares, Path::Direct] {
         let runner = Runner::new();
         for (i, (n_out, n_in, group_size)) in PACKED.into_iter().enumerate() {
             let mut random = Random::new(200 + i as u64);
@@ -206,7 +209,7 @@ fn inputs_of_every_kind() {
     let mut random = Random::new(2);
     let matrix = Matrix::Packed(Unpacked::random(&mut random, Spec::new(65, 704, 128)).pack());
     let weights = upload(&matrix);
-    for path in [Path::Matvec, Path::Matmul, Path::Direct] {
+    for path in [Path::Matvec, Path::Matmul, Path::Shares, Path::Direct] {
         for spread in [Spread::Uniform, Spread::Normal, Spread::Outliers, Spread::Subnormal, Spread::Zero] {
             let x = random.values(4 * 704, spread);
             compare(&format!("{path:?} {spread:?}"), &Runner::new(), path, &weights, &matrix, &x);
