@@ -125,10 +125,6 @@ fn walked(lane: u32, t: u32) {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    if group.x < BESIDE {
-        beside(group, lane);
-        return;
-    }
     if HELD > 0u {
         held(lane, group.y);
         return;

@@ -76,7 +76,6 @@ fn values(constant: &str) -> &'static [u32] {
         "HELD" => &[0, 3, 6],
         "COLUMNS" => &[16],
         "BESIDE" => &[128],
-        "WORDS4" => &[1 << 20],
         "X_ROWS" => &[1, 4],
         "WIDTH" => &[33, 2816],
         "LANES_T" | "LANES_N" => &[8],

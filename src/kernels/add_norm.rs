@@ -1,6 +1,6 @@
 //! `add_norm.wgsl`: a block's result joins the residual stream, and the norms of the blocks that read it next.
 
-use super::{Planned, Planner, Weights, rounded, word};
+use super::{Planned, Planner, rounded, word};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
 
@@ -30,8 +30,6 @@ pub struct AddNorm<'a> {
     pub eps: f32,
     /// The residual stream, `[rows, hidden]`.
     pub h: &'a Tensor,
-    /// Weights of the next product, to be read early.
-    pub fetch: Option<&'a Weights>,
     /// Up to three outputs, `[rows, hidden]` each; those beyond `n_outputs` are bound but not written.
     pub y: [&'a Tensor; 3],
     /// Outputs that are written.
@@ -57,6 +55,6 @@ pub fn plan(planner: &Planner, label: &str, x: &Tensor, p: &AddNorm) -> Result<P
     let [y0, y1, y2] = p.y;
     let mut buffers =
         vec![(1, x.into()), (2, p.norms.into()), (3, p.h.into()), (4, y0.into()), (5, y1.into()), (6, y2.into())];
-    let (key, beside) = rounded::outputs("add_norm", constants, &mut buffers, p.rounded, p.fetch);
-    planner.plan(label, key, &params, buffers, Grid::per_row(beside + 1))
+    let key = rounded::outputs("add_norm", constants, &mut buffers, p.rounded);
+    planner.plan(label, key, &params, buffers, Grid::per_row(1))
 }

@@ -4,7 +4,7 @@ use super::product::{self, Rows, Setup, Target};
 use super::rounded::Input;
 use super::router::Choice;
 use super::weights::{Kind, Part};
-use super::{Planned, Planner, Weights, word};
+use super::{Planned, Planner, Spread, Weights, word};
 use crate::Result;
 use crate::gpu::{Binding, Constants, Grid, PipelineKey, Tensor};
 use crate::quant::CHUNK;
@@ -165,7 +165,7 @@ pub(super) fn plan_part(
         weights,
         part,
         form,
-        (rows_per_row, slots),
+        (rows_per_row, slots, several > 1),
         input.rounded_for(planner, weights).is_some(),
     );
     constants.extend(shape);
@@ -213,6 +213,19 @@ fn add_beside(
     }
 }
 
+/// Lanes of a workgroup, lanes that share rows, and these rows, for a product of rounded activations with `n_rows` rows of
+/// weights: as measured on an H200 with the shapes of 26B-A4B. Few rows of weights are cut into more pieces, which keeps
+/// more reads in flight; several rows of x are worth more where more rows of weights share them.
+fn rounded_shape(n_rows: usize, gated: bool, several: bool, most_threads: u32) -> (u32, u32, u32) {
+    match (gated, n_rows) {
+        // Whole blocks of what comes out rounded.
+        (true, _) if most_threads >= 512 => (BLOCK * 32, 32, 2),
+        (true, _) => (BLOCK * 16, 16, 2),
+        (false, 0..8192) => (256, 64, 2),
+        (false, _) => (256, 32, if several { 4 } else { 2 }),
+    }
+}
+
 /// The constants and the grid for a part of `weights` and rows of x that make `rows_per_row` rows of y each; `slots` of
 /// them are added up.
 fn shape(
@@ -221,29 +234,20 @@ fn shape(
     weights: &Weights,
     part: &Part,
     form: Form,
-    (rows_per_row, slots): (u32, u32),
+    (rows_per_row, slots, several): (u32, u32, bool),
     is_rounded: bool,
 ) -> (Constants, Grid) {
     let chunks = word(weights.in_features.div_ceil(CHUNK));
     let gated = matches!(form, Form::Gated(_));
     let rows = part.n_rows * rows_per_row as usize;
-    let (mut threads, mut lanes, mut lane_rows) = planner.tuning.matvec.shape(rows, (chunks * slots) as usize, gated);
-    if let Form::Gated(Some(_)) = form
-        && !planner.tuning.matvec.is_fixed()
-    {
-        // Whole blocks of what is rounded.
-        (lanes, lane_rows) = (32, 4);
-        threads = BLOCK / (lane_rows / 2) * lanes;
-    }
-    if is_rounded && let Ok(text) = std::env::var("LAPIDARY_SHAPES") {
-        for one in text.split(';') {
-            let (name, numbers) = one.split_once(':').unwrap();
-            if label.ends_with(name) {
-                let v: Vec<u32> = numbers.split(',').map(|n| n.parse().unwrap()).collect();
-                (threads, lanes, lane_rows) = (v[0], v[1], v[2]);
-            }
+    let spread = planner.tuning.matvec;
+    let (threads, lanes, lane_rows) = match (spread, form, is_rounded) {
+        (Spread::Fill { .. }, _, true) => {
+            let most = planner.gpu.limits().max_compute_invocations_per_workgroup;
+            rounded_shape(part.n_rows, gated, several, most)
         }
-    }
+        _ => spread.shape(rows, (chunks * slots) as usize, gated),
+    };
     let outputs = (if gated { part.n_rows / 2 } else { part.n_rows }, if gated { lane_rows / 2 } else { lane_rows });
     let per_group = threads / lanes * outputs.1;
     assert!(!matches!(form, Form::Gated(Some(_))) || per_group.is_multiple_of(BLOCK), "{label}: whole blocks");

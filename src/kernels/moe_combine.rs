@@ -1,6 +1,6 @@
 //! `moe_combine.wgsl`: the weighted sum of the experts, its norms, and the end of a mixture-of-experts layer.
 
-use super::{Planned, Planner, Weights, rounded, word};
+use super::{Planned, Planner, rounded, word};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
 
@@ -34,8 +34,6 @@ pub struct MoeCombine<'a> {
     pub experts: &'a Tensor,
     /// The residual stream, `[rows, hidden]`.
     pub h: &'a Tensor,
-    /// Weights of the next product, to be read early.
-    pub fetch: Option<&'a Weights>,
     /// Receives the input of the next layer, `[rows, hidden]`.
     pub y: &'a Tensor,
     /// Receives it rounded too.
@@ -57,6 +55,6 @@ pub fn plan(planner: &Planner, label: &str, p: &MoeCombine) -> Result<Planned> {
     let constants = planner.held_rows(width);
     let mut buffers =
         vec![(1, p.mlp.into()), (2, p.experts.into()), (3, p.norms.into()), (4, p.h.into()), (5, p.y.into())];
-    let (key, beside) = rounded::outputs("moe_combine", constants, &mut buffers, [p.rounded, None], p.fetch);
-    planner.plan(label, key, &params, buffers, Grid::per_row(beside + 1))
+    let key = rounded::outputs("moe_combine", constants, &mut buffers, [p.rounded, None]);
+    planner.plan(label, key, &params, buffers, Grid::per_row(1))
 }

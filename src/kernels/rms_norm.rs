@@ -30,6 +30,6 @@ pub fn plan(
     let params = Params { stride: word(x.stride), weight: word(weight), eps };
     let mut buffers = vec![(1, x.into()), (2, norms.into()), (3, y.into())];
     let constants = planner.held_rows(x.width);
-    let (key, _) = rounded::outputs("rms_norm", constants, &mut buffers, [rounded, None], None);
+    let key = rounded::outputs("rms_norm", constants, &mut buffers, [rounded, None]);
     planner.plan(label, key, &params, buffers, Grid::per_row(1))
 }

@@ -62,30 +62,19 @@ pub fn plan(planner: &Planner, label: &str, x: &Tensor, rounded: &Tensor) -> Res
     planner.plan(label, planner.key("round", Vec::new()), &params, buffers, Grid::per_row(blocks.div_ceil(64)))
 }
 
-/// The key of a norm's shader, whose first outputs are also rounded where there are tensors for that, and which may fetch
-/// weights; adds these to its buffers and constants. Returns also how many workgroups are for that.
+/// The key of a norm's shader, whose first outputs are also rounded where there are tensors for that; adds these to its
+/// buffers.
 pub(super) fn outputs(
     stem: &'static str,
-    mut constants: Constants,
+    constants: Constants,
     buffers: &mut Vec<(u32, Binding)>,
     rounded: [Option<&Tensor>; 2],
-    fetch: Option<&Weights>,
-) -> (PipelineKey, usize) {
-    let variant = match (rounded, fetch.is_some()) {
-        ([None, _], _) => "",
-        ([Some(_), None], false) => "rounded",
-        ([Some(_), None], true) => "rounded, fetch",
-        ([Some(_), Some(_)], false) => "rounded twice",
-        ([Some(_), Some(_)], true) => "rounded twice, fetch",
+) -> PipelineKey {
+    let variant = match rounded {
+        [None, _] => "",
+        [Some(_), None] => "rounded",
+        [Some(_), Some(_)] => "rounded twice",
     };
-    let tensors = rounded.into_iter().flatten().map(Binding::from);
-    buffers.extend((8..).zip(tensors));
-    let mut beside = 0;
-    if let (Some(weights), [Some(_), _]) = (fetch, rounded) {
-        let quads = weights.parts[0].data.size() / 16;
-        beside = 128;
-        constants.extend([("BESIDE", beside), ("WORDS4", quads as u32)]);
-        buffers.push((10, (&weights.parts[0].data).into()));
-    }
-    (PipelineKey { stem, variant, constants }, beside as usize)
+    buffers.extend((8..).zip(rounded.into_iter().flatten().map(Binding::from)));
+    PipelineKey { stem, variant, constants }
 }

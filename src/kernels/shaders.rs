@@ -36,8 +36,6 @@ const CHOOSE: &str = wgsl!("common/choose");
 const BESIDE_NONE: &str = wgsl!("common/beside_none");
 const BESIDE_CHOICE: &str = wgsl!("common/beside_choice");
 const BESIDE_PRODUCT: &str = wgsl!("common/beside_product");
-const STAY: &str = wgsl!("common/stay");
-const FETCH: &str = wgsl!("common/fetch");
 const EXACT_X: &str = wgsl!("common/exact_x");
 const OUTPUTS: &str = wgsl!("common/outputs");
 const ROUNDED_OUTPUTS: &str = wgsl!("common/rounded_outputs");
@@ -182,32 +180,22 @@ pub const SHADERS: &[Shader] = &[
         parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_Y, wgsl!("rms_norm")],
     },
     Shader { stem: "rms_norm", variant: "", parts: &[REDUCE, HELD, EXACT_Y, wgsl!("rms_norm")] },
-    Shader { stem: "add_norm", variant: "", parts: &[REDUCE, HELD, EXACT_Y, STAY, wgsl!("add_norm")] },
+    Shader { stem: "add_norm", variant: "", parts: &[REDUCE, HELD, EXACT_Y, wgsl!("add_norm")] },
     Shader {
         stem: "add_norm",
         variant: "rounded",
-        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_Y, STAY, wgsl!("add_norm")],
+        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_Y, wgsl!("add_norm")],
     },
     Shader {
         stem: "add_norm",
         variant: "rounded twice",
-        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_YS, STAY, wgsl!("add_norm")],
+        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_YS, wgsl!("add_norm")],
     },
-    Shader {
-        stem: "add_norm",
-        variant: "rounded twice, fetch",
-        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_YS, FETCH, wgsl!("add_norm")],
-    },
-    Shader { stem: "moe_combine", variant: "", parts: &[REDUCE, HELD, EXACT_Y, STAY, wgsl!("moe_combine")] },
+    Shader { stem: "moe_combine", variant: "", parts: &[REDUCE, HELD, EXACT_Y, wgsl!("moe_combine")] },
     Shader {
         stem: "moe_combine",
         variant: "rounded",
-        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_Y, STAY, wgsl!("moe_combine")],
-    },
-    Shader {
-        stem: "moe_combine",
-        variant: "rounded, fetch",
-        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_Y, FETCH, wgsl!("moe_combine")],
+        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_Y, wgsl!("moe_combine")],
     },
     Shader { stem: "per_layer_inputs", variant: "", parts: &[REDUCE, wgsl!("per_layer_inputs")] },
     Shader { stem: "moe_group", variant: "", parts: &[wgsl!("moe_group")] },

@@ -101,11 +101,6 @@ impl LayerPlan<'_> {
         tensor.as_ref().filter(|_| self.body != Body::Chunk)
     }
 
-    /// The weights that a norm may read early for the product behind it.
-    fn fetch<'a>(&self, weights: Option<&'a Weights>) -> Option<&'a Weights> {
-        weights.filter(|_| self.body == Body::One && std::env::var("LAPIDARY_FETCH").is_ok())
-    }
-
     /// What the next block reads, normed.
     fn x(&self) -> Input<'_> {
         Input { x: &self.activations.x, rounded: self.rounded(&self.activations.x_rounded) }
@@ -239,7 +234,6 @@ impl LayerPlan<'_> {
             scalar: 1.0,
             eps: self.share.config.rms_norm_eps,
             h: &a.h,
-            fetch: self.fetch(self.weights.layers[l].mlp.gate_up.0.first().map(|(_, w)| w)),
             y,
             n_outputs,
             rounded: [self.x().rounded, a.moe.as_ref().and_then(|moe| self.rounded(&moe.x_rounded))],
@@ -349,7 +343,6 @@ impl LayerPlan<'_> {
             eps: self.share.config.rms_norm_eps,
             experts: &moe.sum,
             h: &a.h,
-            fetch: self.fetch(self.weights.layers.get(l + 1).and_then(|next| next.qkv.0.first()).map(|(_, w)| w)),
             y: &a.x,
             rounded: self.x().rounded,
         };
@@ -383,7 +376,6 @@ impl LayerPlan<'_> {
             scalar,
             eps: self.share.config.rms_norm_eps,
             h: &a.h,
-            fetch: None,
             y: [&a.x, &a.unused[0], &a.unused[1]],
             n_outputs: 1,
             rounded: [self.x().rounded, None],

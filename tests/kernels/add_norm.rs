@@ -42,7 +42,6 @@ pub(super) fn check(random: &mut Random, threads: u32, width: usize, n_rows: usi
         scalar,
         eps: EPS,
         h: &h_out.tensor,
-        fetch: None,
         y: [&y[0].tensor, &y[1].tensor, &y[2].tensor],
         n_outputs,
         rounded: [None, None],

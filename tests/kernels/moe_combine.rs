@@ -48,7 +48,6 @@ pub(super) fn check(random: &mut Random, threads: u32, width: usize, n_rows: usi
         eps: EPS,
         experts: &tensor(width, &experts),
         h: &h_out.tensor,
-        fetch: None,
         y: &y.tensor,
         rounded: None,
     };
