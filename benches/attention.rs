@@ -63,7 +63,7 @@ impl Room {
             rotary: new(n_rows, d)?,
             rows: Tensor::compact(gpu, "rows", n_rows, 8)?,
             row_count: Tensor::compact(gpu, "row count", 1, 1)?,
-            shares: Tensor::compact(gpu, "shares", 1, attention::share_words(HEADS, layer.n_kv_heads, d, 16))?,
+            shares: Tensor::compact(gpu, "shares", 1, 2 * attention::share_words(HEADS, layer.n_kv_heads, d, 16))?,
             cache: [cache()?, cache()?],
         })
     }
@@ -122,6 +122,7 @@ fn decode(gpu: &Gpu) -> Result<()> {
         ] {
             planner.tuning = Tuning {
                 attention_threads: threads,
+                attention_wide_threads: threads,
                 attention_block: block,
                 attention_workgroups: workgroups,
                 ..Tuning::GPU

@@ -104,13 +104,14 @@ pub fn plan(
     source: KvSource,
 ) -> Result<Vec<Planned>> {
     let Heads { n_heads, n_kv_heads, heads_per_kv, first_head, head_dim, .. } = heads;
-    let Tuning { attention_threads, attention_block: block, attention_workgroups, .. } = planner.tuning;
+    let tuning = &planner.tuning;
+    let Tuning { attention_block: block, attention_workgroups, .. } = *tuning;
     heads.check(label);
     inputs.check(label, heads);
     source.check(label, heads);
     let octets = kv::head_octets(head_dim);
-    assert!(attention_threads >= MIN_THREADS && attention_threads.is_multiple_of(block), "{label}: lanes");
-    let threads = attention_threads;
+    let threads = if head_dim > 256 { tuning.attention_wide_threads } else { tuning.attention_threads };
+    assert!(threads >= MIN_THREADS && threads.is_multiple_of(block), "{label}: lanes");
     let (heads_here, parts) = heads_here(heads_per_kv);
     // A window has no more shares than blocks.
     let blocks = source.window.map_or(usize::MAX, |window| window.div_ceil(block as usize));

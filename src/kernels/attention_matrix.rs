@@ -27,7 +27,9 @@ const SUBGROUP_LANES: u32 = 32;
 
 /// Rows times heads of a workgroup, where planner and heads are such that this shader serves them.
 pub(super) fn lines(planner: &Planner, heads: Heads) -> Option<usize> {
-    let fits = planner.matrix_side() == Some(SIDE) && planner.gpu.subgroup_lanes() == SUBGROUP_LANES;
+    // Results on NVIDIA are not right yet: NaN.
+    const IS_RIGHT: bool = false;
+    let fits = IS_RIGHT && planner.matrix_side() == Some(SIDE) && planner.gpu.subgroup_lanes() == SUBGROUP_LANES;
     let lines = match heads.head_dim {
         256 => 64,
         512 => 32,

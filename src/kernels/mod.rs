@@ -107,8 +107,10 @@ pub struct Tuning {
     pub threads: u32,
     /// Lanes of kernels that norm a row at most: a power of two from 2 to 1024, cut to what the device allows.
     pub norm_threads: u32,
-    /// Lanes of an attention workgroup for few rows: a power of two from 64 to 256.
+    /// Lanes of an attention workgroup for few rows: 128 or 256.
     pub attention_threads: u32,
+    /// The same for heads of more than 256 dimensions.
+    pub attention_wide_threads: u32,
     /// Positions that it scores at a time, `attention_threads / attention_block` lanes each: a power of two up to 64.
     pub attention_block: u32,
     /// Attention workgroups of a step of one row: shares of its positions make them where heads are fewer. At most as
@@ -184,9 +186,10 @@ impl Tuning {
         matvec: Spread::Fill { lanes: 160 << 10 },
         threads: 256,
         norm_threads: 1024,
-        attention_threads: 256,
+        attention_threads: 128,
+        attention_wide_threads: 256,
         attention_block: 32,
-        attention_workgroups: 512,
+        attention_workgroups: 256,
         tile: Tile { lanes_t: 16, lanes_n: 8, rows: 8, k_step: Some(16) },
         expert_tiles: [
             Tile { lanes_t: 8, lanes_n: 32, rows: 4, k_step: Some(16) },
@@ -211,6 +214,7 @@ impl Tuning {
         threads: 16,
         norm_threads: 16,
         attention_threads: 128,
+        attention_wide_threads: 128,
         attention_block: 32,
         attention_workgroups: 1,
         tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },

@@ -52,10 +52,12 @@ impl Case {
     /// Lanes, positions at a time and workgroups of a row: the positions whole, and in shares.
     fn tunings(self) -> Vec<(u32, u32, u32)> {
         let cpu = (Tuning::CPU.attention_threads, Tuning::CPU.attention_block, 1);
-        let gpu = (Tuning::GPU.attention_threads, Tuning::GPU.attention_block, Tuning::GPU.attention_workgroups);
+        let (block, workgroups) = (Tuning::GPU.attention_block, Tuning::GPU.attention_workgroups);
+        let [gpu, wide] = [Tuning::GPU.attention_threads, Tuning::GPU.attention_wide_threads]
+            .map(|threads| (threads, block, workgroups));
         // Three shares, for the shape that is tried with all kinds of positions.
         let few = (256, 32, 3 * self.n_kv_heads as u32);
-        if (self.head_dim, self.n_heads) == (16, 2) { vec![cpu, gpu, few] } else { vec![cpu, gpu] }
+        if (self.head_dim, self.n_heads) == (16, 2) { vec![cpu, gpu, few] } else { vec![cpu, wide] }
     }
 
     fn heads(self) -> Heads {
@@ -273,6 +275,7 @@ impl Step {
             let (k, v) = (cache(&self.k), cache(&self.v));
             let mut runner = Runner::new();
             runner.planner.tuning.attention_threads = tuning.0;
+            runner.planner.tuning.attention_wide_threads = tuning.0;
             runner.planner.tuning.attention_block = tuning.1;
             runner.planner.tuning.attention_workgroups = tuning.2;
             let source = KvSource { cache: (&k.tensor, &v.tensor), dtype, capacity, window };
