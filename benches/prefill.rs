@@ -64,10 +64,14 @@ fn candidates(gpu: &Gpu) -> Vec<Candidate> {
         (4, 8, 8, 32),
         (8, 8, 4, 32),
         (8, 32, 4, 16),
+        (8, 16, 4, 16),
+        (10, 16, 4, 16),
+        (16, 16, 4, 16),
+        (8, 16, 4, 32),
     ] {
         let tile = Tile { lanes_t, lanes_n, rows, k_step: Some(k_step) };
         let (height, width) = (tile.height(), tile.width());
-        let tuning = Tuning { tile, expert_tiles: [tile; 2], few_features_tile: tile, ..Tuning::GPU };
+        let tuning = Tuning { tiles: [tile; 2], expert_tiles: [tile; 2], few_features_tile: tile, ..Tuning::GPU };
         let name = format!("plain {height}x{width} rows {rows} k {k_step}");
         if (height + width) * k_step * 4 <= gpu.limits().max_compute_workgroup_storage_size {
             all.push(Candidate { name, tier: Tier::Plain, tuning });
@@ -105,6 +109,9 @@ fn candidates(gpu: &Gpu) -> Vec<Candidate> {
         (2, 4, 2, 64, false),
         (2, 4, 4, 64, true),
         (2, 2, 2, 64, true),
+        (2, 2, 2, 32, true),
+        (4, 2, 2, 64, true),
+        (2, 1, 4, 32, true),
         (1, 4, 2, 32, true),
         (1, 4, 2, 64, true),
         (1, 4, 4, 64, true),

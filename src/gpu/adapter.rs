@@ -49,6 +49,11 @@ impl AdapterReport {
         self.info.device_type == DeviceType::Cpu
     }
 
+    /// True for GPUs with memory of their own, also where a virtual machine passes one on.
+    pub fn is_card(&self) -> bool {
+        matches!(self.info.device_type, DeviceType::DiscreteGpu | DeviceType::VirtualGpu)
+    }
+
     /// The name of the API: Vulkan, Metal, DX12 or OpenGL.
     pub fn api(&self) -> &'static str {
         match self.info.backend {

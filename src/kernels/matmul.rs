@@ -59,8 +59,10 @@ fn dot_bits(weights: &Weights) -> Option<u32> {
 /// Steps that have more rows an expert than this, were they spread evenly, take larger tiles.
 const SMALL_TILE_ROWS: usize = 64;
 
-/// Large tiles of cooperative matrices are taken where a step has so many: about one for each core of a large GPU.
-const ENOUGH_TILES: usize = 128;
+/// Large tiles are taken where a step has so many of them: of cooperative matrices half a tile for each core of a large
+/// GPU, of f32 some tiles for each. Measured on an H200; benches/README.md has the numbers.
+const ENOUGH_MATRIX_TILES: usize = 64;
+const ENOUGH_TILES: usize = 512;
 
 /// The tiles for steps of some numbers of rows.
 #[derive(Debug, Clone, Copy)]
@@ -82,10 +84,16 @@ impl Size {
 
     /// What products of up to `rows` rows with such weights take.
     fn of(planner: &Planner, rows: usize, weights: &Weights) -> Vec<Self> {
-        let Some(side) = planner.matrix_side().filter(|_| can_round(weights)) else { return vec![Size::ONLY] };
-        let large = planner.tuning.matrix_tiles[1];
-        let across = weights.out_features.div_ceil(large.width(side) as usize);
-        let most = (ENOUGH_TILES.div_ceil(across) - 1) * large.height(side) as usize;
+        let (height, width, enough) = match planner.matrix_side().filter(|_| can_round(weights)) {
+            Some(side) => {
+                let large = planner.tuning.matrix_tiles[1];
+                (large.height(side), large.width(side), ENOUGH_MATRIX_TILES)
+            }
+            None if planner.tier >= Tier::Dot && dot_bits(weights).is_some() => return vec![Size::ONLY],
+            None => (planner.tuning.tiles[1].height(), planner.tuning.tiles[1].width(), ENOUGH_TILES),
+        };
+        let across = weights.out_features.div_ceil(width as usize);
+        let most = (enough.div_ceil(across) - 1) * height as usize;
         match rows <= most {
             true => vec![Size::ONLY],
             // Also a step of one row then has enough tiles.
@@ -154,13 +162,13 @@ pub(super) fn plan(
             let tile = |size: &Size| tuning.expert_tiles[size.number].with_height(size.expert_rows(planner));
             sizes.iter().map(|size| Way::Plain(tile(size))).collect()
         }
-        _ => vec![Way::Plain(plain_tile(tuning, weights, x.rows))],
+        _ => sizes.iter().map(|size| Way::Plain(tuning.tiles[size.number])).collect(),
     };
-    if let ([Way::Plain(tile)], Rows::All(count)) = (ways.as_slice(), rows)
+    if let (Some(Way::Plain(_)), Rows::All(count)) = (ways.first(), rows)
+        && let Some(shares) = shares(tuning, weights, x.rows)
         && target.softcap == 0.0
-        && let shares @ 2.. = tile.shares(tuning.product_workgroups, tiles(*tile, weights, x.rows), weights.in_features)
     {
-        return plan_shares(planner, label, weights, count, x, target, (*tile, shares));
+        return plan_shares(planner, label, weights, count, x, target, (tuning.few_features_tile, shares));
     }
     for (size, way) in sizes.iter().zip(&ways) {
         for part in &weights.parts {
@@ -177,9 +185,14 @@ fn tiles(tile: Tile, weights: &Weights, rows: usize) -> usize {
     rows.div_ceil(tile.height() as usize) * weights.out_features.div_ceil(tile.width() as usize)
 }
 
-fn plain_tile(tuning: &Tuning, weights: &Weights, rows: usize) -> Tile {
-    let few = tiles(tuning.tile, weights, rows) * 4 < tuning.product_workgroups;
-    if few { tuning.few_features_tile } else { tuning.tile }
+/// Into how many shares the input features are cut, where output features are too few.
+fn shares(tuning: &Tuning, weights: &Weights, rows: usize) -> Option<usize> {
+    let tile = tuning.few_features_tile;
+    if tiles(tuning.tiles[0], weights, rows) * 4 >= tuning.product_workgroups {
+        return None;
+    }
+    let shares = tile.shares(tuning.product_workgroups, tiles(tile, weights, rows), weights.in_features);
+    (shares > 1).then_some(shares)
 }
 
 /// As [`plan`], with shares of the input features added up apart.

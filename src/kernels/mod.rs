@@ -116,15 +116,15 @@ pub struct Tuning {
     /// Attention workgroups of a step of one row: shares of its positions make them where heads are fewer. At most as
     /// many as [`Tuning::GPU`] has.
     pub attention_workgroups: u32,
-    /// Tiles of a product of many rows with one matrix.
-    pub tile: Tile,
+    /// Tiles of a product of many rows with one matrix: where they are few, and where they are many.
+    pub tiles: [Tile; 2],
     /// Tiles of a product whose rows are grouped by expert: tens of rows each, and a hundred or more.
     pub expert_tiles: [Tile; 2],
-    /// As `tile`, where output features are too few to make [`Tuning::product_workgroups`].
+    /// As `tiles`, where output features are too few to make [`Tuning::product_workgroups`].
     pub few_features_tile: Tile,
     /// Workgroups that a product of many rows has at least: shares of its input features make them where it has fewer tiles.
     pub product_workgroups: usize,
-    /// As `tile`, of products of 8-bit integers.
+    /// As `tiles`, of products of 8-bit integers.
     pub dot_tile: DotTile,
     /// As `expert_tiles`, of products of 8-bit integers.
     pub dot_expert_tiles: [DotTile; 2],
@@ -190,12 +190,15 @@ impl Tuning {
         attention_wide_threads: 256,
         attention_block: 32,
         attention_workgroups: 256,
-        tile: Tile { lanes_t: 16, lanes_n: 8, rows: 8, k_step: Some(16) },
+        tiles: [
+            Tile { lanes_t: 16, lanes_n: 8, rows: 4, k_step: Some(16) },
+            Tile { lanes_t: 16, lanes_n: 8, rows: 8, k_step: Some(16) },
+        ],
         expert_tiles: [
-            Tile { lanes_t: 8, lanes_n: 32, rows: 4, k_step: Some(16) },
+            Tile { lanes_t: 8, lanes_n: 16, rows: 4, k_step: Some(16) },
             Tile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: Some(16) },
         ],
-        few_features_tile: Tile { lanes_t: 8, lanes_n: 8, rows: 8, k_step: Some(16) },
+        few_features_tile: Tile { lanes_t: 16, lanes_n: 8, rows: 4, k_step: Some(16) },
         product_workgroups: 512,
         dot_tile: DotTile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: 64 },
         dot_expert_tiles: [
@@ -203,10 +206,13 @@ impl Tuning {
             DotTile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: 64 },
         ],
         matrix_tiles: [
-            MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true },
+            MatrixTile { blocks_t: 2, blocks_n: 2, across: 2, k_step: 64, ahead: true },
             MatrixTile { blocks_t: 4, blocks_n: 2, across: 4, k_step: 64, ahead: true },
         ],
-        matrix_expert_tiles: [MatrixTile { blocks_t: 2, blocks_n: 4, across: 2, k_step: 64, ahead: true }; 2],
+        matrix_expert_tiles: [
+            MatrixTile { blocks_t: 2, blocks_n: 2, across: 2, k_step: 64, ahead: true },
+            MatrixTile { blocks_t: 4, blocks_n: 2, across: 4, k_step: 64, ahead: true },
+        ],
     };
     /// For software adapters: a CPU pays for every barrier and has no latency to hide.
     pub const CPU: Tuning = Tuning {
@@ -217,7 +223,7 @@ impl Tuning {
         attention_wide_threads: 128,
         attention_block: 32,
         attention_workgroups: 1,
-        tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
+        tiles: [Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None }; 2],
         expert_tiles: [Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None }; 2],
         few_features_tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
         product_workgroups: 1,

@@ -34,7 +34,12 @@ impl Tile {
 
     /// As wide, with `rows` rows, where what multiplies the rest has tiles of so many: a multiple of 8.
     pub(super) fn with_height(self, rows: u32) -> Self {
-        if self.height() == rows { self } else { Tile { lanes_t: rows / 8, rows: 8, ..self } }
+        if self.height() == rows {
+            return self;
+        }
+        // At most 128 lanes, which fit the least workgroup memory that devices have.
+        let lanes_t = rows / 8;
+        Tile { lanes_t, lanes_n: self.lanes_n.min(128 / lanes_t).max(8), rows: 8, ..self }
     }
 
     /// Shares of the input features that are added up apart, so that about `workgroups` are busy with `tiles` tiles; each

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::activations::FEW_ROWS;
 use super::loader::Loader;
-use super::options::{LoadTimes, Options, Progress, context_length};
+use super::options::{LoadTimes, Options, Progress, context_length, most_chunk_rows};
 use super::rank::{Prepared, Rank, RankMemory};
 use super::run::Run;
 use super::share::{self, Share};
@@ -133,7 +133,8 @@ impl Gemma4 {
         let start = Instant::now();
         let context = ranks.iter().map(|(gpu, share)| context_length(&share.config, options, gpu.max_binding_bytes()));
         let context = context.collect::<Result<Vec<_>>>()?.into_iter().min().expect("at least one rank");
-        let chunk_rows = options.chunk_rows.max(FEW_ROWS).min(context.max(FEW_ROWS));
+        let most_rows = ranks.iter().map(|(gpu, _)| most_chunk_rows(gpu)).min().expect("at least one rank");
+        let chunk_rows = options.chunk_rows.min(most_rows).max(FEW_ROWS).min(context.max(FEW_ROWS));
         let prepare =
             |(gpu, share): &(Arc<Gpu>, Share)| Prepared::new(gpu.clone(), share.clone(), chunk_rows, context, options);
         let prepared = ranks.iter().map(prepare).collect::<Result<Vec<_>>>()?;

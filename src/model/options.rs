@@ -17,7 +17,7 @@ pub struct Options {
     pub context: Option<usize>,
     /// Sequences that the KV cache holds side by side.
     pub slots: usize,
-    /// Rows of a prefill chunk.
+    /// Rows of a prefill chunk, at most: software adapters and GPUs that are no cards of their own take fewer.
     pub chunk_rows: usize,
     /// Bytes of weights that one buffer holds at most; `None` for what the device binds at once.
     pub max_part_bytes: Option<u64>,
@@ -33,6 +33,17 @@ pub struct Options {
     pub kv: Option<KvDtype>,
     /// A folder for compiled pipelines; `None` to compile them in every run.
     pub cache: Option<PathBuf>,
+}
+
+/// Rows of a prefill chunk that `gpu` takes at most. Larger chunks fill the experts' tiles, but a submission must not run so
+/// long that a driver thinks the device hangs.
+pub(super) fn most_chunk_rows(gpu: &Gpu) -> usize {
+    let adapter = gpu.adapter();
+    match (adapter.is_software(), adapter.is_card()) {
+        (true, _) => 256,
+        (false, true) => usize::MAX,
+        (false, false) => 512,
+    }
 }
 
 /// How exact the computation is.
@@ -100,7 +111,7 @@ impl Default for Options {
         Options {
             context: None,
             slots: 1,
-            chunk_rows: 256,
+            chunk_rows: 1024,
             max_part_bytes: None,
             parallel: Parallel::default(),
             head: Head::Keep,

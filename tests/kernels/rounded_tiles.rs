@@ -127,7 +127,7 @@ const SHAPES: [(usize, usize, usize, u32); 9] = [
 pub(super) fn check_shapes(tier: Tier, of: Tuning) {
     let Some(runner) = runner(tier, of) else { return };
     // Each pipeline takes its time: of every shape one variant, and others for other tiles.
-    let first = usize::from(of.tile == Tuning::CPU.tile);
+    let first = usize::from(of.tiles == Tuning::CPU.tiles);
     for (i, (n_out, n_in, group_size, bits)) in SHAPES.into_iter().enumerate().step_by(1 + first) {
         let variant = (i + first) % 3;
         let spec = Spec {
