@@ -28,4 +28,7 @@ mod kernels {
     mod rms_norm;
     mod rounded;
     mod router;
+    mod sample;
+    mod strip_max;
+    mod suppress;
 }

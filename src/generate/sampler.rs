@@ -235,6 +235,38 @@ mod tests {
     }
 
     #[test]
+    fn a_device_s_draws_are_the_sampler_s() {
+        let sampling = Sampling { top_k: 2, temperature: 0.5, ..HALF };
+        let mut sampler = Sampler::new(sampling).expect("valid");
+        for _ in 0..20 {
+            let draw = sampler.draw().expect("not greedy");
+            assert_eq!((draw.top_k, draw.top_p, draw.inverse_temperature), (2, 1.0, 2.0));
+            assert_eq!(sampler.draw(), Some(draw), "looking does not count");
+            // Two equal tokens: the first half of the numbers draws the first.
+            assert_eq!(sampler.choose(&[1.0, 1.0]).expect("finite"), u32::from(draw.random >= 0.5));
+            assert_ne!(sampler.draw(), Some(draw));
+        }
+        assert!(
+            Sampler::new(Sampling { temperature: 1e-42, ..sampling })
+                .expect("valid")
+                .draw()
+                .is_some_and(|draw| { draw.inverse_temperature.is_finite() })
+        );
+        assert_eq!(Sampler::new(Sampling::GREEDY).expect("valid").draw(), None);
+        for (top_k, fits) in [(0, false), (1, true), (128, true), (129, false)] {
+            assert_eq!(Sampler::new(Sampling { top_k, ..HALF }).expect("valid").fits_device(), fits, "{top_k}");
+        }
+    }
+
+    #[test]
+    fn order_is_that_of_logits() {
+        // Both are 10 below the largest once that is taken from them in f32.
+        let logits = [1e-10, 2e-10, 10.0];
+        let ids = draw(Sampling { top_k: 2, temperature: 100.0, ..HALF }, &logits, 100);
+        assert!(ids.contains(&1) && !ids.contains(&0));
+    }
+
+    #[test]
     fn ranges_are_checked() {
         for bad in [
             Sampling { temperature: -1.0, ..HALF },
