@@ -6,6 +6,7 @@
 // place. Ranks are distinct, so that exactly top_k are not below the bound that a search finds bit by bit.
 
 override THREADS: u32 = 256;
+override STRIPS: u32 = 4096;   // of a row, as params.strips
 override PLACE_BITS: u32 = 18; // of an id
 const MAX_TOP_K: u32 = 128u;
 const ROUNDS: u32 = 64u;       // of a search at most
@@ -48,7 +49,7 @@ fn reach(row: u32, of_tokens: bool, quad: u32, bound: vec2<u32>) -> vec4<u32> {
     if of_tokens {
         keys = keys_of(row, quad);
     } else {
-        keys = maxima[row * (params.strips / 4u) + quad];
+        keys = maxima[row * (STRIPS / 4u) + quad];
     }
     let places = vec4((1u << PLACE_BITS) - 1u) - ids_of(quad); // lower ids are higher
     let on_tie = select(vec4(0u), vec4(1u), places >= vec4(bound.y));
@@ -125,9 +126,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     workgroupBarrier();
 
-    let strip_quads = params.strips / 4u;
-    var bound = search(row, false, strip_quads, top_k, lane);
-    for (var quad = lane; quad < strip_quads; quad += THREADS) {
+    var bound = search(row, false, STRIPS / 4u, top_k, lane);
+    for (var quad = lane; quad < STRIPS / 4u; quad += THREADS) {
         let reaches = reach(row, false, quad, bound);
         for (var c = 0u; c < 4u; c++) {
             if reaches[c] == 1u {
@@ -137,7 +137,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     workgroupBarrier();
 
-    let token_quads = min(top_k, params.strips) * STRIP_QUADS;
+    let token_quads = min(top_k, STRIPS) * STRIP_QUADS;
     bound = search(row, true, token_quads, top_k, lane);
     for (var i = lane; i < token_quads; i += THREADS) {
         let quad = quad_at(true, i);

@@ -97,6 +97,7 @@ fn values(constant: &str) -> &'static [u32] {
         "TOP_K" => &[2, 8],
         "PARTS" | "LANE_QUADS" => &[1, 2],
         "PART_QUADS" => &[2, 16],
+        "STRIPS" => &[4, 4096],
         "PLACE_BITS" => &[8, 18, 31],
         "OUTPUTS" => &[0, 1, 2, 3],
         other => panic!("override {other}: a constant whose values this test does not know"),
