@@ -12,6 +12,8 @@ use lapidary::model::{Gemma4, Options};
 use lapidary::text::{Conversation, Message, Reply, Role, TextModel};
 
 const GREEDY: Request = Request { sampling: Sampling::GREEDY, max_tokens: Some(120) };
+const DRAWN: Request =
+    Request { sampling: Sampling { temperature: 1.2, top_k: 64, top_p: 0.95, seed: 11 }, max_tokens: Some(120) };
 
 fn demo(options: &Options) -> (Generator, TextModel) {
     let source = Source::Directory(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/demo-model"));
@@ -142,9 +144,45 @@ fn suppressed_ids_are_not_generated() {
     let (mut plain, text) = demo(&Options::default());
     let ids = prompt(&text, &[Message::new(Role::User, "What does Vec::push do?")], false);
     let first = answer(&mut plain, &ids, &GREEDY).ids[0];
-    let mut generator = demo_without(&[first, 999_999], &Options::default());
-    let request = Request { max_tokens: Some(20), ..GREEDY };
-    assert!(!answer(&mut generator, &ids, &request).ids.contains(&first));
+    let suppress = [first, 999_999];
+    let mut ahead = demo_without(&suppress, &Options::default());
+    let mut waiting = demo_without(&suppress, &Options::default()).waiting();
+    for request in [GREEDY, DRAWN] {
+        let request = Request { max_tokens: Some(20), ..request };
+        let chosen = answer(&mut ahead, &ids, &request).ids;
+        assert!(!chosen.contains(&first));
+        assert_eq!(chosen, answer(&mut waiting, &ids, &request).ids);
+    }
+    // Also where it would not come first: all that an answer has, but for its first token.
+    for request in [GREEDY, DRAWN] {
+        let whole = answer(&mut plain, &ids, &request).ids;
+        let suppress: Vec<u32> = whole[1..].iter().copied().filter(|id| !plain.is_stop(*id)).collect();
+        assert!((2..64).contains(&suppress.len()), "{} ids", suppress.len());
+        let mut generator = demo_without(&suppress, &Options::default());
+        let other = answer(&mut generator, &ids, &Request { max_tokens: Some(20), ..request }).ids;
+        assert!(!other.iter().any(|id| suppress.contains(id)), "{other:?} has ids of {suppress:?}");
+    }
+}
+
+/// The device draws what the host would draw, and what it does not draw, the host does.
+#[test]
+fn a_seed_is_the_same_text_on_the_device_and_on_the_host() {
+    let (mut ahead, text) = demo(&Options::default());
+    let mut waiting = demo(&Options::default()).0.waiting();
+    let ids = prompt(&text, &[Message::new(Role::User, "What is a slice?")], false);
+    let mut texts = std::collections::BTreeSet::new();
+    for (temperature, top_k, top_p) in [(1.5, 64, 0.95), (4.0, 128, 1.0), (3.0, 5, 0.8), (3.0, 0, 1.0), (4.0, 129, 0.9)]
+    {
+        for seed in 0..3 {
+            let sampling = Sampling { temperature, top_k, top_p, seed };
+            let request = Request { sampling, max_tokens: Some(40) };
+            let here = answer(&mut ahead, &ids, &request);
+            assert_eq!(here.ids, answer(&mut waiting, &ids, &request).ids, "{sampling:?}");
+            holds(&ahead, &ids, &here.ids);
+            texts.insert(here.ids);
+        }
+    }
+    assert!(texts.len() > 8, "15 draws made only {} texts", texts.len());
 }
 
 /// Steps that run ahead of their tokens against steps that wait, in answers that end by a stop id, by length and by the
@@ -153,17 +191,17 @@ fn suppressed_ids_are_not_generated() {
 fn running_ahead_changes_nothing() {
     let (mut ahead, text) = demo(&Options::default());
     assert!(ahead.model().runs_ahead());
-    // An id beyond the vocabulary that must not be chosen changes nothing but the way.
-    let mut waiting = demo_without(&[999_999], &Options::default());
+    let mut waiting = demo(&Options::default()).0.waiting();
     let long = "Ownership is the set of rules by which Rust manages memory. ".repeat(8);
     let short = vec![Message::new(Role::User, "What is ownership?")];
     let mut messages = short.clone();
     messages.push(Message::new(Role::Assistant, &long));
     messages.push(Message::new(Role::User, "What does Vec::push do?"));
-    for messages in [short, messages] {
-        let ids = prompt(&text, &messages, false);
+    let all = [(&short, GREEDY), (&messages, GREEDY), (&messages, DRAWN)];
+    for (messages, whole) in all {
+        let ids = prompt(&text, messages, false);
         for max_tokens in [None, Some(1), Some(2), Some(3), Some(24)] {
-            let request = Request { max_tokens, ..GREEDY };
+            let request = Request { max_tokens, ..whole };
             let (a, b) = (answer(&mut ahead, &ids, &request), answer(&mut waiting, &ids, &request));
             assert_eq!((&a.ids, a.finish), (&b.ids, b.finish), "{} ids, {max_tokens:?}", ids.len());
             holds(&ahead, &ids, &a.ids);
@@ -174,11 +212,11 @@ fn running_ahead_changes_nothing() {
                 seen += usize::from(id.is_some());
                 if seen == n { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
-            let cut = ahead.generate(0, &ids, &GREEDY, &mut watch).unwrap();
+            let cut = ahead.generate(0, &ids, &whole, &mut watch).unwrap();
             assert_eq!((cut.finish, cut.ids.len()), (Finish::Interrupted, n));
             holds(&ahead, &ids, &cut.ids);
             let on = [&ids[..], &cut.ids].concat();
-            let (a, b) = (answer(&mut ahead, &on, &GREEDY), answer(&mut waiting, &on, &GREEDY));
+            let (a, b) = (answer(&mut ahead, &on, &whole), answer(&mut waiting, &on, &whole));
             assert_eq!(a.ids, b.ids, "{} ids, behind {n}", ids.len());
             assert_eq!(a.timings.reused_tokens, on.len() - 1, "{} ids, behind {n}", ids.len());
         }

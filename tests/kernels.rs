@@ -29,4 +29,7 @@ mod kernels {
     mod rounded;
     mod rounded_tiles;
     mod router;
+    mod sample;
+    mod strip_max;
+    mod suppress;
 }

@@ -24,6 +24,7 @@ fn fields(stem: &str) -> Fields {
         "matvec" | "matmul" | "matmul_grouped" => kernels::product::FIELDS,
         "embed" => kernels::embed::FIELDS,
         "rms_norm" => kernels::rms_norm::FIELDS,
+        "round" => kernels::rounded::FIELDS,
         "add_norm" => kernels::add_norm::FIELDS,
         "moe_combine" => kernels::moe_combine::FIELDS,
         "moe_group" => kernels::moe_group::FIELDS,
@@ -41,6 +42,9 @@ fn fields(stem: &str) -> Fields {
         "attention_join" => kernels::attention_join::FIELDS,
         "gather_rows" => kernels::gather_rows::FIELDS,
         "argmax" => kernels::argmax::FIELDS,
+        "suppress" => kernels::suppress::FIELDS,
+        "strip_max" => kernels::strip_max::FIELDS,
+        "sample" => kernels::sample::FIELDS,
         "fill_random" => kernels::fill_random::FIELDS,
         "copy_words" => kernels::copy_words::FIELDS,
         other => panic!("{other}: a shader without parameters known to this test"),
@@ -60,7 +64,7 @@ fn values(constant: &str) -> &'static [u32] {
         "LANE_ROWS" => &[2, 4],
         "CHUNKS" => &[0, 22, 88],
         "SLOTS" => &[1, 8],
-        "THREADS" => &[64, 16, 256, 1024],
+        "THREADS" => &[64, 16, 256],
         "HEADS" => &[1, 2, 4],
         // Of 4 heads of 512 dimensions, which take the most.
         "ROOM" => &[768],
@@ -99,6 +103,8 @@ fn values(constant: &str) -> &'static [u32] {
         "TOP_K" => &[2, 8],
         "PARTS" | "LANE_QUADS" => &[1, 2],
         "PART_QUADS" => &[2, 16],
+        "STRIPS" => &[4, 4096],
+        "PLACE_BITS" => &[8, 18, 31],
         "OUTPUTS" => &[0, 1, 2, 3],
         other => panic!("override {other}: a constant whose values this test does not know"),
     }
@@ -229,12 +235,15 @@ fn parameters_have_the_hosts_offsets() {
         if shader.wgsl().contains("struct Row {") {
             compare_struct(shader, &module, "Row", kernels::STEP_ROW_FIELDS, false);
         }
+        if shader.wgsl().contains("struct Draw {") {
+            compare_struct(shader, &module, "Draw", kernels::sample::DRAW_FIELDS, true);
+        }
     }
     assert_eq!(std::mem::size_of::<kernels::StepRow>(), 32, "the shaders' rows are 32 bytes");
 }
 
 /// Members of a WGSL struct against the host's table; members called `pad` need no twin.
-fn compare_struct(shader: &Shader, module: &Module, which: &str, host: Fields, is_params: bool) {
+fn compare_struct(shader: &Shader, module: &Module, which: &str, host: Fields, is_all: bool) {
     let (_, found) = module
         .types
         .iter()
@@ -252,7 +261,7 @@ fn compare_struct(shader: &Shader, module: &Module, which: &str, host: Fields, i
         let scalar = matches!(module.types[member.ty].inner, TypeInner::Scalar(s) if s.width == 4);
         assert!(scalar, "{}: {which}.{:?} is not a 32-bit scalar", name(shader), member.name);
     }
-    if is_params {
+    if is_all {
         assert_eq!(*span as usize, 4 * host.len(), "{}: bytes of {which}", name(shader));
     } else {
         assert_eq!(*span as usize, std::mem::size_of::<kernels::StepRow>(), "{}: bytes of {which}", name(shader));

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::{Sampler, Sampling};
-use crate::model::{Gemma4, Output, Row, Want};
+use crate::kernels::suppress;
+use crate::model::{Choice, Gemma4, Output, Row, Want};
 use crate::{Error, Result};
 
 /// What is asked of one answer.
@@ -60,13 +61,21 @@ pub struct Generator {
     held: Vec<Vec<u32>>,
     stop_ids: Vec<u32>,
     suppress: Vec<u32>,
+    waits: bool,
 }
 
 impl Generator {
     /// A generator whose answers end with any of `stop_ids` and never contain any of `suppress`.
     pub fn new(model: Gemma4, stop_ids: &[u32], suppress: &[u32]) -> Self {
         let held = vec![Vec::new(); model.slots()];
-        Generator { model, held, stop_ids: stop_ids.to_vec(), suppress: suppress.to_vec() }
+        Generator { model, held, stop_ids: stop_ids.to_vec(), suppress: suppress.to_vec(), waits: false }
+    }
+
+    /// The same, but no step is under way before the token that it takes is known, and tokens are drawn on the host: what
+    /// running ahead is compared with.
+    #[must_use]
+    pub fn waiting(self) -> Self {
+        Generator { waits: true, ..self }
     }
 
     /// The model.
@@ -129,7 +138,7 @@ impl Generator {
         };
         timings.prompt_seconds = start.elapsed().as_secs_f64();
         let decode = Instant::now();
-        let ahead = self.is_chosen_on_device(&sampler) && self.model.runs_ahead();
+        let ahead = self.runs_ahead(&sampler);
         let finish = loop {
             ids.push(id);
             let flow = watch(Some(id));
@@ -143,7 +152,7 @@ impl Generator {
                 break Finish::Interrupted;
             }
             id = match ahead {
-                true => self.run_ahead(slot, id, most - ids.len())?,
+                true => self.run_ahead(slot, id, most - ids.len(), &mut sampler)?,
                 false => self.run(slot, &[id], Some(&mut sampler))?.expect("a sampler was given"),
             };
         };
@@ -182,14 +191,20 @@ impl Generator {
         self.run(slot, last, Some(sampler))
     }
 
-    /// True where the next id is chosen on the device: greedily, and no ids must not be chosen.
+    /// True where steps can be submitted before the tokens that they take are known.
+    fn runs_ahead(&self, sampler: &Sampler) -> bool {
+        let fits = sampler.fits_device() && self.suppress.len() <= suppress::MAX_IDS;
+        fits && self.model.runs_ahead() && !self.waits
+    }
+
+    /// True where a step that waits chooses on the device: greedily, and no ids must not be chosen.
     fn is_chosen_on_device(&self, sampler: &Sampler) -> bool {
         sampler.is_greedy() && self.suppress.is_empty()
     }
 
     /// The id that follows `id`, of `left` that may still follow. The step after it is under way when it is read.
-    fn run_ahead(&mut self, slot: usize, id: u32, left: usize) -> Result<u32> {
-        let next = self.submit_and_read(slot, id, left);
+    fn run_ahead(&mut self, slot: usize, id: u32, left: usize, sampler: &mut Sampler) -> Result<u32> {
+        let next = self.submit_and_read(slot, id, left, sampler);
         match next {
             Ok(_) => self.held[slot].push(id),
             Err(_) => self.undo_unread(slot),
@@ -197,16 +212,17 @@ impl Generator {
         next
     }
 
-    fn submit_and_read(&mut self, slot: usize, id: u32, left: usize) -> Result<u32> {
+    fn submit_and_read(&mut self, slot: usize, id: u32, left: usize, sampler: &mut Sampler) -> Result<u32> {
         let mut under_way = self.model.len(slot) - self.held[slot].len();
-        if under_way == 0 {
-            self.model.submit_greedy(slot, Some(id))?;
-            under_way = 1;
-        }
-        while under_way < left && self.model.submit_greedy(slot, None)? {
+        while under_way < left {
+            let choice = Choice { suppressed: &self.suppress, draw: sampler.draw() };
+            if !self.model.submit(slot, (under_way == 0).then_some(id), choice)? {
+                break;
+            }
+            sampler.advance();
             under_way += 1;
         }
-        self.model.next_greedy()
+        self.model.next_id()
     }
 
     /// Takes back the steps that ran ahead of what `slot` is to hold.

@@ -2,6 +2,8 @@
 //!
 //! [`Generator`] owns a model and remembers which ids each slot holds, so that the next turn of a conversation runs only
 //! what is new. [`Sampler`] chooses from logits by temperature, top-k and top-p, in this order, from a seeded counter.
+//! Where the model runs ahead of its tokens, the device chooses instead, by the same rules and with the sampler's numbers;
+//! the host chooses behind a prompt, without a top-k or with a large one, and on several ranks.
 
 mod generator;
 mod sampler;

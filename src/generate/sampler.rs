@@ -1,5 +1,6 @@
 //! Choosing a token from logits.
 
+use crate::kernels::sample::{self, Draw};
 use crate::{Error, Result};
 
 /// How the next token is chosen.
@@ -61,6 +62,31 @@ impl Sampler {
         self.sampling.is_greedy()
     }
 
+    /// True where a device can choose: greedily, or among few enough tokens.
+    pub fn fits_device(&self) -> bool {
+        self.is_greedy() || (1..=sample::MAX_TOP_K).contains(&self.sampling.top_k)
+    }
+
+    /// The next draw as a device makes it, [`Sampler::advance`] counts it; `None` where the choice is greedy.
+    ///
+    /// # Panics
+    /// Where [`Sampler::fits_device`] is false.
+    pub fn draw(&self) -> Option<Draw> {
+        assert!(self.fits_device(), "a device chooses among {} tokens at most", sample::MAX_TOP_K);
+        (!self.is_greedy()).then(|| Draw {
+            top_k: self.sampling.top_k as u32,
+            top_p: self.sampling.top_p,
+            // A temperature near 0 has no finite one.
+            inverse_temperature: (1.0 / f64::from(self.sampling.temperature)).min(f64::from(f32::MAX)) as f32,
+            random: self.uniform() as f32,
+        })
+    }
+
+    /// Counts a draw that was made.
+    pub fn advance(&mut self) {
+        self.draws += 1;
+    }
+
     /// The next token for `logits`. On a tie the lower id comes first. A logit of minus infinity is never chosen.
     ///
     /// # Errors
@@ -79,6 +105,7 @@ impl Sampler {
         let candidates = self.candidates(logits, logits[best]);
         let total: f64 = candidates.iter().map(|(_, weight)| weight).sum();
         let mut left = self.uniform() * total;
+        self.advance();
         for (id, weight) in &candidates {
             left -= weight;
             if left < 0.0 {
@@ -94,7 +121,9 @@ impl Sampler {
         let weight = |l: f32| (f64::from(l - largest) / temperature).exp();
         let mut all: Vec<(usize, f64)> =
             logits.iter().enumerate().map(|(id, &l)| (id, weight(l))).filter(|(_, weight)| *weight > 0.0).collect();
-        let order = |a: &(usize, f64), b: &(usize, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        // By logits: weights of two that differ may be equal.
+        let logit = |id: usize| logits[id] + 0.0; // 0 and -0 are equal.
+        let order = |a: &(usize, f64), b: &(usize, f64)| logit(b.0).total_cmp(&logit(a.0)).then(a.0.cmp(&b.0));
         let keep = if self.sampling.top_k == 0 { all.len() } else { self.sampling.top_k.min(all.len()) };
         if keep < all.len() {
             all.select_nth_unstable_by(keep, order);
@@ -111,10 +140,10 @@ impl Sampler {
         all
     }
 
-    /// The next number of [0, 1): splitmix64 (Steele, Lea, Flood 2014) of seed and counter.
-    fn uniform(&mut self) -> f64 {
-        self.draws += 1;
-        let mut z = self.sampling.seed.wrapping_add(self.draws.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    /// The next draw's number of [0, 1): splitmix64 (Steele, Lea, Flood 2014) of seed and counter.
+    fn uniform(&self) -> f64 {
+        let number = self.draws + 1;
+        let mut z = self.sampling.seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
@@ -203,6 +232,38 @@ mod tests {
         let none = [f32::NEG_INFINITY; 3];
         assert!(Sampler::new(HALF).expect("valid").choose(&none).is_err());
         assert!(draw(HALF, &[f32::NEG_INFINITY, 0.0], 100).iter().all(|&id| id == 1));
+    }
+
+    #[test]
+    fn a_device_s_draws_are_the_sampler_s() {
+        let sampling = Sampling { top_k: 2, temperature: 0.5, ..HALF };
+        let mut sampler = Sampler::new(sampling).expect("valid");
+        for _ in 0..20 {
+            let draw = sampler.draw().expect("not greedy");
+            assert_eq!((draw.top_k, draw.top_p, draw.inverse_temperature), (2, 1.0, 2.0));
+            assert_eq!(sampler.draw(), Some(draw), "looking does not count");
+            // Two equal tokens: the first half of the numbers draws the first.
+            assert_eq!(sampler.choose(&[1.0, 1.0]).expect("finite"), u32::from(draw.random >= 0.5));
+            assert_ne!(sampler.draw(), Some(draw));
+        }
+        assert!(
+            Sampler::new(Sampling { temperature: 1e-42, ..sampling })
+                .expect("valid")
+                .draw()
+                .is_some_and(|draw| { draw.inverse_temperature.is_finite() })
+        );
+        assert_eq!(Sampler::new(Sampling::GREEDY).expect("valid").draw(), None);
+        for (top_k, fits) in [(0, false), (1, true), (128, true), (129, false)] {
+            assert_eq!(Sampler::new(Sampling { top_k, ..HALF }).expect("valid").fits_device(), fits, "{top_k}");
+        }
+    }
+
+    #[test]
+    fn order_is_that_of_logits() {
+        // Both are 10 below the largest once that is taken from them in f32.
+        let logits = [1e-10, 2e-10, 10.0];
+        let ids = draw(Sampling { top_k: 2, temperature: 100.0, ..HALF }, &logits, 100);
+        assert!(ids.contains(&1) && !ids.contains(&0));
     }
 
     #[test]

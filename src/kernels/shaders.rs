@@ -52,6 +52,7 @@ const REDUCE: &str = wgsl!("common/reduce");
 const ROTATE: &str = wgsl!("common/rotate");
 const ROWS: &str = wgsl!("common/rows");
 const SPLITS: &str = wgsl!("common/splits");
+const STRIPS: &str = wgsl!("common/strips");
 const SUMS: &str = wgsl!("common/sums");
 const TILE: &str = wgsl!("common/tile");
 const READ_DENSE: &str = wgsl!("common/read_dense");
@@ -232,6 +233,9 @@ pub const SHADERS: &[Shader] = &[
     },
     Shader { stem: "gather_rows", variant: "", parts: &[wgsl!("gather_rows")] },
     Shader { stem: "argmax", variant: "", parts: &[wgsl!("argmax")] },
+    Shader { stem: "suppress", variant: "", parts: &[wgsl!("suppress")] },
+    Shader { stem: "strip_max", variant: "", parts: &[STRIPS, wgsl!("strip_max")] },
+    Shader { stem: "sample", variant: "", parts: &[STRIPS, wgsl!("sample")] },
     Shader { stem: "fill_random", variant: "", parts: &[wgsl!("fill_random")] },
     Shader { stem: "copy_words", variant: "", parts: &[wgsl!("copy_words")] },
 ];

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::checkpoint::Config;
 use crate::gpu::{Gpu, Tensor, Tier};
 use crate::kernels::moe_group::Groups;
-use crate::kernels::{KvDtype, argmax, attention, rounded};
+use crate::kernels::{KvDtype, argmax, attention, rounded, sample, strip_max, suppress};
 
 /// Steps of up to this many rows take the path for few rows; also the rows that get logits at a time.
 pub(super) const FEW_ROWS: usize = 16;
@@ -53,7 +53,13 @@ pub(super) struct Activations {
     pub logits: Tensor,
     /// `[FEW_ROWS, SCRATCH_WIDTH]`: what the first stage of the greedy choice hands to the second.
     pub argmax_parts: Tensor,
-    /// `[FEW_ROWS, 1]`: the greedy choice.
+    /// `[FEW_ROWS, strips]`: the largest logits of strips of the vocabulary.
+    pub strip_maxima: Tensor,
+    /// `[FEW_ROWS, 4]` words: [`sample::Draw`].
+    pub draws: Tensor,
+    /// `[1, MAX_IDS]`: ids that must not be chosen, [`suppress::NO_ID`] behind them.
+    pub suppressed: Tensor,
+    /// `[FEW_ROWS, 1]`: the choice.
     pub ids: Tensor,
 }
 
@@ -214,6 +220,9 @@ impl Activations {
             chosen_x_rounded: rounded("chosen_x_rounded", config.hidden_size)?,
             logits: Tensor::new(gpu, "logits", FEW_ROWS, share.vocab.len())?,
             argmax_parts: Tensor::compact(gpu, "argmax_parts", FEW_ROWS, argmax::SCRATCH_WIDTH)?,
+            strip_maxima: Tensor::compact(gpu, "strip_maxima", FEW_ROWS, strip_max::strips(share.vocab.len()))?,
+            draws: Tensor::compact(gpu, "draws", FEW_ROWS, sample::DRAW_WORDS)?,
+            suppressed: Tensor::compact(gpu, "suppressed", 1, suppress::MAX_IDS)?,
             ids: Tensor::compact(gpu, "ids", FEW_ROWS, 1)?,
         })
     }

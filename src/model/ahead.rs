@@ -1,4 +1,4 @@
-//! Greedy decoding without waiting: a step takes its token from the step before on the device, so that it is recorded and
+//! Decoding without waiting: a step takes its token from the step before on the device, so that it is recorded and
 //! submitted before the host knows that token.
 
 use std::collections::VecDeque;
@@ -6,15 +6,31 @@ use std::mem::offset_of;
 
 use super::Gemma4;
 use super::activations::Activations;
+use super::rank::Rank;
 use super::run::{not_finite, record};
 use super::step::Row;
 use crate::Result;
 use crate::gpu::{Gpu, Readback, Recorder, Submission};
-use crate::kernels::{StepRow, argmax};
+use crate::kernels::sample::Draw;
+use crate::kernels::{StepRow, argmax, suppress};
 
-/// Greedy steps that may be under way at a time. A truncation undoes up to 16: rings have 15 positions to spare, and the
+/// Steps that may be under way at a time. A truncation undoes up to 16: rings have 15 positions to spare, and the
 /// one that the next step will write.
 const MAX_WAITING: usize = 2;
+
+/// How the device chooses the token that follows a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice<'a> {
+    /// Ids that are not chosen, at most [`suppress::MAX_IDS`].
+    pub suppressed: &'a [u32],
+    /// A draw, or `None` for the largest logit.
+    pub draw: Option<Draw>,
+}
+
+impl Choice<'_> {
+    /// The largest logit of all.
+    pub const GREEDY: Choice<'static> = Choice { suppressed: &[], draw: None };
+}
 
 /// Where the ids of steps under way come to the host, one buffer each, in turn.
 #[derive(Debug)]
@@ -41,8 +57,24 @@ impl Ahead {
     }
 }
 
+impl Rank {
+    /// Hands what a choice needs to the device.
+    fn upload_choice(&self, choice: Choice) -> Result<()> {
+        let a = &self.activations;
+        if let Some(draw) = choice.draw {
+            self.gpu.write(&a.draws.buffer, 0, &[draw])?;
+        }
+        if !choice.suppressed.is_empty() {
+            let mut ids = [suppress::NO_ID; suppress::MAX_IDS];
+            ids[..choice.suppressed.len()].copy_from_slice(choice.suppressed);
+            self.gpu.write(&a.suppressed.buffer, 0, &ids)?;
+        }
+        Ok(())
+    }
+}
+
 impl Gemma4 {
-    /// True where greedy steps can be submitted ahead of their tokens: on one rank, and where the host has nothing to look
+    /// True where steps can be submitted ahead of their tokens: on one rank, and where the host has nothing to look
     /// up for a token.
     pub fn runs_ahead(&self) -> bool {
         matches!(&*self.ranks, [rank] if rank.activations.per_layer.is_none())
@@ -59,8 +91,9 @@ impl Gemma4 {
     /// As [`Gemma4::step`].
     ///
     /// # Panics
-    /// Where [`Gemma4::runs_ahead`] is false, or without `token` and without a step under way.
-    pub fn submit_greedy(&mut self, slot: usize, token: Option<u32>) -> Result<bool> {
+    /// Where [`Gemma4::runs_ahead`] is false, without `token` and without a step under way, or where too many ids are
+    /// suppressed.
+    pub fn submit(&mut self, slot: usize, token: Option<u32>, choice: Choice) -> Result<bool> {
         assert!(self.runs_ahead(), "this model does not run ahead");
         let waiting = self.ranks[0].ahead.waiting.len();
         assert!(token.is_some() == (waiting == 0), "a token is given to the first step, and to no other");
@@ -68,14 +101,15 @@ impl Gemma4 {
         if waiting == MAX_WAITING || (waiting > 0 && must_grow) {
             return Ok(false);
         }
-        self.submit(slot, token)?;
+        self.submit_one(slot, token, choice)?;
         Ok(true)
     }
 
-    fn submit(&mut self, slot: usize, token: Option<u32>) -> Result<()> {
+    fn submit_one(&mut self, slot: usize, token: Option<u32>, choice: Choice) -> Result<()> {
         // A token that is not known yet is one of the vocabulary, or the step's result is thrown away.
         let rows = [Row { slot, position: self.len(slot), token: token.unwrap_or(0) }];
         self.make_ready(&rows)?;
+        self.ranks[0].upload_choice(choice)?;
         let rank = &mut self.ranks[0];
         let (a, ahead) = (&rank.activations, &mut rank.ahead);
         let mut recorder = Recorder::new(&rank.gpu);
@@ -83,7 +117,10 @@ impl Gemma4 {
             let place = offset_of!(StepRow, token) as u64;
             recorder.copy((&a.ids.buffer, 0), (&a.rows.buffer, place), 4);
         }
-        for ops in [&rank.pass.one, &rank.pass.head_of_one, &rank.pass.argmax] {
+        let pass = &rank.pass;
+        let suppress: &[_] = if choice.suppressed.is_empty() { &[] } else { &pass.suppress };
+        let choose = if choice.draw.is_some() { &pass.sample } else { &pass.argmax };
+        for ops in [&pass.one, &pass.head_of_one, suppress, choose] {
             record(&mut recorder, ops, 1);
         }
         recorder.read_into(&a.ids, 1, &ahead.ids[ahead.next]);
@@ -100,7 +137,7 @@ impl Gemma4 {
     ///
     /// # Panics
     /// Where no step is under way.
-    pub fn next_greedy(&mut self) -> Result<u32> {
+    pub fn next_id(&mut self) -> Result<u32> {
         let rank = &mut self.ranks[0];
         let (number, submission) = rank.ahead.waiting.pop_front().expect("a step was submitted");
         let id = rank.ahead.ids[number].read_after(&rank.gpu, &submission, 1);

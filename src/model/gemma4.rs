@@ -221,7 +221,7 @@ impl Gemma4 {
     }
 
     /// Keeps the first `len` positions of `slot`, or none where a sliding layer's ring no longer holds the window before
-    /// them. Returns how many are kept: what lies behind must be run again. Ids of [`Gemma4::submit_greedy`] that were not
+    /// them. Returns how many are kept: what lies behind must be run again. Ids of [`Gemma4::submit`] that were not
     /// read are forgotten.
     pub fn truncate(&mut self, slot: usize, len: usize) -> usize {
         let kept = self.ranks.iter_mut().map(|rank| {

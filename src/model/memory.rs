@@ -5,7 +5,7 @@ use super::kv_cache::{first_capacity, ring_capacity};
 use super::weights::NORMS_PER_LAYER;
 use crate::checkpoint::{Checkpoint, Config, LayerConfig, LayerKind, MatrixFormat, MatrixInfo, Projection};
 use crate::kernels::moe_group::Groups;
-use crate::kernels::{KvDtype, argmax, attention};
+use crate::kernels::{KvDtype, argmax, attention, sample, strip_max, suppress};
 use crate::quant::{CHUNK, DenseMatrix, Dtype, PackedMatrix};
 
 /// Bytes on the device, by what they are for.
@@ -140,6 +140,7 @@ fn activation_bytes(config: &Config, kv: KvDtype, rows: usize) -> u64 {
         false => 0,
     };
     // Logits stand twice: on the device and where the host reads them.
-    let head = FEW_ROWS as u64 * (hidden + 2 * padded(config.vocab_size) + argmax::SCRATCH_WIDTH as u64);
+    let choice = argmax::SCRATCH_WIDTH + strip_max::strips(config.vocab_size) + sample::DRAW_WORDS;
+    let head = FEW_ROWS as u64 * (hidden + 2 * padded(config.vocab_size) + choice as u64) + suppress::MAX_IDS as u64;
     4 * (rows * row + shares + places + head)
 }

@@ -10,7 +10,10 @@ use crate::Result;
 use crate::gpu::Dispatch;
 use crate::kernels::product::Rows;
 use crate::kernels::rounded::Input;
-use crate::kernels::{Planned, Planner, argmax, embed, gather_rows, per_layer_inputs, product, rms_norm, rounded};
+use crate::kernels::{
+    Planned, Planner, argmax, embed, gather_rows, per_layer_inputs, product, rms_norm, rounded, sample, strip_max,
+    suppress,
+};
 
 /// A planned forward pass, bound to its buffers.
 #[derive(Debug)]
@@ -22,8 +25,12 @@ pub(super) struct Pass {
     pub head_of_one: Vec<Op<Dispatch>>,
     /// From chosen rows of the final state to logits.
     pub head: Vec<Op<Dispatch>>,
-    /// From logits to ids.
+    /// Takes ids that must not be chosen out of logits.
+    pub suppress: Vec<Op<Dispatch>>,
+    /// From logits to the ids of the largest.
     pub argmax: Vec<Op<Dispatch>>,
+    /// From logits to ids that are drawn.
+    pub sample: Vec<Op<Dispatch>>,
 }
 
 /// What a pass is planned from.
@@ -40,10 +47,8 @@ impl PassPlan<'_> {
         let body = |body| self.body(planner, body);
         let lists =
             [body(Body::One)?, body(Body::Few)?, body(Body::Chunk)?, self.head_of_one(planner)?, self.head(planner)?];
-        let a = self.activations;
-        let argmax = argmax::plan(planner, "argmax", &a.logits, &a.argmax_parts, &a.ids)?.map(Op::Dispatch).into();
         let (mut planned, mut shapes) = (Vec::new(), Vec::new());
-        for list in lists.into_iter().chain([argmax]) {
+        for list in lists.into_iter().chain(self.choices(planner)?) {
             let shape: Vec<Option<Op>> = list
                 .into_iter()
                 .map(|op| match op {
@@ -68,8 +73,17 @@ impl PassPlan<'_> {
             };
             shape.into_iter().map(op).collect::<Vec<_>>()
         });
-        let mut next = || lists.next().expect("six lists");
-        Ok(Pass { one: next(), few: next(), chunk: next(), head_of_one: next(), head: next(), argmax: next() })
+        let mut next = || lists.next().expect("eight lists");
+        Ok(Pass {
+            one: next(),
+            few: next(),
+            chunk: next(),
+            head_of_one: next(),
+            head: next(),
+            suppress: next(),
+            argmax: next(),
+            sample: next(),
+        })
     }
 
     /// (1) embedding, the layers, (15) final norm.
@@ -130,6 +144,17 @@ impl PassPlan<'_> {
         let rows = if rounded.is_some() { Rows::Several(&a.chosen_count) } else { Rows::Few };
         planned.extend(self.lm_head(planner, rows, Input { x, rounded })?);
         Ok(planned.into_iter().map(Op::Dispatch).collect())
+    }
+
+    /// What makes ids of logits: suppression, the greedy choice, a draw.
+    fn choices(&self, planner: &Planner) -> Result<[Vec<Op>; 3]> {
+        let a = self.activations;
+        let suppress = suppress::plan(planner, "suppress", &a.suppressed, &a.logits)?;
+        let argmax = argmax::plan(planner, "argmax", &a.logits, &a.argmax_parts, &a.ids)?;
+        let strip_max = strip_max::plan(planner, "strip_max", &a.logits, &a.strip_maxima)?;
+        let sample = sample::plan(planner, "sample", (&a.logits, &a.strip_maxima), &a.draws, &a.ids)?;
+        let list = |planned: Vec<Planned>| planned.into_iter().map(Op::Dispatch).collect();
+        Ok([list(vec![suppress]), list(argmax.into()), list(vec![strip_max, sample])])
     }
 
     fn lm_head(&self, planner: &Planner, rows: Rows, x: Input) -> Result<Vec<Planned>> {

@@ -38,7 +38,7 @@ pub(super) struct Rank {
     pub pass: Pass,
     pub ids: Readback,
     pub logits: Readback,
-    /// Greedy steps under way.
+    /// Steps under way whose tokens are not read yet.
     pub ahead: Ahead,
     weights: ModelWeights,
     activation_bytes: u64,

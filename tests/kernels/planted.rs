@@ -28,7 +28,8 @@ use super::probes::{interesting, probe, probe_experts, probe_grouped};
 use super::product::Path;
 use super::{
     add_norm, argmax, attention, copy_words, embed, experts, fill_random, gather_rows, gelu_mul, head_norm_rope,
-    kv_store, matvec, moe_combine, moe_group, per_layer_inputs, product, rms_norm, rounded_tiles, router,
+    kv_store, matvec, moe_combine, moe_group, per_layer_inputs, product, rms_norm, rounded_tiles, router, sample,
+    strip_max, suppress,
 };
 use lapidary::gpu::Tier;
 use lapidary::kernels::Tuning;
@@ -523,6 +524,46 @@ fn bugs_of_choices_are_caught() {
     sees(bug("padding is a candidate", "4u * quad + c < params.width", "true"), || {
         argmax::check("short last quad", 5, &[-1.0; 10]);
     });
+}
+
+#[test]
+fn bugs_of_draws_are_caught() {
+    let draws = || {
+        let mut random = Random::new(522);
+        let negative: Vec<f32> = random.values(2 * 331, Spread::Normal).iter().map(|v| v - 9.0).collect();
+        sample::check("negative", 331, &negative);
+        sample::check("three values", 331, &(0..331).map(|_| random.below(3) as f32 - 1.0).collect::<Vec<_>>());
+        sample::check("equal", 331, &(0..331).map(|i| if i % 2 == 0 { -0.0 } else { 0.0 }).collect::<Vec<_>>());
+        sample::check("the last", 331, &[vec![-1.0; 330], vec![5.0]].concat());
+        sample::check("one left", 5, &[f32::NEG_INFINITY, -1.0, f32::NEG_INFINITY, -2.0, -3.0]);
+    };
+    draws();
+    sees(bug("last strips or tokens missing", "i < n_quads; i +=", "i + 1u < n_quads; i +="), draws);
+    sees(bug("higher ids of equals stay", "- 1u) - ids_of(quad);", "& 0u) + ids_of(quad);"), draws);
+    sees(bug("higher id of equals first", "let is_earlier = a.id <", "let is_earlier = a.id >"), draws);
+    sees(bug("last bit of places ignored", "round < 32u + PLACE_BITS", "round < 31u + PLACE_BITS"), draws);
+    sees(bug("last bit of keys ignored", "1u << (31u - round)", "2u << (31u - round)"), draws);
+    sees(bug("top-p of one", "draw.top_p * total", "draw.top_p"), draws);
+    sees(bug("drawn among all", "draw.random * kept", "draw.random * total"), draws);
+    sees(bug("no temperature", "- largest) * draw.inverse_temperature", "- largest)"), draws);
+    sees(bug("the first row's draw", "let draw = draws[row];", "let draw = draws[0];"), draws);
+    sees(bug("zeros of two signs", "vec4(0x80000000u), magnitude ==", "~bits, magnitude =="), draws);
+    sees(bug("negative ones upside down", "select(~bits, vec4", "select(~bits ^ vec4(0x7fffffffu), vec4"), draws);
+    sees(bug("minus infinity is garbage", "vec4(NO_TOKEN), bits ==", "keys, bits =="), draws);
+    sees(bug("padding is a token", "ids_of(quad) < vec4(params.width)", "vec4<bool>(true)"), draws);
+    let strips = || {
+        let mut logits = Random::new(523).values(662, Spread::Normal);
+        logits[2 * 64 - 1] = 100.0; // The last of a strip.
+        strip_max::check("random", 331, &logits);
+    };
+    strips();
+    sees(bug("last quad of a strip missing", "i < STRIP_QUADS; i++", "i + 1u < STRIP_QUADS; i++"), strips);
+    sees(bug("every row's strips are the first's", "maxima[group.y * params.strips + strip]", "maxima[strip]"), strips);
+    let suppressed = || suppress::check("two rows", 33, 2, &[33, 5, 64]);
+    suppressed();
+    sees(bug("padding suppressed", "suppressed[lane] < params.width", "suppressed[lane] < params.stride"), suppressed);
+    sees(bug("suppressed in the first row", "logits[group.y * params.stride + supp", "logits[supp"), suppressed);
+    sees(bug("last id forgotten", "lane < params.n_ids &&", "lane + 2u < params.n_ids &&"), suppressed);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lapidary::Result;
 use lapidary::gpu::{Gpu, Recorder, Timestamps};
 use lapidary::kernels::{Planner, copy_words};
-use lapidary::model::{Gemma4, Row, StepShape, Want};
+use lapidary::model::{Choice, Gemma4, Row, StepShape, Want};
 
 /// Bytes of the buffer that is copied, if the device binds as many: more than any cache.
 const COPY_BYTES: u64 = 256 << 20;
@@ -222,10 +222,10 @@ impl Bench {
     fn decode_ahead(&mut self, mut id: u32, tokens: usize) -> Result<()> {
         let mut submitted = 0;
         for read in 0..tokens {
-            while submitted < tokens && self.model.submit_greedy(0, (submitted == read).then_some(id))? {
+            while submitted < tokens && self.model.submit(0, (submitted == read).then_some(id), Choice::GREEDY)? {
                 submitted += 1;
             }
-            id = self.model.next_greedy()?;
+            id = self.model.next_id()?;
         }
         Ok(())
     }

@@ -1,0 +1,50 @@
+//! `strip_max.wgsl`: the largest of each strip of 64, in an order of integers.
+
+use lapidary::kernels::strip_max::{self, STRIP};
+
+use crate::common::random::{Random, Spread};
+use crate::common::{Output, Runner, tensor};
+
+/// The key of a strip's largest logit: floats' own total order, from 0 for minus infinity and nothing.
+fn largest(strip: &[f32]) -> u32 {
+    let key = |&logit: &f32| match (logit + 0.0).to_bits() {
+        _ if logit.is_nan() || logit == f32::INFINITY => u32::MAX,
+        _ if logit == f32::NEG_INFINITY => 0,
+        bits if bits >> 31 == 1 => !bits,
+        bits => bits | 1 << 31,
+    };
+    strip.iter().map(key).max().unwrap_or(0)
+}
+
+pub(super) fn check(what: &str, width: usize, logits: &[f32]) {
+    let n_rows = logits.len() / width;
+    let strips = strip_max::strips(width);
+    let (runner, maxima) = (Runner::new(), Output::compact(n_rows, strips));
+    let planned = strip_max::plan(&runner.planner, "strip_max", &tensor(width, logits), &maxima.tensor);
+    let actual = runner.run_raw_rows(planned.expect("a plan"), &maxima, n_rows);
+    for (row, (logits, actual)) in logits.chunks_exact(width).zip(actual.chunks_exact(strips)).enumerate() {
+        let expected = (0..strips).map(|s| largest(&logits[(s * STRIP).min(width)..((s + 1) * STRIP).min(width)]));
+        assert_eq!(actual, expected.collect::<Vec<_>>(), "{what}, width {width}, row {row}");
+    }
+}
+
+#[test]
+fn every_strip() {
+    let mut random = Random::new(780);
+    for width in [1, 3, 63, 64, 65, 256, 257, 4096, 4101, 20_000] {
+        check("random", width, &random.values(3 * width, Spread::Outliers));
+        check("negative", width, &random.values(width, Spread::Uniform).iter().map(|v| v - 2.0).collect::<Vec<_>>());
+        check("subnormal", width, &random.values(width, Spread::Subnormal));
+    }
+}
+
+#[test]
+fn special_values() {
+    for value in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, -0.0] {
+        check("alone", 1, &[value]);
+        check("all", 70, &[value; 140]);
+        let mut one = vec![-1.0; 300];
+        one[130] = value;
+        check("one", 300, &one);
+    }
+}
