@@ -46,6 +46,15 @@ impl Sequence {
     }
 }
 
+/// How undecided predictions are, in nats.
+pub(crate) fn entropy(logits: &[f32], vocab_size: usize) -> f64 {
+    let of = |row: &[f32]| -> f64 {
+        let sum = log_sum(row);
+        row.iter().map(|&l| (f64::from(l) - sum).exp() * (sum - f64::from(l))).sum()
+    };
+    logits.chunks_exact(vocab_size).map(of).sum::<f64>() / (logits.len() / vocab_size) as f64
+}
+
 /// How far two predictions of one token are apart.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Difference {

@@ -221,3 +221,19 @@ impl Maker<'_> {
         Ok(tensor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outliers_are_as_many_and_as_large_as_asked() {
+        let weights = Outliers { channels: 8, smallest: 20.0, largest: 50.0 }.norm(2816);
+        let large: Vec<f32> = weights.iter().copied().filter(|w| *w != 1.0).collect();
+        assert_eq!((weights.len(), large.len(), large[0], large[7]), (2816, 8, 20.0, 50.0));
+        assert_eq!(Outliers::NONE.norm(3), [1.0; 3]);
+        let more = Outliers { channels: 9, smallest: 2.0, largest: 2.0 };
+        assert_eq!(more.norm(3), [2.0; 3], "no more than there are");
+        assert_eq!(Outliers { channels: 1, ..more }.norm(3), [1.0, 2.0, 1.0]);
+    }
+}

@@ -4,7 +4,7 @@
 #[path = "../../benches/precision/compare.rs"]
 mod compare;
 
-use compare::{Difference, Sequence, Summary, differences};
+use compare::{Difference, Sequence, Summary, differences, entropy};
 use lapidary::gpu::Tier;
 use lapidary::kernels::KvDtype;
 use lapidary::model::{Gemma4, Head, Options, Precision};
@@ -92,4 +92,5 @@ fn divergence_is_what_its_definition_says() {
     assert_eq!(summary.percentile_99, summary.largest, "99 % of two are both");
     let even = Sequence { ids: vec![0, 1, 2], counted_from: 0 };
     assert!((even.surprise(&[0.0; 9], 3) - 3f64.ln()).abs() < 1e-9);
+    assert!((entropy(&[0.0; 9], 3) - 3f64.ln()).abs() < 1e-9);
 }
