@@ -14,6 +14,8 @@ mod generate;
 mod load;
 #[path = "cli/output.rs"]
 mod output;
+#[path = "cli/precision.rs"]
+mod precision;
 #[path = "cli/process.rs"]
 mod process;
 #[path = "cli/ranks.rs"]

@@ -4,6 +4,8 @@
 
 #[path = "model/fixtures.rs"]
 mod fixtures;
+#[path = "model/precision.rs"]
+mod precision;
 #[path = "model/steps.rs"]
 mod steps;
 
@@ -205,10 +207,15 @@ fn demo() -> Checkpoint {
     Checkpoint::open(Source::Directory(dir)).unwrap()
 }
 
-#[test]
-fn the_demo_model_s_golden_chats() {
+/// The demo model's golden chats.
+fn demo_cases() -> Vec<serde_json::Value> {
     let bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/demo-model/golden.json")).unwrap();
     let golden: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    golden["cases"].as_array().unwrap().clone()
+}
+
+#[test]
+fn the_demo_model_s_golden_chats() {
     let checkpoint = demo();
     let mut model = load(&checkpoint, &Options::default());
     let oracle = reference::model::Model::load(&checkpoint).unwrap();
@@ -216,7 +223,7 @@ fn the_demo_model_s_golden_chats() {
         value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
     };
     let ids = |value: &serde_json::Value| -> Vec<u32> { numbers(value).into_iter().map(|v| v as u32).collect() };
-    for case in golden["cases"].as_array().unwrap() {
+    for case in &demo_cases() {
         let name = case["name"].as_str().unwrap();
         let (prompt, expected) = (ids(&case["prompt_ids"]), ids(&case["greedy_ids"]));
         let logits = prefill(&mut model, 0, &prompt, false).logits;

@@ -30,4 +30,5 @@ pub use memory::MemoryPlan;
 pub use options::{Head, LoadTimes, Options, Precision, Progress};
 pub use rank::RankMemory;
 pub use step::Row;
+pub use synthetic::Outliers;
 pub use traffic::{StepShape, Traffic};

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use super::Gemma4;
 use super::options::{Head, Options, Progress};
 use super::share::Share;
-use super::weights::{GatedWeights, Joined, LayerWeights, ModelWeights, MoeWeights, NORMS_PER_LAYER, PerLayerWeights};
+use super::weights::{
+    GatedWeights, Joined, LayerWeights, ModelWeights, MoeWeights, NORMS_PER_LAYER, Norm, PerLayerWeights, norm_row,
+};
 use crate::Result;
 use crate::checkpoint::{Config, RowReader};
 use crate::gpu::{Gpu, Tensor};
@@ -21,6 +23,34 @@ const INT4: Random = Random::Packed { bits: 4, group_size: GROUP_SIZE };
 /// Keeps the residual stream at order 1, however many layers add to it.
 const LAYER_SCALAR: f32 = 0.5;
 
+/// Channels of the residual stream that are much larger than the others, the same in all layers, as trained transformers
+/// have them: what makes rounding activations hard.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outliers {
+    /// How many, spread evenly over the width.
+    pub channels: usize,
+    /// How many times larger than others the first of them is.
+    pub smallest: f32,
+    /// The same of the last; those between lie evenly between.
+    pub largest: f32,
+}
+
+impl Outliers {
+    /// All channels are alike.
+    pub const NONE: Outliers = Outliers { channels: 0, smallest: 1.0, largest: 1.0 };
+
+    /// Weights of a norm over `width` channels whose output has the outliers.
+    fn norm(&self, width: usize) -> Vec<f32> {
+        let mut weights = vec![1.0; width];
+        let channels = self.channels.min(width);
+        for i in 0..channels {
+            let place = (2 * i + 1) * width / (2 * channels);
+            weights[place] = self.smallest + (self.largest - self.smallest) * i as f32 / (channels - 1).max(1) as f32;
+        }
+        weights
+    }
+}
+
 impl Gemma4 {
     /// A model of `config`'s shapes with random weights, which are made on the device: nothing is read or uploaded.
     ///
@@ -29,6 +59,20 @@ impl Gemma4 {
     pub fn synthetic(
         gpu: Gpu,
         config: Config,
+        options: &Options,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Self> {
+        Self::synthetic_with_outliers(gpu, config, Outliers::NONE, options, progress)
+    }
+
+    /// As [`Gemma4::synthetic`], with `outliers` in what attention and MLP add to the residual stream.
+    ///
+    /// # Errors
+    /// As [`Gemma4::synthetic`].
+    pub fn synthetic_with_outliers(
+        gpu: Gpu,
+        config: Config,
+        outliers: Outliers,
         options: &Options,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Self> {
@@ -45,6 +89,7 @@ impl Gemma4 {
             let maker = Maker {
                 planner: &planner,
                 config,
+                outliers,
                 progress,
                 max_part_bytes,
                 head: options.head,
@@ -60,6 +105,7 @@ impl Gemma4 {
 struct Maker<'a> {
     planner: &'a Planner<'a>,
     config: &'a Config,
+    outliers: Outliers,
     progress: &'a (dyn Fn(Progress) + Sync),
     max_part_bytes: u64,
     head: Head,
@@ -70,8 +116,7 @@ struct Maker<'a> {
 impl Maker<'_> {
     fn model(mut self) -> Result<ModelWeights> {
         let c = self.config;
-        // Also the router's: its logits deviate by 1, and every expert is chosen about as often as the others.
-        let norms = self.ones("norms", c.num_hidden_layers * NORMS_PER_LAYER + 1, c.hidden_size)?;
+        let norms = self.norms()?;
         let bf16 = Random::Dense(Dtype::BF16);
         let head = match self.head.bits() {
             None => bf16,
@@ -154,14 +199,41 @@ impl Maker<'_> {
         Ok(weights)
     }
 
-    /// Norm weights of 1; without padding where it is one row or a pair, as the loader has them.
+    /// The table of all norms: weights of 1, save for outliers in the two whose output enters the residual stream. Also
+    /// the router's are 1: without outliers its logits deviate by 1, and every expert is chosen about as often as the others.
+    fn norms(&self) -> Result<Tensor> {
+        let c = self.config;
+        let mut weights = vec![1.0; (c.num_hidden_layers * NORMS_PER_LAYER + 1) * c.hidden_size];
+        let outliers = self.outliers.norm(c.hidden_size);
+        for l in 0..c.num_hidden_layers {
+            for norm in [Norm::PostAttention, Norm::PostFeedforward] {
+                weights[norm_row(l, norm) * c.hidden_size..][..c.hidden_size].copy_from_slice(&outliers);
+            }
+        }
+        Tensor::from_rows(self.planner.gpu, "norms", c.hidden_size, &weights)
+    }
+
+    /// Norm weights of 1, one row or a pair; without padding, as the loader has them.
     fn ones(&self, label: &str, rows: usize, width: usize) -> Result<Tensor> {
         let gpu = self.planner.gpu;
-        if rows > 2 {
-            return Tensor::from_rows(gpu, label, width, &vec![1.0; rows * width]);
-        }
         let tensor = Tensor::compact(gpu, label, rows, width)?;
         gpu.write(&tensor.buffer, 0, &vec![1.0f32; rows * width])?;
         Ok(tensor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outliers_are_as_many_and_as_large_as_asked() {
+        let weights = Outliers { channels: 8, smallest: 20.0, largest: 50.0 }.norm(2816);
+        let large: Vec<f32> = weights.iter().copied().filter(|w| *w != 1.0).collect();
+        assert_eq!((weights.len(), large.len(), large[0], large[7]), (2816, 8, 20.0, 50.0));
+        assert_eq!(Outliers::NONE.norm(3), [1.0; 3]);
+        let more = Outliers { channels: 9, smallest: 2.0, largest: 2.0 };
+        assert_eq!(more.norm(3), [2.0; 3], "no more than there are");
+        assert_eq!(Outliers { channels: 1, ..more }.norm(3), [1.0, 2.0, 1.0]);
     }
 }

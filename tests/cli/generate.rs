@@ -93,13 +93,6 @@ fn the_same_seed_gives_the_same_text() {
 }
 
 #[test]
-fn fast_says_that_it_is_exact() {
-    let run = run(&["generate", "--prompt", QUESTION, "--max-tokens", "1", "--precision", "fast"]);
-    assert!(run.err.contains("there is no fast path yet"), "{}", run.err);
-    run.ok();
-}
-
-#[test]
 fn a_closed_pipe_is_no_error() {
     for arguments in [&["generate", "--prompt", QUESTION, "--temperature", "0"][..], &["inspect"], &["--help"]] {
         let mut child = command(arguments).stdin(Stdio::null()).spawn().unwrap();

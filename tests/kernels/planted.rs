@@ -502,7 +502,7 @@ fn bugs_of_choices_are_caught() {
     };
     routes();
     sees(bug("tie to the higher expert", "(index < vec4(e))", "(index > vec4(e))"), routes);
-    sees(bug("scale of the slot", "per_expert_scale[e]", "per_expert_scale[slot]"), routes);
+    sees(bug("scale of the slot", "expert_scales[e];", "expert_scales[slot];"), routes);
     sees(bug("not renormalized", "exp(top_logit[slot] - largest) / sum", "exp(top_logit[slot] - largest)"), routes);
     sees(bug("last part missing", "part < PARTS", "part + 1u < PARTS"), routes);
     sees(bug("every part the first", "i / N_EXPERTS * PART_QUADS", "0u"), routes);
