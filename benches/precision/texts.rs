@@ -151,7 +151,7 @@ fn step(model: &mut Gemma4, talks: &mut [(usize, &mut Talk)], stop: &[u32]) -> R
 /// [`Error::Io`] where the sources cannot be read; those of the tokenizer.
 pub(crate) fn prose(text: &TextModel, tokens: usize) -> Result<Vec<Sequence>> {
     let mut files = Vec::new();
-    list(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files)?;
+    list(Path::new("src"), &mut files)?;
     files.sort();
     let mut prose = String::new();
     for file in files {
