@@ -1,6 +1,5 @@
-// As attention_tile.wgsl, with both products by cooperative matrices of f16 with f32 sums, in 8 subgroups. What follows is
-// for matrices of 16 x 16 and subgroups of 32 lanes; with 8 x 8 and 8 lanes every number of dimensions, keys and lines is
-// half as large. Heads have 256 or 512 dimensions; 256 at a time (a chunk) of 32 keys or values stand in workgroup memory.
+// As attention_tile.wgsl, with both products by cooperative matrices of 16 x 16, of f16 with f32 sums, in 8 subgroups of 32
+// lanes. Heads have 256 or 512 dimensions; 256 at a time (a chunk) of 32 keys or values stand in workgroup memory.
 // Queries come in f16 as [KV heads, q_rows, heads of a KV head, HEAD_DIM], so that a tile's lines follow each other, and
 // are loaded from there. LINES = 64: a subgroup scores 16 lines with 16 keys. LINES = 32: two share these, half of each
 // chunk's dimensions each (PLANES). Then each subgroup adds up 32 dimensions of each chunk for all lines.
@@ -10,15 +9,18 @@
 override FROM_CACHE: bool = true;
 override HEADS: u32 = 2;   // query heads of a workgroup: all of a KV head
 override LINES: u32 = 64;  // 64 for heads of 256, 32 for 512
-override THREADS: u32 = 256;
-const KEYS: u32 = 2u * SIDE;
-const CHUNK: u32 = 16u * SIDE;
-const ROW: u32 = CHUNK / 4u + 2u;   // vec4 of a staged row, two of them to spread banks
-const SCORES: u32 = KEYS + 4u;      // f32 of a row of scores; the last four are for partial results
-const WEIGHTS: u32 = KEYS / 4u + 2u; // vec4 of a row of weights
-const CELLS: u32 = SIDE * SIDE;
+const KEYS: u32 = 32;
+const CHUNK: u32 = 256;
+const THREADS: u32 = 256;
+const ROW: u32 = 66;       // vec4 of a staged row, two of them to spread banks
+const SCORES: u32 = 36;    // f32 of a row of scores; the last four are for partial results
+const WEIGHTS: u32 = 10;   // vec4 of a row of weights
 const LOWEST: f32 = -3.4e38;
 const GROWTH: f32 = 8.0;
+
+alias MatrixA = coop_mat16x16<f16, A>;
+alias MatrixB = coop_mat16x16<f16, B>;
+alias Sums = coop_mat16x16<f32, C>;
 
 struct Params {
     n_heads: u32,
@@ -41,9 +43,9 @@ struct Params {
 @group(0) @binding(7) var<storage, read> row_count: u32;
 @group(0) @binding(8) var<storage, read_write> out: array<f32>;         // [rows, out_stride]
 
-var<workgroup> stage: array<vec4<f16>, KEYS * ROW>;      // [KEYS, ROW]
-var<workgroup> scores: array<f32, 4u * SIDE * SCORES>; // [4 * SIDE, SCORES]: lines, or lines of both planes; also tiles of sums
-var<workgroup> weights: array<vec4<f16>, 4u * SIDE * WEIGHTS>; // [LINES, WEIGHTS]
+var<workgroup> stage: array<vec4<f16>, 2112>;      // [KEYS, ROW]
+var<workgroup> scores: array<f32, 2304>;           // [64, SCORES]: lines, or lines of both planes; also tiles of sums
+var<workgroup> weights: array<vec4<f16>, 640>;     // [LINES, WEIGHTS]
 var<workgroup> seen: array<vec2<u32>, 64>;         // by line: the positions from x to y
 var<workgroup> factors: array<f32, 64>;            // by line
 var<workgroup> has_grown: u32;
@@ -86,24 +88,16 @@ fn place(tile: Tile, block: Block, n: u32) -> u32 {
     return select(own, in_cache, block.cached) * params.kv_stride + tile.kv_head * head_quads();
 }
 
-fn octet_of(chunk: u32, lane: u32) -> u32 {
-    return chunk * (CHUNK / 8u) + lane % (CHUNK / 8u);
-}
-// The row of number i of a lane's octets.
-fn row_of(i: u32, lane: u32) -> u32 {
-    return (i * THREADS + lane) / (CHUNK / 8u);
-}
-
-// Four octets of a chunk on their way.
+// Four octets of a chunk on their way: octet lane % 32 of every eighth row.
 struct Held {
     rows: array<Packed, 4>,
 }
 
 fn fetch_keys(tile: Tile, block: Block, chunk: u32, lane: u32) -> Held {
     var held: Held;
-    let o = octet_of(chunk, lane);
+    let o = chunk * (CHUNK / 8u) + lane % 32u;
     for (var i = 0u; i < 4u; i++) {
-        let at = place(tile, block, row_of(i, lane));
+        let at = place(tile, block, 8u * i + lane / 32u);
         if FROM_CACHE || block.cached {
             held.rows[i] = Packed(k_cache[at + quad_a(o)], k_cache[at + quad_b(o)]);
         } else {
@@ -115,9 +109,9 @@ fn fetch_keys(tile: Tile, block: Block, chunk: u32, lane: u32) -> Held {
 
 fn fetch_values(tile: Tile, block: Block, chunk: u32, lane: u32) -> Held {
     var held: Held;
-    let o = octet_of(chunk, lane);
+    let o = chunk * (CHUNK / 8u) + lane % 32u;
     for (var i = 0u; i < 4u; i++) {
-        let at = place(tile, block, row_of(i, lane));
+        let at = place(tile, block, 8u * i + lane / 32u);
         if FROM_CACHE || block.cached {
             held.rows[i] = Packed(v_cache[at + quad_a(o)], v_cache[at + quad_b(o)]);
         } else {
@@ -128,10 +122,10 @@ fn fetch_values(tile: Tile, block: Block, chunk: u32, lane: u32) -> Held {
 }
 
 fn put(held: Held, chunk: u32, lane: u32) {
-    let o = octet_of(chunk, lane);
+    let o = chunk * (CHUNK / 8u) + lane % 32u;
     for (var i = 0u; i < 4u; i++) {
         let values = octet(held.rows[i], o);
-        let at = row_of(i, lane) * ROW + 2u * (lane % (CHUNK / 8u));
+        let at = (8u * i + lane / 32u) * ROW + 2u * (lane % 32u);
         stage[at] = vec4<f16>(values.lo);
         stage[at + 1u] = vec4<f16>(values.hi);
     }
@@ -139,7 +133,7 @@ fn put(held: Held, chunk: u32, lane: u32) {
 
 // Place in `scores` of partial result number `part` of a line, of 4 where there are 64 lines and 8 where there are 32.
 fn part_at(line: u32, part: u32) -> u32 {
-    return (line + part / 4u * LINES) * SCORES + KEYS + part % 4u;
+    return (line + part / 4u * LINES) * SCORES + 32u + part % 4u;
 }
 
 // The lane's part of a line: its largest score and the sum of its weights so far.
@@ -158,8 +152,8 @@ fn weigh(block: Block, state: Line, lane: u32) -> Line {
     for (var i = 0u; i < KEYS / lanes; i++) {
         let at = line * SCORES + first + i;
         var s = scores[at];
-        if LINES == 2u * SIDE {
-            s += scores[at + LINES * SCORES];
+        if LINES == 32u {
+            s += scores[at + 32u * SCORES];
         }
         let p = block.base + first + i;
         let is_seen = p >= seen[line].x && p < min(seen[line].y, block.end);
@@ -195,33 +189,36 @@ fn weigh(block: Block, state: Line, lane: u32) -> Line {
 
 // Number i of a subgroup's eight tiles of sums: 16 lines, and 16 dimensions of a chunk.
 fn tile_line(i: u32) -> u32 {
-    return select(i % 4u / 2u, i / 2u, LINES == 4u * SIDE) * SIDE;
+    return select(i % 4u / 2u, i / 2u, LINES == 64u) * 16u;
 }
 fn tile_dim(i: u32, subgroup: u32) -> u32 {
-    return select(i / 4u, 0u, LINES == 4u * SIDE) * CHUNK + (subgroup * 2u + i % 2u) * SIDE;
+    return select(i / 4u, 0u, LINES == 64u) * CHUNK + subgroup * 32u + i % 2u * 16u;
 }
 
-// Multiplies tile number i of all subgroups' sums, which stand in `scores`, with the lines' factors. (Matrices are not
-// handed to functions: drivers are not used to that.)
-fn rescale_tile(i: u32, lane: u32) {
+// Multiplies the sums' tile number i with the lines' factors. All subgroups do the same tile, each with its own sums.
+fn rescaled(sums: Sums, i: u32, subgroup: u32, lane: u32) -> Sums {
     workgroupBarrier();
-    for (var at = lane; at < 8u * CELLS; at += THREADS) {
-        scores[at] *= factors[tile_line(i) + at % CELLS / SIDE];
+    coopStoreT(sums, &scores[subgroup * 256u], 16u);
+    workgroupBarrier();
+    for (var at = lane; at < 2048u; at += THREADS) {
+        scores[at] *= factors[tile_line(i) + at / 16u % 16u];
     }
     workgroupBarrier();
+    return coopLoadT<Sums>(&scores[subgroup * 256u], 16u);
 }
 
-// Writes tile number i of all subgroups' sums, which stand in `scores`.
-fn write_tile(tile: Tile, i: u32, lane: u32) {
+// Writes the sums' tile number i, of all subgroups.
+fn write(tile: Tile, sums: Sums, i: u32, subgroup: u32, lane: u32) {
     workgroupBarrier();
-    for (var at = lane; at < 8u * CELLS; at += THREADS) {
-        let line = tile_line(i) + at % CELLS / SIDE;
+    coopStoreT(sums, &scores[subgroup * 256u], 16u);
+    workgroupBarrier();
+    for (var at = lane; at < 2048u; at += THREADS) {
+        let line = tile_line(i) + at / 16u % 16u;
         if is_line(tile, line) {
             let to = (tile.first_row + line / HEADS) * params.out_stride + head_of(tile, line) * HEAD_DIM;
-            out[to + tile_dim(i, at / CELLS) + at % SIDE] = scores[at] * factors[line];
+            out[to + tile_dim(i, at / 256u) + at % 16u] = scores[at] * factors[line];
         }
     }
-    workgroupBarrier();
 }
 
 @compute @workgroup_size(THREADS)
@@ -236,9 +233,9 @@ fn main(
     // Later rows see more: they begin first.
     let first_row = (groups.y - 1u - group.y) * (LINES / HEADS);
     let tile = Tile(first_row, min(first_row + LINES / HEADS, row_count), group.x);
-    let n_tiles = LINES / SIDE * 2u; // of scores in a plane
-    let score_line = subgroup % n_tiles / 2u * SIDE;
-    let score_key = subgroup % 2u * SIDE;
+    let n_tiles = LINES / 8u; // of scores in a plane
+    let score_line = subgroup % n_tiles / 2u * 16u;
+    let score_key = subgroup % 2u * 16u;
     let plane = subgroup / n_tiles;
     let steps = CHUNK / (8u / n_tiles);
     let q_at = ((group.x * params.q_rows + first_row) * HEADS + score_line) * (HEAD_DIM / 4u);
@@ -274,7 +271,7 @@ fn main(
                 } else {
                     held = fetch_values(tile, block, 0u, lane);
                 }
-                for (var i = plane * steps; i < (plane + 1u) * steps; i += SIDE) {
+                for (var i = plane * steps; i < (plane + 1u) * steps; i += 16u) {
                     let x = coopLoadT<MatrixA>(&q[q_at + (chunk * CHUNK + i) / 4u], HEAD_DIM / 4u);
                     let w = coopLoad<MatrixB>(&stage[score_key * ROW + i / 4u], ROW);
                     s = coopMultiplyAdd(x, w, s);
@@ -284,30 +281,14 @@ fn main(
             workgroupBarrier();
             line = weigh(block, line, lane);
             if workgroupUniformLoad(&has_grown) != 0u {
-                coopStoreT(c0, &scores[subgroup * CELLS], SIDE);
-                rescale_tile(0u, lane);
-                c0 = coopLoadT<Sums>(&scores[subgroup * CELLS], SIDE);
-                coopStoreT(c1, &scores[subgroup * CELLS], SIDE);
-                rescale_tile(1u, lane);
-                c1 = coopLoadT<Sums>(&scores[subgroup * CELLS], SIDE);
-                coopStoreT(c2, &scores[subgroup * CELLS], SIDE);
-                rescale_tile(2u, lane);
-                c2 = coopLoadT<Sums>(&scores[subgroup * CELLS], SIDE);
-                coopStoreT(c3, &scores[subgroup * CELLS], SIDE);
-                rescale_tile(3u, lane);
-                c3 = coopLoadT<Sums>(&scores[subgroup * CELLS], SIDE);
-                coopStoreT(c4, &scores[subgroup * CELLS], SIDE);
-                rescale_tile(4u, lane);
-                c4 = coopLoadT<Sums>(&scores[subgroup * CELLS], SIDE);
-                coopStoreT(c5, &scores[subgroup * CELLS], SIDE);
-                rescale_tile(5u, lane);
-                c5 = coopLoadT<Sums>(&scores[subgroup * CELLS], SIDE);
-                coopStoreT(c6, &scores[subgroup * CELLS], SIDE);
-                rescale_tile(6u, lane);
-                c6 = coopLoadT<Sums>(&scores[subgroup * CELLS], SIDE);
-                coopStoreT(c7, &scores[subgroup * CELLS], SIDE);
-                rescale_tile(7u, lane);
-                c7 = coopLoadT<Sums>(&scores[subgroup * CELLS], SIDE);
+                c0 = rescaled(c0, 0u, subgroup, lane);
+                c1 = rescaled(c1, 1u, subgroup, lane);
+                c2 = rescaled(c2, 2u, subgroup, lane);
+                c3 = rescaled(c3, 3u, subgroup, lane);
+                c4 = rescaled(c4, 4u, subgroup, lane);
+                c5 = rescaled(c5, 5u, subgroup, lane);
+                c6 = rescaled(c6, 6u, subgroup, lane);
+                c7 = rescaled(c7, 7u, subgroup, lane);
             }
             for (var chunk = 0u; chunk < n_chunks; chunk++) {
                 put(held, chunk, lane);
@@ -317,14 +298,14 @@ fn main(
                 } else if block.end < end {
                     held = fetch_keys(tile, block_at(row, block.end, end), 0u, lane);
                 }
-                for (var i = 0u; i < KEYS; i += SIDE) {
-                    let v0 = coopLoadT<MatrixB>(&stage[i * ROW + subgroup * (SIDE / 2u)], ROW);
-                    let v1 = coopLoadT<MatrixB>(&stage[i * ROW + subgroup * (SIDE / 2u) + SIDE / 4u], ROW);
+                for (var i = 0u; i < KEYS; i += 16u) {
+                    let v0 = coopLoadT<MatrixB>(&stage[i * ROW + subgroup * 8u], ROW);
+                    let v1 = coopLoadT<MatrixB>(&stage[i * ROW + subgroup * 8u + 4u], ROW);
                     let w0 = coopLoadT<MatrixA>(&weights[i / 4u], WEIGHTS);
-                    let w1 = coopLoadT<MatrixA>(&weights[SIDE * WEIGHTS + i / 4u], WEIGHTS);
-                    if LINES == 4u * SIDE {
-                        let w2 = coopLoadT<MatrixA>(&weights[2u * SIDE * WEIGHTS + i / 4u], WEIGHTS);
-                        let w3 = coopLoadT<MatrixA>(&weights[3u * SIDE * WEIGHTS + i / 4u], WEIGHTS);
+                    let w1 = coopLoadT<MatrixA>(&weights[16u * WEIGHTS + i / 4u], WEIGHTS);
+                    if LINES == 64u {
+                        let w2 = coopLoadT<MatrixA>(&weights[32u * WEIGHTS + i / 4u], WEIGHTS);
+                        let w3 = coopLoadT<MatrixA>(&weights[48u * WEIGHTS + i / 4u], WEIGHTS);
                         c4 = coopMultiplyAdd(w2, v0, c4);
                         c5 = coopMultiplyAdd(w2, v1, c5);
                         c6 = coopMultiplyAdd(w3, v0, c6);
@@ -337,7 +318,7 @@ fn main(
                 }
                 workgroupBarrier();
                 // With 32 lines the other four tiles are those of the other chunk: they change places twice.
-                if LINES == 2u * SIDE {
+                if LINES == 32u {
                     let t0 = c0; let t1 = c1; let t2 = c2; let t3 = c3;
                     c0 = c4; c1 = c5; c2 = c6; c3 = c7;
                     c4 = t0; c5 = t1; c6 = t2; c7 = t3;
@@ -357,21 +338,12 @@ fn main(
         }
         factors[lane] = 1.0 / total;
     }
-    workgroupBarrier();
-    coopStoreT(c0, &scores[subgroup * CELLS], SIDE);
-    write_tile(tile, 0u, lane);
-    coopStoreT(c1, &scores[subgroup * CELLS], SIDE);
-    write_tile(tile, 1u, lane);
-    coopStoreT(c2, &scores[subgroup * CELLS], SIDE);
-    write_tile(tile, 2u, lane);
-    coopStoreT(c3, &scores[subgroup * CELLS], SIDE);
-    write_tile(tile, 3u, lane);
-    coopStoreT(c4, &scores[subgroup * CELLS], SIDE);
-    write_tile(tile, 4u, lane);
-    coopStoreT(c5, &scores[subgroup * CELLS], SIDE);
-    write_tile(tile, 5u, lane);
-    coopStoreT(c6, &scores[subgroup * CELLS], SIDE);
-    write_tile(tile, 6u, lane);
-    coopStoreT(c7, &scores[subgroup * CELLS], SIDE);
-    write_tile(tile, 7u, lane);
+    write(tile, c0, 0u, subgroup, lane);
+    write(tile, c1, 1u, subgroup, lane);
+    write(tile, c2, 2u, subgroup, lane);
+    write(tile, c3, 3u, subgroup, lane);
+    write(tile, c4, 4u, subgroup, lane);
+    write(tile, c5, 5u, subgroup, lane);
+    write(tile, c6, 6u, subgroup, lane);
+    write(tile, c7, 7u, subgroup, lane);
 }

@@ -42,9 +42,9 @@ pub enum Queries {
 
 /// How attention wants its queries in `q`, which has room for `[rows, heads * head_dim]` of f32.
 pub fn queries(planner: &Planner, heads: Heads, q: &Tensor) -> Queries {
-    let Some(shape) = attention_matrix::shape(planner, heads) else { return Queries::Rows };
+    let Some(lines) = attention_matrix::lines(planner, heads) else { return Queries::Rows };
     // Whole tiles, and a row more where heads do not fill a tile's lines.
-    let rows = q.rows.next_multiple_of(shape.lines / heads.heads_per_kv) + 1;
+    let rows = q.rows.next_multiple_of(lines / heads.heads_per_kv) + 1;
     let halves = heads.n_kv_heads * rows * heads.heads_per_kv * heads.head_dim;
     if halves <= 2 * q.rows * q.stride { Queries::ByKvHead { rows } } else { Queries::Rows }
 }

