@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use lapidary::Result;
-use lapidary::gpu::{Dispatch, Gpu, Recorder, Tensor, Tier};
+use lapidary::gpu::{Dispatch, Gpu, Recorder, Tensor};
 use lapidary::kernels::attention::{self, Buffers, KvSource};
 use lapidary::kernels::head_norm_rope::{Heads, Inputs, Kv};
 use lapidary::kernels::{KvDtype, Planner, StepRow, Tuning, attention_tile};
@@ -149,8 +149,8 @@ fn decode(gpu: &Gpu) -> Result<()> {
     Ok(())
 }
 
-fn prefill(gpu: &Gpu, tier: Tier) -> Result<()> {
-    let planner = Planner::new(gpu).with_tier(tier);
+fn prefill(gpu: &Gpu) -> Result<()> {
+    let planner = Planner::new(gpu);
     for dtype in [KvDtype::F16, KvDtype::F32] {
         for layer in &LAYERS {
             for (n_rows, depth) in [(512, 0), (2048, 0), (2048, 14 << 10)] {
@@ -178,7 +178,7 @@ fn prefill(gpu: &Gpu, tier: Tier) -> Result<()> {
                     (depth..depth + n_rows).map(|p| (p + 1).min(layer.window.unwrap_or(usize::MAX))).sum();
                 let operations = (4 * HEADS * layer.head_dim * seen) as f64;
                 println!(
-                    "{tier} {:8} {dtype:?} {n_rows} rows at {depth}: {:.0} us, {:.1} TFLOP/s",
+                    "{:8} {dtype:?} {n_rows} rows at {depth}: {:.0} us, {:.1} TFLOP/s",
                     layer.name,
                     best / 1e3,
                     operations / best / 1e3
@@ -196,6 +196,5 @@ fn main() -> Result<()> {
     println!("{} ({}, {})", gpu.adapter().info.name, gpu.adapter().api(), gpu.adapter().driver());
     println!("decode at depths 0, 128, 512, 1023, 4095, 16383");
     decode(&gpu)?;
-    prefill(&gpu, Tier::Plain)?;
-    if gpu.strongest_tier() == Tier::Matrix { prefill(&gpu, Tier::Matrix) } else { Ok(()) }
+    prefill(&gpu)
 }

@@ -4,7 +4,6 @@
 // rope turns the pair (i, i + head_dim / 2) for i < rotated_pairs by the row's angle i; the other dimensions stay.
 
 override TO_CACHE: bool = true;
-override Q_HALF: bool = false; // queries in f16, those of a KV head together
 
 struct Params {
     n_heads: u32,
@@ -18,9 +17,6 @@ struct Params {
     rotary_stride: u32,  // pairs between the rotary rows of two step rows
     rotary_offset: u32,
     eps: f32,
-    heads_per_kv: u32,
-    first_head: u32,     // below heads_per_kv
-    q_rows: u32,         // with Q_HALF: rows that q has room for
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -28,8 +24,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> norms: array<vec4<f32>>;        // [2, HEAD_DIM / 4]: q_norm, k_norm
 @group(0) @binding(3) var<storage, read> rotary: array<vec2<f32>>;       // [rows, rotary_stride]: cos, sin
 @group(0) @binding(4) var<storage, read> rows: array<Row>;
-@group(0) @binding(5) var<storage, read_write> q: array<vec4<u32>>;
-// [rows, q_stride / 4] of f32. Q_HALF: [KV heads, q_rows, heads_per_kv, HEAD_DIM / 8] of f16.
+@group(0) @binding(5) var<storage, read_write> q: array<vec4<f32>>;      // [rows, q_stride / 4]
 @group(0) @binding(6) var<storage, read_write> k_out: array<vec4<u32>>;  // [slots * capacity or rows, kv_stride]
 @group(0) @binding(7) var<storage, read_write> v_out: array<vec4<u32>>;  // the same
 
@@ -66,17 +61,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     workgroupBarrier();
     if is_q {
-        if Q_HALF {
-            let head = group.x + params.first_head;
-            let row = head / params.heads_per_kv * params.q_rows + t;
-            let to = (row * params.heads_per_kv + head % params.heads_per_kv) * (d4 / 2u);
-            for (var i = lane; i < d4 / 2u; i += THREADS) {
-                q[to + i] = half_octet(room[2u * i], room[2u * i + 1u]);
-            }
-        } else {
-            for (var i = lane; i < d4; i += THREADS) {
-                q[t * (params.q_stride / 4u) + group.x * d4 + i] = bitcast<vec4<u32>>(room[i]);
-            }
+        for (var i = lane; i < d4; i += THREADS) {
+            q[t * (params.q_stride / 4u) + group.x * d4 + i] = room[i];
         }
         return;
     }

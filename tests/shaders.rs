@@ -38,7 +38,6 @@ fn fields(stem: &str) -> Fields {
         "kv_store" => kernels::kv_store::FIELDS,
         "attention" => kernels::attention::FIELDS,
         "attention_tile" => kernels::attention_tile::FIELDS,
-        "attention_matrix" => kernels::attention_matrix::FIELDS,
         "attention_join" => kernels::attention_join::FIELDS,
         "gather_rows" => kernels::gather_rows::FIELDS,
         "argmax" => kernels::argmax::FIELDS,

@@ -2,7 +2,7 @@
 
 use super::attention::KvSource;
 use super::head_norm_rope::Heads;
-use super::{Planned, Planner, attention_matrix, kv, word};
+use super::{Planned, Planner, kv, word};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
 
@@ -28,31 +28,10 @@ const SCORES: usize = 2048;
 /// vec4 of a head that stand in workgroup memory at a time, as in the shader.
 const STEP: usize = 8;
 
-/// How the queries of a step of many rows stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Queries {
-    /// `[rows, heads * head_dim]` of f32.
-    Rows,
-    /// `[KV heads, rows, heads of a KV head, head_dim]` of f16, with room for so many rows: for cooperative matrices.
-    ByKvHead {
-        /// Rows that there is room for.
-        rows: usize,
-    },
-}
-
-/// How attention wants its queries in `q`, which has room for `[rows, heads * head_dim]` of f32.
-pub fn queries(planner: &Planner, heads: Heads, q: &Tensor) -> Queries {
-    let Some(lines) = attention_matrix::lines(planner, heads) else { return Queries::Rows };
-    // Whole tiles, and a row more where heads do not fill a tile's lines.
-    let rows = q.rows.next_multiple_of(lines / heads.heads_per_kv) + 1;
-    let halves = heads.n_kv_heads * rows * heads.heads_per_kv * heads.head_dim;
-    if halves <= 2 * q.rows * q.stride { Queries::ByKvHead { rows } } else { Queries::Rows }
-}
-
 /// The step's rows, their queries, and what attention makes of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Buffers<'a> {
-    /// Normed and rotated, as [`queries`] says.
+    /// `[rows, heads * head_dim]`, normed and rotated.
     pub q: &'a Tensor,
     /// `[rows, heads * head_dim]`.
     pub out: &'a Tensor,
@@ -75,9 +54,6 @@ pub fn plan(planner: &Planner, label: &str, heads: Heads, b: Buffers, source: Kv
     source.check(label, heads);
     let new_fits = |(k, v): (&Tensor, &Tensor)| [k, v].iter().all(|t| t.stride == source.cache.0.stride);
     assert!(b.new.is_none_or(new_fits), "{label}: strides of new rows");
-    if let Queries::ByKvHead { rows } = queries(planner, heads, b.q) {
-        return attention_matrix::plan(planner, label, heads, (b, rows), source);
-    }
     let octets = kv::head_octets(head_dim);
     let lines = if octets <= THREADS * LINES_OF_LANE / 64 { 64 } else { 32 };
     assert!(octets * lines <= THREADS * LINES_OF_LANE, "{label}: head_dim");

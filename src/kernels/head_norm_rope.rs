@@ -1,7 +1,6 @@
 //! `head_norm_rope.wgsl`: per-head norms of q, k and v, rotary embedding of q and k, and the way into the KV cache, for
 //! steps of many rows.
 
-use super::attention_tile::Queries;
 use super::{KvDtype, Planned, Planner, kv, word};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
@@ -20,9 +19,6 @@ super::params! {
         rotary_stride: u32,
         rotary_offset: u32,
         eps: f32,
-        heads_per_kv: u32,
-        first_head: u32,
-        q_rows: u32,
     }
 }
 
@@ -120,8 +116,8 @@ impl Inputs<'_> {
     }
 }
 
-/// Plans norms and rotation of all heads of a layer; queries go to `q`, which has room for `[rows, heads * head_dim]` of
-/// f32, keys and values to `target` as `dtype`.
+/// Plans norms and rotation of all heads of a layer; queries go to `q`, `[rows, heads * head_dim]`, keys and values to
+/// `target` as `dtype`.
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
@@ -130,7 +126,7 @@ pub fn plan(
     label: &str,
     heads: Heads,
     inputs: &Inputs,
-    (q, queries): (&Tensor, Queries),
+    q: &Tensor,
     (target, dtype): (KvTarget, KvDtype),
 ) -> Result<Planned> {
     let Inputs { qkv, norms, rotary, rows, .. } = *inputs;
@@ -157,18 +153,11 @@ pub fn plan(
         rotary_stride: word(rotary.stride / 2),
         rotary_offset: word(heads.rotary_offset),
         eps: heads.eps,
-        heads_per_kv: word(heads.heads_per_kv),
-        first_head: word(heads.first_head),
-        q_rows: match queries {
-            Queries::Rows => 0,
-            Queries::ByKvHead { rows } => word(rows),
-        },
     };
     let mut constants = dtype.constants(heads.head_dim);
     constants.extend([
         ("ROOM", word(kv::head_quads(heads.head_dim))),
         ("THREADS", planner.tuning.threads.min(64)),
-        ("Q_HALF", u32::from(queries != Queries::Rows)),
         ("TO_CACHE", u32::from(matches!(target, KvTarget::Cache(..)))),
     ]);
     let buffers = vec![

@@ -215,11 +215,6 @@ pub const SHADERS: &[Shader] = &[
         variant: "",
         parts: &[ROWS, SPLITS, KV, KV_PACK, ROTATE, OWN_HEADS, SUMS, wgsl!("attention")],
     },
-    Shader {
-        stem: "attention_matrix",
-        variant: "matrix16",
-        parts: &[ENABLE_MATRIX, ROWS, SPLITS, KV, wgsl!("attention_matrix")],
-    },
     Shader { stem: "attention_tile", variant: "", parts: &[ROWS, SPLITS, KV, wgsl!("attention_tile")] },
     Shader {
         stem: "attention_join",

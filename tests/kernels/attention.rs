@@ -1,8 +1,8 @@
 //! `attention.wgsl` and `attention_tile.wgsl`: softmax attention over the cache and the step's own rows, windowed or whole.
 
-use lapidary::gpu::{Tensor, Tier};
+use lapidary::gpu::Tensor;
 use lapidary::kernels::attention::{self, Buffers, KvSource};
-use lapidary::kernels::attention_tile::{self, Queries};
+use lapidary::kernels::attention_tile;
 use lapidary::kernels::head_norm_rope::{Heads, Inputs, Kv};
 use lapidary::kernels::{KvDtype, StepRow, Tuning};
 use lapidary::reference::ops;
@@ -68,20 +68,6 @@ impl Case {
         Heads { n_heads, n_kv_heads, heads_per_kv, first_head, head_dim, rotated_pairs, rotary_offset, eps }
     }
 }
-
-/// Where a step's queries, keys and values come from.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Made {
-    /// The kernel makes them.
-    Here,
-    /// They are given.
-    Before,
-    /// They are given and rounded to f16 on the way, as weights are.
-    Rounded,
-}
-
-/// What f16 rounds by.
-const HALF_EPS: f64 = 1.0 / 2048.0;
 
 /// A head's values, each with its tolerance.
 type Head = (Vec<f32>, Vec<f64>);
@@ -211,7 +197,7 @@ impl Step {
         self.rows.iter().flat_map(|r| self.words(of, r.slot as usize, r.position as usize)).collect()
     }
 
-    fn check_results(&self, what: &str, actual: &[f32], made: Made) {
+    fn check_results(&self, what: &str, actual: &[f32], with_q: bool) {
         let Case { n_heads, n_kv_heads, heads_per_kv, first_head, head_dim: d, window, sharpness, dtype, .. } =
             self.case;
         for (t, row) in self.rows.iter().enumerate() {
@@ -221,35 +207,18 @@ impl Step {
                 let kv_head = (first_head + j) / heads_per_kv;
                 let of = |all: &'_ [Head], p: usize| all[(slot * self.n_positions + p) * n_kv_heads + kv_head].clone();
                 let exact = |(values, tolerance): Head| -> Head {
-                    if made == Made::Here { (values, tolerance) } else { (values, vec![0.0; d]) }
+                    if with_q { (values, tolerance) } else { (values, vec![0.0; d]) }
                 };
-                // f16 of f32: to the nearest, and below the normal numbers by a fixed step.
-                let round = |(values, _): Head| -> Head {
-                    if made != Made::Rounded {
-                        return (values, vec![0.0; d]);
-                    }
-                    let tolerance = values.iter().map(|v| f64::from(v.abs()) * HALF_EPS + 2f64.powi(-24)).collect();
-                    (values, tolerance)
-                };
-                let exact = |head: Head| if made == Made::Here { exact(head) } else { round(head) };
                 let keys: Vec<Head> = (first..=position).map(|p| exact(of(&self.k, p))).collect();
                 let values: Vec<Head> = (first..=position).map(|p| exact(of(&self.v, p))).collect();
                 let (keys, values): (Vec<&Head>, Vec<&Head>) = (keys.iter().collect(), values.iter().collect());
                 let (expected, tolerance) = head(&exact(self.q[t * n_heads + j].clone()), &keys, &values);
-                // Weights are rounded too: each by as much of itself, and the small ones by a step of all weights' sum.
-                let largest = if made == Made::Rounded {
-                    values.iter().flat_map(|v| &v.0).fold(0.0f32, |a, v| v.abs().max(a))
-                } else {
-                    0.0
-                };
-                let of_weights = f64::from(largest) * (HALF_EPS + values.len() as f64 * 2f64.powi(-24));
-                let tolerance: Vec<f64> = tolerance.into_iter().map(|t| t + of_weights).collect();
                 let what = format!("{:?}, {what}, row {t} (slot {slot}, position {position}), head {j}", self.case);
                 let actual = &actual[(t * n_heads + j) * d..][..d];
                 assert_close(&what, &expected, actual, |i| tolerance[i]);
                 // Sharp scores are large numbers; their rounding is the input's of exp, so the gate is for ordinary ones.
                 // Keys and values that are rounded here and there are a step apart.
-                if sharpness < 1.0 && (dtype == KvDtype::F32 || made == Made::Before) && made != Made::Rounded {
+                if sharpness < 1.0 && (dtype == KvDtype::F32 || !with_q) {
                     assert!(nmse(&expected, actual) <= 1e-10, "{what}: NMSE");
                 }
             }
@@ -284,7 +253,7 @@ impl Step {
                 attention::plan(&runner.planner, "attention", heads, &inputs, buffers, source).expect("a plan");
             let results = runner.run(&planned, n_rows, &[&out, &k, &v]);
             let what = format!("few rows, {tuning:?}");
-            self.check_results(&what, &results[0], Made::Here);
+            self.check_results(&what, &results[0], true);
             for (name, of, actual) in [("k", &self.k, &results[1]), ("v", &self.v, &results[2])] {
                 self.check_cache(&format!("{what}, {name}"), of, actual);
             }
@@ -316,38 +285,9 @@ impl Step {
 
     /// For many rows, with queries, keys and values made before.
     pub(super) fn check_many(&self) {
-        self.check_tiles(Tier::Plain);
-    }
-
-    /// By cooperative matrices, where the device has them: queries in f16, and weights.
-    fn check_matrix(&self) {
-        self.check_tiles(Tier::Matrix);
-    }
-
-    fn check_tiles(&self, tier: Tier) {
         let Case { n_heads, n_kv_heads, head_dim: d, dtype, window, capacity, new_rows, .. } = self.case;
         let (n_rows, width) = (self.rows.len(), n_kv_heads * dtype.head_words(d));
-        let mut runner = Runner::new();
-        runner.planner.tier = tier;
-        // Room for whole tiles.
-        let mut q = vec![0.0; (n_rows + 64) * n_heads * d];
-        let wanted = attention_tile::queries(&runner.planner, self.case.heads(), &compact(n_heads * d, &q));
-        match wanted {
-            Queries::Rows if tier == Tier::Matrix => return,
-            Queries::Rows => {
-                let all = self.q.iter().flat_map(|(values, _)| values.clone());
-                q.iter_mut().zip(all).for_each(|(to, v)| *to = v);
-            }
-            Queries::ByKvHead { rows } => {
-                for (i, (values, _)) in self.q.iter().enumerate() {
-                    let (t, j) = (i / n_heads, i % n_heads + self.case.first_head);
-                    let group = self.case.heads_per_kv;
-                    let at = ((j / group * rows + t) * group + j % group) * d / 2;
-                    let words = ops::kv_pack(values, KvDtype::F16);
-                    q[at..at + d / 2].iter_mut().zip(words).for_each(|(to, word)| *to = f32::from_bits(word));
-                }
-            }
-        }
+        let q: Vec<f32> = self.q.iter().flat_map(|(values, _)| values.clone()).collect();
         let out = Output::compact(n_rows, n_heads * d);
         let (q, rows, row_count) = (compact(n_heads * d, &q), rows_tensor(&self.rows), compact(1, &[n_rows as u32]));
         let cache = |of| compact(width, &self.cache(of, !new_rows));
@@ -357,13 +297,10 @@ impl Step {
         let new = new_rows.then_some((&own_k, &own_v));
         let buffers = attention_tile::Buffers { q: &q, out: &out.tensor, rows: &rows, row_count: &row_count, new };
         let source = KvSource { cache: (&k, &v), dtype, capacity, window };
+        let runner = Runner::new();
         let planned = attention_tile::plan(&runner.planner, "attention", self.case.heads(), buffers, source);
         let actual = runner.run_one(planned.expect("a plan"), n_rows, &out);
-        self.check_results(
-            &format!("many rows, {tier}"),
-            &actual,
-            if tier == Tier::Plain { Made::Before } else { Made::Rounded },
-        );
+        self.check_results("many rows", &actual, false);
     }
 }
 
@@ -374,7 +311,6 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
         step.check_few();
     }
     step.check_many();
-    step.check_matrix();
 }
 
 pub(super) fn chunk(slot: u32, first: u32, count: u32) -> Vec<(u32, u32, u32)> {
@@ -509,24 +445,6 @@ fn heads_of_a_key() {
             check(&mut random, case, &chunk(0, 70, 1));
         }
     }
-}
-
-/// Tiles of many rows of heads that cooperative matrices serve; scores that grow and must be rescaled.
-#[test]
-fn many_rows_of_large_heads() {
-    let mut random = Random::new(909);
-    for (n_heads, n_kv_heads, head_dim) in [(4, 2, 256), (8, 1, 512), (3, 1, 256)] {
-        for dtype in [KvDtype::F16, KvDtype::F32] {
-            for sharpness in [1.0 / 16.0, 1.0] {
-                let case = Case { dtype, sharpness, ..Case::new(n_heads, n_kv_heads, head_dim) };
-                check(&mut random, Case { new_rows: true, ..case }, &chunk(0, 100, 70));
-                let windowed = Case { window: Some(50), capacity: 64, new_rows: true, ..case };
-                check(&mut random, windowed, &[chunk(1, 30, 40), chunk(0, 190, 30)].concat());
-            }
-        }
-    }
-    let shard = Case { heads_per_kv: 4, first_head: 3, ..Case::new(4, 2, 256) };
-    check(&mut random, Case { new_rows: true, ..shard }, &chunk(0, 5, 40));
 }
 
 /// Scores of a hundred and more: the running maximum must rescale without overflow.

@@ -1,6 +1,5 @@
 //! `head_norm_rope.wgsl`: norms of q, k and v heads, rotation of q and k, and the way into the KV cache.
 
-use lapidary::kernels::attention_tile::Queries;
 use lapidary::kernels::head_norm_rope::{self, Heads, Inputs, Kv, KvTarget};
 use lapidary::kernels::{KV_BLOCK, KvDtype};
 use lapidary::reference::ops;
@@ -98,10 +97,7 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
         rows: &rows_tensor(&step),
     };
     let to = (target, dtype);
-    let planned = {
-        let q = (&q_out.tensor, Queries::Rows);
-        head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, q, to)
-    };
+    let planned = head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, &q_out.tensor, to);
     let results = runner.run(&[planned.expect("a plan")], n_rows, &[&q_out, &k_out, &v_out]);
     let mut written = vec![false; kv_rows];
     for (t, row) in step.iter().enumerate() {
@@ -154,40 +150,6 @@ pub(super) fn heads(
 
 /// Two slots, positions that wrap around a ring of 5.
 pub(super) const ROWS: [(u32, u32, u32); 5] = [(0, 3, 1), (0, 4, 1), (0, 5, 1), (2, 11, 1), (2, 12, 1)];
-
-/// Queries in f16, those of a KV head together, for a rank whose heads begin and end inside of groups.
-#[test]
-fn queries_by_kv_head() {
-    let (d, n_rows, q_rows) = (64, 3, 5);
-    let heads = Heads { heads_per_kv: 4, first_head: 3, ..heads(6, 3, d, 32, 0) };
-    let (mut random, mut runner) = (Random::new(801), Runner::new());
-    runner.planner.tuning.threads = 256;
-    let qkv = random.values(n_rows * 6 * d, Spread::Normal);
-    let norms = random.values(2 * d, Spread::Normal);
-    let rotary: Vec<f32> = [1.0, 0.0].repeat(n_rows * d / 2);
-    let inputs = Inputs {
-        qkv: &tensor(6 * d, &qkv),
-        kv: Kv::Shared,
-        norms: &compact(d, &norms),
-        rotary: &compact(d, &rotary),
-        rows: &rows_tensor(&step_rows(&ROWS[..n_rows])),
-    };
-    // As wide as head_norm_rope wants it; the words that it writes are counted from the beginning.
-    let (q, kv) = (Output::compact(q_rows * 2, 6 * d), Output::new(1, 3 * d));
-    let to = (KvTarget::Rows(&kv.tensor, &kv.tensor), KvDtype::F32);
-    let queries = (&q.tensor, Queries::ByKvHead { rows: q_rows });
-    let planned = head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, queries, to).expect("a plan");
-    let words = runner.run(&[planned], n_rows, &[&q]).remove(0);
-    for (t, j) in (0..n_rows).flat_map(|t| (0..6).map(move |j| (t, j))) {
-        let (group, in_group) = ((heads.first_head + j) / 4, (heads.first_head + j) % 4);
-        let at = ((group * q_rows + t) * 4 + in_group) * d / 2;
-        let words: Vec<u32> = words[at..at + d / 2].iter().map(|v| v.to_bits()).collect();
-        let made = head(&qkv[(t * 6 + j) * d..][..d], Some(&norms[..d]), &[], 64);
-        let (expected, tolerance) = rounding(made, KvDtype::F16);
-        let actual = ops::kv_unpack(&words, KvDtype::F16, d);
-        assert_close(&format!("row {t}, head {j}"), &expected, &actual, |i| tolerance[i]);
-    }
-}
 
 #[test]
 fn shapes_and_targets() {
