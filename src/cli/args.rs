@@ -40,7 +40,7 @@ pub(super) struct RunArguments {
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct KernelArguments {
     /// Precision of the computation
-    #[arg(long, value_enum, default_value_t = Precision::Exact)]
+    #[arg(long, value_enum, default_value_t = Precision::Fast)]
     pub(super) precision: Precision,
     /// The strongest kernels for --precision fast; without it, those that suit the device
     #[arg(long, value_enum)]

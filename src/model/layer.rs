@@ -55,7 +55,7 @@ impl LayerPlan<'_> {
         match &w.moe {
             Some(moe) if self.routes_beside(&w.mlp, moe) => {
                 let (logits, choice) = self.routing(moe);
-                let (more, act) = self.gated(&at, &w.mlp, self.rows(), 1, self.x(), gated, Some(logits))?;
+                let (more, act) = self.gated(&at, &w.mlp, (self.rows(), 1), self.x(), gated, Some(logits))?;
                 ops.extend(more);
                 let (choice, y) = (Beside::Choice(choice), &a.mlp_out);
                 let planned = matvec::plan_beside(self.planner, &down.0, down.1, self.rows(), act, y, choice)?;
@@ -63,7 +63,7 @@ impl LayerPlan<'_> {
                 ops.extend(self.experts(l, moe, true)?);
             }
             moe => {
-                let (more, act) = self.gated(&at, &w.mlp, self.rows(), 1, self.x(), gated, None)?;
+                let (more, act) = self.gated(&at, &w.mlp, (self.rows(), 1), self.x(), gated, None)?;
                 ops.extend(more);
                 ops.extend(self.product(&down.0, down.1, self.rows(), act, &a.mlp_out)?);
                 if let Some(moe) = moe {
@@ -261,8 +261,7 @@ impl LayerPlan<'_> {
         &self,
         at: &str,
         w: &GatedWeights,
-        rows: Rows,
-        rows_per_row: usize,
+        (rows, rows_per_row): (Rows, usize),
         x: Input,
         gated: &'a GatedActivations,
         beside: Option<Beside>,
@@ -308,7 +307,7 @@ impl LayerPlan<'_> {
             ops.extend(planned.into_iter().map(Op::Dispatch));
         }
         let x = Input { x: &moe.x, rounded: self.rounded(&moe.x_rounded) };
-        let (more, act) = self.gated(&label("experts"), &w.experts, rows(top_k), top_k, x, &moe.gated, None)?;
+        let (more, act) = self.gated(&label("experts"), &w.experts, (rows(top_k), top_k), x, &moe.gated, None)?;
         ops.extend(more);
         let down = &w.experts.down_proj;
         match self.body {
