@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "model/dispatches.rs"]
+mod dispatches;
 #[path = "model/fixtures.rs"]
 mod fixtures;
 #[path = "model/precision.rs"]

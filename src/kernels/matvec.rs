@@ -221,7 +221,7 @@ fn rounded_shape(n_rows: usize, gated: bool, several: bool, most_threads: u32) -
         // Whole blocks of what comes out rounded.
         (true, _) if most_threads >= 512 => (BLOCK * 32, 32, 2),
         (true, _) => (BLOCK * 16, 16, 2),
-        (false, 0..8192) => (256, 64, 2),
+        (false, 0..8192) => (256, 64, if several { 2 } else { 1 }),
         (false, _) => (256, 32, if several { 4 } else { 2 }),
     }
 }
