@@ -50,9 +50,14 @@
 //!
 //! **Run.** Text becomes ids becomes a **step**: a list of rows `(slot, position, token)`. One row is a decode step, many
 //! rows of a slot a prefill chunk, rows of several slots a batch. There is one forward pass, and it takes rows. It is a
-//! flat list of dispatches over named, preallocated buffers in one compute pass, planned for up to 16 rows and for
-//! chunks. The greedy choice is made on the device; on one rank, and where nothing is looked up on the host, the next step
-//! takes it from there and is under way before the host knows it.
+//! flat list of dispatches over named, preallocated buffers in one compute pass, planned for one row, for up to 16 and for
+//! chunks. The next token is chosen on the device, the most probable one or a drawn one; on one rank, and where nothing is
+//! looked up on the host, the next step takes it from there and is under way before the host knows it.
+//!
+//! **Precision and tier.** [`model::Precision::Exact`] computes in f32 throughout. [`model::Precision::Fast`] lets the
+//! kernels of a [`gpu::Tier`] round activations: to int8 for integer dot products, in blocks of 16 where rows are few
+//! ([`kernels::rounded`]) and of 32 in chunks, to f16 for cooperative matrices; keys and values to f16. Residual stream,
+//! norms, router and sums stay f32. Weights that integers do not suit take the exact kernels.
 //!
 //! # Invariants
 //!
@@ -64,9 +69,9 @@
 //! * Residual stream, norms, router, softmax and all sums are f32; the order of every sum is fixed.
 //! * Sliding layers hold a ring of the window and 15 positions; full layers start small and double.
 //! * Every loop of a shader ends by itself, whatever the buffers hold: wgpu's counters, which would end it, are off
-//!   (`gpu/pipeline.rs`). Bounds are checked.
-//! * No kernel reads workgroup memory that it has not written, and none needs more than WebGPU's floor: 8 storage
-//!   buffers, 256 threads, 16 KiB, 128 MiB bindings. Larger weights come in parts.
+//!   (`gpu/pipeline.rs`). Indices are made of sizes that plans have checked; tokens, which requests name, are clamped.
+//! * No kernel reads workgroup memory that it has not written, and none of the plain ones needs more than WebGPU's floor: 8
+//!   storage buffers, 256 threads, 16 KiB, 128 MiB bindings. Larger weights come in parts.
 
 pub mod checkpoint;
 pub mod error;

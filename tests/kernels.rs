@@ -21,6 +21,7 @@ mod kernels {
     mod moe_sum;
     mod per_layer_inputs;
     mod planted;
+    mod planted_rounded;
     mod planted_shards;
     mod probes;
     mod product;
@@ -28,6 +29,7 @@ mod kernels {
     mod rms_norm;
     mod rounded;
     mod rounded_tiles;
+    mod rounding;
     mod router;
     mod sample;
     mod strip_max;

@@ -42,8 +42,14 @@ fn round_quads(output: u32, t: u32, lane: u32, j: u32, value: vec4<f32>) {
     }
 }
 
+// Four values from column `at` on; those beyond the row are 0.
+fn in_row(v: vec4<f32>, at: u32) -> vec4<f32> {
+    return select(vec4(0.0), v, vec4(at) + vec4(0u, 1u, 2u, 3u) < vec4(WIDTH));
+}
+
 fn round_block(output: u32, t: u32, block: u32, v: array<vec4<f32>, 4>) {
-    let r = rounded16(v[0], v[1], v[2], v[3]);
+    let at = 16u * block;
+    let r = rounded16(in_row(v[0], at), in_row(v[1], at + 4u), in_row(v[2], at + 8u), in_row(v[3], at + 12u));
     for (var i = 0u; i < 4u; i++) {
         put(output, place_of(t, block % 2u, block), i, r.codes[i]);
     }

@@ -32,7 +32,10 @@ fn logits_and_inner_tensors_are_the_golden_ones() {
 
     let (model, path) = (bare_model(), output.to_str().unwrap());
     let files = ["--ids-file", ids_file.to_str().unwrap(), "--output", path];
-    assert_eq!(run(&[&["logits", "--model", &model, "--activations"], &files[..]].concat()).ok(), "");
+    assert_eq!(
+        run(&[&["logits", "--precision", "exact", "--model", &model, "--activations"], &files[..]].concat()).ok(),
+        ""
+    );
     let bytes = std::fs::read(&output).unwrap();
     let found = SafeTensors::deserialize(&bytes).unwrap();
     assert_near("logits", &found, &golden, 1e-3);
@@ -52,7 +55,7 @@ fn long_sequences_run_in_chunks() {
     let logits = |count: usize, name: &str| {
         let ids: Vec<String> = (0..count).map(|i| (30 + i * 37 % 4000).to_string()).collect();
         let path = folder.path().join(name);
-        run(&["logits", "--ids", &ids.join(","), "--output", path.to_str().unwrap()]).ok();
+        run(&["logits", "--precision", "exact", "--ids", &ids.join(","), "--output", path.to_str().unwrap()]).ok();
         let bytes = std::fs::read(&path).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
         assert_eq!((file.names(), file.tensor("logits").unwrap().shape()), (vec!["logits"], &[count, 4096][..]));

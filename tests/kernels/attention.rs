@@ -8,6 +8,8 @@ use lapidary::kernels::{KvDtype, StepRow, Tuning};
 use lapidary::reference::ops;
 
 use super::head_norm_rope::{head as normed_head, rounding};
+use super::rounded::assert_rounded;
+use super::rounding::zeros;
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::{EPS, assert_close, nmse};
 use crate::common::{Output, Runner, compact, rows_tensor, step_rows, tensor};
@@ -248,11 +250,22 @@ impl Step {
             runner.planner.tuning.attention_block = tuning.1;
             runner.planner.tuning.attention_workgroups = tuning.2;
             let source = KvSource { cache: (&k.tensor, &v.tensor), dtype, capacity, window };
-            let buffers = Buffers { out: &out.tensor, rounded: None, shares: Some(&shares) };
+            // In one format of the cache: what is rounded is the result, whatever it was made of.
+            let rounds = q_width.is_multiple_of(32) && dtype == KvDtype::F16;
+            let rounded = rounds.then(|| zeros(n_rows, q_width));
+            let to = rounded.as_ref().map(|rounded| &rounded.tensor);
+            let buffers = Buffers { out: &out.tensor, rounded: to, shares: Some(&shares) };
             let planned =
                 attention::plan(&runner.planner, "attention", heads, &inputs, buffers, source).expect("a plan");
-            let results = runner.run(&planned, n_rows, &[&out, &k, &v]);
+            let outputs: Vec<&Output> = [&out, &k, &v].into_iter().chain(&rounded).collect();
+            let results = runner.run(&planned, n_rows, &outputs);
             let what = format!("few rows, {tuning:?}");
+            if let Some(words) = results.get(3) {
+                for (row, words) in results[0].chunks_exact(q_width).zip(words.chunks_exact(words.len() / n_rows)) {
+                    let words: Vec<u32> = words.iter().map(|word| word.to_bits()).collect();
+                    assert_rounded(&what, row, &words);
+                }
+            }
             self.check_results(&what, &results[0], true);
             for (name, of, actual) in [("k", &self.k, &results[1]), ("v", &self.v, &results[2])] {
                 self.check_cache(&format!("{what}, {name}"), of, actual);

@@ -75,8 +75,8 @@ pub(super) const MATVEC: [Bug; 3] = [
     Bug { name: "group of a chunk's first code", from: "if RUN >= 32u {", to: "if true {" },
     Bug {
         name: "last chunk missing",
-        from: "at < SLOTS * chunks; at += LANES",
-        to: "at + 1u < SLOTS * chunks; at += LANES",
+        from: "lane % LANES + i * LANES < n_places",
+        to: "lane % LANES + i * LANES + 1u < n_places",
     },
     Bug {
         name: "last feature missing",
@@ -295,7 +295,7 @@ fn bugs_of_rounded_products_are_caught() {
 }
 
 /// A bug of a shader, by name, what stands there and what is planted.
-const fn bug(name: &'static str, from: &'static str, to: &'static str) -> Bug {
+pub(super) const fn bug(name: &'static str, from: &'static str, to: &'static str) -> Bug {
     Bug { name, from, to }
 }
 
@@ -603,16 +603,19 @@ fn bugs_of_copies_and_gates_are_caught() {
     product::check_softcap();
     sees(bug("no softcap", "if params.softcap == 0.0", "if true"), product::check_softcap);
     experts::check_dense_stack();
-    sees(bug("a row of x for each row of y", "(slot / params.x_repeat)", "slot"), experts::check_dense_stack);
+    sees(bug("a row of x for each row of y", "(slot + t) / params.x_repeat", "(slot + t)"), experts::check_dense_stack);
     sees(bug("parts all start at expert 0", "ids[p] - params.first_matrix", "ids[p]"), experts::check_dense_stack);
     let gates = || matvec::check_gated(3, 40);
     gates();
-    let from = "gelu(total[r]) * total[r + outputs]";
-    sees(bug("up is gated by gate's place", from, "total[r] * gelu(total[r + outputs])"), gates);
+    let from = "gelu(sums[r]) * sums[r + n_outputs]";
+    sees(bug("up is gated by gate's place", from, "sums[r] * gelu(sums[r + n_outputs])"), gates);
     let sums = || matvec::check_sum(2..5, 5, 40);
     sums();
-    sees(bug("a later part overwrites", "y[to] += total[r];", "y[to] = total[r];"), sums);
-    sees(bug("every slot's factor is the first's", "factor = factors[slot];", "factor = factors[p * SLOTS];"), sums);
+    sees(bug("a later part overwrites", "y[to] += sums[r];", "y[to] = sums[r];"), sums);
+    sees(
+        bug("every slot's factor is the first's", "factor *= factor_of(slot);", "factor *= factor_of(p * SLOTS);"),
+        sums,
+    );
     sees(bug("other ranks' experts count", "ids[slot] - params.first_matrix", "(ids[slot] % params.n_matrices)"), sums);
 }
 

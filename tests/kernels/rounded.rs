@@ -107,6 +107,14 @@ fn specs(n_out: usize, n_in: usize) -> Vec<Spec> {
     all
 }
 
+/// A product of several rows with codes of `bits`, for planted bugs.
+pub(super) fn check_bits(bits: u32, n_rows: usize) {
+    let mut random = Random::new(903);
+    let spec = Spec { bits, asymmetric: true, ..Spec::new(33, 80, 32) };
+    let matrix = Matrix::Packed(Unpacked::random(&mut random, spec).pack());
+    check(&dot(8), &matrix, &random.values(n_rows * 80, Spread::Normal), n_rows);
+}
+
 /// Products of rounded activations are those of what the codes stand for: integers add up exactly, so that the tolerance
 /// is that of f32 products.
 #[test]
@@ -118,6 +126,28 @@ fn products_of_all_forms() {
             for (lanes, n_rows) in [(1, 1), (64, 5)] {
                 check(&dot(lanes), &matrix, &random.values(n_rows * n_in, Spread::Outliers), n_rows);
             }
+        }
+    }
+}
+
+/// With the shapes and constant loop bounds of GPUs.
+#[test]
+fn products_as_gpus_run_them() {
+    let mut random = Random::new(904);
+    let mut runner = Runner::new();
+    runner.planner.tuning.matvec = lapidary::kernels::Spread::Fill { lanes: 1 << 10 };
+    for (tier, bits, n_rows) in [(Tier::Dot, 4, 1), (Tier::Dot, 4, 5), (Tier::Dot, 8, 1), (Tier::Plain, 4, 1)] {
+        runner.planner.tier = tier;
+        let spec = Spec { bits, asymmetric: true, ..Spec::new(33, 2112, 128) };
+        let matrix = Matrix::Packed(Unpacked::random(&mut random, spec).pack());
+        let x = random.values(n_rows * 2112, Spread::Normal);
+        match tier {
+            Tier::Plain => {
+                let y = super::product::product(&runner, super::product::Path::Matvec, &upload(&matrix), &x, 0.0);
+                let tolerance = tolerances(&x, &matrix);
+                assert_close("plain", &ops::product(&x, &matrix), &y, |i| tolerance[i]);
+            }
+            _ => check(&runner, &matrix, &x, n_rows),
         }
     }
 }

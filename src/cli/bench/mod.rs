@@ -83,6 +83,9 @@ pub(super) struct Arguments {
     json: bool,
 }
 
+/// Sequences of a batch: a step takes so many rows on every device.
+const MOST_SEQUENCES: usize = 256;
+
 fn whole(text: &str) -> std::result::Result<usize, String> {
     text.parse().map_err(|_| "expected a whole number from 0 on".into())
 }
@@ -192,9 +195,8 @@ impl Arguments {
         }
         let slots = cases.iter().map(|case| case.batch).max().unwrap_or(1);
         let defaults = Options::default();
-        if slots > defaults.chunk_rows {
-            let most = defaults.chunk_rows;
-            return Err(Error::Usage(format!("a batch of {slots} was asked for, expected at most {most}")));
+        if slots > MOST_SEQUENCES {
+            return Err(Error::Usage(format!("a batch of {slots} was asked for, expected at most {MOST_SEQUENCES}")));
         }
         let longest = cases.iter().map(|case| case.depth + case.tokens).max().unwrap_or(0);
         // A step has no more rows than the context has positions.

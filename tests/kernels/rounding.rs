@@ -1,0 +1,172 @@
+//! Kernels that round what they make for the products behind them, and what stands beside these products.
+
+use lapidary::gpu::Tier;
+use lapidary::kernels::add_norm::{self, AddNorm};
+use lapidary::kernels::matvec::{self, Beside};
+use lapidary::kernels::moe_combine::{self, MoeCombine};
+use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::rounded::Input;
+use lapidary::kernels::router::{self, Choice};
+use lapidary::kernels::{Planned, rms_norm};
+use lapidary::quant::{Dtype, Matrix};
+
+use super::product::upload;
+use super::rounded::{assert_rounded, output};
+use crate::common::matrices::{Spec, Unpacked, dense};
+use crate::common::random::{Random, Spread};
+use crate::common::{Output, Runner, compact, gpu, tensor};
+
+/// Widths that lanes hold, with short and half blocks at the end, and such as are walked.
+const WIDTHS: [usize; 8] = [4, 20, 32, 36, 1028, 2816, 33, 1055];
+
+/// Zeros, as rounded tensors begin: blocks beyond a row's end are not written.
+pub(super) fn zeros(rows: usize, width: usize) -> Output {
+    let words = output(rows, width);
+    let zeros = vec![0u32; rows * words.tensor.stride];
+    gpu().write(&words.tensor.buffer, 0, &zeros).expect("an upload");
+    words
+}
+
+/// Runs `planned` and checks that each of `rounded` is what the output beside it has become.
+fn check(what: &str, runner: &Runner, planned: &[Planned], rows: usize, pairs: &[(&Output, &Output)]) {
+    let all: Vec<&Output> = pairs.iter().flat_map(|(y, words)| [*y, *words]).collect();
+    let results = runner.run(planned, rows, &all);
+    for (pair, (y, words)) in results.chunks_exact(2).zip(pairs) {
+        let rows = pair[0].chunks_exact(y.tensor.width).zip(pair[1].chunks_exact(words.tensor.width));
+        for (t, (values, words)) in rows.enumerate() {
+            let words: Vec<u32> = words.iter().map(|word| word.to_bits()).collect();
+            assert_rounded(&format!("{what}: row {t}"), values, &words);
+        }
+    }
+}
+
+/// `add_norm` rounds as many of its outputs as each of `outputs` says. A planted bug is one pipeline: of one number alone.
+pub(super) fn check_norms(width: usize, threads: u32, outputs: &[usize]) {
+    let (mut random, n_rows) = (Random::new(950), 3);
+    let runner = Runner::with_threads(threads);
+    let norms = tensor(width, &random.values(7 * width, Spread::Normal));
+    let mut values = || random.values(n_rows * width, Spread::Outliers);
+    let x = tensor(width, &values());
+    let what = format!("width {width}, {threads} lanes");
+    let new = || (Output::new(n_rows, width), zeros(n_rows, width));
+
+    let (y, words) = new();
+    let to = (&y.tensor, Some(&words.tensor));
+    let planned = rms_norm::plan(&runner.planner, "rms_norm", (&norms, 2), &x, to, 1e-6).expect("a plan");
+    check(&format!("rms_norm, {what}"), &runner, &[planned], n_rows, &[(&y, &words)]);
+
+    for &outputs in outputs {
+        let h = Output::in_place(width, &values());
+        let (first, second, third) = (new(), new(), Output::new(n_rows, width));
+        let arguments = AddNorm {
+            norms: &norms,
+            post: 1,
+            pre: 3,
+            scalar: 0.5,
+            eps: 1e-6,
+            h: &h.tensor,
+            y: [&first.0.tensor, &second.0.tensor, &third.tensor],
+            n_outputs: 3,
+            rounded: [Some(&first.1.tensor), (outputs == 2).then_some(&second.1.tensor)],
+        };
+        let planned = add_norm::plan(&runner.planner, "add_norm", &x, &arguments).expect("a plan");
+        let pairs = [(&first.0, &first.1), (&second.0, &second.1)];
+        check(&format!("add_norm, {what}"), &runner, &[planned], n_rows, &pairs[..outputs]);
+    }
+
+    let ((y, words), h) = (new(), Output::in_place(width, &values()));
+    let arguments = MoeCombine {
+        mlp: &tensor(width, &values()),
+        norms: &norms,
+        norm_rows: [5, 0, 3, 6],
+        scalar: 0.7,
+        eps: 1e-6,
+        experts: &tensor(width, &values()),
+        h: &h.tensor,
+        y: &y.tensor,
+        rounded: Some(&words.tensor),
+    };
+    let planned = moe_combine::plan(&runner.planner, "moe_combine", &arguments).expect("a plan");
+    check(&format!("moe_combine, {what}"), &runner, &[planned], n_rows, &[(&y, &words)]);
+}
+
+#[test]
+fn norms_come_out_rounded() {
+    for width in WIDTHS {
+        for threads in [32, 256, 1024] {
+            check_norms(width, threads, &[1, 2]);
+        }
+    }
+}
+
+/// What stands beside a product is what its own kernel makes: the choice bit for bit, the router's logits but for the order
+/// of additions; and the product is what it is alone.
+pub(super) fn check_beside(n_rows: usize, n_experts: usize, n_in: usize, dtype: Dtype) {
+    let (mut random, top_k, width) = (Random::new(951), 4, 48);
+    let mut runner = Runner::new();
+    runner.planner.tier = Tier::Dot;
+    let mut matrix = |n_out, n_in| {
+        let spec = Spec::new(n_out, n_in, 32);
+        upload(&Matrix::Packed(Unpacked::random(&mut random, spec).pack()))
+    };
+    let (gate_up, down) = (matrix(2 * width, n_in), matrix(40, width));
+    let router = upload(&Matrix::Dense(dense(&mut random, n_experts, n_in, dtype)));
+    assert!(matvec::can_stand_beside(&runner.planner, &router), "the adapters of tests bind twelve buffers");
+    let x = tensor(n_in, &random.values(n_rows * n_in, Spread::Normal));
+    let router_x = tensor(n_in, &random.values(n_rows * n_in, Spread::Normal));
+    let scale = compact(n_experts, &random.values(n_experts, Spread::Uniform));
+    let (words, count) = (zeros(n_rows, n_in), compact(1, &[n_rows as u32]));
+    let rows = if n_rows == 1 { Rows::Few } else { Rows::Several(&count) };
+    let rounding = lapidary::kernels::rounded::plan(&runner.planner, "round", &x, &words.tensor).expect("a plan");
+    let input = Input { x: &x, rounded: Some(&words.tensor) };
+
+    let run = |beside: bool| {
+        let (act, act_words, y) = (Output::new(n_rows, width), zeros(n_rows, width), Output::new(n_rows, 40));
+        let (ids, weights) = (Output::compact(n_rows, top_k), Output::compact(n_rows, top_k));
+        let logits = Output::new(n_rows, n_experts);
+        let choice =
+            Choice { logits: &logits.tensor, per_expert_scale: &scale, ids: &ids.tensor, weights: &weights.tensor };
+        let product = Beside::Product { weights: &router, x: &router_x, y: &logits.tensor };
+        let to = (&act.tensor, Some(&act_words.tensor));
+        let planner = &runner.planner;
+        let mut planned = vec![];
+        planned.extend(
+            matvec::plan_gated(planner, "gate_up", &gate_up, rows, input, to, beside.then_some(product))
+                .expect("a plan"),
+        );
+        let act_input = Input { x: &act.tensor, rounded: Some(&act_words.tensor) };
+        if beside {
+            let choice = Beside::Choice(choice);
+            let down = matvec::plan_beside(planner, "down", &down, rows, act_input, &y.tensor, choice);
+            planned.extend(down.expect("a plan"));
+        } else {
+            planned.extend(product::plan(planner, "down", &down, rows, act_input, &y.tensor, 0.0).expect("a plan"));
+            let logits = product::plan(planner, "router", &router, Rows::Few, &router_x, &logits.tensor, 0.0);
+            planned.extend(logits.expect("a plan"));
+            planned.push(router::plan(planner, "choose", choice).expect("a plan"));
+        }
+        let results = runner.run(&planned, n_rows, &[&y, &logits, &ids, &weights]);
+        results
+    };
+    runner.run(std::slice::from_ref(&rounding), n_rows, &[&words]);
+    let (together, apart) = (run(true), run(false));
+    let what = format!("{n_rows} rows, {n_experts} experts, {n_in} features, {dtype:?}");
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&together[0]), bits(&apart[0]), "{what}: product");
+    for (a, b) in together[1].iter().zip(&apart[1]) {
+        assert!((a - b).abs() <= 1e-4 * b.abs().max(1.0), "{what}: logits {a}, alone {b}");
+    }
+    assert_eq!(bits(&together[2]), bits(&apart[2]), "{what}: ids");
+    for (a, b) in together[3].iter().zip(&apart[3]) {
+        assert!((a - b).abs() <= 1e-3 * b.abs().max(1e-3), "{what}: weights {a}, alone {b}");
+    }
+}
+
+#[test]
+fn the_router_stands_beside_the_mlp() {
+    for dtype in [Dtype::F32, Dtype::BF16, Dtype::F16] {
+        check_beside(1, 8, 96, dtype);
+        check_beside(5, 33, 64, dtype);
+    }
+    check_beside(4, 128, 2816, Dtype::F32);
+}
