@@ -1,4 +1,4 @@
-//! Products with weights: `matvec.wgsl` for one row of x at a time and for experts, [`super::matmul`] for many rows.
+//! Products with weights: `matvec.wgsl` for one row of x at a time and for experts, `matmul.wgsl` for many rows.
 //!
 //! `y[t, n] = sum_k x[t, k] * w[n, k]`, and for experts `y[p, n] = sum_k x[p / x_repeat, k] * w[ids[p], n, k]`.
 

@@ -145,8 +145,7 @@ pub(super) fn check_beside(n_rows: usize, n_experts: usize, n_in: usize, dtype: 
             planned.extend(logits.expect("a plan"));
             planned.push(router::plan(planner, "choose", choice).expect("a plan"));
         }
-        let results = runner.run(&planned, n_rows, &[&y, &logits, &ids, &weights]);
-        results
+        runner.run(&planned, n_rows, &[&y, &logits, &ids, &weights])
     };
     runner.run(std::slice::from_ref(&rounding), n_rows, &[&words]);
     let (together, apart) = (run(true), run(false));
