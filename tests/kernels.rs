@@ -21,6 +21,7 @@ mod kernels {
     mod moe_sum;
     mod per_layer_inputs;
     mod planted;
+    mod planted_attention;
     mod planted_rounded;
     mod planted_shards;
     mod probes;

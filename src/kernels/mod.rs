@@ -400,6 +400,8 @@ impl<'a> Planner<'a> {
         alter: impl Fn(&str) -> String,
     ) -> Result<Vec<Dispatch>> {
         let altered = |one: &Planned| {
+            // Two variants of one shader stay two; a test's names may stay in memory.
+            let variant: &'static str = Box::leak(format!("{variant} {}", one.key.variant).into_boxed_str());
             let key = PipelineKey { variant, ..one.key.clone() };
             self.bind_one(one, &key, || alter(&shaders::source(&one.key)))
         };

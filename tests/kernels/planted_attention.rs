@@ -1,0 +1,143 @@
+//! Bugs planted in attention, in what comes before it and in the way into the cache: each is seen.
+
+use lapidary::kernels::KvDtype;
+use lapidary::kernels::head_norm_rope::Kv;
+
+use super::head_norm_rope::heads;
+use super::planted::{bug, sees};
+use super::{attention, head_norm_rope, kv_store};
+use crate::common::random::Random;
+
+/// Steps that bugs of both kinds of attention show in.
+fn attention_cases(random: &mut Random) -> Vec<attention::Step> {
+    let case = attention::Case::new(4, 2, 64);
+    let windowed = attention::Case { window: Some(40), capacity: 48, ..case };
+    let deep = [attention::chunk(0, 70, 1), attention::chunk(2, 190, 1)].concat();
+    let shard = attention::Case { heads_per_kv: 4, first_head: 3, ..case };
+    vec![
+        attention::Step::new(random, case, &attention::chunk(1, 70, 3)),
+        attention::Step::new(random, windowed, &deep),
+        attention::Step::new(random, attention::Case { dtype: KvDtype::F16, ..windowed }, &attention::chunk(1, 52, 3)),
+        attention::Step::new(random, shard, &attention::chunk(0, 5, 1)),
+    ]
+}
+
+#[test]
+fn bugs_of_attention_are_caught() {
+    let cases = || {
+        let mut random = Random::new(510);
+        attention_cases(&mut random).iter().for_each(attention::Step::check_few);
+        // More shares than the lanes that join them take at a time.
+        let long = attention::Case { capacity: 1200, ..attention::Case::new(2, 1, 16) };
+        attention::Step::new(&mut random, long, &attention::chunk(0, 1150, 1)).check_few();
+        let int8 = attention::Case { dtype: KvDtype::Int8, kv: Kv::KeysOnly, ..attention::Case::new(2, 1, 256) };
+        attention::Step::new(&mut random, int8, &attention::chunk(0, 40, 2)).check_few();
+    };
+    cases();
+    for bug in [
+        bug("window off by one", "max(position + 1u, window) - window", "max(position, window) - window"),
+        bug("newest position missing", "var end = row.position + 1u;", "var end = max(row.position, 1u);"),
+        bug("ring does not wrap", "ring -= params.capacity;", ""),
+        bug("ring wraps once", "first % params.capacity", "first"),
+        bug("every slot reads the first", "row.slot * params.capacity * params.kv_stride", "0u"),
+        bug("sum is not rescaled", "total = total * rescale + ((", "total = total + (("),
+        bug("values are not rescaled", "(*sums).lo0 *= factor.x;", ""),
+        bug("values of the second head are not rescaled", "(*sums).hi1 *= factor.y;", ""),
+        bug("every head reads the first keys", "+ kv_head * head_quads()", "+ 0u * kv_head"),
+        bug("a rank's heads begin a group", "+ in_group - params.first_head", "+ in_group"),
+        bug("a share misses its first position", "begin += group.z * share;", "begin += group.z * (share + 1u);"),
+        bug("a share takes the next one's first", "min(end, begin + share)", "min(end, begin + share + 1u)"),
+        bug("rows write the same shares", "return t * max(SPLITS / n_rows, 1u);", "return 0u;"),
+        bug("stripes are not told apart", "room[maxima + stripe] = largest;", "room[maxima] = largest;"),
+        bug("a stripe's values beyond the first four", "n < count; n += 4u * stripes", "n < count; n += 8u * stripes"),
+        bug("odd vec4 of queries lost", "dot(room[half + o], k.hi)", "0.0"),
+        bug("shares are joined without rescaling", "sum += factor * sums[i];", "sum += sums[i];"),
+        bug("their totals without rescaling", "total += factor * totals[i];", "total += totals[i];"),
+        bug("later shares without rescaling", "sum = sum * rescale + (", "sum = sum + ("),
+        bug(
+            "the last share counts again",
+            "select(vec4(0.0), exp(four - new_largest), is_share)",
+            "exp(four - new_largest)",
+        ),
+        bug("own keys of the row", "let row = select(t, work.t, is_q);", "let row = work.t;"),
+        bug("k with q's norm", "select(0u, 2u * half, h == HEADS) + i", "i"),
+        bug("v rotated", "select(params.rotated_pairs, 0u, is_v)", "params.rotated_pairs"),
+        bug("keys of the block before", "keys = load_keys(source, next + own, end, lane);", ""),
+        bug("values of the block before", "held = load_values(source, next + stripe, end, column);", ""),
+        bug("own keys are not read again", "if STORES && end > row.first_position {", "if false {"),
+        bug("v normed like q", "let is_v = h == HEADS + 1u;", "let is_v = false;"),
+        bug("v begins with k", "select(params.first_v,", "select(params.n_heads,"),
+        bug("half the squares", " + dot(units.unit[r].b, units.unit[r].b);", ";"),
+        bug("a head's columns beyond the first", "c < min(half, 8u)", "c < 1u"),
+        bug("halves swapped", "half_pair(lo.zw), half_pair(hi.xy)", "half_pair(hi.xy), half_pair(lo.zw)"),
+        bug("codes of the first half", "select(packed.a.xy, packed.a.zw, o % 2u == 1u)", "packed.a.xy"),
+        bug("the first block's scale", "packed.b[o / 4u % 4u]", "packed.b[0]"),
+    ] {
+        sees(bug, cases);
+    }
+}
+
+#[test]
+fn bugs_of_tiled_attention_are_caught() {
+    let cases = || {
+        let mut random = Random::new(512);
+        attention_cases(&mut random).iter().for_each(attention::Step::check_many);
+        let windowed = attention::Case { window: Some(40), capacity: 48, ..attention::Case::new(4, 2, 64) };
+        let new_rows = attention::Case { new_rows: true, ..windowed };
+        let slots = [attention::chunk(1, 70, 45), attention::chunk(0, 9, 3)].concat();
+        attention::Step::new(&mut random, new_rows, &slots).check_many();
+    };
+    cases();
+    for bug in [
+        bug("window off by one here", "max(position + 1u, window) - window", "max(position, window) - window"),
+        bug("newest position missing here", "position + 1u);", "position);"),
+        bug("ring does not wrap here", "p % params.capacity", "p"),
+        bug("every slot reads the first here", "row.slot * params.capacity +", "0u * row.slot +"),
+        bug("first new row is stale", "base < row.first_position;", "base <= row.first_position;"),
+        bug("a block mixes cache and new rows", "select(end, min(end, row.first_position)", "select(end, end"),
+        bug("keys behind a block's end", "min(end, vec4(block_end))", "end"),
+        bug("own rows of the first slot", "let own = row.first + p", "let own = p"),
+        bug("sums are not rescaled", "(*s).lo5 *= b.y;", ""),
+        bug("totals are not rescaled", "(*s).total_b *= b;", ""),
+        bug("every head reads the first keys here", "+ kv_head * head_quads()", "+ 0u * kv_head"),
+        bug("a rank's heads begin a group here", "+ in_group - params.first_head", "+ in_group"),
+        bug("rows of other slots", "t >= segment && t <= last", "t >= segment"),
+        bug("the second slot of a tile", "segment = last + 1u;", "segment = end_row;"),
+        bug("later dimensions lost", "step < 2u * head_octets(); step += STEP", "step < STEP; step += STEP"),
+        bug("second key of a lane", "+ j * (KEYS + 1u) + KEYS / 2u]", "+ j * (KEYS + 1u)]"),
+    ] {
+        sees(bug, cases);
+    }
+}
+
+#[test]
+fn bugs_of_heads_are_caught() {
+    let cases = || {
+        let mut random = Random::new(511);
+        for capacity in [None, Some(5)] {
+            let case =
+                head_norm_rope::Case { heads: heads(4, 2, 64, 16, 5), kv: Kv::Both, capacity, dtype: KvDtype::F32 };
+            head_norm_rope::check(&mut random, case, &head_norm_rope::ROWS);
+            let keys_only = head_norm_rope::Case { kv: Kv::KeysOnly, ..case };
+            head_norm_rope::check(&mut random, keys_only, &head_norm_rope::ROWS);
+        }
+    };
+    cases();
+    for bug in [
+        bug("turned backwards", "a * turn.cos - b * turn.sin", "a * turn.cos + b * turn.sin"),
+        bug("v begins with k here", "params.first_v + kv_head", "params.n_heads + kv_head"),
+        bug("second half stays", "room[d4 / 2u + i] = pair.hi;", "room[d4 / 2u + i] = b;"),
+        bug("v rotated here", "select(0u, params.rotated_pairs, is_q || is_k)", "params.rotated_pairs"),
+        bug("k with q's norm here", "select(0u, d4, is_k)", "0u"),
+        bug("angles of the other kind of layer", "+ params.rotary_offset;", ";"),
+        bug("cache does not wrap", "rows[t].position % params.capacity", "rows[t].position"),
+        bug("angles of the first row", "let turns = t * params.rotary_stride", "let turns = 0u * params.rotary_stride"),
+    ] {
+        sees(bug, cases);
+    }
+    let chunks = || kv_store::check(&mut Random::new(512), 32, 7, 2, &kv_store::chunk(1, 3, 20));
+    chunks();
+    let from = "row.last_position - row.position";
+    sees(bug("a chunk's first rows stay", from, "row.position - row.first_position"), chunks);
+    sees(bug("store does not wrap", "row.position % params.capacity", "row.position"), chunks);
+}
