@@ -10,6 +10,7 @@ use lapidary::{Error, Result};
 
 use super::cache;
 use super::ranks::RankArguments;
+use super::terminal::note;
 
 /// Which model.
 #[derive(Debug, clap::Args)]
@@ -83,6 +84,9 @@ pub(super) enum KvName {
 impl KernelArguments {
     /// `options` with what was asked for.
     pub(super) fn apply(&self, options: Options) -> Options {
+        if self.precision == Precision::Exact && self.tier.is_some() {
+            note("--tier has no effect with --precision exact, which computes in f32");
+        }
         let precision = match self.precision {
             Precision::Exact => model::Precision::Exact,
             Precision::Fast => model::Precision::Fast,

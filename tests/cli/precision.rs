@@ -28,7 +28,7 @@ fn fast_logits_are_close_to_exact_ones_and_not_the_same() {
         let all = data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
         all.skip(answer * 4096).collect()
     };
-    let (exact, fast) = (logits("exact", &[]), logits("fast", &FAST));
+    let (exact, fast) = (logits("exact", &["--precision", "exact"]), logits("fast", &FAST));
     assert_eq!(exact.len(), fast.len());
     let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
     let off = norm(&mut exact.iter().zip(&fast).map(|(a, b)| a - b)) / norm(&mut exact.iter().copied());

@@ -82,7 +82,19 @@ fn inner_tensors_of_e2b_are_the_golden_ones() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("out.safetensors");
     let (model, path) = (model.to_str().unwrap(), output.to_str().unwrap());
-    run(&["logits", "--model", model, "--activations", "--ids", &ids.join(","), "--output", path]).ok();
+    run(&[
+        "logits",
+        "--precision",
+        "exact",
+        "--model",
+        model,
+        "--activations",
+        "--ids",
+        &ids.join(","),
+        "--output",
+        path,
+    ])
+    .ok();
 
     let bytes = std::fs::read(&output).unwrap();
     let found = SafeTensors::deserialize(&bytes).unwrap();
