@@ -64,7 +64,7 @@ pub(super) enum TierName {
     Plain,
     /// int8 activations, integer dot products.
     Dot,
-    /// Tiles in f16 too.
+    /// As dot: no kernel uses f16 without matrix units yet.
     F16,
     /// Matrix units too.
     Matrix,

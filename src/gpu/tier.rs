@@ -14,7 +14,7 @@ pub enum Tier {
     /// Products of four 8-bit integers (`dot4I8Packed`), with activations rounded to int8 in blocks. It is defined
     /// everywhere, and fast where the device has an instruction for it.
     Dot,
-    /// f16 arithmetic in tiles of many rows.
+    /// f16 arithmetic. No kernel uses it without cooperative matrices yet: the kernels of [`Tier::Dot`] run.
     F16,
     /// Cooperative matrices of f16 with f32 sums: matrix units.
     Matrix,

@@ -1,7 +1,7 @@
 //! `matvec.wgsl`: products of one row of x at a time, alone, gated, or as a weighted sum of experts.
 
 use super::product::{self, Rows, Setup, Target};
-use super::rounded::Input;
+use super::rounded::{BLOCK, Input};
 use super::router::Choice;
 use super::weights::{Kind, Part};
 use super::{Planned, Planner, Spread, Weights, word};
@@ -11,8 +11,6 @@ use crate::quant::CHUNK;
 
 /// Rows of x that share what is read of a weight; `MAX_ROWS` of the shader.
 const ROWS: u32 = 4;
-/// Columns of y that are rounded together.
-const BLOCK: u32 = 16;
 
 /// What becomes of the products.
 #[derive(Debug, Clone, Copy)]
@@ -219,8 +217,8 @@ fn add_beside(
 fn rounded_shape(n_rows: usize, gated: bool, several: bool, most_threads: u32) -> (u32, u32, u32) {
     match (gated, n_rows) {
         // Whole blocks of what comes out rounded.
-        (true, _) if most_threads >= 512 => (BLOCK * 32, 32, 2),
-        (true, _) => (BLOCK * 16, 16, 2),
+        (true, _) if most_threads >= 512 => (word(BLOCK) * 32, 32, 2),
+        (true, _) => (word(BLOCK) * 16, 16, 2),
         (false, 0..8192) => (256, 64, if several { 2 } else { 1 }),
         (false, _) => (256, 32, if several { 4 } else { 2 }),
     }
@@ -250,7 +248,7 @@ fn shape(
     };
     let outputs = (if gated { part.n_rows / 2 } else { part.n_rows }, if gated { lane_rows / 2 } else { lane_rows });
     let per_group = threads / lanes * outputs.1;
-    assert!(!matches!(form, Form::Gated(Some(_))) || per_group.is_multiple_of(BLOCK), "{label}: whole blocks");
+    assert!(!matches!(form, Form::Gated(Some(_))) || per_group.is_multiple_of(word(BLOCK)), "{label}: whole blocks");
     let groups = outputs.0.div_ceil(per_group as usize);
     // What exceeds a dimension's limit goes along z.
     let limit = planner.gpu.limits().max_compute_workgroups_per_dimension as usize;
