@@ -9,18 +9,26 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
-use lapidary::gpu::{Dispatch, Gpu, Recorder, Tensor};
+use lapidary::gpu::{Dispatch, Gpu, Mask, Recorder, Tensor};
 use lapidary::kernels::{Planned, Planner, SHADERS, Spread, StepRow, Tuning};
 
-/// The device of all tests: the default adapter, or the one that LAPIDARY_TEST_ADAPTER names. None is a failure.
+/// The device of all tests. None is a failure.
 pub(crate) fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| {
-        let wanted = std::env::var("LAPIDARY_TEST_ADAPTER").ok();
-        let gpu = Gpu::open(wanted.as_deref()).expect("tests of kernels need an adapter; lavapipe will do");
-        println!("adapter: {}, {}", gpu.adapter().info.name, gpu.adapter().driver());
+        let gpu = open();
+        println!("adapter: {}, {}, without \"{}\"", gpu.adapter().info.name, gpu.adapter().driver(), gpu.mask());
         gpu
     })
+}
+
+/// A new device: the default adapter, or the one that LAPIDARY_TEST_ADAPTER names, without what LAPIDARY_TEST_WITHOUT does
+/// (as [`Mask`] is written).
+pub(crate) fn open() -> Gpu {
+    let said = |name| std::env::var(name).ok();
+    let mask: Mask = said("LAPIDARY_TEST_WITHOUT").unwrap_or_default().parse().expect("LAPIDARY_TEST_WITHOUT");
+    let wanted = said("LAPIDARY_TEST_ADAPTER");
+    Gpu::open_without(wanted.as_deref(), 0, &mask).expect("tests need an adapter; lavapipe will do")
 }
 
 /// A bug to plant: `from` stands in a shader once or more and becomes `to`.
