@@ -81,7 +81,7 @@ fn values(constant: &str) -> &'static [u32] {
         "HELD" => &[0, 3, 6],
         "COLUMNS" => &[16],
         "BESIDE" => &[128],
-        "X_ROWS" => &[1, 4],
+        "X_ROWS" => &[1, 2, 4],
         "WIDTH" => &[33, 2816],
         "LANES_T" | "LANES_N" => &[8],
         "ROWS" => &[8],

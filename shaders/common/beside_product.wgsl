@@ -42,7 +42,7 @@ fn beside(group: vec3<u32>, lane: u32) {
     }
     workgroupBarrier();
     let row = group.y * X_ROWS + lane;
-    if lane < X_ROWS && (X_ROWS == 1u || row < ids[0]) {
+    if lane < X_ROWS && has_row(row) {
         beside_y[row * BESIDE_Y + group.x] = partial[0][lane];
     }
 }

@@ -116,7 +116,7 @@ pub(super) fn check_beside(n_rows: usize, n_experts: usize, n_in: usize, dtype: 
     let router_x = tensor(n_in, &random.values(n_rows * n_in, Spread::Normal));
     let scale = compact(n_experts, &random.values(n_experts, Spread::Uniform));
     let (words, count) = (zeros(n_rows, n_in), compact(1, &[n_rows as u32]));
-    let rows = if n_rows == 1 { Rows::Few } else { Rows::Several(&count) };
+    let rows = super::rounded::few_rows(n_rows, &count);
     let rounding = lapidary::kernels::rounded::plan(&runner.planner, "round", &x, &words.tensor).expect("a plan");
     let input = Input { x: &x, rounded: Some(&words.tensor) };
 
@@ -165,6 +165,7 @@ pub(super) fn check_beside(n_rows: usize, n_experts: usize, n_in: usize, dtype: 
 fn the_router_stands_beside_the_mlp() {
     for dtype in [Dtype::F32, Dtype::BF16, Dtype::F16] {
         check_beside(1, 8, 96, dtype);
+        check_beside(2, 8, 96, dtype);
         check_beside(5, 33, 64, dtype);
     }
     check_beside(4, 128, 2816, Dtype::F32);
