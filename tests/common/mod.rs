@@ -47,7 +47,7 @@ thread_local! {
 
 /// What `check` panics with while `bug` is planted in every shader that this thread runs; `None` where it sees nothing.
 pub(crate) fn failure_with(bug: Bug, check: impl FnOnce()) -> Option<String> {
-    let has_text = SHADERS.iter().any(|shader| shader.wgsl().contains(bug.from));
+    let has_text = SHADERS.iter().any(|s| [false, true].iter().any(|&subgroups| s.wgsl(subgroups).contains(bug.from)));
     assert!(has_text, "bug \"{}\" {NOT_PLANTED}: no shader has \"{}\"", bug.name, bug.from);
     PLANTED.set(Some(bug));
     let result = catch_unwind(AssertUnwindSafe(check));
