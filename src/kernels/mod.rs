@@ -259,6 +259,13 @@ pub struct Planned {
     grid: Grid,
 }
 
+impl Planned {
+    /// Stem and variant of its shader.
+    pub fn shader(&self) -> (&'static str, &'static str) {
+        (self.key.stem, self.key.variant)
+    }
+}
+
 /// Collects what kernels plan, then compiles and binds all of it.
 #[derive(Debug)]
 pub struct Planner<'a> {
