@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use lapidary::gpu::specialize;
 use lapidary::kernels::{self, SHADERS, Shader};
-use naga::back::{hlsl, msl, pipeline_constants, spv};
+use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 
@@ -212,7 +213,7 @@ fn is_possible(constants: &[(String, u32)]) -> bool {
         && value("BLOCK").is_none_or(|block| value("THREADS").is_none_or(|threads| threads >= block))
 }
 
-/// Runs `check` on each shader with each combination of constants put in; returns how many there were.
+/// Runs `check` on each shader with each combination of constants put in, as devices get it; returns how many there were.
 fn for_each(check: impl Fn(&str, &Module, &ModuleInfo)) -> usize {
     for_each_of(|_| true, check)
 }
@@ -222,15 +223,13 @@ fn for_each_of(wanted: impl Fn(&Text) -> bool, check: impl Fn(&str, &Module, &Mo
     let mut count = 0;
     for shader in &texts().filter(wanted).collect::<Vec<_>>() {
         let module = parse(shader);
-        let info = validate(shader, &module);
+        validate(shader, &module);
         for constants in combinations(&module).into_iter().filter(|constants| is_possible(constants)) {
             let what = format!("{} {constants:?}", name(shader));
-            let given = constants.iter().map(|(name, value)| (name.clone(), f64::from(*value))).collect();
-            let entry = Some((naga::ShaderStage::Compute, "main"));
-            let (module, _) = pipeline_constants::process_overrides(&module, &info, entry, &given)
-                .unwrap_or_else(|e| panic!("{what}: {e}"));
+            let given: Vec<_> = constants.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+            let module = specialize(&shader.wgsl(), &given).unwrap_or_else(|e| panic!("{what}: {e}")).module;
             let info = Validator::new(ValidationFlags::all(), capabilities(shader))
-                .validate_resolved_overrides(&module)
+                .validate(&module)
                 .unwrap_or_else(|e| panic!("{what}: {e:?}"));
             check(&what, &module, &info);
             count += 1;

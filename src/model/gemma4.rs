@@ -66,14 +66,14 @@ pub struct Gemma4 {
 
 impl Gemma4 {
     /// Verifies a checkpoint's contents, uploads its weights and compiles its forward pass. All ranks of
-    /// [`Options::parallel`] run on `gpu`.
+    /// [`Options::parallel`] run on `gpu`; models of one device share its pipelines.
     ///
     /// # Errors
     /// [`Error::Model`] for faults in the checkpoint, before anything is uploaded; [`Error::Usage`] for a context that
     /// the model or the device does not have, and for more ranks than the model can be cut for; [`Error::Memory`] and
     /// [`Error::Device`] from the device.
     pub fn load(
-        gpu: Gpu,
+        gpu: impl Into<Arc<Gpu>>,
         checkpoint: &Checkpoint,
         options: &Options,
         progress: &(dyn Fn(Progress) + Sync),
@@ -89,7 +89,7 @@ impl Gemma4 {
     /// # Panics
     /// If there is no device.
     pub fn load_on(
-        gpus: Vec<Gpu>,
+        gpus: Vec<impl Into<Arc<Gpu>>>,
         checkpoint: &Checkpoint,
         options: &Options,
         progress: &(dyn Fn(Progress) + Sync),
@@ -106,7 +106,7 @@ impl Gemma4 {
         let start = Instant::now();
         let contents = checkpoint.contents()?;
         let verified = start.elapsed();
-        let gpus: Vec<Arc<Gpu>> = gpus.into_iter().map(Arc::new).collect();
+        let gpus: Vec<Arc<Gpu>> = gpus.into_iter().map(Into::into).collect();
         let n_ranks = shares.len();
         let gpu_of = |rank: usize| gpus[rank * gpus.len() / n_ranks].clone();
         let ranks = shares.into_iter().enumerate().map(|(rank, share)| (gpu_of(rank), share)).collect();

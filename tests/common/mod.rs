@@ -1,37 +1,23 @@
 //! What the tests of kernels share: inputs from a seed, one device, runs that watch guard words, derived tolerances.
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 
+pub(crate) mod device;
 pub(crate) mod tolerance;
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
 
 use lapidary::doctor::workbench::{self, Workbench};
 pub(crate) use lapidary::doctor::workbench::{Bug, by_row, is_untouched, step_rows};
 pub(crate) use lapidary::doctor::{matrices, random};
-use lapidary::gpu::{Gpu, Mask, Recorder, Tensor, Tier};
+use lapidary::gpu::{Gpu, Recorder, Tensor, Tier};
 use lapidary::kernels::{Planned, SHADERS, Spread, StepRow, Tuning};
 use lapidary::{Error, Result};
 
-/// The device of all tests. None is a failure.
+/// The device of this test.
 pub(crate) fn gpu() -> &'static Gpu {
-    static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(|| {
-        let gpu = open();
-        println!("adapter: {}, {}, without \"{}\"", gpu.adapter().info.name, gpu.adapter().driver(), gpu.mask());
-        gpu
-    })
-}
-
-/// A new device: the default adapter, or the one that LAPIDARY_TEST_ADAPTER names, without what LAPIDARY_TEST_WITHOUT does
-/// (as [`Mask`] is written).
-pub(crate) fn open() -> Gpu {
-    let said = |name| std::env::var(name).ok();
-    let mask: Mask = said("LAPIDARY_TEST_WITHOUT").unwrap_or_default().parse().expect("LAPIDARY_TEST_WITHOUT");
-    let wanted = said("LAPIDARY_TEST_ADAPTER");
-    Gpu::open_without(wanted.as_deref(), 0, &mask).expect("tests need an adapter; lavapipe will do")
+    device::device()
 }
 
 thread_local! {

@@ -1,7 +1,7 @@
 //! How many dispatches a decode step takes: each waits for the one before, and that is most of its time on a large GPU.
 
 use lapidary::checkpoint::{Config, Cut};
-use lapidary::gpu::{Gpu, Tier};
+use lapidary::gpu::Tier;
 use lapidary::model::{Gemma4, Options, Precision, Row, Want};
 
 /// Labels of a decode step's dispatches.
@@ -9,8 +9,7 @@ fn labels(name: &str, experts: Option<usize>) -> Vec<String> {
     let config = Config::preset(name, Cut { layers: Some(2), experts, vocab: Some(512) }).unwrap();
     let options =
         Options { context: Some(64), precision: Precision::Fast, tier: Some(Tier::Dot), ..Options::default() };
-    let gpu = Gpu::open(std::env::var("LAPIDARY_TEST_ADAPTER").ok().as_deref()).unwrap();
-    let mut model = Gemma4::synthetic(gpu, config, &options, &|_| ()).unwrap();
+    let mut model = Gemma4::synthetic(super::device::open(), config, &options, &|_| ()).unwrap();
     let timestamps = model.gpu().timestamps().unwrap();
     model.gpu().start_profile(timestamps).unwrap();
     model.step(&[Row { slot: 0, position: 0, token: 7 }], Want::Greedy(&[0])).unwrap();
