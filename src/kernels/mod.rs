@@ -190,9 +190,9 @@ impl Tuning {
         matvec: Spread::Fill { lanes: 160 << 10 },
         threads: 256,
         norm_threads: 1024,
-        attention_threads: 256,
+        attention_threads: 128,
         attention_wide_threads: 256,
-        attention_block: 32,
+        attention_block: 16,
         attention_workgroups: 256,
         subgroups: true,
         tiles: [
