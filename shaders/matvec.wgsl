@@ -21,8 +21,6 @@ const MAX_ROWS: u32 = 4;
 
 @group(0) @binding(6) var<storage, read> ids: array<u32>;       // [rows of y, or rows of y * SLOTS]; MAX_ROWS: the count
 
-var<workgroup> partial: array<vec4<f32>, THREADS>; // a component for each of LANE_ROWS
-
 // Whether the step has row p of x; where rows may not be missing, nothing is read to know it.
 fn has_row(p: u32) -> bool {
     return X_ROWS < MAX_ROWS || p < ids[0];
@@ -36,34 +34,6 @@ fn weight_row(n: u32, r: u32) -> u32 {
         return min(n + r % n_outputs, half - 1u) + (r / n_outputs) * half;
     }
     return min(n + r, params.n_rows - 1u);
-}
-
-// Sum over the LANES lanes of a block, for its first lane; the order of additions is fixed.
-fn block_sum(lane: u32, sums: vec4<f32>) -> vec4<f32> {
-    var sum = sums;
-    if X_ROWS > 1u {
-        workgroupBarrier(); // The sums of the row of x before have been read.
-    }
-    partial[lane] = sums;
-    if LANES > 16u {
-        workgroupBarrier();
-        if lane % LANES < 8u {
-            for (var j = 8u; j < LANES; j += 8u) {
-                sum += partial[lane + j];
-            }
-        }
-        workgroupBarrier();
-        partial[lane] = sum;
-    }
-    if LANES > 1u {
-        workgroupBarrier();
-        if lane % LANES == 0u {
-            for (var j = 1u; j < select(LANES, 8u, LANES > 16u); j++) {
-                sum += partial[lane + j];
-            }
-        }
-    }
-    return sum;
 }
 
 // What a lane has added up, by row of x: a component for each of its rows of w.

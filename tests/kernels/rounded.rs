@@ -1,5 +1,6 @@
 //! Activations rounded to int8: what makes them, and the products of `matvec.wgsl` that read them.
 
+use lapidary::doctor::twins;
 use lapidary::gpu::{Tensor, Tier};
 use lapidary::kernels::product::{self, Rows};
 use lapidary::kernels::rounded::{self, Input};
@@ -14,7 +15,7 @@ use crate::common::tolerance::{EPS, assert_close};
 use crate::common::{Output, Runner, compact, gpu, tensor};
 
 /// Words of a chunk of 32.
-const CHUNK_WORDS: usize = 12;
+const CHUNK_WORDS: usize = twins::ROUNDED_WORDS;
 
 /// Rounded activations on the device, with guard words behind their rows.
 pub(super) fn output(rows: usize, width: usize) -> Output {
@@ -23,21 +24,10 @@ pub(super) fn output(rows: usize, width: usize) -> Output {
 
 /// The values that the words of one row stand for; checks that scaled sums are those of the codes.
 pub(super) fn values_of(words: &[u32], width: usize) -> Vec<f32> {
-    let mut values = Vec::new();
-    let chunks = words.len() / CHUNK_WORDS;
-    // Three planes: codes of first blocks, of second ones, scales and sums.
-    let word = |plane: usize, chunk: usize, i: usize| words[4 * (plane * chunks + chunk) + i];
-    for chunk in 0..chunks {
-        for half in 0..2 {
-            let (scale, sum) = (f32::from_bits(word(2, chunk, half)), f32::from_bits(word(2, chunk, 2 + half)));
-            let codes: Vec<i8> =
-                (0..16).map(|k| (word(half, chunk, 2 * (k / 8) + k % 2) >> (8 * (k % 8 / 2))) as i8).collect();
-            let total: i32 = codes.iter().map(|&code| i32::from(code)).sum();
-            assert_close("scaled sum of codes", &[scale * total as f32], &[sum], |_| 1e-6 * f64::from(scale.abs()));
-            values.extend(codes.iter().map(|&code| scale * f32::from(code)));
-        }
+    let (values, sums) = twins::rounded_values(words, width);
+    for (scale, total, sum) in sums {
+        assert_close("scaled sum of codes", &[scale * total as f32], &[sum], |_| 1e-6 * f64::from(scale.abs()));
     }
-    values.truncate(width);
     values
 }
 
@@ -45,9 +35,7 @@ pub(super) fn values_of(words: &[u32], width: usize) -> Vec<f32> {
 pub(super) fn assert_rounded(what: &str, x: &[f32], words: &[u32]) {
     let values = values_of(words, x.len());
     for (block, (x, values)) in x.chunks(16).zip(values.chunks(16)).enumerate() {
-        let largest = x.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
-        // Half a step of 127, and the rounding of scale, reciprocal and products.
-        let tolerance = f64::from(largest) / 127.0 * (0.5 + 8.0 * 127.0 * EPS) + 1e-30;
+        let tolerance = twins::of_rounding(x);
         assert_close(&format!("{what}: block {block}"), x, values, |_| tolerance);
     }
 }
@@ -64,7 +52,7 @@ pub(super) fn round(runner: &Runner, width: usize, x: &[f32]) -> (Tensor, Vec<f3
         assert_rounded(&format!("width {width}"), x, words);
         values.extend(values_of(words, width));
     }
-    (out.tensor, values)
+    (out.tensor.clone(), values)
 }
 
 #[test]
@@ -122,6 +110,13 @@ pub(super) fn check_bits(bits: u32, n_rows: usize) {
     let spec = Spec { bits, asymmetric: true, ..Spec::new(33, 80, 32) };
     let matrix = Matrix::Packed(Unpacked::random(&mut random, spec).pack());
     check(&dot(8), &matrix, &random.values(n_rows * 80, Spread::Normal), n_rows);
+}
+
+/// A product of which `lanes` lanes share each row of weights, for planted bugs.
+pub(super) fn check_lanes(lanes: u32) {
+    let mut random = Random::new(905);
+    let matrix = Matrix::Packed(Unpacked::random(&mut random, Spec::new(17, 2112, 32)).pack());
+    check(&dot(lanes), &matrix, &random.values(2112, Spread::Normal), 1);
 }
 
 /// Products of rounded activations are those of what the codes stand for: integers add up exactly, so that the tolerance
