@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "model/ahead.rs"]
+mod ahead;
 #[path = "model/dispatches.rs"]
 mod dispatches;
 #[path = "model/fixtures.rs"]

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Sampler, Sampling};
 use crate::kernels::suppress;
-use crate::model::{Choice, Gemma4, Output, Row, Want};
+use crate::model::{Gemma4, Next, Output, Row, Want};
 use crate::{Error, Result};
 
 /// What is asked of one answer.
@@ -194,7 +194,7 @@ impl Generator {
     /// True where steps can be submitted before the tokens that they take are known.
     fn runs_ahead(&self, sampler: &Sampler) -> bool {
         let fits = sampler.fits_device() && self.suppress.len() <= suppress::MAX_IDS;
-        fits && self.model.runs_ahead() && !self.waits
+        fits && self.model.runs_ahead(1) && !self.waits
     }
 
     /// True where a step that waits chooses on the device: greedily, and no ids must not be chosen.
@@ -215,14 +215,15 @@ impl Generator {
     fn submit_and_read(&mut self, slot: usize, id: u32, left: usize, sampler: &mut Sampler) -> Result<u32> {
         let mut under_way = self.model.len(slot) - self.held[slot].len();
         while under_way < left {
-            let choice = Choice { suppressed: &self.suppress, draw: sampler.draw() };
-            if !self.model.submit(slot, (under_way == 0).then_some(id), choice)? {
+            let next = Next { slot, token: (under_way == 0).then_some(id), draw: sampler.draw() };
+            if !self.model.submit(&[next], &self.suppress)? {
                 break;
             }
             sampler.advance();
             under_way += 1;
         }
-        self.model.next_id()
+        let ids = self.model.next_ids()?;
+        Ok(ids[0].1)
     }
 
     /// Takes back the steps that ran ahead of what `slot` is to hold.

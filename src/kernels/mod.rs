@@ -74,7 +74,7 @@ pub(crate) use params;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct StepRow {
-    /// Token id.
+    /// Token id, or [`StepRow::ID_OF`].
     pub token: u32,
     /// The sequence's place in the KV cache.
     pub slot: u32,
@@ -88,6 +88,11 @@ pub struct StepRow {
     pub last_position: u32,
     /// Unused: keeps rows at 32 bytes.
     pub pad: [u32; 2],
+}
+
+impl StepRow {
+    /// Set in a token that is not known yet: the rest is the row whose id of the step before it is. `ID_OF` of the shader.
+    pub const ID_OF: u32 = 1 << 31;
 }
 
 /// Name and byte offset of each field of [`StepRow`].

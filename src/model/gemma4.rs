@@ -221,11 +221,11 @@ impl Gemma4 {
     }
 
     /// Keeps the first `len` positions of `slot`, or none where a sliding layer's ring no longer holds the window before
-    /// them. Returns how many are kept: what lies behind must be run again. Ids of [`Gemma4::submit`] that were not
-    /// read are forgotten.
+    /// them. Returns how many are kept: what lies behind must be run again. The slot's ids of [`Gemma4::submit`] that
+    /// were not read are forgotten.
     pub fn truncate(&mut self, slot: usize, len: usize) -> usize {
         let kept = self.ranks.iter_mut().map(|rank| {
-            rank.ahead.forget();
+            rank.ahead.forget(slot);
             rank.cache.truncate(slot, len)
         });
         kept.min().expect("at least one rank")
@@ -253,7 +253,9 @@ impl Gemma4 {
     }
 
     fn run(&mut self, rows: &[Row], want: Want, keep: bool) -> Result<(Output, BTreeMap<String, Activation>)> {
-        self.make_ready(rows)?;
+        self.make_room(rows)?;
+        self.ranks.iter_mut().for_each(|rank| rank.ahead.overwrite());
+        self.ranks.iter().try_for_each(|rank| rank.upload(rows))?;
         let (run, captures) = Run::body(&self.ranks, &*self.collective, rows.len(), keep)?;
         let output = run.outputs(want)?;
         for part in rows.chunk_by(|a, b| a.slot == b.slot) {
@@ -264,18 +266,17 @@ impl Gemma4 {
         Ok((output, captures.into_iter().collect()))
     }
 
-    /// Checks the rows of a step, makes room for them and hands them to the devices.
-    pub(super) fn make_ready(&mut self, rows: &[Row]) -> Result<()> {
+    /// Checks the rows of a step and makes room for them.
+    pub(super) fn make_room(&mut self, rows: &[Row]) -> Result<()> {
         self.check(rows)?;
         let positions = rows.iter().map(|row| row.position + 1).max().unwrap_or(0);
         match self.ranks.iter_mut().try_for_each(|rank| rank.reserve(positions)) {
             Err(Error::Memory(message)) => {
                 self.context = self.ranks.iter().map(|rank| rank.cache.capacity()).min().expect("at least one rank");
-                return Err(Error::Memory(format!("{message}; the context is cut to {} tokens", self.context)));
+                Err(Error::Memory(format!("{message}; the context is cut to {} tokens", self.context)))
             }
-            other => other?,
+            other => other,
         }
-        self.ranks.iter().try_for_each(|rank| rank.upload(rows))
     }
 
     fn check(&self, rows: &[Row]) -> Result<()> {

@@ -24,7 +24,7 @@ mod traffic;
 mod uploads;
 mod weights;
 
-pub use ahead::Choice;
+pub use ahead::Next;
 pub use gemma4::{Activation, Gemma4, Output, Want};
 pub use memory::MemoryPlan;
 pub use options::{Head, LoadTimes, Options, Precision, Progress};

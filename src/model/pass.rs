@@ -103,11 +103,18 @@ impl PassPlan<'_> {
         let (c, a, w) = (&self.share.config, self.activations, self.weights);
         let partial = self.share.is_partial();
         let scale = (c.hidden_size as f64).sqrt() as f32;
-        let mut ops: Vec<Op> =
-            embed::plan(planner, "embed", &w.embed_tokens, (self.share.vocab.start, partial), &a.rows, &a.h, scale)?
-                .into_iter()
-                .map(Op::Dispatch)
-                .collect();
+        let mut ops: Vec<Op> = embed::plan(
+            planner,
+            "embed",
+            &w.embed_tokens,
+            (self.share.vocab.start, partial),
+            (&a.rows, &a.ids),
+            &a.h,
+            scale,
+        )?
+        .into_iter()
+        .map(Op::Dispatch)
+        .collect();
         if partial {
             ops.push(Op::AllReduce(a.h.clone()));
         }

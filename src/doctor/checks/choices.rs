@@ -31,7 +31,7 @@ pub(super) fn tables(bench: &Workbench, measure: &mut Measure) -> Result<()> {
             builder = builder.max_part_bytes((part_rows * row_bytes) as u64);
             builder.add(0, 0, &table)?;
             let (weights, y) = (builder.finish()?, Output::new(bench.gpu(), tokens.len(), width)?);
-            let planned = embed::plan(&bench.planner, "embed", &weights, (0, false), &rows, &y.tensor, scale)?;
+            let planned = embed::plan(&bench.planner, "embed", &weights, (0, false), (&rows, &rows), &y.tensor, scale)?;
             let actual = bench.run_for(&planned, tokens.len(), &y)?;
             let mut row = vec![0.0; width];
             let mut expected = Vec::new();

@@ -68,7 +68,7 @@ pub(super) fn gates(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let act = Output::new(bench.gpu(), IDS.len(), width)?;
     let words = Output::rounded(bench.gpu(), IDS.len(), width)?;
     let y = (&act.tensor, x.rounded.is_some().then_some(&words.tensor));
-    let rows = Rows::Experts { ids: &ids, repeat: TOP_K };
+    let rows = Rows::Experts { ids: &ids, repeat: TOP_K, several: false };
     let planned = matvec::plan_gated(&bench.planner, "gated", &weights, rows, x.input(), y, None)?;
     let results = bench.run(&planned, IDS.len() / TOP_K, &[&act, &words])?;
     for (p, &e) in IDS.iter().enumerate() {
@@ -122,7 +122,7 @@ pub(super) fn sums(bench: &Workbench, measure: &mut Measure) -> Result<()> {
         let (weights, ids) = (stack(bench, &matrices)?, bench.compact(TOP_K, &IDS)?);
         let y = Output::new(bench.gpu(), IDS.len() / TOP_K, n_out)?;
         let from = (&ids, &bench.compact(TOP_K, &factors)?);
-        let planned = matvec::plan_sum(&bench.planner, "sum", &weights, from, x.input(), &y.tensor)?;
+        let planned = matvec::plan_sum(&bench.planner, "sum", &weights, from, x.input(), &y.tensor, false)?;
         let actual = bench.run_for(&planned, IDS.len() / TOP_K, &y)?;
         let values = if weights.has_whole_chunks() { x.values } else { x_of(&x.x, bench)? };
         for (t, actual) in actual.chunks_exact(n_out).enumerate() {
