@@ -85,7 +85,7 @@ impl Gpu {
         // costs a fifth of their speed.
         let by_request = matches!(label, "embed" | "gather_rows");
         let is_tiled = matches!(label, "matmul" | "matmul_grouped");
-        let bounds_checks = by_request || (self.adapter().is_software() && !is_tiled);
+        let bounds_checks = by_request || (self.has_cpu_kernels() && !is_tiled);
         let checks = wgpu::ShaderRuntimeChecks {
             force_loop_bounding: false,
             bounds_checks,
@@ -96,7 +96,7 @@ impl Gpu {
         // checked for, of positions and slots that the cache was, of group indices that loading was, and of experts that the
         // router has ranked; shaders clamp numbers of rows and features to them. `moe_group` lists each pair below the
         // capacity once, and the host makes arrays in workgroup memory as long as what walks them. Tokens, which a request
-        // names, are looked up with all checks. Software adapters keep the checks, so that tests run with them.
+        // names, are looked up with all checks. CPU kernels keep the checks, so that tests run with them too.
         unsafe { self.device.create_shader_module_trusted(descriptor, checks) }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::Gpu;
 use super::adapter::AdapterReport;
+use super::mask::Ability;
 
 /// What kernels may use beyond WebGPU's floor. Each tier includes those before it; a kernel that has nothing to gain from
 /// a tier is the same in it.
@@ -44,7 +45,11 @@ impl fmt::Display for Tier {
 impl Gpu {
     /// The strongest tier that this device can run.
     pub fn strongest_tier(&self) -> Tier {
-        if self.matrix_side().is_some() { Tier::Matrix } else { Tier::Dot }
+        match (self.mask().has(Ability::Dot), self.matrix_side()) {
+            (true, _) => Tier::Plain,
+            (false, Some(_)) => Tier::Matrix,
+            (false, None) => Tier::Dot,
+        }
     }
 
     /// Rows of the cooperative matrices of f16 with f32 sums that this device multiplies, 16 or 8, if any.
@@ -59,7 +64,7 @@ impl Gpu {
 
     /// The tier that suits it: software adapters emulate integer dot products and matrices.
     pub fn default_tier(&self) -> Tier {
-        if self.adapter().is_software() { Tier::Plain } else { self.strongest_tier() }
+        if self.has_cpu_kernels() { Tier::Plain } else { self.strongest_tier() }
     }
 }
 

@@ -237,7 +237,7 @@ impl Tuning {
 
     /// The sizes for `gpu`.
     pub fn for_device(gpu: &Gpu) -> Self {
-        if gpu.adapter().is_software() { Tuning::CPU } else { Tuning::GPU }
+        if gpu.has_cpu_kernels() { Tuning::CPU } else { Tuning::GPU }
     }
 }
 

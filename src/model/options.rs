@@ -39,7 +39,7 @@ pub struct Options {
 /// long that a driver thinks the device hangs.
 pub(super) fn most_chunk_rows(gpu: &Gpu) -> usize {
     let adapter = gpu.adapter();
-    match (adapter.is_software(), adapter.is_card()) {
+    match (gpu.has_cpu_kernels(), adapter.is_card()) {
         (true, _) => 256,
         (false, true) => usize::MAX,
         (false, false) => 512,

@@ -11,19 +11,27 @@ use std::sync::OnceLock;
 use lapidary::doctor::workbench::{self, Workbench};
 pub(crate) use lapidary::doctor::workbench::{Bug, by_row, is_untouched, step_rows};
 pub(crate) use lapidary::doctor::{matrices, random};
-use lapidary::gpu::{Gpu, Recorder, Tensor, Tier};
+use lapidary::gpu::{Gpu, Mask, Recorder, Tensor, Tier};
 use lapidary::kernels::{Planned, SHADERS, Spread, StepRow, Tuning};
 use lapidary::{Error, Result};
 
-/// The device of all tests: the default adapter, or the one that LAPIDARY_TEST_ADAPTER names. None is a failure.
+/// The device of all tests. None is a failure.
 pub(crate) fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| {
-        let wanted = std::env::var("LAPIDARY_TEST_ADAPTER").ok();
-        let gpu = Gpu::open(wanted.as_deref()).expect("tests of kernels need an adapter; lavapipe will do");
-        println!("adapter: {}, {}", gpu.adapter().info.name, gpu.adapter().driver());
+        let gpu = open();
+        println!("adapter: {}, {}, without \"{}\"", gpu.adapter().info.name, gpu.adapter().driver(), gpu.mask());
         gpu
     })
+}
+
+/// A new device: the default adapter, or the one that LAPIDARY_TEST_ADAPTER names, without what LAPIDARY_TEST_WITHOUT does
+/// (as [`Mask`] is written).
+pub(crate) fn open() -> Gpu {
+    let said = |name| std::env::var(name).ok();
+    let mask: Mask = said("LAPIDARY_TEST_WITHOUT").unwrap_or_default().parse().expect("LAPIDARY_TEST_WITHOUT");
+    let wanted = said("LAPIDARY_TEST_ADAPTER");
+    Gpu::open_without(wanted.as_deref(), 0, &mask).expect("tests need an adapter; lavapipe will do")
 }
 
 thread_local! {
