@@ -30,6 +30,10 @@ pub(super) const DEMO: &[(&str, &[u8])] = demo_files![
     "model.safetensors",
 ];
 
+/// What the demo model should say, for `doctor`.
+pub(super) const DEMO_GOLDEN: &[u8] =
+    include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo-model/golden.json"));
+
 impl ModelArguments {
     /// Where the model's files are.
     pub(super) fn source(&self) -> Source {

@@ -131,7 +131,7 @@ impl Gemma4 {
     ) -> Result<Self> {
         supported(&config)?;
         let start = Instant::now();
-        let context = ranks.iter().map(|(gpu, share)| context_length(&share.config, options, gpu.max_binding_bytes()));
+        let context = ranks.iter().map(|(gpu, share)| context_length(&share.config, options, gpu));
         let context = context.collect::<Result<Vec<_>>>()?.into_iter().min().expect("at least one rank");
         let most_rows = ranks.iter().map(|(gpu, _)| most_chunk_rows(gpu)).min().expect("at least one rank");
         let chunk_rows = options.chunk_rows.min(most_rows).max(FEW_ROWS).min(context.max(FEW_ROWS));
