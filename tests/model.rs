@@ -4,6 +4,8 @@
 
 #[path = "model/dispatches.rs"]
 mod dispatches;
+#[path = "model/fault.rs"]
+mod fault;
 #[path = "model/fixtures.rs"]
 mod fixtures;
 #[path = "model/precision.rs"]

@@ -107,13 +107,14 @@ impl RunArguments {
         Ok(model)
     }
 
-    /// As [`Self::load`], ready to generate.
+    /// As [`Self::load`], ready to generate what `text` reads.
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub(super) fn generator(&self, checkpoint: &Checkpoint) -> Result<Generator> {
+    pub(super) fn generator(&self, checkpoint: &Checkpoint, text: Option<&TextModel>) -> Result<Generator> {
         let model = self.load(checkpoint)?;
-        Ok(Generator::new(model, checkpoint.stop_ids(), &checkpoint.generation.suppress_tokens))
+        let generator = Generator::new(model, checkpoint.stop_ids(), &checkpoint.generation.suppress_tokens);
+        Ok(generator.with_reserved(text.into_iter().flat_map(|text| text.tokenizer.reserved_ids())))
     }
 
     fn introduce(&self, checkpoint: &Checkpoint, model: &Gemma4) {

@@ -26,6 +26,8 @@ pub struct Examination<'a> {
     pub without: Mask,
     /// The strongest tier to check, where the device has it.
     pub most: Tier,
+    /// The short form: few shapes, and what is used without being asked for.
+    pub brief: bool,
     /// A folder for compiled pipelines, `None` to compile them all.
     pub cache: Option<&'a Path>,
     /// A model to run, `None` for kernels alone.
@@ -101,6 +103,12 @@ impl Examination<'_> {
         }
     }
 
+    fn is_used(&self, check: &Check, gpu: &Gpu) -> bool {
+        let is_off = check.kv.and_then(of_format).is_some_and(|ability| gpu.mask().has(ability));
+        let is_extra = check.kv == Some(KvDtype::Int8) || check.is_rare;
+        !(is_off || self.brief && is_extra)
+    }
+
     fn open(&self, without: &Mask) -> Result<Gpu> {
         let gpu = (self.open)(without)?;
         if let Some(folder) = self.cache {
@@ -114,7 +122,7 @@ impl Examination<'_> {
     fn round(&self, without: &Mask) -> Result<(Gpu, Vec<Finding>)> {
         let mut gpu = self.open(without)?;
         let most = self.most.min(gpu.strongest_tier());
-        let used: Vec<&Check> = CHECKS.iter().filter(|check| check.tier <= most && is_used(check.kv, &gpu)).collect();
+        let used: Vec<&Check> = CHECKS.iter().filter(|check| check.tier <= most && self.is_used(check, &gpu)).collect();
         let models = if self.demo.is_some() { 2 } else { 0 };
         let (done, all) = (AtomicUsize::new(0), used.len() + models);
         let advance = || (self.progress)(done.fetch_add(1, Ordering::Relaxed) + 1, all);
@@ -123,7 +131,7 @@ impl Examination<'_> {
             if gpu.check().is_err() {
                 gpu = self.open(without)?;
             }
-            findings.extend(check_kernels(&gpu, checks, self.bug, &advance));
+            findings.extend(check_kernels(&gpu, checks, (self.brief, self.bug), &advance));
         }
         gpu.save_pipeline_cache();
         for precision in self.demo.iter().flat_map(|_| [Precision::Exact, Precision::Fast]) {
@@ -133,10 +141,6 @@ impl Examination<'_> {
         }
         Ok((gpu, findings))
     }
-}
-
-fn is_used(kv: Option<KvDtype>, gpu: &Gpu) -> bool {
-    !kv.and_then(of_format).is_some_and(|ability| gpu.mask().has(ability))
 }
 
 /// What is switched off where a format of the cache fails.
@@ -172,10 +176,10 @@ fn weaker(round: &Round, gpu: &Gpu) -> Option<Mask> {
 /// Threads that check at a time at most: each compiles pipelines.
 const MAX_THREADS: usize = 8;
 
-/// Runs `checks` on `gpu`, with a `bug` as if their shaders had it. `done` is called after each.
-fn check_kernels(gpu: &Gpu, checks: &[&Check], bug: Option<Bug>, done: &(dyn Fn() + Sync)) -> Vec<Finding> {
+/// Runs `checks` on `gpu`, with a bug as if their shaders had it. `done` is called after each.
+fn check_kernels(gpu: &Gpu, checks: &[&Check], how: (bool, Option<Bug>), done: &(dyn Fn() + Sync)) -> Vec<Finding> {
     let work = |(): &mut (), check: &&Check| {
-        let finding = run(gpu, check, bug);
+        let finding = run(gpu, check, how);
         done();
         Ok(finding)
     };
@@ -183,8 +187,10 @@ fn check_kernels(gpu: &Gpu, checks: &[&Check], bug: Option<Bug>, done: &(dyn Fn(
     threads::map_in_order(checks, threads, || (), work).expect("findings are no errors")
 }
 
-fn run(gpu: &Gpu, check: &Check, bug: Option<Bug>) -> Finding {
-    let (start, bench, mut measure) = (Instant::now(), Workbench::new(gpu, check.tier, bug), Measure::default());
+fn run(gpu: &Gpu, check: &Check, (brief, bug): (bool, Option<Bug>)) -> Finding {
+    let (start, mut measure) = (Instant::now(), Measure::default());
+    let mut bench = Workbench::new(gpu, check.tier, bug);
+    bench.brief = brief;
     let ran = check.run(&bench, &mut measure).and_then(|()| gpu.check());
     let outcome = match (ran, measure.result()) {
         (Err(error), _) => Outcome::Failed(error.to_string()),

@@ -26,6 +26,8 @@ type Seen = BTreeSet<(&'static str, &'static str)>;
 pub struct Workbench<'a> {
     /// Plans for its device.
     pub planner: Planner<'a>,
+    /// Whether few shapes are enough: those that most kernels of a model share.
+    pub brief: bool,
     bug: Option<Bug>,
     seen: Arc<Mutex<Seen>>,
 }
@@ -33,7 +35,7 @@ pub struct Workbench<'a> {
 impl<'a> Workbench<'a> {
     /// Kernels of `tier` with the workgroup sizes that suit the device.
     pub fn new(gpu: &'a Gpu, tier: Tier, bug: Option<Bug>) -> Self {
-        Workbench { planner: Planner::new(gpu).with_tier(tier), bug, seen: Arc::default() }
+        Workbench { planner: Planner::new(gpu).with_tier(tier), brief: false, bug, seen: Arc::default() }
     }
 
     /// The same with other workgroup sizes.
@@ -42,7 +44,7 @@ impl<'a> Workbench<'a> {
         let mut planner = Planner::new(self.planner.gpu).with_tier(self.planner.tier);
         planner.tuning = self.planner.tuning;
         change(&mut planner.tuning);
-        Workbench { planner, bug: self.bug, seen: self.seen.clone() }
+        Workbench { planner, brief: self.brief, bug: self.bug, seen: self.seen.clone() }
     }
 
     /// The device.

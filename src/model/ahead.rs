@@ -133,7 +133,7 @@ impl Gemma4 {
     /// Waits for the id of the oldest step under way.
     ///
     /// # Errors
-    /// [`crate::Error::Run`] where a logit was not finite or the device fails; the ids of later steps are lost.
+    /// [`crate::Error::NotFinite`] where a logit was not finite, [`crate::Error::Run`] where the device fails; the ids of later steps are lost.
     ///
     /// # Panics
     /// Where no step is under way.

@@ -256,12 +256,22 @@ impl Gemma4 {
         self.make_ready(rows)?;
         let (run, captures) = Run::body(&self.ranks, &*self.collective, rows.len(), keep)?;
         let output = run.outputs(want)?;
+        self.extend(rows);
+        Ok((output, captures.into_iter().collect()))
+    }
+
+    /// Notes that the slots hold the rows of a step.
+    pub(super) fn extend(&mut self, rows: &[Row]) {
         for part in rows.chunk_by(|a, b| a.slot == b.slot) {
             for rank in &mut self.ranks {
                 rank.cache.extend(part[0].slot, part[part.len() - 1].position + 1);
             }
         }
-        Ok((output, captures.into_iter().collect()))
+    }
+
+    /// What combines the ranks' results.
+    pub(super) fn collective(&self) -> &dyn Collective {
+        &*self.collective
     }
 
     /// Checks the rows of a step, makes room for them and hands them to the devices.

@@ -35,14 +35,24 @@ impl<'a> Run<'a> {
         n_rows: usize,
         keep: bool,
     ) -> Result<(Self, Captures)> {
-        let recorders = ranks.iter().map(|rank| Recorder::new(&rank.gpu)).collect();
-        let mut run = Run { ranks, collective, recorders, n_rows };
         let body = |rank: &'a Rank| match Body::of(n_rows) {
             Body::One => &rank.pass.one,
             Body::Few => &rank.pass.few,
             Body::Chunk => &rank.pass.chunk,
         };
-        let bodies: Vec<&[Op<Dispatch>]> = ranks.iter().map(|rank| body(rank).as_slice()).collect();
+        Self::over(ranks, collective, ranks.iter().map(|rank| body(rank).as_slice()).collect(), n_rows, keep)
+    }
+
+    /// As [`Run::body`] with the ranks' own lists.
+    pub(super) fn over(
+        ranks: &'a [Rank],
+        collective: &'a dyn Collective,
+        bodies: Vec<&'a [Op<Dispatch>]>,
+        n_rows: usize,
+        keep: bool,
+    ) -> Result<(Self, Captures)> {
+        let recorders = ranks.iter().map(|rank| Recorder::new(&rank.gpu)).collect();
+        let mut run = Run { ranks, collective, recorders, n_rows };
         let mut captures = Vec::new();
         let mut at = 0;
         while at < bodies[0].len() {
@@ -201,5 +211,5 @@ fn largest(values: &[f32]) -> Option<u32> {
 }
 
 pub(super) fn not_finite() -> Error {
-    Error::Run("a logit is NaN or infinite, expected finite numbers".into())
+    Error::NotFinite("a logit is NaN or infinite, expected finite numbers".into())
 }

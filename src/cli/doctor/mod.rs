@@ -52,6 +52,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         open: &|without| Gpu::open_without(arguments.adapter.as_deref(), 0, without),
         without: arguments.disable.clone(),
         most: Tier::Matrix,
+        brief: std::env::var_os("BRIEF").is_some(),
         cache: cache.as_deref(),
         demo: Some(Demo { checkpoint: &checkpoint, golden: DEMO_GOLDEN }),
         bug: None,

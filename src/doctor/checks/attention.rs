@@ -30,7 +30,9 @@ fn few(bench: &Workbench, dtype: KvDtype, measure: &mut Measure) -> Result<()> {
     let rounds = bench.planner.tier >= Tier::Dot;
     for case in cases(dtype) {
         Step::new(&mut random, case, &rows).few(bench, rounds, measure)?;
-        Step::new(&mut random, case, &chunk(0, 161, 1)).few(bench, rounds, measure)?;
+        if !bench.brief {
+            Step::new(&mut random, case, &chunk(0, 161, 1)).few(bench, rounds, measure)?;
+        }
     }
     Ok(())
 }

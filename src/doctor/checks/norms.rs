@@ -12,7 +12,10 @@ use crate::kernels::{gelu_mul, per_layer_inputs, rms_norm};
 use crate::reference::ops;
 
 /// A row that a lane holds in registers, and one that is walked, with a half block at its end.
-const WIDTHS: [usize; 2] = [2816, 1055];
+fn widths(bench: &Workbench) -> &'static [usize] {
+    if bench.brief { &[2816] } else { &[2816, 1055] }
+}
+
 const N_ROWS: usize = 3;
 
 fn exact(x: &[f32]) -> Bounded {
@@ -31,7 +34,7 @@ fn rounds(bench: &Workbench) -> bool {
 
 pub(super) fn rms(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let mut random = Random::new(20);
-    for width in WIDTHS {
+    for &width in widths(bench) {
         let (norms, x) = (random.values(3 * width, Spread::Normal), random.values(N_ROWS * width, Spread::Outliers));
         let y = Output::new(bench.gpu(), N_ROWS, width)?;
         let words = Output::rounded(bench.gpu(), N_ROWS, width)?;
@@ -53,7 +56,10 @@ pub(super) fn rms(bench: &Workbench, measure: &mut Measure) -> Result<()> {
 /// The residual stream and the norms of the blocks that read it next: one, or three of a mixture of experts.
 pub(super) fn add(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let mut random = Random::new(21);
-    for (width, n_outputs) in WIDTHS.into_iter().flat_map(|width| [(width, 1), (width, 3)]) {
+    for (width, n_outputs) in widths(bench).iter().flat_map(|&width| [(width, 3), (width, 1)]) {
+        if bench.brief && n_outputs == 1 {
+            continue;
+        }
         let norms = random.values(6 * width, Spread::Normal);
         let norm = |row: usize| &norms[row * width..][..width];
         let x = random.values(N_ROWS * width, Spread::Outliers);
@@ -99,7 +105,7 @@ pub(super) fn add(bench: &Workbench, measure: &mut Measure) -> Result<()> {
 /// The end of a layer with experts.
 pub(super) fn combine(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let mut random = Random::new(22);
-    for width in WIDTHS {
+    for &width in widths(bench) {
         let norms = random.values(7 * width, Spread::Normal);
         let norm = |row: usize| &norms[row * width..][..width];
         let mut values = || random.values(N_ROWS * width, Spread::Outliers);
