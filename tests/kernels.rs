@@ -35,4 +35,5 @@ mod kernels {
     mod sample;
     mod strip_max;
     mod suppress;
+    mod two_rows;
 }

@@ -9,7 +9,7 @@ use super::bounds::Measure;
 use super::checks::{CHECKS, Check};
 use super::golden::{Demo, check_model};
 use super::workbench::{Bug, Workbench};
-use super::{Finding, Outcome};
+use super::{Finding, Outcome, of_tier};
 use crate::gpu::{Ability, AdapterReport, Gpu, Mask, Tier};
 use crate::kernels::{self, KvDtype};
 use crate::model::Precision;
@@ -106,7 +106,8 @@ impl Examination<'_> {
     fn is_used(&self, check: &Check, gpu: &Gpu) -> bool {
         let is_off = check.kv.and_then(of_format).is_some_and(|ability| gpu.mask().has(ability));
         let is_extra = check.kv == Some(KvDtype::Int8) || check.is_rare;
-        !(is_off || self.brief && is_extra)
+        let lacks_subgroups = check.of_subgroups && gpu.summing_lanes().is_none();
+        !(is_off || lacks_subgroups || self.brief && is_extra)
     }
 
     fn open(&self, without: &Mask) -> Result<Gpu> {
@@ -154,20 +155,12 @@ fn of_format(kv: KvDtype) -> Option<Ability> {
 
 /// What to do without after a round, `None` where nothing failed or nothing is left to do without.
 fn weaker(round: &Round, gpu: &Gpu) -> Option<Mask> {
-    let mut off: BTreeSet<Ability> = BTreeSet::new();
-    let mut is_plain = false;
-    for (finding, _) in round.failures() {
-        match (finding.tier, finding.kv.and_then(of_format)) {
-            (Tier::Plain, Some(format)) => drop(off.insert(format)),
-            (Tier::Plain, None) => is_plain = true,
-            (Tier::Dot, _) => drop(off.insert(Ability::Dot)),
-            (Tier::F16 | Tier::Matrix, _) => drop(off.insert(Ability::Matrix)),
-        }
-    }
+    let suspects: Vec<Option<Ability>> = round.failures().map(|(finding, _)| finding.suspect).collect();
+    let mut off: BTreeSet<Ability> = suspects.iter().copied().flatten().collect();
     // What all kernels share may be at fault: how parameters reach them, and the memory model that matrices bring along.
-    if is_plain && gpu.has_immediates() {
+    if suspects.contains(&None) && gpu.has_immediates() {
         off.insert(Ability::Immediates);
-    } else if is_plain && gpu.matrix_side().is_some() {
+    } else if suspects.contains(&None) && gpu.matrix_side().is_some() {
         off.insert(Ability::Matrix);
     }
     (!off.is_empty()).then(|| off.into_iter().fold(Mask::default(), Mask::without))
@@ -188,17 +181,28 @@ fn check_kernels(gpu: &Gpu, checks: &[&Check], how: (bool, Option<Bug>), done: &
 }
 
 fn run(gpu: &Gpu, check: &Check, (brief, bug): (bool, Option<Bug>)) -> Finding {
-    let (start, mut measure) = (Instant::now(), Measure::default());
+    let start = Instant::now();
     let mut bench = Workbench::new(gpu, check.tier, bug);
     bench.brief = brief;
-    let ran = check.run(&bench, &mut measure).and_then(|()| gpu.check());
+    let (outcome, measure) = outcome(check, &bench);
+    let mut suspect = check.kv.and_then(of_format).filter(|_| check.tier == Tier::Plain).or(of_tier(check.tier));
+    let shaders = bench.seen();
+    if matches!(outcome, Outcome::Failed(_)) && shaders.iter().any(|shader| shader.ends_with("subgroups")) {
+        let without = self::outcome(check, &bench.tuned(|tuning| tuning.subgroups = false)).0;
+        suspect = if without == Outcome::Passed { Some(Ability::Subgroups) } else { suspect };
+    }
+    let (name, tier, kv, seconds) = (check.name.to_owned(), check.tier, check.kv, start.elapsed().as_secs_f64());
+    Finding { name, tier, kv, outcome, measure, shaders, suspect, seconds }
+}
+
+fn outcome(check: &Check, bench: &Workbench) -> (Outcome, Measure) {
+    let mut measure = Measure::default();
+    let ran = check.run(bench, &mut measure).and_then(|()| bench.gpu().check());
     let outcome = match (ran, measure.result()) {
         (Err(error), _) => Outcome::Failed(error.to_string()),
         (Ok(()), Err(difference)) => Outcome::Failed(difference),
         (Ok(()), Ok(())) if measure.compared == 0 => Outcome::Unused,
         (Ok(()), Ok(())) => Outcome::Passed,
     };
-    let seconds = start.elapsed().as_secs_f64();
-    let (name, tier, kv, shaders) = (check.name.to_owned(), check.tier, check.kv, bench.seen());
-    Finding { name, tier, kv, outcome, measure, shaders, seconds }
+    (outcome, measure)
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Deserialize;
 
 use super::bounds::Measure;
-use super::{Finding, Outcome};
+use super::{Finding, Outcome, of_tier};
 use crate::checkpoint::Checkpoint;
 use crate::gpu::Gpu;
 use crate::model::{Choice, Gemma4, Head, Options, Precision, Row, Want};
@@ -71,7 +71,8 @@ pub(super) fn check_model(gpu: Gpu, demo: Demo, precision: Precision) -> Finding
         (Ok(()), Err(difference)) => Outcome::Failed(difference),
         (Ok(()), Ok(())) => Outcome::Passed,
     };
-    Finding { name, tier, kv: None, outcome, measure, shaders: Vec::new(), seconds: start.elapsed().as_secs_f64() }
+    let (suspect, seconds) = (of_tier(tier), start.elapsed().as_secs_f64());
+    Finding { name, tier, kv: None, outcome, measure, shaders: Vec::new(), suspect, seconds }
 }
 
 impl Case {

@@ -15,7 +15,7 @@ pub mod random;
 pub mod twins;
 pub mod workbench;
 
-use crate::gpu::Tier;
+use crate::gpu::{Ability, Tier};
 use crate::kernels::KvDtype;
 use bounds::Measure;
 
@@ -35,8 +35,10 @@ pub struct Finding {
     pub outcome: Outcome,
     /// The errors found.
     pub measure: Measure,
-    /// Stem and variant of the shaders that ran.
-    pub shaders: Vec<(&'static str, &'static str)>,
+    /// The shaders that ran.
+    pub shaders: Vec<String>,
+    /// What a device can do without if it failed; `None` where all kernels share what is wrong.
+    pub suspect: Option<Ability>,
     /// How long it took, pipelines included.
     pub seconds: f64,
 }
@@ -50,4 +52,13 @@ pub enum Outcome {
     Unused,
     /// What is wrong.
     Failed(String),
+}
+
+/// What the kernels of a tier need that those of weaker ones do not.
+fn of_tier(tier: Tier) -> Option<Ability> {
+    match tier {
+        Tier::Plain => None,
+        Tier::Dot => Some(Ability::Dot),
+        Tier::F16 | Tier::Matrix => Some(Ability::Matrix),
+    }
 }

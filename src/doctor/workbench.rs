@@ -18,8 +18,15 @@ pub struct Bug {
     pub to: &'static str,
 }
 
-/// Stem and variant of the shaders that ran.
-type Seen = BTreeSet<(&'static str, &'static str)>;
+/// The shaders that ran.
+type Seen = BTreeSet<String>;
+
+fn shader_name(planned: &Planned) -> String {
+    let (stem, variant) = planned.shader();
+    let subgroups = if planned.uses_subgroups() { "subgroups" } else { "" };
+    let words = [stem, variant, subgroups].into_iter().filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
 
 /// Runs kernels, as they are or with a bug planted.
 #[derive(Debug)]
@@ -52,9 +59,9 @@ impl<'a> Workbench<'a> {
         self.planner.gpu
     }
 
-    /// Stem and variant of the shaders that have run so far.
-    pub fn seen(&self) -> Vec<(&'static str, &'static str)> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    /// The shaders that have run so far: stem, variant, and whether lanes added up within subgroups.
+    pub fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// A padded tensor of `values`.
@@ -89,7 +96,7 @@ impl<'a> Workbench<'a> {
     /// # Errors
     /// Those of [`Planner::bind`].
     pub fn bind(&self, planned: &[Planned]) -> Result<Vec<Dispatch>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).extend(planned.iter().map(Planned::shader));
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).extend(planned.iter().map(shader_name));
         match self.bug {
             None => self.planner.bind_all(planned),
             // Of several kernels not every one has the bug's text.

@@ -13,7 +13,7 @@ pub enum Tier {
     /// f32 arithmetic in storage and workgroup memory: no f16, no subgroups, no integer dot product. Every device.
     Plain,
     /// Products of four 8-bit integers (`dot4I8Packed`), with activations rounded to int8 in blocks. It is defined
-    /// everywhere, and fast where the device has an instruction for it.
+    /// everywhere, and fast where the device has an instruction for it. Sums within subgroups, where there are such.
     Dot,
     /// f16 arithmetic. No kernel uses it without cooperative matrices yet: the kernels of [`Tier::Dot`] run.
     F16,
@@ -62,6 +62,16 @@ impl Gpu {
         subgroup_lanes(self.adapter())
     }
 
+    /// Lanes that can add up within a subgroup without workgroup memory: those of the smallest subgroups, if the device has
+    /// subgroups of 8 lanes at least. Neighbours of a workgroup of one dimension are neighbours in a subgroup.
+    pub(crate) fn summing_lanes(&self) -> Option<u32> {
+        // As for `subgroup_lanes`: Apple's have 32 lanes.
+        let metal = self.adapter().info.backend == wgpu::Backend::Metal;
+        let lanes = if metal { 32 } else { self.adapter().info.subgroup_min_size };
+        let enabled = self.device.features().contains(wgpu::Features::SUBGROUP);
+        Some(lanes).filter(|lanes| enabled && lanes.is_power_of_two() && *lanes >= 8)
+    }
+
     /// The tier that suits it: software adapters emulate integer dot products and matrices.
     pub fn default_tier(&self) -> Tier {
         if self.has_cpu_kernels() { Tier::Plain } else { self.strongest_tier() }
@@ -101,9 +111,10 @@ fn matrix_side(adapter: &AdapterReport) -> Option<u32> {
 
 /// The features that tiers use, of those that an adapter has, and wgpu's leave to use them.
 pub(super) fn features(adapter: &AdapterReport) -> (wgpu::Features, wgpu::ExperimentalFeatures) {
+    let subgroups = adapter.features & wgpu::Features::SUBGROUP;
     match matrix_side(adapter) {
-        Some(_) => (MATRIX_FEATURES, experimental()),
-        None => (wgpu::Features::empty(), wgpu::ExperimentalFeatures::disabled()),
+        Some(_) => (MATRIX_FEATURES | subgroups, experimental()),
+        None => (subgroups, wgpu::ExperimentalFeatures::disabled()),
     }
 }
 

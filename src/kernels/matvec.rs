@@ -9,8 +9,8 @@ use crate::Result;
 use crate::gpu::{Binding, Constants, Grid, PipelineKey, Tensor};
 use crate::quant::CHUNK;
 
-/// Rows of x that share what is read of a weight; `MAX_ROWS` of the shader.
-const ROWS: u32 = 4;
+/// Rows of x that share what is read of a weight, at most; `MAX_ROWS` of the shader.
+const MAX_ROWS: u32 = 4;
 
 /// What becomes of the products.
 #[derive(Debug, Clone, Copy)]
@@ -134,9 +134,10 @@ pub(super) fn plan_part(
     }
     // A binding must be filled also where nothing is read.
     let unread = &part.data;
-    let (mut several, mut rows_per_row, mut slots, mut ids_of) = (1, 1, 1, unread.into());
+    let (mut x_rows, mut rows_per_row, mut slots, mut ids_of) = (1, 1, 1, unread.into());
     match rows {
-        Rows::Several(count) => (several, ids_of) = (ROWS, count.into()),
+        Rows::Two => x_rows = 2,
+        Rows::Several(count) => (x_rows, ids_of) = (MAX_ROWS, count.into()),
         Rows::Experts { ids, repeat } => {
             constants.push(("EXPERTS", 1));
             params.x_repeat = word(repeat);
@@ -163,12 +164,12 @@ pub(super) fn plan_part(
         weights,
         part,
         form,
-        (rows_per_row, slots, several > 1),
+        (rows_per_row, slots, x_rows),
         input.rounded_for(planner, weights).is_some(),
     );
     constants.extend(shape);
-    constants.push(("X_ROWS", several));
-    let mut grid = Grid { rows_per_group: several, ..grid };
+    constants.push(("X_ROWS", x_rows));
+    let mut grid = Grid { rows_per_group: x_rows, ..grid };
     if let Some(beside) = beside {
         assert!(weights.parts.len() == 1 && grid.z == 1, "{label}: one dispatch");
         (variant, grid.x) = add_beside(label, beside, variant, grid.x, &mut constants, &mut buffers);
@@ -213,14 +214,15 @@ fn add_beside(
 
 /// Lanes of a workgroup, lanes that share rows, and these rows, for a product of rounded activations with `n_rows` rows of
 /// weights: as measured on an H200 with the shapes of 26B-A4B. Few rows of weights are cut into more pieces, which keeps
-/// more reads in flight; several rows of x are worth more where more rows of weights share them.
-fn rounded_shape(n_rows: usize, gated: bool, several: bool, most_threads: u32) -> (u32, u32, u32) {
+/// more reads in flight; many rows of x are worth more where more rows of weights share them.
+fn rounded_shape(n_rows: usize, gated: bool, x_rows: u32, most_threads: u32) -> (u32, u32, u32) {
+    let many = x_rows == MAX_ROWS;
     match (gated, n_rows) {
         // Whole blocks of what comes out rounded.
         (true, _) if most_threads >= 512 => (word(BLOCK) * 32, 32, 2),
         (true, _) => (word(BLOCK) * 16, 16, 2),
-        (false, 0..8192) => (256, 64, if several { 2 } else { 1 }),
-        (false, _) => (256, 32, if several { 4 } else { 2 }),
+        (false, 0..8192) => (256, 64, if many { 2 } else { 1 }),
+        (false, _) => (256, 32, if many { 4 } else { 2 }),
     }
 }
 
@@ -232,7 +234,7 @@ fn shape(
     weights: &Weights,
     part: &Part,
     form: Form,
-    (rows_per_row, slots, several): (u32, u32, bool),
+    (rows_per_row, slots, x_rows): (u32, u32, u32),
     is_rounded: bool,
 ) -> (Constants, Grid) {
     let chunks = word(weights.in_features.div_ceil(CHUNK));
@@ -242,7 +244,7 @@ fn shape(
     let (threads, lanes, lane_rows) = match (spread, form, is_rounded) {
         (Spread::Fill { .. }, _, true) => {
             let most = planner.gpu.limits().max_compute_invocations_per_workgroup;
-            rounded_shape(part.n_rows, gated, several, most)
+            rounded_shape(part.n_rows, gated, x_rows, most)
         }
         _ => spread.shape(rows, (chunks * slots) as usize, gated),
     };

@@ -119,6 +119,8 @@ pub struct Tuning {
     /// Attention workgroups of a step of one row: shares of its positions make them where heads are fewer. At most as
     /// many as [`Tuning::GPU`] has.
     pub attention_workgroups: u32,
+    /// Whether lanes add up within subgroups where the device has them and the tier allows it.
+    pub subgroups: bool,
     /// Tiles of a product of many rows with one matrix: where they are few, and where they are many.
     pub tiles: [Tile; 2],
     /// Tiles of a product whose rows are grouped by expert: tens of rows each, and a hundred or more.
@@ -193,6 +195,7 @@ impl Tuning {
         attention_wide_threads: 256,
         attention_block: 32,
         attention_workgroups: 256,
+        subgroups: true,
         tiles: [
             Tile { lanes_t: 16, lanes_n: 8, rows: 4, k_step: Some(16) },
             Tile { lanes_t: 16, lanes_n: 8, rows: 8, k_step: Some(16) },
@@ -226,6 +229,7 @@ impl Tuning {
         attention_wide_threads: 128,
         attention_block: 32,
         attention_workgroups: 1,
+        subgroups: true,
         tiles: [Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None }; 2],
         expert_tiles: [Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None }; 2],
         few_features_tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
@@ -265,6 +269,11 @@ impl Planned {
     /// Stem and variant of its shader.
     pub fn shader(&self) -> (&'static str, &'static str) {
         (self.key.stem, self.key.variant)
+    }
+
+    /// Whether its lanes add up within subgroups.
+    pub fn uses_subgroups(&self) -> bool {
+        self.key.constants.iter().any(|(name, _)| *name == shaders::SUBGROUP)
     }
 
     /// The buffers that it writes as f32.
@@ -365,7 +374,20 @@ impl<'a> Planner<'a> {
 
     /// As [`Planner::plan`] for a kernel whose parameters are all constants.
     fn plan_bare(&self, label: &str, key: PipelineKey, buffers: Vec<(u32, Binding)>, grid: Grid) -> Result<Planned> {
+        let key = self.with_subgroups(key);
         Ok(Planned { label: label.to_string(), key, buffers, immediates: Vec::new(), grid })
+    }
+
+    /// `key` with the shader's parts for subgroups, where it has such and they may be used.
+    fn with_subgroups(&self, mut key: PipelineKey) -> PipelineKey {
+        let threads = key.constants.iter().find(|(name, _)| *name == "THREADS").map_or(0, |(_, threads)| *threads);
+        let lanes = self.gpu.summing_lanes().filter(|_| self.tier >= Tier::Dot && self.tuning.subgroups);
+        if let Some(lanes) = lanes.filter(|&lanes| threads.is_multiple_of(lanes) && threads > 0)
+            && shaders::find(&key).has_subgroups()
+        {
+            key.constants.push((shaders::SUBGROUP, lanes));
+        }
+        key
     }
 
     /// The key of the shader `stem` in its only variant.

@@ -38,7 +38,9 @@ super::params! {
 pub enum Rows<'a> {
     /// Few rows, each on its own.
     Few,
-    /// Few rows that share each weight they read; the tensor's first word is their number.
+    /// Exactly two rows, which share each weight they read.
+    Two,
+    /// Few rows that share each weight they read, four at a time; the tensor's first word is their number.
     Several(&'a Tensor),
     /// Many rows that share each weight they read; the tensor's first word is their number.
     Many(&'a Tensor),
@@ -112,7 +114,7 @@ fn plan_parts(
     let rows = match rows {
         Rows::Many(count) => matmul::Rows::All(count),
         Rows::Grouped { groups, repeat } => matmul::Rows::Grouped { groups, repeat },
-        Rows::Few | Rows::Several(_) | Rows::Experts { .. } => {
+        Rows::Few | Rows::Two | Rows::Several(_) | Rows::Experts { .. } => {
             let plan =
                 |part| matvec::plan_part(planner, label, weights, part, rows, input, target, (Form::Plain, None));
             return weights.parts.iter().map(plan).collect();

@@ -119,8 +119,8 @@ impl Gemma4 {
         }
         let pass = &rank.pass;
         let suppress: &[_] = if choice.suppressed.is_empty() { &[] } else { &pass.suppress };
-        let choose = if choice.draw.is_some() { &pass.sample } else { &pass.argmax };
-        for ops in [&pass.one, &pass.head_of_one, suppress, choose] {
+        let choose: &[_] = if choice.draw.is_some() { &pass.sample } else { &pass.argmax };
+        for ops in [pass.body(1), pass.head(1), suppress, choose] {
             record(&mut recorder, ops, 1);
         }
         recorder.read_into(&a.ids, 1, &ahead.ids[ahead.next]);

@@ -2,7 +2,7 @@
 
 use super::activations::FEW_ROWS;
 use super::gemma4::{Activation, Output, Want};
-use super::op::{Body, Op};
+use super::op::Op;
 use super::rank::Rank;
 use crate::gpu::{Dispatch, Recorder, Tensor};
 use crate::kernels::argmax;
@@ -35,12 +35,8 @@ impl<'a> Run<'a> {
         n_rows: usize,
         keep: bool,
     ) -> Result<(Self, Captures)> {
-        let body = |rank: &'a Rank| match Body::of(n_rows) {
-            Body::One => &rank.pass.one,
-            Body::Few => &rank.pass.few,
-            Body::Chunk => &rank.pass.chunk,
-        };
-        Self::over(ranks, collective, ranks.iter().map(|rank| body(rank).as_slice()).collect(), n_rows, keep)
+        let bodies = ranks.iter().map(|rank| rank.pass.body(n_rows)).collect();
+        Self::over(ranks, collective, bodies, n_rows, keep)
     }
 
     /// As [`Run::body`] with the ranks' own lists.
@@ -139,12 +135,13 @@ impl<'a> Run<'a> {
             self.submit();
             self.ranks.iter().try_for_each(|rank| rank.gpu.check())?;
         }
+        let all = self.n_rows <= FEW_ROWS && chosen.iter().copied().eq(0..self.n_rows);
         for part in chosen.chunks(FEW_ROWS) {
-            let indices: Vec<u32> = part.iter().map(|&i| i as u32).collect();
             for (rank, recorder) in self.ranks.iter().zip(&mut self.recorders) {
-                rank.gpu.write(&rank.activations.chosen.buffer, 0, &indices)?;
-                rank.gpu.write(&rank.activations.chosen_count.buffer, 0, &[part.len() as u32])?;
-                let head = if self.n_rows == 1 { &rank.pass.head_of_one } else { &rank.pass.head };
+                if !all {
+                    rank.choose_rows(part)?;
+                }
+                let head = if all { rank.pass.head(self.n_rows) } else { &rank.pass.head_of_chosen };
                 record(recorder, head, part.len());
             }
             match (self.ranks, greedy) {

@@ -41,7 +41,7 @@ thread_local! {
 
 /// What `check` panics with while `bug` is planted in every shader that this thread runs; `None` where it sees nothing.
 pub(crate) fn failure_with(bug: Bug, check: impl FnOnce()) -> Option<String> {
-    let has_text = SHADERS.iter().any(|shader| shader.wgsl().contains(bug.from));
+    let has_text = SHADERS.iter().any(|s| [false, true].iter().any(|&subgroups| s.wgsl(subgroups).contains(bug.from)));
     assert!(has_text, "bug \"{}\" {NOT_PLANTED}: no shader has \"{}\"", bug.name, bug.from);
     PLANTED.set(Some(bug));
     let result = catch_unwind(AssertUnwindSafe(check));
@@ -103,6 +103,15 @@ impl Runner {
         runner.planner.tuning.threads = threads.min(256);
         runner.planner.tuning.norm_threads = threads;
         runner
+    }
+
+    /// As [`Runner::with_threads`], through workgroup memory and by subgroups.
+    pub(crate) fn both_with_threads(threads: u32) -> [Self; 2] {
+        [Tier::Plain, Tier::Dot].map(|tier| {
+            let mut runner = Self::with_threads(threads);
+            runner.planner.tier = tier;
+            runner
+        })
     }
 
     /// What `result` holds; a shader that the device rejects is no bug that was planted.

@@ -24,8 +24,19 @@ fn shapes_outputs_and_scalars() {
 }
 
 pub(super) fn check(random: &mut Random, threads: u32, width: usize, n_rows: usize, n_outputs: usize, scalar: f32) {
+    for runner in Runner::both_with_threads(threads) {
+        check_with(&runner, random, threads, (width, n_rows, n_outputs), scalar);
+    }
+}
+
+fn check_with(
+    runner: &Runner,
+    random: &mut Random,
+    threads: u32,
+    (width, n_rows, n_outputs): (usize, usize, usize),
+    scalar: f32,
+) {
     let what = format!("{threads} threads, [{n_rows}, {width}], {n_outputs} outputs, scalar {scalar}");
-    let runner = Runner::with_threads(threads);
     // Row 1 is the norm behind the block; rows 3 to 5 stand before the next ones.
     let norms = random.values(6 * width, Spread::Normal);
     let norm = |row: usize| &norms[row * width..][..width];

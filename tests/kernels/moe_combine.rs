@@ -31,8 +31,13 @@ fn shapes() {
 }
 
 pub(super) fn check(random: &mut Random, threads: u32, width: usize, n_rows: usize, scalar: f32) {
+    for runner in Runner::both_with_threads(threads) {
+        check_with(&runner, random, threads, (width, n_rows), scalar);
+    }
+}
+
+fn check_with(runner: &Runner, random: &mut Random, threads: u32, (width, n_rows): (usize, usize), scalar: f32) {
     let what = format!("{threads} threads, [{n_rows}, {width}]");
-    let runner = Runner::with_threads(threads);
     let norms = random.values(7 * width, Spread::Normal);
     let norm = |row: usize| &norms[row * width..][..width];
     let mlp = random.values(n_rows * width, Spread::Outliers);

@@ -129,7 +129,7 @@ fn round(round: &Round) -> Value {
             "error": number(finding.measure.error),
             "bound": number(finding.measure.bound),
             "values": finding.measure.compared,
-            "shaders": finding.shaders.iter().map(|(stem, variant)| format!("{stem} {variant}").trim_end().to_owned()).collect::<Vec<_>>(),
+            "shaders": finding.shaders,
             "seconds": finding.seconds,
         })
     };

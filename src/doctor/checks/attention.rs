@@ -74,6 +74,10 @@ pub(super) fn many_int8(bench: &Workbench, measure: &mut Measure) -> Result<()> 
     many(bench, KvDtype::Int8, measure)
 }
 
+pub(super) fn heads_f16(bench: &Workbench, measure: &mut Measure) -> Result<()> {
+    heads(bench, KvDtype::F16, measure)
+}
+
 /// Norms and rotation of a chunk's heads, into the cache and into rows of their own.
 fn heads(bench: &Workbench, dtype: KvDtype, measure: &mut Measure) -> Result<()> {
     let (mut random, d, n_heads, n_kv_heads, capacity) = (Random::new(32), 256, 4, 2, 5);

@@ -88,10 +88,14 @@ pub(super) fn gate(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let (mut random, n_in, width) = (Random::new(11), 352, 48);
     let matrix = packed(&mut random, 2 * width, n_in).remove(0);
     let weights = Weights::upload(bench.gpu(), "gate_up", &matrix)?;
-    for n_rows in [1, 5] {
+    for n_rows in [1, 2, 5] {
         let values: Vec<f32> = random.values(n_rows * n_in, Spread::Normal).iter().map(|v| 0.1 * v).collect();
         let (x, count) = (Activations::new(bench, measure, n_in, &values)?, bench.compact(1, &[n_rows as u32])?);
-        let rows = if n_rows > 1 && x.rounded.is_some() { Rows::Several(&count) } else { Rows::Few };
+        let rows = match n_rows {
+            2 if x.rounded.is_some() => Rows::Two,
+            5 if x.rounded.is_some() => Rows::Several(&count),
+            _ => Rows::Few,
+        };
         let act = Output::new(bench.gpu(), n_rows, width)?;
         let words = Output::rounded(bench.gpu(), n_rows, width)?;
         let y = (&act.tensor, x.rounded.is_some().then_some(&words.tensor));

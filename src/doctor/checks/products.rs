@@ -175,6 +175,8 @@ pub(super) fn matvec_rounded(bench: &Workbench, measure: &mut Measure) -> Result
             let y = run(bench, &weights, rows, Input { x: &x, rounded: Some(&words) }, x.rows)?;
             measure.close(layout.what, &expected, &y, |i| bound[i]);
         }
+        let y = run(bench, &weights, Rows::Two, Input { x: &x, rounded: Some(&words) }, 2)?;
+        measure.close(&format!("{}, two rows", layout.what), &expected[..y.len()], &y, |i| bound[i]);
     }
     Ok(())
 }
