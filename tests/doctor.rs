@@ -79,7 +79,7 @@ const BUGS: &[(&str, Tier, &str, &str)] = &[
     ("heads in subgroups", Tier::Dot, "+ params.rotary_offset;", ";"),
     ("int8 products, few rows", Tier::Dot, "dot(sums, c.scales.xy)", "dot(sums, c.scales.xx)"),
     ("int8 products, many rows", Tier::Dot, "quad[block % 4u]", "quad[0]"),
-    ("int8 gated product", Tier::Dot, "p + t < ids[0]", "p + t + 1u < ids[0]"),
+    ("int8 gated product", Tier::Dot, "p < ids[0]", "p + 1u < ids[0]"),
     ("int8 gated products of experts", Tier::Dot, "ids[p] - params.first_matrix;", "(ids[p] + 1u) % 3u;"),
     ("int8 sums of experts", Tier::Dot, "(packed >> vec2(4u))", "(packed >> vec2(0u))"),
     ("int8 grouped experts", Tier::Dot, "if INTERLEAVED {", "if false {"),
