@@ -6,6 +6,8 @@
 mod ahead;
 #[path = "model/dispatches.rs"]
 mod dispatches;
+#[path = "model/fault.rs"]
+mod fault;
 #[path = "model/fixtures.rs"]
 mod fixtures;
 #[path = "model/precision.rs"]

@@ -1,5 +1,6 @@
 //! Generating: prefill what is new of a prompt, then one token after the other.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -61,14 +62,25 @@ pub struct Generator {
     held: Vec<Vec<u32>>,
     stop_ids: Vec<u32>,
     suppress: Vec<u32>,
+    reserved: HashSet<u32>,
     waits: bool,
 }
+
+/// So many reserved tokens in a row are no answer of any model: kernels or weights are wrong.
+const FLOOD: usize = 8;
 
 impl Generator {
     /// A generator whose answers end with any of `stop_ids` and never contain any of `suppress`.
     pub fn new(model: Gemma4, stop_ids: &[u32], suppress: &[u32]) -> Self {
         let held = vec![Vec::new(); model.slots()];
-        Generator { model, held, stop_ids: stop_ids.to_vec(), suppress: suppress.to_vec(), waits: false }
+        let (stop_ids, suppress) = (stop_ids.to_vec(), suppress.to_vec());
+        Generator { model, held, stop_ids, suppress, reserved: HashSet::new(), waits: false }
+    }
+
+    /// The same with a vocabulary whose tokens `ids` mean nothing: an answer that has many of them in a row is an error.
+    #[must_use]
+    pub fn with_reserved(self, ids: impl IntoIterator<Item = u32>) -> Self {
+        Generator { reserved: ids.into_iter().collect(), ..self }
     }
 
     /// The same, but no step is under way before the token that it takes is known, and tokens are drawn on the host: what
@@ -104,7 +116,8 @@ impl Generator {
     ///
     /// # Errors
     /// [`Error::Usage`] for an empty prompt, one that does not fit the context, or a sampling value out of its range;
-    /// [`Error::Run`], [`Error::Memory`] from the model. The slot stays usable.
+    /// [`Error::Run`], [`Error::Memory`] from the model; [`Error::NotFinite`], which names the kernel, where logits are no
+    /// numbers; [`Error::Run`] also for a flood of reserved tokens. The slot stays usable.
     pub fn generate(
         &mut self,
         slot: usize,
@@ -139,8 +152,14 @@ impl Generator {
         timings.prompt_seconds = start.elapsed().as_secs_f64();
         let decode = Instant::now();
         let ahead = self.runs_ahead(&sampler);
+        let mut flood = 0;
         let finish = loop {
             ids.push(id);
+            flood = if self.reserved.contains(&id) { flood + 1 } else { 0 };
+            if flood == FLOOD {
+                self.undo_unread(slot);
+                return Err(flooded(&ids[ids.len() - FLOOD..]));
+            }
             let flow = watch(Some(id));
             if self.is_stop(id) {
                 break Finish::Stop;
@@ -209,7 +228,18 @@ impl Generator {
             Ok(_) => self.held[slot].push(id),
             Err(_) => self.undo_unread(slot),
         }
-        next
+        next.map_err(|error| self.explained(slot, &[id], error))
+    }
+
+    /// `error`, and where logits were not finite what made them, of the step that ran `ids` behind what `slot` holds; the slot
+    /// holds nothing then.
+    fn explained(&mut self, slot: usize, ids: &[u32], error: Error) -> Error {
+        if !matches!(error, Error::NotFinite(_)) {
+            return error;
+        }
+        let mut all = std::mem::take(&mut self.held[slot]);
+        all.extend_from_slice(ids);
+        self.model.explain(slot, &all, ids.len())
     }
 
     fn submit_and_read(&mut self, slot: usize, id: u32, left: usize, sampler: &mut Sampler) -> Result<u32> {
@@ -246,8 +276,8 @@ impl Generator {
         };
         let output = self.model.step(&rows, want);
         self.note(slot, ids, &output);
-        let mut output = output?;
-        match sampler {
+        let mut output = output.map_err(|error| self.explained(slot, ids, error))?;
+        let chosen = match sampler {
             None => Ok(None),
             Some(_) if greedy => Ok(Some(output.ids[0])),
             Some(sampler) => {
@@ -258,7 +288,11 @@ impl Generator {
                 }
                 sampler.choose(&output.logits).map(Some)
             }
-        }
+        };
+        chosen.map_err(|error| {
+            self.held[slot].truncate(first);
+            self.explained(slot, ids, error)
+        })
     }
 
     /// Keeps `held` equal to what the cache holds, also where a step failed.
@@ -269,4 +303,13 @@ impl Generator {
             self.undo_unread(slot);
         }
     }
+}
+
+fn flooded(ids: &[u32]) -> Error {
+    let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+    Error::Run(format!(
+        "the last {FLOOD} tokens are reserved ones (ids {}), which no answer has: kernels or weights are wrong; `lapidary doctor` \
+         checks the adapter's kernels, and --precision exact does without rounding",
+        ids.join(", ")
+    ))
 }

@@ -24,6 +24,7 @@ pub mod matvec;
 pub mod moe_combine;
 pub mod moe_group;
 pub mod moe_sum;
+pub mod not_finite;
 pub mod per_layer_inputs;
 pub mod product;
 pub mod quantize_rows;
@@ -265,9 +266,25 @@ pub struct Planned {
 }
 
 impl Planned {
+    /// The name under which it was planned.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// Stem and variant of its shader.
     pub fn shader(&self) -> (&'static str, &'static str) {
         (self.key.stem, self.key.variant)
+    }
+
+    /// Whether its lanes add up within subgroups.
+    pub fn uses_subgroups(&self) -> bool {
+        self.key.constants.iter().any(|(name, _)| *name == shaders::SUBGROUP)
+    }
+
+    /// The buffers that it writes as f32.
+    pub fn float_outputs(&self) -> Vec<&Binding> {
+        let outputs = shaders::float_outputs(&shaders::source(&self.key));
+        self.buffers.iter().filter(|(number, _)| outputs.contains(number)).map(|(_, binding)| binding).collect()
     }
 }
 

@@ -174,7 +174,7 @@ impl Gemma4 {
     /// forgotten.
     ///
     /// # Errors
-    /// [`crate::Error::Run`] where a logit was not finite or the device fails; the ids of later steps are lost.
+    /// [`crate::Error::NotFinite`] where a logit was not finite, [`crate::Error::Run`] where the device fails; the ids of later steps are lost.
     ///
     /// # Panics
     /// Where no step is under way.

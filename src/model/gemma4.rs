@@ -131,7 +131,7 @@ impl Gemma4 {
     ) -> Result<Self> {
         supported(&config)?;
         let start = Instant::now();
-        let context = ranks.iter().map(|(gpu, share)| context_length(&share.config, options, gpu.max_binding_bytes()));
+        let context = ranks.iter().map(|(gpu, share)| context_length(&share.config, options, gpu));
         let context = context.collect::<Result<Vec<_>>>()?.into_iter().min().expect("at least one rank");
         let most_rows = ranks.iter().map(|(gpu, _)| most_chunk_rows(gpu)).min().expect("at least one rank");
         let chunk_rows = options.chunk_rows.min(most_rows).max(FEW_ROWS).min(context.max(FEW_ROWS));
@@ -258,12 +258,22 @@ impl Gemma4 {
         self.ranks.iter().try_for_each(|rank| rank.upload(rows))?;
         let (run, captures) = Run::body(&self.ranks, &*self.collective, rows.len(), keep)?;
         let output = run.outputs(want)?;
+        self.extend(rows);
+        Ok((output, captures.into_iter().collect()))
+    }
+
+    /// Notes that the slots hold the rows of a step.
+    pub(super) fn extend(&mut self, rows: &[Row]) {
         for part in rows.chunk_by(|a, b| a.slot == b.slot) {
             for rank in &mut self.ranks {
                 rank.cache.extend(part[0].slot, part[part.len() - 1].position + 1);
             }
         }
-        Ok((output, captures.into_iter().collect()))
+    }
+
+    /// What combines the ranks' results.
+    pub(super) fn collective(&self) -> &dyn Collective {
+        &*self.collective
     }
 
     /// Checks the rows of a step and makes room for them.

@@ -7,6 +7,7 @@
 
 mod activations;
 mod ahead;
+mod fault;
 mod gemma4;
 mod kv_cache;
 mod layer;

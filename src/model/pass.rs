@@ -99,7 +99,7 @@ impl PassPlan<'_> {
     }
 
     /// (1) embedding, the layers, (15) final norm.
-    fn body(&self, planner: &Planner, body: Body) -> Result<Vec<Op>> {
+    pub(super) fn body(&self, planner: &Planner, body: Body) -> Result<Vec<Op>> {
         let (c, a, w) = (&self.share.config, self.activations, self.weights);
         let partial = self.share.is_partial();
         let scale = (c.hidden_size as f64).sqrt() as f32;
