@@ -8,7 +8,7 @@ use super::bounds::Measure;
 use super::{Finding, Outcome, of_tier};
 use crate::checkpoint::Checkpoint;
 use crate::gpu::Gpu;
-use crate::model::{Choice, Gemma4, Head, Options, Precision, Row, Want};
+use crate::model::{Gemma4, Head, Next, Options, Precision, Row, Want};
 use crate::{Error, Result};
 
 /// A model and what it should say.
@@ -100,9 +100,9 @@ impl Case {
         let mut ids = vec![first];
         while ids.len() < self.greedy_ids.len() {
             let token = ids[ids.len() - 1];
-            if model.runs_ahead() {
-                model.submit(0, Some(token), Choice::GREEDY)?;
-                ids.push(model.next_id()?);
+            if model.runs_ahead(1) {
+                model.submit(&[Next { slot: 0, token: Some(token), draw: None }], &[])?;
+                ids.extend(model.next_ids()?.into_iter().map(|(_, id)| id));
             } else {
                 let row = Row { slot: 0, position: model.len(0), token };
                 ids.extend(model.step(&[row], Want::Greedy(&[0]))?.ids);

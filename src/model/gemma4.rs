@@ -253,9 +253,7 @@ impl Gemma4 {
     }
 
     fn run(&mut self, rows: &[Row], want: Want, keep: bool) -> Result<(Output, BTreeMap<String, Activation>)> {
-        self.make_room(rows)?;
-        self.ranks.iter_mut().for_each(|rank| rank.ahead.overwrite());
-        self.ranks.iter().try_for_each(|rank| rank.upload(rows))?;
+        self.make_ready(rows)?;
         let (run, captures) = Run::body(&self.ranks, &*self.collective, rows.len(), keep)?;
         let output = run.outputs(want)?;
         self.extend(rows);
@@ -274,6 +272,13 @@ impl Gemma4 {
     /// What combines the ranks' results.
     pub(super) fn collective(&self) -> &dyn Collective {
         &*self.collective
+    }
+
+    /// Checks the rows of a step whose tokens are known, makes room for them and hands them to the devices.
+    pub(super) fn make_ready(&mut self, rows: &[Row]) -> Result<()> {
+        self.make_room(rows)?;
+        self.ranks.iter_mut().for_each(|rank| rank.ahead.overwrite());
+        self.ranks.iter().try_for_each(|rank| rank.upload(rows))
     }
 
     /// Checks the rows of a step and makes room for them.

@@ -8,7 +8,7 @@ use lapidary::Error;
 use lapidary::checkpoint::{Checkpoint, Source};
 use lapidary::generate::{Generator, Request, Sampling};
 use lapidary::gpu::Tier;
-use lapidary::model::{Choice, Options, Precision, Want};
+use lapidary::model::{Next, Options, Precision, Want};
 use lapidary::parallel::{Parallel, Shares};
 use safetensors::SafeTensors;
 
@@ -110,8 +110,8 @@ fn a_step_under_way_is_explained_too() {
     let (_folder, checkpoint) = bad_token();
     let mut model = load(&checkpoint, &Options::default());
     model.step(&rows(0, 0, &[2, 9, 7]), Want::Nothing).unwrap();
-    assert!(model.submit(0, Some(BAD), Choice::GREEDY).unwrap());
-    assert!(matches!(model.next_id(), Err(Error::NotFinite(_))));
+    assert!(model.submit(&[Next { slot: 0, token: Some(BAD), draw: None }], &[]).unwrap());
+    assert!(matches!(model.next_ids(), Err(Error::NotFinite(_))));
     let said = model.explain(0, &[2, 9, 7, BAD], 1).to_string();
     assert!(said.starts_with("embed (kernel embed, dense) made NaN or infinity at position 3"), "{said}");
 }
