@@ -41,6 +41,40 @@ struct Sums {
     rows: array<vec4<f32>, MAX_ROWS>,
 }
 
+// Row t without an index that is known late, which would keep the sums in memory.
+fn row_of(sums: Sums, t: u32) -> vec4<f32> {
+    return select(select(sums.rows[0], sums.rows[1], t == 1u), select(sums.rows[2], sums.rows[3], t == 3u), t > 1u);
+}
+
+// Whether the sums of both rows of x fit into one vec4.
+fn is_pair() -> bool {
+    return X_ROWS == 2u && LANE_ROWS <= 2u;
+}
+
+// The sums of the blocks, for the first lane of each.
+fn block_sums(lane: u32, sums: Sums) -> Sums {
+    var all: Sums;
+    if is_pair() && LANE_ROWS == 1u {
+        let both = block_sum(lane, 2u, vec4(sums.rows[0].x, sums.rows[1].x, 0.0, 0.0));
+        all.rows[0].x = both.x;
+        all.rows[1].x = both.y;
+    } else if is_pair() {
+        let both = block_sum(lane, 4u, vec4(sums.rows[0].xy, sums.rows[1].xy));
+        all.rows[0] = vec4(both.xy, 0.0, 0.0);
+        all.rows[1] = vec4(both.zw, 0.0, 0.0);
+    } else {
+        all.rows[0] = block_sum(lane, LANE_ROWS, sums.rows[0]);
+        if X_ROWS > 1u {
+            all.rows[1] = block_sum(lane, LANE_ROWS, sums.rows[1]);
+        }
+        if X_ROWS > 2u {
+            all.rows[2] = block_sum(lane, LANE_ROWS, sums.rows[2]);
+            all.rows[3] = block_sum(lane, LANE_ROWS, sums.rows[3]);
+        }
+    }
+    return all;
+}
+
 // Products of the lane's rows of w with a chunk of a row of x.
 fn products(w: array<Codes, 4>, x: Chunk) -> vec4<f32> {
     var all = vec4(times(w[0], x), 0.0, 0.0, 0.0);
@@ -126,10 +160,10 @@ fn main(
         }
         add(&sums, slot, chunk, factor, matrix * params.n_rows, n);
     }
+    let totals = block_sums(lane, sums);
     for (var t = 0u; t < X_ROWS; t++) {
-        let total = block_sum(lane, sums.rows[t]);
         if lane % LANES == 0u && has_row(p + t) {
-            write(p + t, n, lane / LANES * n_outputs, total);
+            write(p + t, n, lane / LANES * n_outputs, row_of(totals, t));
         }
         finish(p + t, block * n_outputs, lane);
     }

@@ -192,7 +192,7 @@ fn a_seed_is_the_same_text_on_the_device_and_on_the_host() {
 #[test]
 fn running_ahead_changes_nothing() {
     let (mut ahead, text) = demo(&Options::default());
-    assert!(ahead.model().runs_ahead());
+    assert!(ahead.model().runs_ahead(1));
     let mut waiting = demo(&Options::default()).0.waiting();
     let long = "Ownership is the set of rules by which Rust manages memory. ".repeat(8);
     let short = vec![Message::new(Role::User, "What is ownership?")];

@@ -2,10 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "model/ahead.rs"]
+mod ahead;
 #[path = "common/device.rs"]
 mod device;
 #[path = "model/dispatches.rs"]
 mod dispatches;
+#[path = "model/fault.rs"]
+mod fault;
 #[path = "model/fixtures.rs"]
 mod fixtures;
 #[path = "model/precision.rs"]

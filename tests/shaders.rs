@@ -30,6 +30,7 @@ fn fields(stem: &str) -> Fields {
         "moe_combine" => kernels::moe_combine::FIELDS,
         "moe_group" => kernels::moe_group::FIELDS,
         "moe_sum" => kernels::moe_sum::FIELDS,
+        "not_finite" => kernels::not_finite::FIELDS,
         "quantize_rows" => kernels::quantize_rows::FIELDS,
         "sum_shares" => kernels::sum_shares::FIELDS,
         "round_rows" => kernels::round_rows::FIELDS,

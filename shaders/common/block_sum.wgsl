@@ -2,10 +2,10 @@
 
 var<workgroup> partial: array<vec4<f32>, THREADS>; // a component for each of LANE_ROWS
 
-// Sum over the LANES lanes of a block, for its first lane; the order of additions is fixed.
-fn block_sum(lane: u32, sums: vec4<f32>) -> vec4<f32> {
+// Sum over the LANES lanes of a block of the first `values` components, for its first lane; the order of additions is fixed.
+fn block_sum(lane: u32, values: u32, sums: vec4<f32>) -> vec4<f32> {
     var sum = sums;
-    if X_ROWS > 1u {
+    if X_ROWS > 1u && !is_pair() {
         workgroupBarrier(); // The sums of the row of x before have been read.
     }
     partial[lane] = sums;

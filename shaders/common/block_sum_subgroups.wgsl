@@ -19,11 +19,11 @@ fn sum_of_neighbours(n: u32, values: u32, sums: vec4<f32>) -> vec4<f32> {
     return sum;
 }
 
-// Sum over the LANES lanes of a block, for its first lane; the order of additions is fixed.
-fn block_sum(lane: u32, sums: vec4<f32>) -> vec4<f32> {
-    var sum = sum_of_neighbours(min(LANES, SUBGROUP), LANE_ROWS, sums);
+// Sum over the LANES lanes of a block of the first `values` components, for its first lane; the order of additions is fixed.
+fn block_sum(lane: u32, values: u32, sums: vec4<f32>) -> vec4<f32> {
+    var sum = sum_of_neighbours(min(LANES, SUBGROUP), values, sums);
     if LANES > SUBGROUP {
-        if X_ROWS > 1u {
+        if X_ROWS > 1u && !is_pair() {
             workgroupBarrier(); // The sums of the row of x before have been read.
         }
         if lane % SUBGROUP == 0u {

@@ -2,24 +2,25 @@
 //!
 //! [`checks`] runs each kernel that an adapter would use on shapes that hurt, and compares what comes out with
 //! [`crate::reference::ops`] within bounds that are derived ([`twins`], [`bounds`]). The tests of kernels use the same twins,
-//! and plant bugs in shaders to see that checks see them ([`workbench`]).
+//! and plant bugs in shaders to see that checks see them ([`workbench`]). [`Examination`] runs all of it, and a model, and
+//! where something fails again without what that needs.
 
 pub mod attention_step;
 pub mod bounds;
 pub mod checks;
+mod examine;
+mod golden;
 pub mod matrices;
 pub mod random;
 pub mod twins;
 pub mod workbench;
 
-use std::time::Instant;
-
-use crate::gpu::{Gpu, Tier};
+use crate::gpu::{Ability, Tier};
 use crate::kernels::KvDtype;
-use crate::{Result, threads};
 use bounds::Measure;
-use checks::{CHECKS, Check};
-use workbench::{Bug, Workbench};
+
+pub use examine::{Examination, Progress, Report, Round};
+pub use golden::Demo;
 
 /// What a check has found.
 #[derive(Debug, Clone)]
@@ -34,8 +35,10 @@ pub struct Finding {
     pub outcome: Outcome,
     /// The errors found.
     pub measure: Measure,
-    /// Stem and variant of the shaders that ran.
-    pub shaders: Vec<(&'static str, &'static str)>,
+    /// The shaders that ran.
+    pub shaders: Vec<String>,
+    /// What a device can do without if it failed; `None` where all kernels share what is wrong.
+    pub suspect: Option<Ability>,
     /// How long it took, pipelines included.
     pub seconds: f64,
 }
@@ -51,33 +54,11 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// Threads that check at a time at most: each compiles pipelines.
-const MAX_THREADS: usize = 8;
-
-/// Runs the checks of the kernels that `gpu` would use up to `tier`; with a `bug`, as if their shaders had it. `done` is
-/// called with the number of checks that are done and of all.
-pub fn check_kernels(gpu: &Gpu, tier: Tier, bug: Option<Bug>, done: &(dyn Fn(usize, usize) + Sync)) -> Vec<Finding> {
-    let used: Vec<&Check> = CHECKS.iter().filter(|check| check.tier <= tier).collect();
-    let count = std::sync::atomic::AtomicUsize::new(0);
-    let work = |(): &mut (), check: &&Check| -> Result<Finding> {
-        let finding = run(gpu, check, bug);
-        done(count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1, used.len());
-        Ok(finding)
-    };
-    let threads = threads::available().min(MAX_THREADS);
-    threads::map_in_order(&used, threads, || (), work).expect("findings are no errors")
-}
-
-fn run(gpu: &Gpu, check: &Check, bug: Option<Bug>) -> Finding {
-    let (start, bench, mut measure) = (Instant::now(), Workbench::new(gpu, check.tier, bug), Measure::default());
-    let ran = check.run(&bench, &mut measure).and_then(|()| gpu.check());
-    let outcome = match (ran, measure.result()) {
-        (Err(error), _) => Outcome::Failed(error.to_string()),
-        (Ok(()), Err(difference)) => Outcome::Failed(difference),
-        (Ok(()), Ok(())) if measure.compared == 0 => Outcome::Unused,
-        (Ok(()), Ok(())) => Outcome::Passed,
-    };
-    let seconds = start.elapsed().as_secs_f64();
-    let (name, tier, kv, shaders) = (check.name.to_owned(), check.tier, check.kv, bench.seen());
-    Finding { name, tier, kv, outcome, measure, shaders, seconds }
+/// What the kernels of a tier need that those of weaker ones do not.
+fn of_tier(tier: Tier) -> Option<Ability> {
+    match tier {
+        Tier::Plain => None,
+        Tier::Dot => Some(Ability::Dot),
+        Tier::F16 | Tier::Matrix => Some(Ability::Matrix),
+    }
 }

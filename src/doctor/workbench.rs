@@ -18,14 +18,23 @@ pub struct Bug {
     pub to: &'static str,
 }
 
-/// Stem and variant of the shaders that ran.
-type Seen = BTreeSet<(&'static str, &'static str)>;
+/// The shaders that ran.
+type Seen = BTreeSet<String>;
+
+fn shader_name(planned: &Planned) -> String {
+    let (stem, variant) = planned.shader();
+    let subgroups = if planned.uses_subgroups() { "subgroups" } else { "" };
+    let words = [stem, variant, subgroups].into_iter().filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
 
 /// Runs kernels, as they are or with a bug planted.
 #[derive(Debug)]
 pub struct Workbench<'a> {
     /// Plans for its device.
     pub planner: Planner<'a>,
+    /// Whether few shapes are enough: those that most kernels of a model share.
+    pub brief: bool,
     bug: Option<Bug>,
     seen: Arc<Mutex<Seen>>,
 }
@@ -33,7 +42,7 @@ pub struct Workbench<'a> {
 impl<'a> Workbench<'a> {
     /// Kernels of `tier` with the workgroup sizes that suit the device.
     pub fn new(gpu: &'a Gpu, tier: Tier, bug: Option<Bug>) -> Self {
-        Workbench { planner: Planner::new(gpu).with_tier(tier), bug, seen: Arc::default() }
+        Workbench { planner: Planner::new(gpu).with_tier(tier), brief: false, bug, seen: Arc::default() }
     }
 
     /// The same with other workgroup sizes.
@@ -42,7 +51,7 @@ impl<'a> Workbench<'a> {
         let mut planner = Planner::new(self.planner.gpu).with_tier(self.planner.tier);
         planner.tuning = self.planner.tuning;
         change(&mut planner.tuning);
-        Workbench { planner, bug: self.bug, seen: self.seen.clone() }
+        Workbench { planner, brief: self.brief, bug: self.bug, seen: self.seen.clone() }
     }
 
     /// The device.
@@ -50,9 +59,9 @@ impl<'a> Workbench<'a> {
         self.planner.gpu
     }
 
-    /// Stem and variant of the shaders that have run so far.
-    pub fn seen(&self) -> Vec<(&'static str, &'static str)> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    /// The shaders that have run so far: stem, variant, and whether lanes added up within subgroups.
+    pub fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// A padded tensor of `values`.
@@ -87,7 +96,7 @@ impl<'a> Workbench<'a> {
     /// # Errors
     /// Those of [`Planner::bind`].
     pub fn bind(&self, planned: &[Planned]) -> Result<Vec<Dispatch>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).extend(planned.iter().map(Planned::shader));
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).extend(planned.iter().map(shader_name));
         match self.bug {
             None => self.planner.bind_all(planned),
             // Of several kernels not every one has the bug's text.

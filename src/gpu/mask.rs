@@ -29,11 +29,15 @@ pub enum Ability {
     PipelineCache,
     /// Kernels tuned for software adapters, with every index checked: without them those of GPUs run on any adapter.
     CpuKernels,
+    /// Keys and values in f16, which the fast path keeps in f32 without it.
+    KvF16,
+    /// Keys and values in int8.
+    KvInt8,
 }
 
 impl Ability {
     /// All of them.
-    pub const ALL: [Ability; 8] = [
+    pub const ALL: [Ability; 10] = [
         Ability::F16,
         Ability::Subgroups,
         Ability::Dot,
@@ -42,6 +46,8 @@ impl Ability {
         Ability::Immediates,
         Ability::PipelineCache,
         Ability::CpuKernels,
+        Ability::KvF16,
+        Ability::KvInt8,
     ];
 
     /// As it is written on the command line.
@@ -55,6 +61,8 @@ impl Ability {
             Ability::Immediates => "immediates",
             Ability::PipelineCache => "pipeline-cache",
             Ability::CpuKernels => "cpu-kernels",
+            Ability::KvF16 => "kv-f16",
+            Ability::KvInt8 => "kv-int8",
         }
     }
 
@@ -70,7 +78,7 @@ impl Ability {
             }
             Ability::Immediates => F::IMMEDIATES,
             Ability::PipelineCache => F::PIPELINE_CACHE,
-            Ability::Dot | Ability::CpuKernels => F::empty(),
+            Ability::Dot | Ability::CpuKernels | Ability::KvF16 | Ability::KvInt8 => F::empty(),
         }
     }
 }

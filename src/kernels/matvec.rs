@@ -90,7 +90,7 @@ pub fn plan_beside(
 }
 
 /// Plans the weighted sum of a token's experts: `y[t] = sum_s factors[t, s] * (x[t * top_k + s] w[ids[t, s]]^T)`, over the
-/// experts that `weights` holds.
+/// experts that `weights` holds. `several` is that of [`Rows::Experts`].
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
@@ -101,11 +101,12 @@ pub fn plan_sum<'a>(
     (ids, factors): (&Tensor, &Tensor),
     x: impl Into<Input<'a>>,
     y: &Tensor,
+    several: bool,
 ) -> Result<Vec<Planned>> {
     assert!(ids.stride == ids.width && factors.stride == ids.width && factors.width == ids.width, "{label}: slots");
     assert_eq!(y.width, weights.out_features, "{label}: width of y");
     let (target, input) = (Target { y, column: 0, softcap: 0.0 }, x.into());
-    let rows = Rows::Experts { ids, repeat: 1 };
+    let rows = Rows::Experts { ids, repeat: 1, several };
     let forms = (Form::Sum { factors }, None);
     weights.parts.iter().map(|part| plan_part(planner, label, weights, part, rows, input, target, forms)).collect()
 }
@@ -138,7 +139,7 @@ pub(super) fn plan_part(
     match rows {
         Rows::Two => x_rows = 2,
         Rows::Several(count) => (x_rows, ids_of) = (MAX_ROWS, count.into()),
-        Rows::Experts { ids, repeat } => {
+        Rows::Experts { ids, repeat, .. } => {
             constants.push(("EXPERTS", 1));
             params.x_repeat = word(repeat);
             (ids_of, rows_per_row) = (ids.into(), word(ids.width));
@@ -164,7 +165,7 @@ pub(super) fn plan_part(
         weights,
         part,
         form,
-        (rows_per_row, slots, x_rows),
+        (rows, rows_per_row, slots),
         input.rounded_for(planner, weights).is_some(),
     );
     constants.extend(shape);
@@ -214,15 +215,22 @@ fn add_beside(
 
 /// Lanes of a workgroup, lanes that share rows, and these rows, for a product of rounded activations with `n_rows` rows of
 /// weights: as measured on an H200 with the shapes of 26B-A4B. Few rows of weights are cut into more pieces, which keeps
-/// more reads in flight; many rows of x are worth more where more rows of weights share them.
-fn rounded_shape(n_rows: usize, gated: bool, x_rows: u32, most_threads: u32) -> (u32, u32, u32) {
-    let many = x_rows == MAX_ROWS;
-    match (gated, n_rows) {
-        // Whole blocks of what comes out rounded.
-        (true, _) if most_threads >= 512 => (word(BLOCK) * 32, 32, 2),
-        (true, _) => (word(BLOCK) * 16, 16, 2),
-        (false, 0..8192) => (256, 64, if many { 2 } else { 1 }),
-        (false, _) => (256, 32, if many { 4 } else { 2 }),
+/// more reads in flight; four rows of x are worth more where more rows of weights share them, and the experts of several rows
+/// need fewer lanes each.
+fn rounded_shape(n_rows: usize, gated: bool, rows: Rows, most_threads: u32) -> (u32, u32, u32) {
+    // Gated products make whole blocks of what comes out rounded.
+    let (block, wide) = (word(BLOCK), most_threads >= 512);
+    match (rows, gated, n_rows) {
+        (Rows::Experts { several: true, .. }, true, _) if wide => (32 * block, 16, 2),
+        (_, true, _) if wide => (32 * block, 32, 2),
+        (_, true, _) => (16 * block, 16, 2),
+        (Rows::Experts { several: true, .. }, false, _) => (256, 64, 2),
+        (Rows::Several(_), false, 65536..) => (256, 32, 4),
+        (Rows::Several(_), false, _) => (256, 32, 2),
+        (Rows::Two, false, 65536..) => (256, 8, 2),
+        (Rows::Two, false, 0..8192) if wide => (512, 64, 1),
+        (_, false, 0..8192) => (256, 64, 1),
+        (_, false, _) => (256, 32, 2),
     }
 }
 
@@ -234,7 +242,7 @@ fn shape(
     weights: &Weights,
     part: &Part,
     form: Form,
-    (rows_per_row, slots, x_rows): (u32, u32, u32),
+    (x_rows, rows_per_row, slots): (Rows, u32, u32),
     is_rounded: bool,
 ) -> (Constants, Grid) {
     let chunks = word(weights.in_features.div_ceil(CHUNK));

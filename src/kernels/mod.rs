@@ -24,6 +24,7 @@ pub mod matvec;
 pub mod moe_combine;
 pub mod moe_group;
 pub mod moe_sum;
+pub mod not_finite;
 pub mod per_layer_inputs;
 pub mod product;
 pub mod quantize_rows;
@@ -74,7 +75,7 @@ pub(crate) use params;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct StepRow {
-    /// Token id.
+    /// Token id, or [`StepRow::ID_OF`].
     pub token: u32,
     /// The sequence's place in the KV cache.
     pub slot: u32,
@@ -88,6 +89,11 @@ pub struct StepRow {
     pub last_position: u32,
     /// Unused: keeps rows at 32 bytes.
     pub pad: [u32; 2],
+}
+
+impl StepRow {
+    /// Set in a token that is not known yet: the rest is the row whose id of the step before it is. `ID_OF` of the shader.
+    pub const ID_OF: u32 = 1 << 31;
 }
 
 /// Name and byte offset of each field of [`StepRow`].
@@ -190,9 +196,9 @@ impl Tuning {
         matvec: Spread::Fill { lanes: 160 << 10 },
         threads: 256,
         norm_threads: 1024,
-        attention_threads: 256,
+        attention_threads: 128,
         attention_wide_threads: 256,
-        attention_block: 32,
+        attention_block: 16,
         attention_workgroups: 256,
         subgroups: true,
         tiles: [
@@ -260,9 +266,25 @@ pub struct Planned {
 }
 
 impl Planned {
+    /// The name under which it was planned.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// Stem and variant of its shader.
     pub fn shader(&self) -> (&'static str, &'static str) {
         (self.key.stem, self.key.variant)
+    }
+
+    /// Whether its lanes add up within subgroups.
+    pub fn uses_subgroups(&self) -> bool {
+        self.key.constants.iter().any(|(name, _)| *name == shaders::SUBGROUP)
+    }
+
+    /// The buffers that it writes as f32.
+    pub fn float_outputs(&self) -> Vec<&Binding> {
+        let outputs = shaders::float_outputs(&shaders::source(&self.key));
+        self.buffers.iter().filter(|(number, _)| outputs.contains(number)).map(|(_, binding)| binding).collect()
     }
 }
 

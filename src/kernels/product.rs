@@ -50,6 +50,8 @@ pub enum Rows<'a> {
         ids: &'a Tensor,
         /// Rows of y that read one row of x.
         repeat: usize,
+        /// Whether steps have several rows, whose experts keep a device busy with fewer lanes each.
+        several: bool,
     },
     /// Many rows of y, `groups.pairs.width` for each row of the step; those of an expert share each weight they read.
     Grouped {

@@ -240,6 +240,7 @@ pub const SHADERS: &[Shader] = &[
     Shader { stem: "per_layer_inputs", variant: "", parts: &[REDUCE, wgsl!("per_layer_inputs")] },
     Shader { stem: "moe_group", variant: "", parts: &[wgsl!("moe_group")] },
     Shader { stem: "moe_sum", variant: "", parts: &[wgsl!("moe_sum")] },
+    Shader { stem: "not_finite", variant: "", parts: &[wgsl!("not_finite")] },
     Shader { stem: "round", variant: "", parts: &[ROUNDED, wgsl!("round")] },
     Shader { stem: "router", variant: "", parts: &[CHOOSE, wgsl!("router")] },
     Shader { stem: "gelu_mul", variant: "", parts: &[GELU, wgsl!("gelu_mul")] },
@@ -284,6 +285,15 @@ pub(crate) fn version() -> String {
     text
 }
 
+/// Numbers of the bindings that a shader writes as f32: declarations stand on a line each.
+pub(super) fn float_outputs(wgsl: &str) -> Vec<u32> {
+    let is_float = |line: &str| {
+        line.contains("var<storage, read_write>") && ["array<f32>", "array<vec4<f32>>"].iter().any(|t| line.contains(t))
+    };
+    let number = |line: &str| line.split_once("@binding(")?.1.split_once(')')?.0.parse().ok();
+    wgsl.lines().filter(|line| is_float(line)).filter_map(number).collect()
+}
+
 /// The text for a key.
 pub(super) fn source(key: &PipelineKey) -> String {
     let subgroups = key.constants.iter().any(|(name, _)| *name == SUBGROUP);
@@ -298,3 +308,28 @@ pub(super) fn find(key: &PipelineKey) -> &'static Shader {
 
 /// The constant that stands where lanes add up within subgroups: how many lanes the smallest one has.
 pub(super) const SUBGROUP: &str = "SUBGROUP";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_found_in_the_text() {
+        let outputs = |stem: &str, variant: &str| {
+            let shader =
+                SHADERS.iter().find(|s| s.stem == stem && s.variant == variant).expect("a shader of the table");
+            float_outputs(&shader.wgsl(false))
+        };
+        assert_eq!(outputs("matvec", "packed"), [7]);
+        assert_eq!(outputs("matvec", "rounding beside product"), [7, 13]);
+        assert_eq!(outputs("add_norm", "rounded twice"), [3, 4, 5, 6]);
+        assert_eq!(outputs("attention", ""), [7]);
+        assert!(outputs("kv_store", "").is_empty() && outputs("argmax", "").is_empty());
+        // Each kernel of a body but those that make codes, lists or choices has one.
+        let others = ["quantize_rows", "round", "kv_store", "moe_group", "argmax", "suppress", "strip_max", "sample"];
+        for shader in SHADERS.iter().filter(|s| !others.contains(&s.stem)) {
+            let is_whole = ["fill_random", "copy_words", "not_finite"].contains(&shader.stem);
+            assert_eq!(float_outputs(&shader.wgsl(true)).is_empty(), is_whole, "{} {:?}", shader.stem, shader.variant);
+        }
+    }
+}

@@ -299,7 +299,7 @@ impl LayerPlan<'_> {
         ops.push(Op::capture(format!("layer.{l}.router.weights"), weights));
         let top_k = ids.width;
         let rows = |repeat| match self.body {
-            Body::One | Body::Two | Body::Few => Rows::Experts { ids, repeat },
+            Body::One | Body::Two | Body::Few => Rows::Experts { ids, repeat, several: self.body != Body::One },
             Body::Chunk => Rows::Grouped { groups: &moe.groups, repeat },
         };
         if self.body == Body::Chunk {
@@ -313,8 +313,15 @@ impl LayerPlan<'_> {
         let down = &w.experts.down_proj;
         match self.body {
             Body::One | Body::Two | Body::Few => {
-                let planned =
-                    matvec::plan_sum(self.planner, &label("experts.down_proj"), down, (ids, weights), act, &moe.sum)?;
+                let planned = matvec::plan_sum(
+                    self.planner,
+                    &label("experts.down_proj"),
+                    down,
+                    (ids, weights),
+                    act,
+                    &moe.sum,
+                    self.body != Body::One,
+                )?;
                 ops.extend(planned.into_iter().map(Op::Dispatch));
             }
             Body::Chunk => {

@@ -99,15 +99,22 @@ impl PassPlan<'_> {
     }
 
     /// (1) embedding, the layers, (15) final norm.
-    fn body(&self, planner: &Planner, body: Body) -> Result<Vec<Op>> {
+    pub(super) fn body(&self, planner: &Planner, body: Body) -> Result<Vec<Op>> {
         let (c, a, w) = (&self.share.config, self.activations, self.weights);
         let partial = self.share.is_partial();
         let scale = (c.hidden_size as f64).sqrt() as f32;
-        let mut ops: Vec<Op> =
-            embed::plan(planner, "embed", &w.embed_tokens, (self.share.vocab.start, partial), &a.rows, &a.h, scale)?
-                .into_iter()
-                .map(Op::Dispatch)
-                .collect();
+        let mut ops: Vec<Op> = embed::plan(
+            planner,
+            "embed",
+            &w.embed_tokens,
+            (self.share.vocab.start, partial),
+            (&a.rows, &a.ids),
+            &a.h,
+            scale,
+        )?
+        .into_iter()
+        .map(Op::Dispatch)
+        .collect();
         if partial {
             ops.push(Op::AllReduce(a.h.clone()));
         }

@@ -59,11 +59,11 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Takes the memory that a rank needs beside its weights.
     pub(super) fn new(gpu: Arc<Gpu>, share: Share, rows: usize, context: usize, options: &Options) -> Result<Self> {
-        let tier = options.tier(&gpu)?;
+        let (tier, kv) = (options.tier(&gpu)?, options.kv_on(&gpu)?);
         let before = gpu.allocated_bytes();
-        let activations = Activations::new(&gpu, &share, rows, tier, options.kv())?;
+        let activations = Activations::new(&gpu, &share, rows, tier, kv)?;
         let activation_bytes = gpu.allocated_bytes() - before;
-        let cache = KvCache::new(&gpu, &share.config, options.slots, context, options.kv())?;
+        let cache = KvCache::new(&gpu, &share.config, options.slots, context, kv)?;
         Ok(Prepared { gpu, share, activations, cache, tier, activation_bytes })
     }
 }

@@ -35,9 +35,20 @@ impl<'a> Run<'a> {
         n_rows: usize,
         keep: bool,
     ) -> Result<(Self, Captures)> {
+        let bodies = ranks.iter().map(|rank| rank.pass.body(n_rows)).collect();
+        Self::over(ranks, collective, bodies, n_rows, keep)
+    }
+
+    /// As [`Run::body`] with the ranks' own lists.
+    pub(super) fn over(
+        ranks: &'a [Rank],
+        collective: &'a dyn Collective,
+        bodies: Vec<&'a [Op<Dispatch>]>,
+        n_rows: usize,
+        keep: bool,
+    ) -> Result<(Self, Captures)> {
         let recorders = ranks.iter().map(|rank| Recorder::new(&rank.gpu)).collect();
         let mut run = Run { ranks, collective, recorders, n_rows };
-        let bodies: Vec<&[Op<Dispatch>]> = ranks.iter().map(|rank| rank.pass.body(n_rows)).collect();
         let mut captures = Vec::new();
         let mut at = 0;
         while at < bodies[0].len() {
@@ -197,5 +208,5 @@ fn largest(values: &[f32]) -> Option<u32> {
 }
 
 pub(super) fn not_finite() -> Error {
-    Error::Run("a logit is NaN or infinite, expected finite numbers".into())
+    Error::NotFinite("a logit is NaN or infinite, expected finite numbers".into())
 }

@@ -84,7 +84,7 @@ fn gates_of_experts() {
             let x: Vec<f32> = random.values(IDS.len() / top_k * n_in, Spread::Normal).iter().map(|v| 0.1 * v).collect();
             let (runner, y) = (Runner::new(), Output::new(IDS.len(), n_out));
             let (x_tensor, ids) = (tensor(n_in, &x), compact(top_k, &IDS));
-            let rows = Rows::Experts { ids: &ids, repeat: top_k };
+            let rows = Rows::Experts { ids: &ids, repeat: top_k, several: false };
             let planned =
                 matvec::plan_gated(&runner.planner, "gated", &weights, rows, &x_tensor, (&y.tensor, None), None)
                     .expect("a plan");
@@ -112,7 +112,7 @@ pub(super) fn check_sum(held: std::ops::Range<usize>, n_out: usize, n_in: usize)
             let (x_tensor, ids, factors_tensor) = (tensor(n_in, &x), compact(top_k, &IDS), compact(top_k, &factors));
             let from = (&ids, &factors_tensor);
             let planned =
-                matvec::plan_sum(&runner.planner, "sum", &weights, from, &x_tensor, &y.tensor).expect("a plan");
+                matvec::plan_sum(&runner.planner, "sum", &weights, from, &x_tensor, &y.tensor, false).expect("a plan");
             let actual = runner.run(&planned, IDS.len() / top_k, &[&y]).remove(0);
             for (t, actual) in actual.chunks_exact(n_out).enumerate() {
                 let slots = (t * top_k..(t + 1) * top_k).filter(|&slot| held.contains(&(IDS[slot] as usize)));

@@ -46,7 +46,7 @@ pub(super) fn probe_experts(
     let ids: Vec<u32> = (0..ks.len()).map(|i| (i % experts.len()) as u32).collect();
     let (x, ids_tensor) = (tensor(rows.len(), &one_hot(rows.len(), ks)), compact(1, &ids));
     let y = Output::new(ks.len(), spec.out_features);
-    let rows_of = Rows::Experts { ids: &ids_tensor, repeat: 1 };
+    let rows_of = Rows::Experts { ids: &ids_tensor, repeat: 1, several: false };
     let planned = product::plan(&runner.planner, "experts", &weights, rows_of, &x, &y.tensor, 0.0).expect("a plan");
     let actual = runner.run(&planned, ks.len(), &[&y]).remove(0);
     let expected: Vec<f32> =

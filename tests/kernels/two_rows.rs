@@ -116,9 +116,15 @@ pub(super) fn check_alone(runner: &Runner, bits: u32, n_out: usize, n_in: usize)
 
 #[test]
 fn rows_of_a_pair_are_what_they_are_alone() {
-    for (runner, bits, n_out, n_in) in
-        [(dot(1), 4, 17, 2112), (dot(64), 8, 33, 80), (filling(), 4, 33, 704), (filling(), 8, 33, 704)]
-    {
+    for (runner, bits, n_out, n_in) in [
+        (dot(1), 4, 17, 2112),
+        (dot(64), 8, 33, 80),
+        (filling(), 4, 33, 704),
+        (filling(), 8, 33, 704),
+        // More rows of weights are shaped otherwise.
+        (filling(), 4, 8193, 96),
+        (filling(), 8, 65537, 32),
+    ] {
         check_alone(&runner, bits, n_out, n_in);
     }
 }

@@ -30,7 +30,9 @@ fn few(bench: &Workbench, dtype: KvDtype, measure: &mut Measure) -> Result<()> {
     let rounds = bench.planner.tier >= Tier::Dot;
     for case in cases(dtype) {
         Step::new(&mut random, case, &rows).few(bench, rounds, measure)?;
-        Step::new(&mut random, case, &chunk(0, 161, 1)).few(bench, rounds, measure)?;
+        if !bench.brief {
+            Step::new(&mut random, case, &chunk(0, 161, 1)).few(bench, rounds, measure)?;
+        }
     }
     Ok(())
 }
@@ -70,6 +72,10 @@ pub(super) fn many_f16(bench: &Workbench, measure: &mut Measure) -> Result<()> {
 pub(super) fn many_int8(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     heads(bench, KvDtype::Int8, measure)?;
     many(bench, KvDtype::Int8, measure)
+}
+
+pub(super) fn heads_f16(bench: &Workbench, measure: &mut Measure) -> Result<()> {
+    heads(bench, KvDtype::F16, measure)
 }
 
 /// Norms and rotation of a chunk's heads, into the cache and into rows of their own.

@@ -6,10 +6,12 @@ use crate::doctor::matrices::{Spec, Unpacked, dense};
 use crate::doctor::random::{Random, Spread};
 use crate::doctor::twins;
 use crate::doctor::workbench::{Output, Workbench, step_rows};
-use crate::gpu::Tensor;
+use crate::gpu::{Binding, Tensor};
 use crate::kernels::product::{self, Rows};
 use crate::kernels::sample::{self, Draw};
-use crate::kernels::{WeightsBuilder, argmax, copy_words, embed, fill_random, gather_rows, strip_max, suppress};
+use crate::kernels::{
+    WeightsBuilder, argmax, copy_words, embed, fill_random, gather_rows, not_finite, strip_max, suppress,
+};
 use crate::quant::{Bits, Dtype, Matrix};
 use crate::reference::ops;
 
@@ -26,12 +28,12 @@ pub(super) fn tables(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let rows: Vec<_> = tokens.iter().enumerate().map(|(i, &token)| (0, i as u32, token)).collect();
     let (rows, scale) = (bench.rows(&step_rows(&rows))?, (width as f32).sqrt());
     for (what, table, row_bytes) in [("bf16", plain, 2 * width), ("int8", packed, width)] {
-        for part_rows in [200, 128] {
+        for part_rows in [200, 128].into_iter().skip(usize::from(bench.brief)) {
             let mut builder = WeightsBuilder::new(bench.gpu(), "table", 1, n_tokens, width);
             builder = builder.max_part_bytes((part_rows * row_bytes) as u64);
             builder.add(0, 0, &table)?;
             let (weights, y) = (builder.finish()?, Output::new(bench.gpu(), tokens.len(), width)?);
-            let planned = embed::plan(&bench.planner, "embed", &weights, (0, false), &rows, &y.tensor, scale)?;
+            let planned = embed::plan(&bench.planner, "embed", &weights, (0, false), (&rows, &rows), &y.tensor, scale)?;
             let actual = bench.run_for(&planned, tokens.len(), &y)?;
             let mut row = vec![0.0; width];
             let mut expected = Vec::new();
@@ -176,5 +178,22 @@ pub(super) fn fills(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let expected: Vec<u32> = (0..n as u32).map(|i| ops::fill_random(i, seed, u32::MAX, 0)).collect();
     measure.words("random words", &expected, &results[0].iter().map(|v| v.to_bits()).collect::<Vec<_>>());
     measure.exact("copied words", &from, &results[1]);
+    Ok(())
+}
+
+/// What finds the kernel that has made NaN or infinity.
+pub(super) fn numbers(bench: &Workbench, measure: &mut Measure) -> Result<()> {
+    let n = 1028;
+    let mut rows = vec![vec![1.0f32; n]; 5];
+    (rows[1][n - 1], rows[2][0], rows[3][300]) = (f32::NAN, f32::NEG_INFINITY, f32::INFINITY);
+    rows[4].iter_mut().zip([f32::MAX, f32::MIN, 0.0, -0.0, 1e-40]).for_each(|(v, edge)| *v = edge);
+    let flags = Output::in_place(bench.gpu(), rows.len(), &vec![0.0; rows.len()])?;
+    let plan = |(number, row): (usize, &Vec<f32>)| {
+        let words = Binding::from(&bench.gpu().storage_with("words", row)?);
+        not_finite::plan(&bench.planner, "not_finite", &words, &flags.tensor, number)
+    };
+    let planned = rows.iter().enumerate().map(plan).collect::<Result<Vec<_>>>()?;
+    let actual = bench.run_for(&planned, 1, &flags)?;
+    measure.words("flags", &[0, 1, 1, 1, 0], &actual.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
     Ok(())
 }

@@ -68,7 +68,7 @@ pub(super) fn gates(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let act = Output::new(bench.gpu(), IDS.len(), width)?;
     let words = Output::rounded(bench.gpu(), IDS.len(), width)?;
     let y = (&act.tensor, x.rounded.is_some().then_some(&words.tensor));
-    let rows = Rows::Experts { ids: &ids, repeat: TOP_K };
+    let rows = Rows::Experts { ids: &ids, repeat: TOP_K, several: false };
     let planned = matvec::plan_gated(&bench.planner, "gated", &weights, rows, x.input(), y, None)?;
     let results = bench.run(&planned, IDS.len() / TOP_K, &[&act, &words])?;
     for (p, &e) in IDS.iter().enumerate() {
@@ -88,10 +88,14 @@ pub(super) fn gate(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let (mut random, n_in, width) = (Random::new(11), 352, 48);
     let matrix = packed(&mut random, 2 * width, n_in).remove(0);
     let weights = Weights::upload(bench.gpu(), "gate_up", &matrix)?;
-    for n_rows in [1, 5] {
+    for n_rows in [1, 2, 5] {
         let values: Vec<f32> = random.values(n_rows * n_in, Spread::Normal).iter().map(|v| 0.1 * v).collect();
         let (x, count) = (Activations::new(bench, measure, n_in, &values)?, bench.compact(1, &[n_rows as u32])?);
-        let rows = if n_rows > 1 && x.rounded.is_some() { Rows::Several(&count) } else { Rows::Few };
+        let rows = match n_rows {
+            2 if x.rounded.is_some() => Rows::Two,
+            5 if x.rounded.is_some() => Rows::Several(&count),
+            _ => Rows::Few,
+        };
         let act = Output::new(bench.gpu(), n_rows, width)?;
         let words = Output::rounded(bench.gpu(), n_rows, width)?;
         let y = (&act.tensor, x.rounded.is_some().then_some(&words.tensor));
@@ -115,14 +119,15 @@ pub(super) fn sums(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let dense_stack = |random: &mut Random| -> Vec<Matrix> {
         (0..N_EXPERTS).map(|_| Matrix::Dense(dense(random, n_out, 41, Dtype::BF16))).collect()
     };
-    for matrices in [packed(&mut random, n_out, 704), dense_stack(&mut random)] {
+    let stacks = [packed(&mut random, n_out, 704), dense_stack(&mut random)];
+    for matrices in stacks.into_iter().take(if bench.brief { 1 } else { 2 }) {
         let n_in = matrices[0].in_features();
         let x = Activations::new(bench, measure, n_in, &random.values(IDS.len() * n_in, Spread::Outliers))?;
         let factors: Vec<f32> = IDS.iter().map(|_| random.uniform()).collect();
         let (weights, ids) = (stack(bench, &matrices)?, bench.compact(TOP_K, &IDS)?);
         let y = Output::new(bench.gpu(), IDS.len() / TOP_K, n_out)?;
         let from = (&ids, &bench.compact(TOP_K, &factors)?);
-        let planned = matvec::plan_sum(&bench.planner, "sum", &weights, from, x.input(), &y.tensor)?;
+        let planned = matvec::plan_sum(&bench.planner, "sum", &weights, from, x.input(), &y.tensor, false)?;
         let actual = bench.run_for(&planned, IDS.len() / TOP_K, &y)?;
         let values = if weights.has_whole_chunks() { x.values } else { x_of(&x.x, bench)? };
         for (t, actual) in actual.chunks_exact(n_out).enumerate() {
@@ -165,7 +170,7 @@ pub(super) fn grouped(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let (n_rows, ids_tensor) = (ids.len() / top_k, bench.compact(top_k, &ids)?);
     let x = on_grid(&mut random, n_rows, n_in);
     let x_tensor = bench.tensor(n_in, &x)?;
-    for number in [0, 1] {
+    for number in 0..if bench.brief { 1 } else { 2 } {
         let bench = bench.tuned(|t| {
             t.expert_tiles[0] = t.expert_tiles[number];
             t.dot_expert_tiles[0] = t.dot_expert_tiles[number];
@@ -302,7 +307,8 @@ fn measure_choice(
 /// The router's product beside a gated one, and its choice beside a plain one.
 pub(super) fn beside(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let (mut random, n_in, width, top_k) = (Random::new(18), 352, 48, 4);
-    for (n_rows, n_experts, dtype) in [(1, 33, DTYPES[1]), (5, 128, DTYPES[2])] {
+    let all = [(1, 33, DTYPES[1]), (5, 128, DTYPES[2])];
+    for (n_rows, n_experts, dtype) in all.into_iter().take(if bench.brief { 1 } else { 2 }) {
         let gate_up = packed(&mut random, 2 * width, n_in).remove(0);
         let down = packed(&mut random, 40, width).remove(0);
         let router = Matrix::Dense(dense(&mut random, n_experts, n_in, dtype));

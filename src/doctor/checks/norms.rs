@@ -5,14 +5,16 @@ use crate::doctor::bounds::{EPS, Measure, norm};
 use crate::doctor::random::{Random, Spread};
 use crate::doctor::twins::{self, Bounded, NORM_EPS};
 use crate::doctor::workbench::{Output, Workbench};
-use crate::gpu::Tier;
 use crate::kernels::add_norm::{self, AddNorm};
 use crate::kernels::moe_combine::{self, MoeCombine};
 use crate::kernels::{gelu_mul, per_layer_inputs, rms_norm};
 use crate::reference::ops;
 
 /// A row that a lane holds in registers, and one that is walked, with a half block at its end.
-const WIDTHS: [usize; 2] = [2816, 1055];
+fn widths(bench: &Workbench) -> &'static [usize] {
+    if bench.brief { &[2816] } else { &[2816, 1055] }
+}
+
 const N_ROWS: usize = 3;
 
 fn exact(x: &[f32]) -> Bounded {
@@ -24,18 +26,37 @@ fn threads(bench: &Workbench) -> u32 {
     bench.planner.tuning.norm_threads
 }
 
-/// Beyond the plain tier, kernels round what they make too.
-fn rounds(bench: &Workbench) -> bool {
-    bench.planner.tier >= Tier::Dot
+pub(super) fn rms_exact(bench: &Workbench, measure: &mut Measure) -> Result<()> {
+    rms(bench, false, measure)
 }
 
-pub(super) fn rms(bench: &Workbench, measure: &mut Measure) -> Result<()> {
+pub(super) fn rms_rounded(bench: &Workbench, measure: &mut Measure) -> Result<()> {
+    rms(bench, true, measure)
+}
+
+pub(super) fn add_exact(bench: &Workbench, measure: &mut Measure) -> Result<()> {
+    add(bench, false, measure)
+}
+
+pub(super) fn add_rounded(bench: &Workbench, measure: &mut Measure) -> Result<()> {
+    add(bench, true, measure)
+}
+
+pub(super) fn combine_exact(bench: &Workbench, measure: &mut Measure) -> Result<()> {
+    combine(bench, false, measure)
+}
+
+pub(super) fn combine_rounded(bench: &Workbench, measure: &mut Measure) -> Result<()> {
+    combine(bench, true, measure)
+}
+
+fn rms(bench: &Workbench, rounds: bool, measure: &mut Measure) -> Result<()> {
     let mut random = Random::new(20);
-    for width in WIDTHS {
+    for &width in widths(bench) {
         let (norms, x) = (random.values(3 * width, Spread::Normal), random.values(N_ROWS * width, Spread::Outliers));
         let y = Output::new(bench.gpu(), N_ROWS, width)?;
         let words = Output::rounded(bench.gpu(), N_ROWS, width)?;
-        let to = (&y.tensor, rounds(bench).then_some(&words.tensor));
+        let to = (&y.tensor, rounds.then_some(&words.tensor));
         let (norms_tensor, x_tensor) = (bench.tensor(width, &norms)?, bench.tensor(width, &x)?);
         let planned = rms_norm::plan(&bench.planner, "rms_norm", (&norms_tensor, 2), &x_tensor, to, NORM_EPS)?;
         let results = bench.run(&[planned], N_ROWS, &[&y, &words])?;
@@ -43,7 +64,7 @@ pub(super) fn rms(bench: &Workbench, measure: &mut Measure) -> Result<()> {
             let (expected, bound) = twins::normed(&exact(x), &norms[2 * width..], threads(bench));
             measure.close(&format!("width {width}, row {t}"), &expected, actual, |i| bound[i]);
         }
-        if rounds(bench) {
+        if rounds {
             twins::measure_rounding(measure, &format!("width {width}"), (&results[0], width), &results[1]);
         }
     }
@@ -51,9 +72,12 @@ pub(super) fn rms(bench: &Workbench, measure: &mut Measure) -> Result<()> {
 }
 
 /// The residual stream and the norms of the blocks that read it next: one, or three of a mixture of experts.
-pub(super) fn add(bench: &Workbench, measure: &mut Measure) -> Result<()> {
+fn add(bench: &Workbench, rounds: bool, measure: &mut Measure) -> Result<()> {
     let mut random = Random::new(21);
-    for (width, n_outputs) in WIDTHS.into_iter().flat_map(|width| [(width, 1), (width, 3)]) {
+    for (width, n_outputs) in widths(bench).iter().flat_map(|&width| [(width, 3), (width, 1)]) {
+        if bench.brief && n_outputs == 1 {
+            continue;
+        }
         let norms = random.values(6 * width, Spread::Normal);
         let norm = |row: usize| &norms[row * width..][..width];
         let x = random.values(N_ROWS * width, Spread::Outliers);
@@ -63,7 +87,7 @@ pub(super) fn add(bench: &Workbench, measure: &mut Measure) -> Result<()> {
         let y = (0..3).map(new).collect::<Result<Vec<_>>>()?;
         let new = |_| Output::rounded(bench.gpu(), N_ROWS, width);
         let words = (0..2).map(new).collect::<Result<Vec<_>>>()?;
-        let rounded = |i: usize| (rounds(bench) && i < n_outputs).then_some(&words[i].tensor);
+        let rounded = |i: usize| (rounds && i < n_outputs).then_some(&words[i].tensor);
         let (x_tensor, norms_tensor, scalar) = (bench.tensor(width, &x)?, bench.tensor(width, &norms)?, 0.37);
         let arguments = AddNorm {
             norms: &norms_tensor,
@@ -97,9 +121,9 @@ pub(super) fn add(bench: &Workbench, measure: &mut Measure) -> Result<()> {
 }
 
 /// The end of a layer with experts.
-pub(super) fn combine(bench: &Workbench, measure: &mut Measure) -> Result<()> {
+fn combine(bench: &Workbench, rounds: bool, measure: &mut Measure) -> Result<()> {
     let mut random = Random::new(22);
-    for width in WIDTHS {
+    for &width in widths(bench) {
         let norms = random.values(7 * width, Spread::Normal);
         let norm = |row: usize| &norms[row * width..][..width];
         let mut values = || random.values(N_ROWS * width, Spread::Outliers);
@@ -115,7 +139,7 @@ pub(super) fn combine(bench: &Workbench, measure: &mut Measure) -> Result<()> {
             experts: &bench.tensor(width, &experts)?,
             h: &h_out.tensor,
             y: &y.tensor,
-            rounded: rounds(bench).then_some(&words.tensor),
+            rounded: rounds.then_some(&words.tensor),
         };
         let planned = moe_combine::plan(&bench.planner, "moe_combine", &arguments)?;
         let results = bench.run(&[planned], N_ROWS, &[&h_out, &y, &words])?;
@@ -128,7 +152,7 @@ pub(super) fn combine(bench: &Workbench, measure: &mut Measure) -> Result<()> {
             let (expected, bound) = twins::normed(&of_h, norm(6), threads);
             measure.close(&format!("{what}, next"), &expected, &results[1][row.clone()], |i| bound[i]);
         }
-        if rounds(bench) {
+        if rounds {
             twins::measure_rounding(measure, &format!("width {width}"), (&results[1], width), &results[2]);
         }
     }

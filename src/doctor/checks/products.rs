@@ -23,18 +23,24 @@ pub(super) struct Layout {
 
 /// Widths and groups of released models, where groups do not fit: 704 = 5.5 x 128, 2112 = 16.5 x 128; the requantized head;
 /// a shard that begins and ends inside groups; act-order.
-pub(super) fn layouts(random: &mut Random, scales: Scales) -> Vec<Layout> {
+pub(super) fn layouts(bench: &Workbench, random: &mut Random, scales: Scales) -> Vec<Layout> {
     let spec = |n_in, group_size| Spec { scales, ..Spec::new(33, n_in, group_size) };
     let cut = Spec { asymmetric: true, scale_dtype: Dtype::BF16, ..spec(704, 64) };
     let ordered = Spec { order: Order::Shuffled, asymmetric: true, scale_dtype: Dtype::F32, ..spec(272, 32) };
     let mut layout = |what, spec: Spec, rows| Layout { what, full: Unpacked::random(random, spec), rows };
-    vec![
+    let usual = vec![
         layout("int4 g128", spec(704, 128), 0..704),
-        layout("int4 g128 asym", Spec { asymmetric: true, ..spec(2112, 128) }, 0..2112),
         layout("int8 g32", Spec { bits: 8, ..spec(352, 32) }, 0..352),
+    ];
+    if bench.brief {
+        return usual;
+    }
+    let more = [
+        layout("int4 g128 asym", Spec { asymmetric: true, ..spec(2112, 128) }, 0..2112),
         layout("int4 g64 asym, a shard", cut, 235..470),
         layout("int4 g32 asym, act-order", ordered, 0..272),
-    ]
+    ];
+    usual.into_iter().chain(more).collect()
 }
 
 impl Layout {
@@ -70,8 +76,9 @@ fn plain(bench: &Workbench, many: bool, matrix: &Matrix, x: &[f32]) -> Result<Ve
 /// One-hot rows must come out bit for bit, any others within their bounds.
 fn exact_layouts(bench: &Workbench, many: bool, measure: &mut Measure) -> Result<()> {
     let mut random = Random::new(1);
-    for scales in [Scales::Edges, Scales::Ordinary] {
-        for layout in layouts(&mut random, scales) {
+    let scales: &[Scales] = if bench.brief { &[Scales::Ordinary] } else { &[Scales::Edges, Scales::Ordinary] };
+    for &scales in scales {
+        for layout in layouts(bench, &mut random, scales) {
             let (matrix, (ks, mut x)) = (layout.matrix(), layout.probes(&mut random));
             let more = random.values(2 * layout.rows.len(), Spread::Outliers);
             x.extend(&more);
@@ -87,7 +94,8 @@ fn exact_layouts(bench: &Workbench, many: bool, measure: &mut Measure) -> Result
 
 fn exact_dense(bench: &Workbench, many: bool, measure: &mut Measure) -> Result<()> {
     let mut random = Random::new(2);
-    for (dtype, n_in) in [(Dtype::BF16, 2816), (Dtype::F16, 41), (Dtype::F32, 96)] {
+    let all = [(Dtype::BF16, 2816), (Dtype::F16, 41), (Dtype::F32, 96)];
+    for (dtype, n_in) in all.into_iter().take(if bench.brief { 1 } else { all.len() }) {
         let matrix = Matrix::Dense(dense(&mut random, 33, n_in, dtype));
         let x = random.values(5 * n_in, Spread::Outliers);
         let y = plain(bench, many, &matrix, &x)?;
@@ -106,7 +114,7 @@ pub(super) fn matvec_dense(bench: &Workbench, measure: &mut Measure) -> Result<(
 }
 
 /// With tiles for few rows, with those for many, and in shares of the input features.
-fn tilings<'a>(bench: &Workbench<'a>) -> [Workbench<'a>; 3] {
+fn tilings<'a>(bench: &Workbench<'a>) -> Vec<Workbench<'a>> {
     let whole = |number: usize| {
         bench.tuned(|t| {
             (t.product_workgroups, t.tiles[0]) = (1, t.tiles[number]);
@@ -116,7 +124,8 @@ fn tilings<'a>(bench: &Workbench<'a>) -> [Workbench<'a>; 3] {
             t.matrix_expert_tiles[0] = t.matrix_expert_tiles[number];
         })
     };
-    [whole(0), whole(1), bench.tuned(|_: &mut Tuning| ())]
+    let shares = bench.tuned(|_: &mut Tuning| ());
+    if bench.brief { vec![shares] } else { vec![whole(0), whole(1), shares] }
 }
 
 pub(super) fn matmul_packed(bench: &Workbench, measure: &mut Measure) -> Result<()> {
@@ -151,7 +160,7 @@ pub(super) fn rounded_rows(words: &[f32], n_rows: usize, width: usize) -> Vec<f3
 /// Products of rounded activations are those of what the codes stand for: integers add up exactly.
 pub(super) fn matvec_rounded(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let mut random = Random::new(3);
-    for layout in layouts(&mut random, Scales::Ordinary) {
+    for layout in layouts(bench, &mut random, Scales::Ordinary) {
         let (matrix, (_, mut x)) = (layout.matrix(), layout.probes(&mut random));
         x.extend(random.values(2 * layout.rows.len(), Spread::Outliers));
         let (weights, width) = (upload(bench, &matrix)?, layout.rows.len());
@@ -166,6 +175,8 @@ pub(super) fn matvec_rounded(bench: &Workbench, measure: &mut Measure) -> Result
             let y = run(bench, &weights, rows, Input { x: &x, rounded: Some(&words) }, x.rows)?;
             measure.close(layout.what, &expected, &y, |i| bound[i]);
         }
+        let y = run(bench, &weights, Rows::Two, Input { x: &x, rounded: Some(&words) }, 2)?;
+        measure.close(&format!("{}, two rows", layout.what), &expected[..y.len()], &y, |i| bound[i]);
     }
     Ok(())
 }
@@ -192,8 +203,8 @@ pub(super) fn of_many(bench: &Workbench, x: &[f32], matrix: &Matrix) -> Bounded 
 /// Products of many rows, in int8 or f16.
 pub(super) fn matmul_rounded(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let mut random = Random::new(4);
-    for bench in &tilings(bench)[..2] {
-        for layout in layouts(&mut random, Scales::Ordinary) {
+    for bench in tilings(bench).iter().take(2) {
+        for layout in layouts(bench, &mut random, Scales::Ordinary) {
             let (matrix, (_, mut x)) = (layout.matrix(), layout.probes(&mut random));
             x.extend(on_grid(&mut random, 3, layout.rows.len()));
             let y = plain(bench, true, &matrix, &x)?;
@@ -207,7 +218,7 @@ pub(super) fn matmul_rounded(bench: &Workbench, measure: &mut Measure) -> Result
 /// Dense weights of many features go through cooperative matrices.
 pub(super) fn matmul_dense_rounded(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let mut random = Random::new(5);
-    for bench in &tilings(bench)[..2] {
+    for bench in tilings(bench).iter().take(2) {
         for (dtype, n_out, n_in) in [(Dtype::BF16, 520, 96), (Dtype::F16, 513, 72)] {
             let values: Vec<f32> = (0..n_out * n_in).map(|_| random.normal()).collect();
             let matrix = DenseMatrix::from_bytes(n_out, n_in, dtype, &file_bytes(dtype, &values));
