@@ -163,8 +163,8 @@ fn main(
     let totals = block_sums(lane, sums);
     for (var t = 0u; t < X_ROWS; t++) {
         if lane % LANES == 0u && has_row(p + t) {
-            write(p + t, n, lane / LANES * n_outputs, row_of(totals, t));
+            write(p + t, n, (t * (THREADS / LANES) + lane / LANES) * n_outputs, row_of(totals, t));
         }
-        finish(p + t, block * n_outputs, lane);
     }
+    finish(p, block * n_outputs, lane);
 }

@@ -1,13 +1,11 @@
 // Beside its product, matvec.wgsl chooses the experts: what depends on neither result runs in one dispatch.
 
-const BESIDE: u32 = 1u;
+override BESIDE: u32 = 1; // X_ROWS
 
-// The first workgroup of a row of workgroups.
+// The first workgroups of a row of workgroups, one for each row of x.
 fn beside(group: vec3<u32>, lane: u32) {
-    for (var t = 0u; t < X_ROWS; t++) {
-        let row = group.y * X_ROWS + t;
-        if has_row(row) {
-            choose(row, lane);
-        }
+    let row = group.y * X_ROWS + group.x;
+    if has_row(row) {
+        choose(row, lane);
     }
 }

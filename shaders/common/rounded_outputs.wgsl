@@ -5,8 +5,9 @@
 @group(0) @binding(10) var<storage, read_write> rounded_y: array<vec4<u32>>; // [rows, 3, chunks]
 
 override COLUMNS: u32 = 16; // of a workgroup: THREADS / LANES * LANE_ROWS / 2
+override PLACES: u32 = 16;  // X_ROWS * COLUMNS
 
-var<workgroup> outputs: array<f32, COLUMNS>;
+var<workgroup> outputs: array<f32, PLACES>; // [X_ROWS, COLUMNS]
 
 fn factor_of(slot: u32) -> f32 {
     return 1.0;
@@ -29,19 +30,20 @@ fn four_outputs(at: u32) -> vec4<f32> {
     return vec4(outputs[at], outputs[at + 1u], outputs[at + 2u], outputs[at + 3u]);
 }
 
-// The workgroup's columns, n.. of row p: a lane rounds 16 of them.
+// The workgroup's columns, n.. of X_ROWS rows from p on: a lane rounds 16 of a row.
 fn finish(p: u32, n: u32, lane: u32) {
     workgroupBarrier();
     let n_columns = params.n_rows / 2u;
-    let at = 16u * lane;
-    if at < COLUMNS && n + at < n_columns && has_row(p) {
-        let r = rounded16(four_outputs(at), four_outputs(at + 4u), four_outputs(at + 8u), four_outputs(at + 12u));
-        let block = n / 16u + lane;
-        let chunks = (n_columns + 31u) / 32u;
-        let to = 3u * p * chunks + block / 2u;
-        rounded_y[to + block % 2u * chunks] = r.codes;
-        rounded_y[to + 2u * chunks][block % 2u] = bitcast<u32>(r.scale);
-        rounded_y[to + 2u * chunks][2u + block % 2u] = bitcast<u32>(r.sum);
+    let chunks = (n_columns + 31u) / 32u;
+    for (var place = 16u * lane; place < PLACES; place += 16u * THREADS) {
+        let row = p + place / COLUMNS;
+        let block = (n + place % COLUMNS) / 16u;
+        if block * 16u < n_columns && has_row(row) {
+            let r = rounded16(four_outputs(place), four_outputs(place + 4u), four_outputs(place + 8u), four_outputs(place + 12u));
+            let to = 3u * row * chunks + block / 2u;
+            rounded_y[to + block % 2u * chunks] = r.codes;
+            rounded_y[to + 2u * chunks][block % 2u] = bitcast<u32>(r.scale);
+            rounded_y[to + 2u * chunks][2u + block % 2u] = bitcast<u32>(r.sum);
+        }
     }
-    workgroupBarrier();
 }

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::gpu::{Binding, Constants, Grid, PipelineKey, Tensor};
 use crate::quant::CHUNK;
 
-/// Rows of x that share what is read of a weight, at most; `MAX_ROWS` of the shader.
+/// What [`x_rows`] is at most; `MAX_ROWS` of the shader.
 const MAX_ROWS: u32 = 4;
 
 /// What becomes of the products.
@@ -135,16 +135,16 @@ pub(super) fn plan_part(
     }
     // A binding must be filled also where nothing is read.
     let unread = &part.data;
-    let (mut x_rows, mut rows_per_row, mut slots, mut ids_of) = (1, 1, 1, unread.into());
+    let x_rows = x_rows(rows);
+    let (mut rows_per_row, mut slots, mut ids_of) = (1, 1, unread.into());
     match rows {
-        Rows::Two => x_rows = 2,
-        Rows::Several(count) => (x_rows, ids_of) = (MAX_ROWS, count.into()),
+        Rows::Several(count) => ids_of = count.into(),
         Rows::Experts { ids, repeat, .. } => {
             constants.push(("EXPERTS", 1));
             params.x_repeat = word(repeat);
             (ids_of, rows_per_row) = (ids.into(), word(ids.width));
         }
-        Rows::Few | Rows::Many(_) | Rows::Grouped { .. } => {}
+        Rows::Few | Rows::Two | Rows::Many(_) | Rows::Grouped { .. } => {}
     }
     match form {
         Form::Plain | Form::Gated(None) => buffers.push((8, unread.into())),
@@ -173,16 +173,25 @@ pub(super) fn plan_part(
     let mut grid = Grid { rows_per_group: x_rows, ..grid };
     if let Some(beside) = beside {
         assert!(weights.parts.len() == 1 && grid.z == 1, "{label}: one dispatch");
-        (variant, grid.x) = add_beside(label, beside, variant, grid.x, &mut constants, &mut buffers);
+        (variant, grid.x) = add_beside(label, beside, (variant, x_rows), grid.x, &mut constants, &mut buffers);
     }
     planner.plan(label, PipelineKey { stem: "matvec", variant, constants }, &params, buffers, grid)
+}
+
+/// Rows of x that share what is read of a weight.
+fn x_rows(rows: Rows) -> u32 {
+    match rows {
+        Rows::Two => 2,
+        Rows::Several(_) => MAX_ROWS,
+        Rows::Few | Rows::Experts { .. } | Rows::Many(_) | Rows::Grouped { .. } => 1,
+    }
 }
 
 /// Adds what stands beside a product: the variant of the shader, and the workgroups in a row.
 fn add_beside(
     label: &str,
     beside: Beside,
-    variant: &str,
+    (variant, x_rows): (&str, u32),
     groups: u32,
     constants: &mut Constants,
     buffers: &mut Vec<(u32, Binding)>,
@@ -207,8 +216,9 @@ fn add_beside(
             let threads = constants.iter().find(|(name, _)| *name == "THREADS").expect("of the product").1;
             let (more, bindings) = choice.bindings(label, threads);
             constants.extend(more);
+            constants.push(("BESIDE", x_rows));
             buffers.extend(bindings);
-            ("rounded beside choice", groups + 1)
+            ("rounded beside choice", groups + x_rows)
         }
     }
 }
@@ -242,19 +252,19 @@ fn shape(
     weights: &Weights,
     part: &Part,
     form: Form,
-    (x_rows, rows_per_row, slots): (Rows, u32, u32),
+    (rows, rows_per_row, slots): (Rows, u32, u32),
     is_rounded: bool,
 ) -> (Constants, Grid) {
     let chunks = word(weights.in_features.div_ceil(CHUNK));
     let gated = matches!(form, Form::Gated(_));
-    let rows = part.n_rows * rows_per_row as usize;
+    let n_rows = part.n_rows * rows_per_row as usize;
     let spread = planner.tuning.matvec;
     let (threads, lanes, lane_rows) = match (spread, form, is_rounded) {
         (Spread::Fill { .. }, _, true) => {
             let most = planner.gpu.limits().max_compute_invocations_per_workgroup;
-            rounded_shape(part.n_rows, gated, x_rows, most)
+            rounded_shape(part.n_rows, gated, rows, most)
         }
-        _ => spread.shape(rows, (chunks * slots) as usize, gated),
+        _ => spread.shape(n_rows, (chunks * slots) as usize, gated),
     };
     let outputs = (if gated { part.n_rows / 2 } else { part.n_rows }, if gated { lane_rows / 2 } else { lane_rows });
     let per_group = threads / lanes * outputs.1;
@@ -274,7 +284,7 @@ fn shape(
         ("SLOTS", slots),
     ];
     if let Form::Gated(Some(_)) = form {
-        constants.push(("COLUMNS", per_group));
+        constants.extend([("COLUMNS", per_group), ("PLACES", x_rows(rows) * per_group)]);
     } else {
         constants.push(("ADD", u32::from(matches!(form, Form::Sum { .. }) && (part.first_matrix > 0))));
     }

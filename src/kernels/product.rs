@@ -38,7 +38,7 @@ super::params! {
 pub enum Rows<'a> {
     /// Few rows, each on its own.
     Few,
-    /// Exactly two rows, which share each weight they read.
+    /// Two rows, or another even number, of which each two share the weights they read.
     Two,
     /// Few rows that share each weight they read, four at a time; the tensor's first word is their number.
     Several(&'a Tensor),

@@ -73,6 +73,6 @@ fn bugs_beside_products_are_caught() {
     beside();
     sees(bug("first half of a quad's weights", "select(eight.xy, eight.zw, quad % 2u == 1u)", "eight.xy"), beside);
     sees(bug("first row of x", "(group.y * X_ROWS + t) * BESIDE_X", "(group.y * X_ROWS) * BESIDE_X"), beside);
-    sees(bug("choice of one row", "let row = group.y * X_ROWS + t;", "let row = group.y * X_ROWS;"), beside);
+    sees(bug("choice of one row", "let row = group.y * X_ROWS + group.x;", "let row = group.y * X_ROWS;"), beside);
     sees(bug("product beside itself", "(group.x - BESIDE + group.z", "(group.x + group.z"), beside);
 }

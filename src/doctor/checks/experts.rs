@@ -16,7 +16,7 @@ use crate::kernels::{Weights, WeightsBuilder, moe_sum};
 use crate::quant::{Dtype, Matrix};
 use crate::reference::ops;
 
-use super::products::{of_many, on_grid, round, rounded_rows};
+use super::products::{few_rows, of_many, on_grid, round, rounded_rows};
 
 /// Expert 2 has no token, experts 0 and 4 have several, and one token may name an expert twice.
 const IDS: [u32; 12] = [0, 4, 4, 1, 3, 0, 0, 0, 4, 1, 0, 4];
@@ -91,11 +91,7 @@ pub(super) fn gate(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     for n_rows in [1, 2, 5] {
         let values: Vec<f32> = random.values(n_rows * n_in, Spread::Normal).iter().map(|v| 0.1 * v).collect();
         let (x, count) = (Activations::new(bench, measure, n_in, &values)?, bench.compact(1, &[n_rows as u32])?);
-        let rows = match n_rows {
-            2 if x.rounded.is_some() => Rows::Two,
-            5 if x.rounded.is_some() => Rows::Several(&count),
-            _ => Rows::Few,
-        };
+        let rows = if x.rounded.is_some() { few_rows(n_rows, &count) } else { Rows::Few };
         let act = Output::new(bench.gpu(), n_rows, width)?;
         let words = Output::rounded(bench.gpu(), n_rows, width)?;
         let y = (&act.tensor, x.rounded.is_some().then_some(&words.tensor));
@@ -307,8 +303,8 @@ fn measure_choice(
 /// The router's product beside a gated one, and its choice beside a plain one.
 pub(super) fn beside(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let (mut random, n_in, width, top_k) = (Random::new(18), 352, 48, 4);
-    let all = [(1, 33, DTYPES[1]), (5, 128, DTYPES[2])];
-    for (n_rows, n_experts, dtype) in all.into_iter().take(if bench.brief { 1 } else { 2 }) {
+    let all = [(1, 33, DTYPES[1]), (2, 8, DTYPES[0]), (5, 128, DTYPES[2])];
+    for (n_rows, n_experts, dtype) in all.into_iter().take(if bench.brief { 1 } else { 3 }) {
         let gate_up = packed(&mut random, 2 * width, n_in).remove(0);
         let down = packed(&mut random, 40, width).remove(0);
         let router = Matrix::Dense(dense(&mut random, n_experts, n_in, dtype));
@@ -324,7 +320,7 @@ pub(super) fn beside(bench: &Workbench, measure: &mut Measure) -> Result<()> {
         let (x, router_x) =
             (Activations::new(bench, measure, n_in, &values)?, random.values(n_rows * n_in, Spread::Normal));
         let count = bench.compact(1, &[n_rows as u32])?;
-        let rows = if n_rows == 1 { Rows::Few } else { Rows::Several(&count) };
+        let rows = few_rows(n_rows, &count);
         let (act, logits) = (Output::new(bench.gpu(), n_rows, width)?, Output::new(bench.gpu(), n_rows, n_experts)?);
         let words = Output::rounded(bench.gpu(), n_rows, width)?;
         let product =

@@ -157,6 +157,15 @@ pub(super) fn rounded_rows(words: &[f32], n_rows: usize, width: usize) -> Vec<f3
     words.chunks_exact(words.len() / n_rows).flat_map(|row| twins::rounded_values(row, width).0).collect()
 }
 
+/// The rows of a step of few rows, `count`, as products of rounded activations take them.
+pub(super) fn few_rows(n_rows: usize, count: &Tensor) -> Rows<'_> {
+    match n_rows {
+        1 => Rows::Few,
+        2 => Rows::Two,
+        _ => Rows::Several(count),
+    }
+}
+
 /// Products of rounded activations are those of what the codes stand for: integers add up exactly.
 pub(super) fn matvec_rounded(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let mut random = Random::new(3);
@@ -171,9 +180,9 @@ pub(super) fn matvec_rounded(bench: &Workbench, measure: &mut Measure) -> Result
         } else {
             continue; // Such weights take the exact kernels.
         };
-        for rows in [Rows::Few, Rows::Several(&count)] {
-            let y = run(bench, &weights, rows, Input { x: &x, rounded: Some(&words) }, x.rows)?;
-            measure.close(layout.what, &expected, &y, |i| bound[i]);
+        for (rows, n_rows) in [(Rows::Few, x.rows), (Rows::Two, x.rows / 2 * 2), (Rows::Several(&count), x.rows)] {
+            let y = run(bench, &weights, rows, Input { x: &x, rounded: Some(&words) }, n_rows)?;
+            measure.close(layout.what, &expected[..y.len()], &y, |i| bound[i]);
         }
         let y = run(bench, &weights, Rows::Two, Input { x: &x, rounded: Some(&words) }, 2)?;
         measure.close(&format!("{}, two rows", layout.what), &expected[..y.len()], &y, |i| bound[i]);
