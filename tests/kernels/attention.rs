@@ -62,7 +62,7 @@ impl Case {
         if (self.head_dim, self.n_heads) == (16, 2) { vec![cpu, gpu, few] } else { vec![cpu, wide] }
     }
 
-    fn heads(self) -> Heads {
+    pub(super) fn heads(self) -> Heads {
         let Case { n_heads, n_kv_heads, heads_per_kv, first_head, head_dim, .. } = self;
         // A global layer turns a part of the pairs, and its angles stand behind others.
         let rotated_pairs = if head_dim == 512 { 64 } else { head_dim / 2 };
@@ -71,14 +71,30 @@ impl Case {
     }
 }
 
+/// Where a step's queries, keys and values come from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Made {
+    /// The kernel makes them.
+    Here,
+    /// They are given.
+    Before,
+    /// They are given, and rounded to f16 on the way as weights are.
+    Rounded,
+}
+
+/// What f16 rounds by, relative to a number, and below the normal ones.
+const HALF_EPS: f64 = 1.0 / 2048.0;
+const HALF_STEP: f64 = 1.0 / (1 << 25) as f64;
+
 /// A head's values, each with its tolerance.
-type Head = (Vec<f32>, Vec<f64>);
+pub(super) type Head = (Vec<f32>, Vec<f64>);
 
 /// Expected output of one query head over `keys` and `values`, with a tolerance for each element. Scores are sums of
 /// head_dim products, four to a `dot`; exp is good to 3 + 2 |x| units and turns an absolute error of its argument into a
 /// relative one; the weighted sum has as many additions as positions. What queries, keys and values may be off by goes
-/// through the products.
-fn head((q, of_q): &Head, keys: &[&Head], values: &[&Head]) -> Head {
+/// through the products. Weights may be rounded, relative to the largest or to a larger number: those, and with them their
+/// total.
+fn head((q, of_q): &Head, keys: &[&Head], values: &[&Head], rounds_weights: bool) -> Head {
     let k: Vec<&[f32]> = keys.iter().map(|k| k.0.as_slice()).collect();
     let v: Vec<&[f32]> = values.iter().map(|v| v.0.as_slice()).collect();
     let expected = ops::attention(q, &k, &v);
@@ -97,20 +113,28 @@ fn head((q, of_q): &Head, keys: &[&Head], values: &[&Head]) -> Head {
     let relative: Vec<f64> = (0..keys.len())
         .map(|p| of_score[p] + worst + EPS * (6.0 + 3.0 * (largest - scores[p])) + EPS * keys.len() as f64)
         .collect();
-    let mean: f64 = exps.iter().zip(&relative).map(|(e, r)| e / total * r).sum();
-    let of_value = |p: usize, i: usize| abs(values[p].0[i]) * (relative[p] + mean) + values[p].1[i];
-    let tolerance = |i: usize| (0..keys.len()).map(|p| exps[p] / total * of_value(p, i)).sum::<f64>() + 1e-30;
+    let of_weight = |p: usize| {
+        let rounding = if rounds_weights { HALF_EPS * exps[p] + HALF_STEP } else { 0.0 };
+        (exps[p] * relative[p] + rounding) / total
+    };
+    let of_weight: Vec<f64> = (0..keys.len()).map(of_weight).collect();
+    let of_total: f64 = of_weight.iter().sum();
+    let of_value = |p: usize, i: usize| {
+        let weight = exps[p] / total;
+        abs(values[p].0[i]) * (of_weight[p] + weight * of_total) + (weight + of_weight[p]) * values[p].1[i]
+    };
+    let tolerance = |i: usize| (0..keys.len()).map(|p| of_value(p, i)).sum::<f64>() + 1e-30;
     (expected, (0..q.len()).map(tolerance).collect())
 }
 
 /// A step and the keys and values of all positions of its slots.
 pub(super) struct Step {
-    case: Case,
-    rows: Vec<StepRow>,
+    pub(super) case: Case,
+    pub(super) rows: Vec<StepRow>,
     n_slots: usize,
     n_positions: usize,
     /// By row and head.
-    q: Vec<Head>,
+    pub(super) q: Vec<Head>,
     /// By slot, position and head, as the cache gives them back.
     k: Vec<Head>,
     v: Vec<Head>,
@@ -199,28 +223,37 @@ impl Step {
         self.rows.iter().flat_map(|r| self.words(of, r.slot as usize, r.position as usize)).collect()
     }
 
-    fn check_results(&self, what: &str, actual: &[f32], with_q: bool) {
+    pub(super) fn check_results(&self, what: &str, actual: &[f32], made: Made) {
         let Case { n_heads, n_kv_heads, heads_per_kv, first_head, head_dim: d, window, sharpness, dtype, .. } =
             self.case;
+        let given = |(values, tolerance): Head, rounds: bool| -> Head {
+            let rounding = |v: &f32| f64::from(v.abs()) * HALF_EPS + HALF_STEP;
+            match made {
+                Made::Here => (values, tolerance),
+                _ if rounds => (values.clone(), values.iter().map(rounding).collect()),
+                _ => (values, vec![0.0; d]),
+            }
+        };
+        let rounds = made == Made::Rounded;
         for (t, row) in self.rows.iter().enumerate() {
             let (slot, position) = (row.slot as usize, row.position as usize);
             let first = window.map_or(0, |w| (position + 1).saturating_sub(w));
             for j in 0..n_heads {
                 let kv_head = (first_head + j) / heads_per_kv;
                 let of = |all: &'_ [Head], p: usize| all[(slot * self.n_positions + p) * n_kv_heads + kv_head].clone();
-                let exact = |(values, tolerance): Head| -> Head {
-                    if with_q { (values, tolerance) } else { (values, vec![0.0; d]) }
-                };
-                let keys: Vec<Head> = (first..=position).map(|p| exact(of(&self.k, p))).collect();
-                let values: Vec<Head> = (first..=position).map(|p| exact(of(&self.v, p))).collect();
+                // What the cache holds in f16 is not rounded once more.
+                let of = |all: &'_ [Head], p: usize| given(of(all, p), rounds && dtype != KvDtype::F16);
+                let keys: Vec<Head> = (first..=position).map(|p| of(&self.k, p)).collect();
+                let values: Vec<Head> = (first..=position).map(|p| of(&self.v, p)).collect();
                 let (keys, values): (Vec<&Head>, Vec<&Head>) = (keys.iter().collect(), values.iter().collect());
-                let (expected, tolerance) = head(&exact(self.q[t * n_heads + j].clone()), &keys, &values);
+                let q = given(self.q[t * n_heads + j].clone(), rounds);
+                let (expected, tolerance) = head(&q, &keys, &values, rounds);
                 let what = format!("{:?}, {what}, row {t} (slot {slot}, position {position}), head {j}", self.case);
                 let actual = &actual[(t * n_heads + j) * d..][..d];
                 assert_close(&what, &expected, actual, |i| tolerance[i]);
                 // Sharp scores are large numbers; their rounding is the input's of exp, so the gate is for ordinary ones.
                 // Keys and values that are rounded here and there are a step apart.
-                if sharpness < 1.0 && (dtype == KvDtype::F32 || !with_q) {
+                if sharpness < 1.0 && (dtype == KvDtype::F32 || made == Made::Before) {
                     assert!(nmse(&expected, actual) <= 1e-10, "{what}: NMSE");
                 }
             }
@@ -266,7 +299,7 @@ impl Step {
                     assert_rounded(&what, row, &words);
                 }
             }
-            self.check_results(&what, &results[0], true);
+            self.check_results(&what, &results[0], Made::Here);
             for (name, of, actual) in [("k", &self.k, &results[1]), ("v", &self.v, &results[2])] {
                 self.check_cache(&format!("{what}, {name}"), of, actual);
             }
@@ -298,22 +331,26 @@ impl Step {
 
     /// For many rows, with queries, keys and values made before.
     pub(super) fn check_many(&self) {
+        let q: Vec<f32> = self.q.iter().flat_map(|(values, _)| values.clone()).collect();
+        let q = compact(self.case.n_heads * self.case.head_dim, &q);
+        self.check_results("many rows", &self.run_many(&Runner::new(), &q), Made::Before);
+    }
+
+    /// What a step of many rows makes of its queries, which stand in `q` as the kernel wants them.
+    pub(super) fn run_many(&self, runner: &Runner, q: &Tensor) -> Vec<f32> {
         let Case { n_heads, n_kv_heads, head_dim: d, dtype, window, capacity, new_rows, .. } = self.case;
         let (n_rows, width) = (self.rows.len(), n_kv_heads * dtype.head_words(d));
-        let q: Vec<f32> = self.q.iter().flat_map(|(values, _)| values.clone()).collect();
         let out = Output::compact(n_rows, n_heads * d);
-        let (q, rows, row_count) = (compact(n_heads * d, &q), rows_tensor(&self.rows), compact(1, &[n_rows as u32]));
+        let (rows, row_count) = (rows_tensor(&self.rows), compact(1, &[n_rows as u32]));
         let cache = |of| compact(width, &self.cache(of, !new_rows));
         let own = |of| compact(width, &self.own(of));
         let (k, v, own_k, own_v): (Tensor, Tensor, Tensor, Tensor) =
             (cache(&self.k), cache(&self.v), own(&self.k), own(&self.v));
         let new = new_rows.then_some((&own_k, &own_v));
-        let buffers = attention_tile::Buffers { q: &q, out: &out.tensor, rows: &rows, row_count: &row_count, new };
+        let buffers = attention_tile::Buffers { q, out: &out.tensor, rows: &rows, row_count: &row_count, new };
         let source = KvSource { cache: (&k, &v), dtype, capacity, window };
-        let runner = Runner::new();
         let planned = attention_tile::plan(&runner.planner, "attention", self.case.heads(), buffers, source);
-        let actual = runner.run_one(planned.expect("a plan"), n_rows, &out);
-        self.check_results("many rows", &actual, false);
+        runner.run_one(planned.expect("a plan"), n_rows, &out)
     }
 }
 
