@@ -149,6 +149,17 @@ fn score_of(n: u32, count: u32) -> vec4<f32> {
     return select(vec4(LOWEST), score[min(n, BLOCK - 1u)], n < count);
 }
 
+// Of each head that there is.
+fn exp_of_heads(v: vec4<f32>) -> vec4<f32> {
+    if HEADS == 1u {
+        return vec4(exp(v.x), 0.0, 0.0, 0.0);
+    }
+    if HEADS == 2u {
+        return vec4(exp(v.xy), 0.0, 0.0);
+    }
+    return exp(v);
+}
+
 // The place of the result of head h, in vec4.
 fn result_at(work: Work, h: u32, record: u32) -> u32 {
     if WHOLE {
@@ -227,11 +238,11 @@ fn main(
                 let s2 = score_of(n + 2u * stripes, count);
                 let s3 = score_of(n + 3u * stripes, count);
                 let new_largest = max(max(largest, max(s0, s1)), max(s2, s3));
-                let rescale = exp(largest - new_largest);
-                let w0 = exp(s0 - new_largest);
-                let w1 = exp(s1 - new_largest);
-                let w2 = exp(s2 - new_largest);
-                let w3 = exp(s3 - new_largest);
+                let rescale = exp_of_heads(largest - new_largest);
+                let w0 = exp_of_heads(s0 - new_largest);
+                let w1 = exp_of_heads(s1 - new_largest);
+                let w2 = exp_of_heads(s2 - new_largest);
+                let w3 = exp_of_heads(s3 - new_largest);
                 total = total * rescale + ((w0 + w1) + (w2 + w3));
                 largest = new_largest;
                 rescale_sums(&sums, rescale);

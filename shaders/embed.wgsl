@@ -27,12 +27,20 @@ struct Params {
 @group(0) @binding(5) var<storage, read> rows: array<Row>;
 @group(0) @binding(6) var<storage, read_write> y: array<f32>; // [rows, y_stride]
 
+@group(0) @binding(7) var<storage, read> ids: array<u32>;     // of the rows of the step before
+
+const ID_OF: u32 = 0x80000000u; // set in a token that is the id of a row of the step before
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = group.y;
-    let row = rows[t].token - params.first_token;
+    var token = rows[t].token;
+    if token >= ID_OF {
+        token = ids[token - ID_OF];
+    }
+    let row = token - params.first_token;
     if row >= params.n_rows {
-        if CLEAR && rows[t].token - params.table_first >= params.table_rows {
+        if CLEAR && token - params.table_first >= params.table_rows {
             for (var i = lane; i < params.width; i += 64u) {
                 y[t * params.y_stride + i] = 0.0;
             }

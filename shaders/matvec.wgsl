@@ -4,7 +4,7 @@
 // SUM: y[p, n] = sum_s c[p, s] * (x[p * SLOTS + s] . w[ids[p * SLOTS + s], n]) over the experts of this part.
 // LANES lanes walk k for LANE_ROWS rows of w, which share what a lane reads of x, and reduce; a workgroup holds
 // THREADS / LANES such blocks. On GPUs loops have constant bounds, so that compilers unroll them and loads overlap.
-// X_ROWS rows of x share what is read of w. What becomes
+// X_ROWS rows of x share what is read of w: one or two are all there, of MAX_ROWS the last may be missing. What becomes
 // of the sums is in common/outputs.wgsl, or common/rounded_outputs.wgsl where the next product reads them rounded.
 
 override THREADS: u32 = 64;
@@ -14,14 +14,17 @@ override CHUNKS: u32 = 0;       // of 32 input features; 0: params.in_words says
 override EXPERTS: bool = false;
 override GATED: bool = false;
 override SUM: bool = false;
-override X_ROWS: u32 = 1;         // up to MAX_ROWS; EXPERTS: 1
+override X_ROWS: u32 = 1;       // 1, 2 or MAX_ROWS; EXPERTS: 1
 override SLOTS: u32 = 1;        // SUM: products that make one row of y
 
 const MAX_ROWS: u32 = 4;
 
-@group(0) @binding(6) var<storage, read> ids: array<u32>;       // [rows of y, or rows of y * SLOTS]; X_ROWS > 1: the count
+@group(0) @binding(6) var<storage, read> ids: array<u32>;       // [rows of y, or rows of y * SLOTS]; MAX_ROWS: the count
 
-var<workgroup> partial: array<vec4<f32>, THREADS>; // a component for each of LANE_ROWS
+// Whether the step has row p of x; where rows may not be missing, nothing is read to know it.
+fn has_row(p: u32) -> bool {
+    return X_ROWS < MAX_ROWS || p < ids[0];
+}
 
 // Row of w that a lane's row r belongs to, of the block whose first output feature is n; beyond the last it repeats it.
 fn weight_row(n: u32, r: u32) -> u32 {
@@ -33,37 +36,43 @@ fn weight_row(n: u32, r: u32) -> u32 {
     return min(n + r, params.n_rows - 1u);
 }
 
-// Sum over the LANES lanes of a block, for its first lane; the order of additions is fixed.
-fn block_sum(lane: u32, sums: vec4<f32>) -> vec4<f32> {
-    var sum = sums;
-    if X_ROWS > 1u {
-        workgroupBarrier(); // The sums of the row of x before have been read.
-    }
-    partial[lane] = sums;
-    if LANES > 16u {
-        workgroupBarrier();
-        if lane % LANES < 8u {
-            for (var j = 8u; j < LANES; j += 8u) {
-                sum += partial[lane + j];
-            }
-        }
-        workgroupBarrier();
-        partial[lane] = sum;
-    }
-    if LANES > 1u {
-        workgroupBarrier();
-        if lane % LANES == 0u {
-            for (var j = 1u; j < select(LANES, 8u, LANES > 16u); j++) {
-                sum += partial[lane + j];
-            }
-        }
-    }
-    return sum;
-}
-
 // What a lane has added up, by row of x: a component for each of its rows of w.
 struct Sums {
     rows: array<vec4<f32>, MAX_ROWS>,
+}
+
+// Row t without an index that is known late, which would keep the sums in memory.
+fn row_of(sums: Sums, t: u32) -> vec4<f32> {
+    return select(select(sums.rows[0], sums.rows[1], t == 1u), select(sums.rows[2], sums.rows[3], t == 3u), t > 1u);
+}
+
+// Whether the sums of both rows of x fit into one vec4.
+fn is_pair() -> bool {
+    return X_ROWS == 2u && LANE_ROWS <= 2u;
+}
+
+// The sums of the blocks, for the first lane of each.
+fn block_sums(lane: u32, sums: Sums) -> Sums {
+    var all: Sums;
+    if is_pair() && LANE_ROWS == 1u {
+        let both = block_sum(lane, 2u, vec4(sums.rows[0].x, sums.rows[1].x, 0.0, 0.0));
+        all.rows[0].x = both.x;
+        all.rows[1].x = both.y;
+    } else if is_pair() {
+        let both = block_sum(lane, 4u, vec4(sums.rows[0].xy, sums.rows[1].xy));
+        all.rows[0] = vec4(both.xy, 0.0, 0.0);
+        all.rows[1] = vec4(both.zw, 0.0, 0.0);
+    } else {
+        all.rows[0] = block_sum(lane, LANE_ROWS, sums.rows[0]);
+        if X_ROWS > 1u {
+            all.rows[1] = block_sum(lane, LANE_ROWS, sums.rows[1]);
+        }
+        if X_ROWS > 2u {
+            all.rows[2] = block_sum(lane, LANE_ROWS, sums.rows[2]);
+            all.rows[3] = block_sum(lane, LANE_ROWS, sums.rows[3]);
+        }
+    }
+    return all;
 }
 
 // Products of the lane's rows of w with a chunk of a row of x.
@@ -151,10 +160,10 @@ fn main(
         }
         add(&sums, slot, chunk, factor, matrix * params.n_rows, n);
     }
+    let totals = block_sums(lane, sums);
     for (var t = 0u; t < X_ROWS; t++) {
-        let total = block_sum(lane, sums.rows[t]);
-        if lane % LANES == 0u && (X_ROWS == 1u || p + t < ids[0]) {
-            write(p + t, n, lane / LANES * n_outputs, total);
+        if lane % LANES == 0u && has_row(p + t) {
+            write(p + t, n, lane / LANES * n_outputs, row_of(totals, t));
         }
         finish(p + t, block * n_outputs, lane);
     }

@@ -27,9 +27,12 @@ pub enum Error {
     /// The device has no room for what was asked.
     #[error("{0}")]
     Memory(String),
-    /// Something failed while the model ran: a lost device, a result that is not finite.
+    /// Something failed while the model ran: a lost device for instance.
     #[error("{0}")]
     Run(String),
+    /// A result is NaN or infinite.
+    #[error("{0}")]
+    NotFinite(String),
 }
 
 /// A `Result` with this crate's [`Error`].
@@ -101,7 +104,7 @@ impl Error {
             Error::Usage(_) => 2,
             Error::Model(_) | Error::Io { .. } => 3,
             Error::Device(_) | Error::Memory(_) => 4,
-            Error::Run(_) => 5,
+            Error::Run(_) | Error::NotFinite(_) => 5,
         }
     }
 }

@@ -35,6 +35,7 @@
 //! | 3 | [`model`] | Gemma 4: weights, activations, KV cache, layers, the pass over rows |
 //! | 4 | [`generate`] | sequences, sampling, stop rules; token ids only, never text |
 //! | 4 | [`text`] | tokenizer, chat template, streamed decoding, thinking; text only, never tensors |
+//! | 4 | [`doctor`] | checks of kernels and model on the user's adapter, against the reference |
 //! | 5 | `cli` | the binary: one file a subcommand |
 //!
 //! `quant`, `checkpoint`, `reference` and `text` never mention wgpu. `kernels` knows tensors and numbers, not layers or
@@ -74,6 +75,7 @@
 //!   storage buffers, 256 threads, 16 KiB, 128 MiB bindings. Larger weights come in parts.
 
 pub mod checkpoint;
+pub mod doctor;
 pub mod error;
 pub mod generate;
 pub mod gpu;

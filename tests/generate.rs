@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "common/device.rs"]
+mod device;
+
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use lapidary::checkpoint::{Checkpoint, Source};
 use lapidary::generate::{Finish, Generator, Outcome, Request, Sampling};
-use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, Options};
 use lapidary::text::{Conversation, Message, Reply, Role, TextModel};
 
@@ -27,7 +29,7 @@ fn demo(options: &Options) -> (Generator, TextModel) {
 fn demo_without(suppress: &[u32], options: &Options) -> Generator {
     let source = Source::Directory(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/demo-model"));
     let checkpoint = Checkpoint::open(source).unwrap();
-    let model = Gemma4::load(Gpu::open(None).unwrap(), &checkpoint, options, &|_| ()).unwrap();
+    let model = Gemma4::load(device::device().clone(), &checkpoint, options, &|_| ()).unwrap();
     Generator::new(model, checkpoint.stop_ids(), suppress)
 }
 
@@ -190,7 +192,7 @@ fn a_seed_is_the_same_text_on_the_device_and_on_the_host() {
 #[test]
 fn running_ahead_changes_nothing() {
     let (mut ahead, text) = demo(&Options::default());
-    assert!(ahead.model().runs_ahead());
+    assert!(ahead.model().runs_ahead(1));
     let mut waiting = demo(&Options::default()).0.waiting();
     let long = "Ownership is the set of rules by which Rust manages memory. ".repeat(8);
     let short = vec![Message::new(Role::User, "What is ownership?")];

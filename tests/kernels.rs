@@ -36,4 +36,5 @@ mod kernels {
     mod sample;
     mod strip_max;
     mod suppress;
+    mod two_rows;
 }

@@ -2,8 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "model/ahead.rs"]
+mod ahead;
+#[path = "common/device.rs"]
+mod device;
 #[path = "model/dispatches.rs"]
 mod dispatches;
+#[path = "model/fault.rs"]
+mod fault;
 #[path = "model/fixtures.rs"]
 mod fixtures;
 #[path = "model/precision.rs"]
@@ -22,6 +28,11 @@ use lapidary::quant::Matrix;
 use lapidary::quant::requantize::{GROUP_SIZE, requantize};
 use lapidary::reference;
 use steps::{ACTIVATIONS, LOGITS, assert_golden, greedy, load, prefill, rows};
+
+/// On a device of its own, which counts its bytes alone.
+fn load_alone(checkpoint: &Checkpoint, options: &Options) -> Gemma4 {
+    Gemma4::load(device::open(), checkpoint, options, &|_| ()).unwrap_or_else(|e| panic!("{e}"))
+}
 
 /// Logits of all positions of `ids`, run in chunks of `chunk`.
 fn logits_in_chunks(model: &mut Gemma4, slot: usize, ids: &[u32], chunk: usize) -> Vec<f32> {
@@ -117,13 +128,13 @@ fn weights_in_parts_equal_whole_ones() {
 #[test]
 fn a_requantized_head() {
     for Set { name, checkpoint, input_ids, .. } in sets() {
-        let exact = load(&checkpoint, &Options::default()).allocated_bytes();
+        let exact = load_alone(&checkpoint, &Options::default()).allocated_bytes();
         let Matrix::Dense(dense) = checkpoint.load("embed_tokens").unwrap() else {
             panic!("{name}: a dense embedding")
         };
         for (head, bits, relative) in [(Head::Int8, 8, 1e-2), (Head::Int4, 4, 0.12)] {
             let (packed, deviation) = requantize("embed_tokens", 0, &dense, bits, GROUP_SIZE).unwrap();
-            let mut model = load(&checkpoint, &Options { head, ..Options::default() });
+            let mut model = load_alone(&checkpoint, &Options { head, ..Options::default() });
             assert_eq!(model.head_deviation(), Some(deviation), "{name}");
             let error = deviation.relative();
             assert!((relative / 20.0..relative).contains(&error), "{name} {head:?}: {error}");
@@ -151,7 +162,7 @@ fn a_requantized_head() {
 fn the_memory_plan_is_what_is_allocated() {
     for Set { name, checkpoint, .. } in sets() {
         let options = Options::default();
-        let model = load(&checkpoint, &options);
+        let model = load_alone(&checkpoint, &options);
         let plan = MemoryPlan::new(&checkpoint, model.context(), model.chunk_rows(), options.kv());
         let planned = plan.weights + plan.kv_cache_at_start + plan.activations;
         let allocated = model.gpu().allocated_bytes();

@@ -52,7 +52,7 @@ fn fill(random: &mut Random, fill: Fill, n: usize, width: usize, limit: f32) -> 
         Fill::Negative if i % width % 32 == 31 => -1.0 - random.uniform().abs(),
         Fill::Negative => random.uniform(),
         Fill::AnyBits => loop {
-            let value = f32::from_bits(random.next() as u32);
+            let value = f32::from_bits(random.word() as u32);
             // Rounded to 16 bits it must not exceed the limit, nor f16.
             if value.abs() < 0.99 * limit.min(65504.0) {
                 return value;

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use lapidary::gpu::specialize;
 use lapidary::kernels::{self, SHADERS, Shader};
-use naga::back::{hlsl, msl, pipeline_constants, spv};
+use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 
@@ -29,6 +30,7 @@ fn fields(stem: &str) -> Fields {
         "moe_combine" => kernels::moe_combine::FIELDS,
         "moe_group" => kernels::moe_group::FIELDS,
         "moe_sum" => kernels::moe_sum::FIELDS,
+        "not_finite" => kernels::not_finite::FIELDS,
         "quantize_rows" => kernels::quantize_rows::FIELDS,
         "sum_shares" => kernels::sum_shares::FIELDS,
         "round_rows" => kernels::round_rows::FIELDS,
@@ -66,6 +68,7 @@ fn values(constant: &str) -> &'static [u32] {
         "LANE_ROWS" => &[2, 4],
         "CHUNKS" => &[0, 22, 88],
         "SLOTS" => &[1, 8],
+        "SUBGROUP" => &[8, 32],
         "THREADS" => &[64, 16, 256],
         "HEADS" => &[1, 2, 4],
         // Of 4 heads of 512 dimensions, which take the most.
@@ -83,7 +86,7 @@ fn values(constant: &str) -> &'static [u32] {
         "HELD" => &[0, 3, 6],
         "COLUMNS" => &[16],
         "BESIDE" => &[128],
-        "X_ROWS" => &[1, 4],
+        "X_ROWS" => &[1, 2, 4],
         "WIDTH" => &[33, 2816],
         "LANES_T" | "LANES_N" => &[8],
         "ROWS" => &[8],
@@ -117,30 +120,59 @@ fn values(constant: &str) -> &'static [u32] {
     }
 }
 
-fn name(shader: &Shader) -> String {
-    format!("{} {}", shader.stem, shader.variant).trim_end().to_string()
+/// A shader's text: as every device runs it, or with its parts for subgroups.
+#[derive(Clone, Copy)]
+struct Text {
+    shader: &'static Shader,
+    subgroups: bool,
 }
 
-fn parse(shader: &Shader) -> Module {
+impl std::ops::Deref for Text {
+    type Target = Shader;
+
+    fn deref(&self) -> &Shader {
+        self.shader
+    }
+}
+
+impl Text {
+    fn wgsl(&self) -> String {
+        self.shader.wgsl(self.subgroups)
+    }
+}
+
+/// All texts: two of the shaders that have parts for subgroups.
+fn texts() -> impl Iterator<Item = Text> {
+    let both = SHADERS.iter().flat_map(|shader| [false, true].map(|subgroups| Text { shader, subgroups }));
+    both.filter(|text| !text.subgroups || text.has_subgroups())
+}
+
+fn name(text: &Text) -> String {
+    let by = if text.subgroups { " by subgroups" } else { "" };
+    format!("{} {}", text.stem, text.variant).trim_end().to_string() + by
+}
+
+fn parse(shader: &Text) -> Module {
     let wgsl = shader.wgsl();
     naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| panic!("{}:\n{}", name(shader), e.emit_to_string(&wgsl)))
 }
 
 /// True for the shaders of the tier of cooperative matrices, which go beyond WebGPU's floor.
-fn has_matrices(shader: &Shader) -> bool {
+fn has_matrices(shader: &Text) -> bool {
     shader.variant.contains("matrix")
 }
 
 /// What a shader may use: the plain ones are core WGSL.
-fn capabilities(shader: &Shader) -> Capabilities {
-    match (has_matrices(shader), shader.wgsl().starts_with("enable f16;")) {
-        (true, _) => CORE | Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX,
-        (false, true) => CORE | Capabilities::SHADER_FLOAT16,
-        (false, false) => CORE,
+fn capabilities(shader: &Text) -> Capabilities {
+    match (has_matrices(shader), shader.wgsl().starts_with("enable f16;"), shader.subgroups) {
+        (true, ..) => CORE | Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX,
+        (_, true, _) => CORE | Capabilities::SHADER_FLOAT16,
+        (_, _, true) => CORE | Capabilities::SUBGROUP,
+        _ => CORE,
     }
 }
 
-fn validate(shader: &Shader, module: &Module) -> ModuleInfo {
+fn validate(shader: &Text, module: &Module) -> ModuleInfo {
     Validator::new(ValidationFlags::all(), capabilities(shader))
         .validate(module)
         .unwrap_or_else(|e| panic!("{}: {}", name(shader), e.emit_to_string(&shader.wgsl())))
@@ -184,25 +216,23 @@ fn is_possible(constants: &[(String, u32)]) -> bool {
         && value("BLOCK").is_none_or(|block| value("THREADS").is_none_or(|threads| threads >= block))
 }
 
-/// Runs `check` on each shader with each combination of constants put in; returns how many there were.
+/// Runs `check` on each shader with each combination of constants put in, as devices get it; returns how many there were.
 fn for_each(check: impl Fn(&str, &Module, &ModuleInfo)) -> usize {
     for_each_of(|_| true, check)
 }
 
 /// As [`for_each`], for the shaders that `wanted` picks.
-fn for_each_of(wanted: impl Fn(&Shader) -> bool, check: impl Fn(&str, &Module, &ModuleInfo)) -> usize {
+fn for_each_of(wanted: impl Fn(&Text) -> bool, check: impl Fn(&str, &Module, &ModuleInfo)) -> usize {
     let mut count = 0;
-    for shader in SHADERS.iter().filter(|shader| wanted(shader)) {
+    for shader in &texts().filter(wanted).collect::<Vec<_>>() {
         let module = parse(shader);
-        let info = validate(shader, &module);
+        validate(shader, &module);
         for constants in combinations(&module).into_iter().filter(|constants| is_possible(constants)) {
             let what = format!("{} {constants:?}", name(shader));
-            let given = constants.iter().map(|(name, value)| (name.clone(), f64::from(*value))).collect();
-            let entry = Some((naga::ShaderStage::Compute, "main"));
-            let (module, _) = pipeline_constants::process_overrides(&module, &info, entry, &given)
-                .unwrap_or_else(|e| panic!("{what}: {e}"));
+            let given: Vec<_> = constants.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+            let module = specialize(&shader.wgsl(), &given).unwrap_or_else(|e| panic!("{what}: {e}")).module;
             let info = Validator::new(ValidationFlags::all(), capabilities(shader))
-                .validate_resolved_overrides(&module)
+                .validate(&module)
                 .unwrap_or_else(|e| panic!("{what}: {e:?}"));
             check(&what, &module, &info);
             count += 1;
@@ -221,8 +251,8 @@ fn table_has_every_file() {
         .collect();
     let table: BTreeSet<String> = SHADERS.iter().map(|s| s.stem.to_string()).collect();
     assert_eq!(files, table, "shaders/*.wgsl and kernels::SHADERS");
-    let distinct: BTreeSet<String> = SHADERS.iter().map(name).collect();
-    assert_eq!(distinct.len(), SHADERS.len(), "a stem and variant stand twice in kernels::SHADERS");
+    let distinct: BTreeSet<String> = texts().map(|text| name(&text)).collect();
+    assert_eq!(distinct.len(), texts().count(), "a stem and variant stand twice in kernels::SHADERS");
 }
 
 #[test]
@@ -230,13 +260,13 @@ fn every_common_file_is_used() {
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/common")).expect("the folder") {
         let path = entry.expect("a folder entry").path();
         let text = std::fs::read_to_string(&path).expect("a shader");
-        assert!(SHADERS.iter().any(|s| s.wgsl().contains(&text)), "{}: no shader includes it", path.display());
+        assert!(texts().any(|s| s.wgsl().contains(&text)), "{}: no shader includes it", path.display());
     }
 }
 
 #[test]
 fn parameters_have_the_hosts_offsets() {
-    for shader in SHADERS {
+    for shader in &texts().collect::<Vec<_>>() {
         let module = parse(shader);
         if !fields(shader.stem).is_empty() {
             compare_struct(shader, &module, "Params", fields(shader.stem), true);
@@ -252,7 +282,7 @@ fn parameters_have_the_hosts_offsets() {
 }
 
 /// Members of a WGSL struct against the host's table; members called `pad` need no twin.
-fn compare_struct(shader: &Shader, module: &Module, which: &str, host: Fields, is_all: bool) {
+fn compare_struct(shader: &Text, module: &Module, which: &str, host: Fields, is_all: bool) {
     let (_, found) = module
         .types
         .iter()
@@ -279,7 +309,7 @@ fn compare_struct(shader: &Shader, module: &Module, which: &str, host: Fields, i
 
 #[test]
 fn bindings_are_portable() {
-    for shader in SHADERS {
+    for shader in &texts().collect::<Vec<_>>() {
         let module = parse(shader);
         let info = validate(shader, &module);
         let mut numbers = BTreeSet::new();

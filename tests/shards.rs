@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "common/device.rs"]
+mod device;
 #[path = "model/fixtures.rs"]
 mod fixtures;
 #[path = "model/steps.rs"]
@@ -11,9 +13,9 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
+use device::open;
 use fixtures::sets;
 use lapidary::checkpoint::{Checkpoint, MatrixFormat, MatrixInfo, Projection, Source};
-use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, Options};
 use lapidary::parallel::{Cut, Parallel, Split};
 use lapidary::quant::{GroupIndex, Matrix};
@@ -81,7 +83,7 @@ fn three_ranks_of_whole_experts() {
 #[test]
 fn ranks_on_two_devices() {
     for set in sets().iter().take(2) {
-        let gpus = || vec![Gpu::open(None).unwrap(), Gpu::open(None).unwrap()];
+        let gpus = || vec![open(), open()];
         let options = options("2,1,1", Split::Tensor, Cut::Even);
         let mut model = Gemma4::load_on(gpus(), &set.checkpoint, &options, &|_| ()).unwrap();
         assert_golden(&format!("{} on two devices", set.name), set, &mut model);

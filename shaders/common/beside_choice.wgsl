@@ -6,7 +6,7 @@ const BESIDE: u32 = 1u;
 fn beside(group: vec3<u32>, lane: u32) {
     for (var t = 0u; t < X_ROWS; t++) {
         let row = group.y * X_ROWS + t;
-        if X_ROWS == 1u || row < ids[0] {
+        if has_row(row) {
             choose(row, lane);
         }
     }

@@ -33,16 +33,11 @@ fn beside(group: vec3<u32>, lane: u32) {
             sums[t] += dot(w, beside_x[(group.y * X_ROWS + t) * BESIDE_X + quad]);
         }
     }
-    partial[lane] = sums;
-    for (var half = THREADS / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane < half {
-            partial[lane] += partial[lane + half];
+    let total = workgroup_sum(lane, sums);
+    for (var t = 0u; t < X_ROWS && lane == 0u; t++) {
+        let row = group.y * X_ROWS + t;
+        if has_row(row) {
+            beside_y[row * BESIDE_Y + group.x] = total[t];
         }
-    }
-    workgroupBarrier();
-    let row = group.y * X_ROWS + lane;
-    if lane < X_ROWS && (X_ROWS == 1u || row < ids[0]) {
-        beside_y[row * BESIDE_Y + group.x] = partial[0][lane];
     }
 }

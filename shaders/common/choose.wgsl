@@ -20,25 +20,48 @@ override COUNTS: u32 = 8;      // PARTS * N_EXPERTS
 @group(0) @binding(13) var<storage, read_write> chosen_ids: array<u32>;       // [rows, top_k]
 @group(0) @binding(14) var<storage, read_write> chosen_weights: array<f32>;   // [rows, top_k]
 
-var<workgroup> quads: array<vec4<f32>, LOGIT_QUADS>;
+var<workgroup> keys: array<vec4<i32>, LOGIT_QUADS>;
 var<workgroup> expert_scales: array<f32, N_EXPERTS>;
 var<workgroup> counts: array<u32, COUNTS>; // [PARTS, N_EXPERTS]
 var<workgroup> top_id: array<u32, MAX_TOP_K>;
 var<workgroup> top_logit: array<f32, MAX_TOP_K>;
 
-fn logit(e: u32) -> f32 {
-    return quads[e / 4u][e % 4u];
+const LOWEST_KEY: i32 = -0x7fffffff;
+
+// Integers in the order of the logits, also where these are no numbers: each expert has a rank of its own, whatever comes.
+// Zeros of both signs are equal.
+fn keys_of(logits: vec4<f32>) -> vec4<i32> {
+    let bits = bitcast<vec4<i32>>(select(logits, vec4(0.0), logits == vec4(0.0)));
+    return max(select(bits, bits ^ vec4(0x7fffffff), bits < vec4(0)), vec4(LOWEST_KEY));
 }
 
-// How many of the experts 4 * first to 4 * (first + PART_QUADS) come before expert e. Comparisons with a NaN are false.
+fn logit_of(key: i32) -> f32 {
+    return bitcast<f32>(select(key, key ^ 0x7fffffff, key < 0));
+}
+
+// How many of the experts of PART_QUADS quads come before expert e.
 fn count_before(e: u32, first: u32) -> u32 {
-    let mine = vec4(logit(e));
+    let mine = keys[e / 4u][e % 4u];
     var count = vec4(0u);
-    for (var j = 0u; j < PART_QUADS; j++) {
-        let others = quads[min(first + j, (N_EXPERTS - 1u) / 4u)];
-        let index = vec4(4u * (first + j)) + vec4(0u, 1u, 2u, 3u);
-        let before = (others > mine) | ((others == mine) & (index < vec4(e)));
-        count += select(vec4(0u), vec4(1u), before & (index < vec4(N_EXPERTS)));
+    // Four at a time: one after the other, each would be waited for.
+    for (var j = 0u; j < PART_QUADS; j += 4u) {
+        let quad = vec4(first + j) + vec4(0u, 1u, 2u, 3u);
+        let at = min(quad, vec4(min(first + PART_QUADS - 1u, (N_EXPERTS - 1u) / 4u)));
+        let k0 = keys[at.x];
+        let k1 = keys[at.y];
+        let k2 = keys[at.z];
+        let k3 = keys[at.w];
+        // Equals come before where their index is lower: a quad's are all lower or all higher, but for the expert's own.
+        // What stands behind the part's end comes before nothing.
+        let bound = select(select(vec4(mine), vec4(mine - 1), quad < vec4(e / 4u)), vec4(0x7fffffff), quad > at);
+        count += select(vec4(0u), vec4(1u), k0 > vec4(bound.x));
+        count += select(vec4(0u), vec4(1u), k1 > vec4(bound.y));
+        count += select(vec4(0u), vec4(1u), k2 > vec4(bound.z));
+        count += select(vec4(0u), vec4(1u), k3 > vec4(bound.w));
+    }
+    if e / 4u >= first && e / 4u < first + PART_QUADS {
+        let is_equal = (keys[e / 4u] == vec4(mine)) & (vec4(0u, 1u, 2u, 3u) < vec4(e % 4u));
+        count += select(vec4(0u), vec4(1u), is_equal);
     }
     return count.x + count.y + count.z + count.w;
 }
@@ -47,7 +70,9 @@ fn choose(t: u32, lane: u32) {
     workgroupBarrier(); // The row before has been chosen.
     // All that is read is under way before any of it is waited for.
     for (var quad = lane; quad < (N_EXPERTS + 3u) / 4u; quad += THREADS) {
-        quads[quad] = logits[t * LOGIT_QUADS + quad];
+        let index = vec4(4u * quad) + vec4(0u, 1u, 2u, 3u);
+        let row = keys_of(logits[t * LOGIT_QUADS + quad]);
+        keys[quad] = select(vec4(LOWEST_KEY - 1), row, index < vec4(N_EXPERTS));
     }
     for (var e = lane; e < N_EXPERTS; e += THREADS) {
         expert_scales[e] = per_expert_scale[e];
@@ -55,11 +80,6 @@ fn choose(t: u32, lane: u32) {
     workgroupBarrier();
     for (var i = lane; i < COUNTS; i += THREADS) {
         counts[i] = count_before(i % N_EXPERTS, i / N_EXPERTS * PART_QUADS);
-    }
-    for (var s = lane; s < TOP_K; s += THREADS) {
-        // Where logits are NaN some rank stays free below; ids are in range all the same.
-        top_id[s] = s;
-        top_logit[s] = logit(s);
     }
     workgroupBarrier();
     for (var e = lane; e < N_EXPERTS; e += THREADS) {
@@ -69,7 +89,7 @@ fn choose(t: u32, lane: u32) {
         }
         if rank < TOP_K {
             top_id[rank] = e;
-            top_logit[rank] = logit(e);
+            top_logit[rank] = logit_of(keys[e / 4u][e % 4u]);
         }
     }
     workgroupBarrier();

@@ -34,7 +34,7 @@ fn finish(p: u32, n: u32, lane: u32) {
     workgroupBarrier();
     let n_columns = params.n_rows / 2u;
     let at = 16u * lane;
-    if at < COLUMNS && n + at < n_columns && (X_ROWS == 1u || p < ids[0]) {
+    if at < COLUMNS && n + at < n_columns && has_row(p) {
         let r = rounded16(four_outputs(at), four_outputs(at + 4u), four_outputs(at + 8u), four_outputs(at + 12u));
         let block = n / 16u + lane;
         let chunks = (n_columns + 31u) / 32u;

@@ -1,6 +1,6 @@
 // One row of a step: a token at a position of a slot. Rows of a slot stand together, by ascending position.
 struct Row {
-    token: u32,
+    token: u32,          // an id, or ID_OF
     slot: u32,
     position: u32,
     first: u32,          // the step's first row of this slot

@@ -53,13 +53,6 @@ fn describe(report: &AdapterReport) -> Vec<Vec<String>> {
         Verdict::Available(why) => format!("can be asked for with --adapter; not the default: {why}"),
         Verdict::Unusable(why) => format!("cannot be used: {why}"),
     };
-    let kind = match report.info.device_type {
-        wgpu::DeviceType::DiscreteGpu => "discrete GPU",
-        wgpu::DeviceType::IntegratedGpu => "integrated GPU",
-        wgpu::DeviceType::VirtualGpu => "virtual GPU",
-        wgpu::DeviceType::Cpu => "software, computes on the CPU",
-        wgpu::DeviceType::Other => "unknown",
-    };
     let l = &report.limits;
     let limits = [
         format!("{} a binding", size(l.max_storage_buffer_binding_size)),
@@ -72,7 +65,7 @@ fn describe(report: &AdapterReport) -> Vec<Vec<String>> {
     let row = |key: &str, value: String| vec![key.to_owned(), value];
     vec![
         row("verdict", verdict),
-        row("type", kind.to_owned()),
+        row("type", kind(report).to_owned()),
         row("API", report.api().to_owned()),
         row("driver", report.driver()),
         row("limits", limits[..3].join(", ")),
@@ -81,8 +74,19 @@ fn describe(report: &AdapterReport) -> Vec<Vec<String>> {
     ]
 }
 
+/// What sort of device it is.
+pub(super) fn kind(report: &AdapterReport) -> &'static str {
+    match report.info.device_type {
+        wgpu::DeviceType::DiscreteGpu => "discrete GPU",
+        wgpu::DeviceType::IntegratedGpu => "integrated GPU",
+        wgpu::DeviceType::VirtualGpu => "virtual GPU",
+        wgpu::DeviceType::Cpu => "software, computes on the CPU",
+        wgpu::DeviceType::Other => "unknown",
+    }
+}
+
 /// What faster kernels can use, and what is not there.
-fn features(report: &AdapterReport) -> String {
+pub(super) fn features(report: &AdapterReport) -> String {
     use wgpu::Features as F;
     let (least, most) = (report.info.subgroup_min_size, report.info.subgroup_max_size);
     let sizes = if least == most { format!("of {least}") } else { format!("of {least} to {most}") };

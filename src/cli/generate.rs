@@ -66,7 +66,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         check_vocabulary(text, &checkpoint)?;
     }
     check_prompt(&ids, &checkpoint, arguments.run.context_bound(&checkpoint))?;
-    let mut generator = arguments.run.generator(&checkpoint)?;
+    let mut generator = arguments.run.generator(&checkpoint, text.as_ref())?;
     let request = settings.request();
     let answer = match (&text, arguments.json) {
         (Some(text), false) => stream(&mut generator, text, &ids, &request)?,

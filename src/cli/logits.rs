@@ -81,7 +81,7 @@ impl Arguments {
 fn run_all(model: &mut Gemma4, ids: &[u32], inner: bool) -> Result<BTreeMap<String, Activation>> {
     let vocab = model.config().vocab_size;
     let mut all: BTreeMap<String, Activation> = BTreeMap::new();
-    for chunk in ids.chunks(model.chunk_rows()) {
+    for (number, chunk) in ids.chunks(model.chunk_rows()).enumerate() {
         let first = model.len(0);
         let rows: Vec<Row> =
             chunk.iter().enumerate().map(|(i, &token)| Row { slot: 0, position: first + i, token }).collect();
@@ -90,6 +90,10 @@ fn run_all(model: &mut Gemma4, ids: &[u32], inner: bool) -> Result<BTreeMap<Stri
             true => model.step_with_activations(&rows, Want::Logits(&positions))?,
             false => (model.step(&rows, Want::Logits(&positions))?, BTreeMap::new()),
         };
+        if output.logits.iter().any(|logit| !logit.is_finite()) {
+            let end = number * model.chunk_rows() + chunk.len();
+            return Err(model.explain(0, &ids[..end], chunk.len()));
+        }
         tensors.insert("logits".to_owned(), Activation { width: vocab, values: output.logits });
         for (name, part) in tensors {
             let whole = all.entry(name).or_insert_with(|| Activation { width: part.width, values: Vec::new() });

@@ -9,6 +9,7 @@ mod bench;
 mod cache;
 mod chat;
 mod devices;
+mod doctor;
 mod generate;
 mod inspect;
 mod logits;
@@ -37,6 +38,7 @@ Examples:
   lapidary inspect --model DIR    what is in it, and the GPU memory that it takes
   lapidary bench --model DIR      how fast it is here
   lapidary devices                the adapters of this machine, and which one is used
+  lapidary doctor                 whether the adapter computes what it should
 
 Exit codes: 0 ok, 2 usage, 3 model files, 4 device or memory, 5 run time, 130 interrupted,
 1 anything else.";
@@ -58,6 +60,7 @@ enum Command {
     Bench(bench::Arguments),
     Inspect(inspect::Arguments),
     Devices(devices::Arguments),
+    Doctor(doctor::Arguments),
 }
 
 /// Runs the command that the arguments name.
@@ -75,6 +78,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Devices(arguments) => devices::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
     };
     ExitCode::from(done.unwrap_or_else(|error| report(&error)))
 }

@@ -30,6 +30,10 @@ pub(super) const DEMO: &[(&str, &[u8])] = demo_files![
     "model.safetensors",
 ];
 
+/// What the demo model should say, for `doctor`.
+pub(super) const DEMO_GOLDEN: &[u8] =
+    include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo-model/golden.json"));
+
 impl ModelArguments {
     /// Where the model's files are.
     pub(super) fn source(&self) -> Source {
@@ -103,13 +107,14 @@ impl RunArguments {
         Ok(model)
     }
 
-    /// As [`Self::load`], ready to generate.
+    /// As [`Self::load`], ready to generate what `text` reads.
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub(super) fn generator(&self, checkpoint: &Checkpoint) -> Result<Generator> {
+    pub(super) fn generator(&self, checkpoint: &Checkpoint, text: Option<&TextModel>) -> Result<Generator> {
         let model = self.load(checkpoint)?;
-        Ok(Generator::new(model, checkpoint.stop_ids(), &checkpoint.generation.suppress_tokens))
+        let generator = Generator::new(model, checkpoint.stop_ids(), &checkpoint.generation.suppress_tokens);
+        Ok(generator.with_reserved(text.into_iter().flat_map(|text| text.tokenizer.reserved_ids())))
     }
 
     fn introduce(&self, checkpoint: &Checkpoint, model: &Gemma4) {

@@ -1,6 +1,6 @@
 //! `--tensor-parallel` and its like: over how many ranks a model is spread, and on which adapters.
 
-use lapidary::gpu::Gpu;
+use lapidary::gpu::{Gpu, Mask};
 use lapidary::model::Gemma4;
 use lapidary::parallel::{Cut, MAX_RANKS, Parallel, Shares, Split};
 use lapidary::{Error, Result};
@@ -98,7 +98,7 @@ impl RankArguments {
         }
         let earlier =
             |i: usize| self.adapters[..i].iter().filter(|name| name.trim() == self.adapters[i].trim()).count();
-        let open = |(i, name): (usize, &String)| Gpu::open_nth(Some(name.trim()), earlier(i));
+        let open = |(i, name): (usize, &String)| Gpu::open_without(Some(name.trim()), earlier(i), &Mask::default());
         self.adapters.iter().enumerate().map(open).collect()
     }
 }

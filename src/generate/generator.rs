@@ -1,11 +1,12 @@
 //! Generating: prefill what is new of a prompt, then one token after the other.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::{Sampler, Sampling};
 use crate::kernels::suppress;
-use crate::model::{Choice, Gemma4, Output, Row, Want};
+use crate::model::{Gemma4, Next, Output, Row, Want};
 use crate::{Error, Result};
 
 /// What is asked of one answer.
@@ -61,14 +62,25 @@ pub struct Generator {
     held: Vec<Vec<u32>>,
     stop_ids: Vec<u32>,
     suppress: Vec<u32>,
+    reserved: HashSet<u32>,
     waits: bool,
 }
+
+/// So many reserved tokens in a row are no answer of any model: kernels or weights are wrong.
+const FLOOD: usize = 8;
 
 impl Generator {
     /// A generator whose answers end with any of `stop_ids` and never contain any of `suppress`.
     pub fn new(model: Gemma4, stop_ids: &[u32], suppress: &[u32]) -> Self {
         let held = vec![Vec::new(); model.slots()];
-        Generator { model, held, stop_ids: stop_ids.to_vec(), suppress: suppress.to_vec(), waits: false }
+        let (stop_ids, suppress) = (stop_ids.to_vec(), suppress.to_vec());
+        Generator { model, held, stop_ids, suppress, reserved: HashSet::new(), waits: false }
+    }
+
+    /// The same with a vocabulary whose tokens `ids` mean nothing: an answer that has many of them in a row is an error.
+    #[must_use]
+    pub fn with_reserved(self, ids: impl IntoIterator<Item = u32>) -> Self {
+        Generator { reserved: ids.into_iter().collect(), ..self }
     }
 
     /// The same, but no step is under way before the token that it takes is known, and tokens are drawn on the host: what
@@ -104,7 +116,8 @@ impl Generator {
     ///
     /// # Errors
     /// [`Error::Usage`] for an empty prompt, one that does not fit the context, or a sampling value out of its range;
-    /// [`Error::Run`], [`Error::Memory`] from the model. The slot stays usable.
+    /// [`Error::Run`], [`Error::Memory`] from the model; [`Error::NotFinite`], which names the kernel, where logits are no
+    /// numbers; [`Error::Run`] also for a flood of reserved tokens. The slot stays usable.
     pub fn generate(
         &mut self,
         slot: usize,
@@ -139,8 +152,14 @@ impl Generator {
         timings.prompt_seconds = start.elapsed().as_secs_f64();
         let decode = Instant::now();
         let ahead = self.runs_ahead(&sampler);
+        let mut flood = 0;
         let finish = loop {
             ids.push(id);
+            flood = if self.reserved.contains(&id) { flood + 1 } else { 0 };
+            if flood == FLOOD {
+                self.undo_unread(slot);
+                return Err(flooded(&ids[ids.len() - FLOOD..]));
+            }
             let flow = watch(Some(id));
             if self.is_stop(id) {
                 break Finish::Stop;
@@ -194,7 +213,7 @@ impl Generator {
     /// True where steps can be submitted before the tokens that they take are known.
     fn runs_ahead(&self, sampler: &Sampler) -> bool {
         let fits = sampler.fits_device() && self.suppress.len() <= suppress::MAX_IDS;
-        fits && self.model.runs_ahead() && !self.waits
+        fits && self.model.runs_ahead(1) && !self.waits
     }
 
     /// True where a step that waits chooses on the device: greedily, and no ids must not be chosen.
@@ -209,20 +228,32 @@ impl Generator {
             Ok(_) => self.held[slot].push(id),
             Err(_) => self.undo_unread(slot),
         }
-        next
+        next.map_err(|error| self.explained(slot, &[id], error))
+    }
+
+    /// `error`, and where logits were not finite what made them, of the step that ran `ids` behind what `slot` holds; the slot
+    /// holds nothing then.
+    fn explained(&mut self, slot: usize, ids: &[u32], error: Error) -> Error {
+        if !matches!(error, Error::NotFinite(_)) {
+            return error;
+        }
+        let mut all = std::mem::take(&mut self.held[slot]);
+        all.extend_from_slice(ids);
+        self.model.explain(slot, &all, ids.len())
     }
 
     fn submit_and_read(&mut self, slot: usize, id: u32, left: usize, sampler: &mut Sampler) -> Result<u32> {
         let mut under_way = self.model.len(slot) - self.held[slot].len();
         while under_way < left {
-            let choice = Choice { suppressed: &self.suppress, draw: sampler.draw() };
-            if !self.model.submit(slot, (under_way == 0).then_some(id), choice)? {
+            let next = Next { slot, token: (under_way == 0).then_some(id), draw: sampler.draw() };
+            if !self.model.submit(&[next], &self.suppress)? {
                 break;
             }
             sampler.advance();
             under_way += 1;
         }
-        self.model.next_id()
+        let ids = self.model.next_ids()?;
+        Ok(ids[0].1)
     }
 
     /// Takes back the steps that ran ahead of what `slot` is to hold.
@@ -245,8 +276,8 @@ impl Generator {
         };
         let output = self.model.step(&rows, want);
         self.note(slot, ids, &output);
-        let mut output = output?;
-        match sampler {
+        let mut output = output.map_err(|error| self.explained(slot, ids, error))?;
+        let chosen = match sampler {
             None => Ok(None),
             Some(_) if greedy => Ok(Some(output.ids[0])),
             Some(sampler) => {
@@ -257,7 +288,11 @@ impl Generator {
                 }
                 sampler.choose(&output.logits).map(Some)
             }
-        }
+        };
+        chosen.map_err(|error| {
+            self.held[slot].truncate(first);
+            self.explained(slot, ids, error)
+        })
     }
 
     /// Keeps `held` equal to what the cache holds, also where a step failed.
@@ -268,4 +303,13 @@ impl Generator {
             self.undo_unread(slot);
         }
     }
+}
+
+fn flooded(ids: &[u32]) -> Error {
+    let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+    Error::Run(format!(
+        "the last {FLOOD} tokens are reserved ones (ids {}), which no answer has: kernels or weights are wrong; `lapidary doctor` \
+         checks the adapter's kernels, and --precision exact does without rounding",
+        ids.join(", ")
+    ))
 }

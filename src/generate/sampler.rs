@@ -90,10 +90,14 @@ impl Sampler {
     /// The next token for `logits`. On a tie the lower id comes first. A logit of minus infinity is never chosen.
     ///
     /// # Errors
-    /// [`Error::Run`] where a logit is NaN or plus infinity, or none is left: never a token from garbage.
+    /// [`Error::NotFinite`] where a logit is NaN or plus infinity, [`Error::Run`] where none is left: never a token from
+    /// garbage.
     pub fn choose(&mut self, logits: &[f32]) -> Result<u32> {
         if let Some(id) = logits.iter().position(|l| l.is_nan() || *l == f32::INFINITY) {
-            return Err(Error::Run(format!("the logit of token {id} is {}, expected a finite number", logits[id])));
+            return Err(Error::NotFinite(format!(
+                "the logit of token {id} is {}, expected a finite number",
+                logits[id]
+            )));
         }
         let best = argmax(logits);
         if logits.get(best).is_none_or(|l| *l == f32::NEG_INFINITY) {

@@ -2,15 +2,16 @@
 
 use wgpu::{Backend, DeviceType};
 
+use super::mask::Mask;
 use crate::{Error, Result};
 
 /// A limit's name, how to read it, and what is needed of it.
 type Need = (&'static str, fn(&wgpu::Limits) -> u64, u64);
 
-/// What lapidary's plain kernels need of a device; the floor of WebGPU.
+/// What lapidary's plain kernels need of a device: the floor of WebGPU, and of bindings half of that.
 pub(super) const NEEDED: [Need; 5] = [
     ("storage buffers a shader stage", |l| l.max_storage_buffers_per_shader_stage as u64, 8),
-    ("bytes of a storage buffer binding", |l| l.max_storage_buffer_binding_size, 128 << 20),
+    ("bytes of a storage buffer binding", |l| l.max_storage_buffer_binding_size, 64 << 20),
     ("invocations a workgroup", |l| l.max_compute_invocations_per_workgroup as u64, 256),
     ("bytes of workgroup memory", |l| l.max_compute_workgroup_storage_size as u64, 16 << 10),
     ("workgroups a dimension", |l| l.max_compute_workgroups_per_dimension as u64, 65535),
@@ -171,11 +172,11 @@ fn nth_alike<K: PartialEq>(alike: &[K], first: usize, nth: usize) -> usize {
 }
 
 /// The adapter to use: the default, or the first usable one whose name, driver or API contains `wanted`; with `nth` the
-/// next ones of the same name and API.
+/// next ones of the same name and API. What stands in `mask` is taken from what it says of itself.
 ///
 /// # Errors
-/// [`Error::Device`] where no adapter fits; it lists what there is.
-pub(super) fn choose(wanted: Option<&str>, nth: usize) -> Result<AdapterReport> {
+/// [`Error::Device`] where no adapter fits, which lists what there is, and where too little is left of it.
+pub(super) fn choose(wanted: Option<&str>, nth: usize, mask: &Mask) -> Result<AdapterReport> {
     let reports = adapters();
     let listed = || {
         reports
@@ -205,7 +206,14 @@ pub(super) fn choose(wanted: Option<&str>, nth: usize) -> Result<AdapterReport> 
     if let Verdict::Unusable(what) = &chosen.verdict {
         return Err(Error::Device(format!("adapter \"{}\" cannot be used: {what}", chosen.info.name)));
     }
-    Ok(chosen.clone())
+    let mut chosen = chosen.clone();
+    mask.apply(&mut chosen);
+    match missing(&chosen.limits, chosen.adapter.get_downlevel_capabilities().flags) {
+        Some(what) => {
+            Err(Error::Device(format!("adapter \"{}\" cannot be used without {mask}: {what}", chosen.info.name)))
+        }
+        None => Ok(chosen),
+    }
 }
 
 #[cfg(test)]

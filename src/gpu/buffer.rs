@@ -82,6 +82,13 @@ pub struct Binding {
     pub(super) size: Option<wgpu::BufferSize>,
 }
 
+impl Binding {
+    /// The whole buffer.
+    pub fn buffer(&self) -> &wgpu::Buffer {
+        &self.buffer
+    }
+}
+
 impl From<&wgpu::Buffer> for Binding {
     fn from(buffer: &wgpu::Buffer) -> Self {
         Binding { buffer: buffer.clone(), offset: 0, size: None }

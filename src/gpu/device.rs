@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::adapter::{self, AdapterReport};
+use super::mask::{Ability, Mask};
 use super::pass::Submission;
 use super::pipeline::Pipelines;
 use super::tier;
@@ -23,7 +24,7 @@ pub struct Gpu {
     pub(super) pipelines: Pipelines,
     pub(super) profile: Profile,
     report: AdapterReport,
-    limits: wgpu::Limits,
+    mask: Mask,
     // wgpu may go on after an error, and even report success on a lost device: the first error stays.
     failure: Arc<Mutex<Option<String>>>,
     allocated_bytes: AtomicU64,
@@ -36,17 +37,16 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] where no adapter fits or the device cannot be opened.
     pub fn open(wanted: Option<&str>) -> Result<Self> {
-        Self::open_nth(wanted, 0)
+        Self::open_without(wanted, 0, &Mask::default())
     }
 
     /// As [`Gpu::open`]; of several equal adapters the one with number `nth`, from 0, and where they are fewer those that
-    /// come first once more.
+    /// come first once more. What stands in `mask` is not used.
     ///
     /// # Errors
-    /// As [`Gpu::open`].
-    pub fn open_nth(wanted: Option<&str>, nth: usize) -> Result<Self> {
-        let report = adapter::choose(wanted, nth)?;
-        let limits = report.limits.clone();
+    /// As [`Gpu::open`], also where what is left is too little.
+    pub fn open_without(wanted: Option<&str>, nth: usize, mask: &Mask) -> Result<Self> {
+        let report = adapter::choose(wanted, nth, mask)?;
         let (tier_features, experimental_features) = tier::features(&report);
         let request = report.adapter().request_device(&wgpu::DeviceDescriptor {
             label: Some("lapidary"),
@@ -54,7 +54,7 @@ impl Gpu {
                 | (report.features & (wgpu::Features::PIPELINE_CACHE | wgpu::Features::IMMEDIATES))
                 | tier_features,
             experimental_features,
-            required_limits: limits.clone(),
+            required_limits: report.limits.clone(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         });
@@ -74,32 +74,42 @@ impl Gpu {
             pipelines: Pipelines::default(),
             profile: Profile::default(),
             report,
-            limits,
+            mask: mask.clone(),
             failure,
             allocated_bytes: AtomicU64::new(0),
             unflushed_bytes: AtomicU64::new(0),
         })
     }
 
-    /// The adapter that this device runs on.
+    /// The adapter that this device runs on, without what its mask leaves unused.
     pub fn adapter(&self) -> &AdapterReport {
         &self.report
     }
 
     /// The limits that hold on this device.
     pub fn limits(&self) -> &wgpu::Limits {
-        &self.limits
+        &self.report.limits
+    }
+
+    /// What this device leaves unused of its adapter.
+    pub fn mask(&self) -> &Mask {
+        &self.mask
+    }
+
+    /// Whether kernels are those for software adapters, with every index checked.
+    pub fn has_cpu_kernels(&self) -> bool {
+        self.report.is_software() && !self.mask.has(Ability::CpuKernels)
     }
 
     /// True where parameters reach shaders with the commands: a uniform buffer would be read from memory first, and all
     /// else would wait for that. There is room for 128 bytes.
     pub fn has_immediates(&self) -> bool {
-        self.device.features().contains(wgpu::Features::IMMEDIATES) && self.limits.max_immediate_size >= 128
+        self.device.features().contains(wgpu::Features::IMMEDIATES) && self.report.limits.max_immediate_size >= 128
     }
 
     /// The largest storage binding, in bytes.
     pub fn max_binding_bytes(&self) -> u64 {
-        self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size)
+        self.report.limits.max_storage_buffer_binding_size.min(self.report.limits.max_buffer_size)
     }
 
     /// Bytes of all buffers made so far and not yet released through [`Gpu::forget_bytes`].

@@ -1,15 +1,18 @@
 //! The only place that creates wgpu objects: adapter choice, device, buffers, pipelines, recorded passes.
 //!
-//! [`adapters`] lists what the machine has and why an adapter is or is not the default; [`Gpu::open`] opens one.
+//! [`adapters`] lists what the machine has and why an adapter is or is not the default; [`Gpu::open`] opens one, and
+//! [`Gpu::open_without`] one that does without some of its features and limits ([`Mask`]).
 //! [`Gpu`] hands out buffers ([`Tensor`]) and compiled [`Pipeline`]s, runs lists of [`Dispatch`]es in one compute pass
 //! each, and turns every wgpu error into [`crate::Error`]. [`Gpu::start_profile`] times each dispatch.
 
 mod adapter;
 mod buffer;
 mod device;
+mod mask;
 mod pass;
 mod pipeline;
 mod pipeline_cache;
+mod specialize;
 mod tier;
 mod timing;
 mod upload;
@@ -17,8 +20,10 @@ mod upload;
 pub use adapter::{AdapterReport, Verdict, adapters};
 pub use buffer::{Binding, Tensor, Uniforms};
 pub use device::Gpu;
+pub use mask::{Ability, Limit, Mask};
 pub use pass::{Dispatch, Grid, Readback, Recorder, Submission};
 pub use pipeline::{Constants, Pipeline, PipelineKey};
+pub use specialize::{Specialized, specialize};
 pub use tier::Tier;
 pub use timing::Timestamps;
 pub use upload::{Upload, Uploader};

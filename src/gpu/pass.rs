@@ -146,6 +146,12 @@ impl<'a> Recorder<'a> {
         self.encoder().copy_buffer_to_buffer(from.0, from.1, to.0, to.1, size_bytes);
     }
 
+    /// Fills `buffer` with zeros.
+    pub fn clear(&mut self, buffer: &wgpu::Buffer) {
+        self.pass = None;
+        self.encoder().clear_buffer(buffer, 0, None);
+    }
+
     /// Keeps the first `rows` rows of `tensor` as they are at this point of the recording.
     ///
     /// # Errors

@@ -1,11 +1,14 @@
 //! Compute pipelines: compiled once for each shader and set of constants, on several threads at load.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::Gpu;
 use super::pipeline_cache::PipelineCache;
+use super::specialize::specialize;
 use crate::{Error, Result, threads};
 
 /// Values of a shader's `override` constants.
@@ -78,14 +81,14 @@ impl Gpu {
     /// that counter keeps compilers from unrolling: without it decode is 21 % faster on an H200, prefill 15 %. And it clamps
     /// every index into an array: without that decode is another 5 % faster. What a request says is still clamped.
     #[expect(unsafe_code, reason = "wgpu cannot know that the loops end, nor what the plan has checked")]
-    fn module(&self, label: &str, wgsl: &str) -> wgpu::ShaderModule {
-        let descriptor =
-            wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(wgsl.into()) };
+    fn module(&self, label: &str, module: wgpu::naga::Module) -> wgpu::ShaderModule {
+        let source = wgpu::ShaderSource::Naga(Cow::Owned(module));
+        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source };
         // Products of many rows index workgroup memory by constants and lane numbers alone, and a clamp at every such read
         // costs a fifth of their speed.
         let by_request = matches!(label, "embed" | "gather_rows");
         let is_tiled = matches!(label, "matmul" | "matmul_grouped");
-        let bounds_checks = by_request || (self.adapter().is_software() && !is_tiled);
+        let bounds_checks = by_request || (self.has_cpu_kernels() && !is_tiled);
         let checks = wgpu::ShaderRuntimeChecks {
             force_loop_bounding: false,
             bounds_checks,
@@ -96,37 +99,55 @@ impl Gpu {
         // checked for, of positions and slots that the cache was, of group indices that loading was, and of experts that the
         // router has ranked; shaders clamp numbers of rows and features to them. `moe_group` lists each pair below the
         // capacity once, and the host makes arrays in workgroup memory as long as what walks them. Tokens, which a request
-        // names, are looked up with all checks. Software adapters keep the checks, so that tests run with them.
+        // names, are looked up with all checks. CPU kernels keep the checks, so that tests run with them too.
         unsafe { self.device.create_shader_module_trusted(descriptor, checks) }
+    }
+
+    /// All buffers that the shader declares and uses with any constants: a kernel binds them whether or not they are read.
+    fn bind_group_layout(&self, label: &str, bindings: &[(u32, wgpu::BufferBindingType)]) -> wgpu::BindGroupLayout {
+        let entries: Vec<_> = bindings
+            .iter()
+            .map(|&(binding, ty)| wgpu::BindGroupLayoutEntry {
+                binding,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+                count: None,
+            })
+            .collect();
+        self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries })
     }
 
     fn compile(&self, key: &PipelineKey, wgsl: &str) -> Result<Pipeline> {
         let label = format!("{}/pipeline", key.stem);
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let wgsl = if self.has_immediates() { wgsl.replace(UNIFORM, IMMEDIATE) } else { wgsl.to_owned() };
-        let module = self.module(key.stem, &wgsl);
-        let constants: Vec<_> = key.constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
+        let rejected = |why: &dyn fmt::Display| {
+            let (stem, constants, name) = (key.stem, &key.constants, &self.adapter().info.name);
+            Error::Device(format!("shader {stem} {constants:?} was rejected by \"{name}\": {why}"))
+        };
+        let shader = specialize(&wgsl, &key.constants).map_err(|why| rejected(&why))?;
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let layout = self.bind_group_layout(key.stem, &shader.bindings);
+        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(&label),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: shader.immediate_bytes,
+        });
+        let module = self.module(key.stem, shader.module);
         let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&label),
-            layout: None,
+            layout: Some(&pipeline_layout),
             module: &module,
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &constants,
+                constants: &[],
                 // No kernel reads workgroup memory that it has not written.
                 zero_initialize_workgroup_memory: false,
             },
             cache: self.pipelines.cache.get().and_then(Option::as_ref).map(|kept| &kept.cache),
         });
-        let layout = pipeline.get_bind_group_layout(0);
         match pollster::block_on(scope.pop()) {
             None => Ok(Pipeline { pipeline, layout }),
-            Some(e) => Err(Error::Device(format!(
-                "shader {} {:?} was rejected by \"{}\": {e}",
-                key.stem,
-                key.constants,
-                self.adapter().info.name
-            ))),
+            Some(e) => Err(rejected(&e)),
         }
     }
 }

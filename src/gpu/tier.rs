@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::Gpu;
 use super::adapter::AdapterReport;
+use super::mask::Ability;
 
 /// What kernels may use beyond WebGPU's floor. Each tier includes those before it; a kernel that has nothing to gain from
 /// a tier is the same in it.
@@ -12,7 +13,7 @@ pub enum Tier {
     /// f32 arithmetic in storage and workgroup memory: no f16, no subgroups, no integer dot product. Every device.
     Plain,
     /// Products of four 8-bit integers (`dot4I8Packed`), with activations rounded to int8 in blocks. It is defined
-    /// everywhere, and fast where the device has an instruction for it.
+    /// everywhere, and fast where the device has an instruction for it. Sums within subgroups, where there are such.
     Dot,
     /// f16 arithmetic. No kernel uses it without cooperative matrices yet: the kernels of [`Tier::Dot`] run.
     F16,
@@ -44,7 +45,11 @@ impl fmt::Display for Tier {
 impl Gpu {
     /// The strongest tier that this device can run.
     pub fn strongest_tier(&self) -> Tier {
-        if self.matrix_side().is_some() { Tier::Matrix } else { Tier::Dot }
+        match (self.mask().has(Ability::Dot), self.matrix_side()) {
+            (true, _) => Tier::Plain,
+            (false, Some(_)) => Tier::Matrix,
+            (false, None) => Tier::Dot,
+        }
     }
 
     /// Rows of the cooperative matrices of f16 with f32 sums that this device multiplies, 16 or 8, if any.
@@ -57,9 +62,19 @@ impl Gpu {
         subgroup_lanes(self.adapter())
     }
 
+    /// Lanes that can add up within a subgroup without workgroup memory: those of the smallest subgroups, if the device has
+    /// subgroups of 8 lanes at least. Neighbours of a workgroup of one dimension are neighbours in a subgroup.
+    pub(crate) fn summing_lanes(&self) -> Option<u32> {
+        // As for `subgroup_lanes`: Apple's have 32 lanes.
+        let metal = self.adapter().info.backend == wgpu::Backend::Metal;
+        let lanes = if metal { 32 } else { self.adapter().info.subgroup_min_size };
+        let enabled = self.device.features().contains(wgpu::Features::SUBGROUP);
+        Some(lanes).filter(|lanes| enabled && lanes.is_power_of_two() && *lanes >= 8)
+    }
+
     /// The tier that suits it: software adapters emulate integer dot products and matrices.
     pub fn default_tier(&self) -> Tier {
-        if self.adapter().is_software() { Tier::Plain } else { self.strongest_tier() }
+        if self.has_cpu_kernels() { Tier::Plain } else { self.strongest_tier() }
     }
 }
 
@@ -96,9 +111,10 @@ fn matrix_side(adapter: &AdapterReport) -> Option<u32> {
 
 /// The features that tiers use, of those that an adapter has, and wgpu's leave to use them.
 pub(super) fn features(adapter: &AdapterReport) -> (wgpu::Features, wgpu::ExperimentalFeatures) {
+    let subgroups = adapter.features & wgpu::Features::SUBGROUP;
     match matrix_side(adapter) {
-        Some(_) => (MATRIX_FEATURES, experimental()),
-        None => (wgpu::Features::empty(), wgpu::ExperimentalFeatures::disabled()),
+        Some(_) => (MATRIX_FEATURES | subgroups, experimental()),
+        None => (subgroups, wgpu::ExperimentalFeatures::disabled()),
     }
 }
 

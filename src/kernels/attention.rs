@@ -142,7 +142,7 @@ pub fn plan(
     let while_scoring = heads_here * 2 * octets + (4 * octets).max(lanes);
     let units = (heads_here + 2) * head_dim / 8;
     // Octets of a key that a lane reads ahead: all of its own, as far as there is room. A CPU gains nothing by that.
-    let held = if planner.gpu.adapter().is_software() { 1 } else { word(octets).div_ceil(threads / block).min(8) };
+    let held = if planner.gpu.has_cpu_kernels() { 1 } else { word(octets).div_ceil(threads / block).min(8) };
     let areas = if lanes <= 128 { 2 } else { 1 };
     let at_the_end = 2 * areas * lanes + 2 * (lanes / octets);
     let mut constants = source.dtype.constants(head_dim);

@@ -29,7 +29,8 @@ super::params! {
 }
 
 /// Plans the look-up of each row's token, one dispatch for each part of the table. The table's first row is that of token
-/// `first_token`; `partial` says that it lacks rows, whose tokens get zeros.
+/// `first_token`; `partial` says that it lacks rows, whose tokens get zeros. `ids` are the
+/// tokens of rows that say so ([`super::StepRow::ID_OF`]).
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
@@ -38,7 +39,7 @@ pub fn plan(
     label: &str,
     table: &Weights,
     (first_token, partial): (usize, bool),
-    rows: &Tensor,
+    (rows, ids): (&Tensor, &Tensor),
     y: &Tensor,
     scale: f32,
 ) -> Result<Vec<Planned>> {
@@ -55,7 +56,7 @@ pub fn plan(
             scale,
             ..Params::default()
         };
-        let mut buffers = vec![(1, (&part.data).into()), (5, rows.into()), (6, y.into())];
+        let mut buffers = vec![(1, (&part.data).into()), (5, rows.into()), (6, y.into()), (7, ids.into())];
         let (variant, mut constants) = match table.kind {
             Kind::Dense(dtype) => ("dense", vec![("DTYPE", dtype_number(dtype))]),
             Kind::Packed { .. } => {

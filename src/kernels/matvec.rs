@@ -9,8 +9,8 @@ use crate::Result;
 use crate::gpu::{Binding, Constants, Grid, PipelineKey, Tensor};
 use crate::quant::CHUNK;
 
-/// Rows of x that share what is read of a weight; `MAX_ROWS` of the shader.
-const ROWS: u32 = 4;
+/// Rows of x that share what is read of a weight, at most; `MAX_ROWS` of the shader.
+const MAX_ROWS: u32 = 4;
 
 /// What becomes of the products.
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +90,7 @@ pub fn plan_beside(
 }
 
 /// Plans the weighted sum of a token's experts: `y[t] = sum_s factors[t, s] * (x[t * top_k + s] w[ids[t, s]]^T)`, over the
-/// experts that `weights` holds.
+/// experts that `weights` holds. `several` is that of [`Rows::Experts`].
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
@@ -101,11 +101,12 @@ pub fn plan_sum<'a>(
     (ids, factors): (&Tensor, &Tensor),
     x: impl Into<Input<'a>>,
     y: &Tensor,
+    several: bool,
 ) -> Result<Vec<Planned>> {
     assert!(ids.stride == ids.width && factors.stride == ids.width && factors.width == ids.width, "{label}: slots");
     assert_eq!(y.width, weights.out_features, "{label}: width of y");
     let (target, input) = (Target { y, column: 0, softcap: 0.0 }, x.into());
-    let rows = Rows::Experts { ids, repeat: 1 };
+    let rows = Rows::Experts { ids, repeat: 1, several };
     let forms = (Form::Sum { factors }, None);
     weights.parts.iter().map(|part| plan_part(planner, label, weights, part, rows, input, target, forms)).collect()
 }
@@ -134,10 +135,11 @@ pub(super) fn plan_part(
     }
     // A binding must be filled also where nothing is read.
     let unread = &part.data;
-    let (mut several, mut rows_per_row, mut slots, mut ids_of) = (1, 1, 1, unread.into());
+    let (mut x_rows, mut rows_per_row, mut slots, mut ids_of) = (1, 1, 1, unread.into());
     match rows {
-        Rows::Several(count) => (several, ids_of) = (ROWS, count.into()),
-        Rows::Experts { ids, repeat } => {
+        Rows::Two => x_rows = 2,
+        Rows::Several(count) => (x_rows, ids_of) = (MAX_ROWS, count.into()),
+        Rows::Experts { ids, repeat, .. } => {
             constants.push(("EXPERTS", 1));
             params.x_repeat = word(repeat);
             (ids_of, rows_per_row) = (ids.into(), word(ids.width));
@@ -163,12 +165,12 @@ pub(super) fn plan_part(
         weights,
         part,
         form,
-        (rows_per_row, slots, several > 1),
+        (rows, rows_per_row, slots),
         input.rounded_for(planner, weights).is_some(),
     );
     constants.extend(shape);
-    constants.push(("X_ROWS", several));
-    let mut grid = Grid { rows_per_group: several, ..grid };
+    constants.push(("X_ROWS", x_rows));
+    let mut grid = Grid { rows_per_group: x_rows, ..grid };
     if let Some(beside) = beside {
         assert!(weights.parts.len() == 1 && grid.z == 1, "{label}: one dispatch");
         (variant, grid.x) = add_beside(label, beside, variant, grid.x, &mut constants, &mut buffers);
@@ -213,14 +215,22 @@ fn add_beside(
 
 /// Lanes of a workgroup, lanes that share rows, and these rows, for a product of rounded activations with `n_rows` rows of
 /// weights: as measured on an H200 with the shapes of 26B-A4B. Few rows of weights are cut into more pieces, which keeps
-/// more reads in flight; several rows of x are worth more where more rows of weights share them.
-fn rounded_shape(n_rows: usize, gated: bool, several: bool, most_threads: u32) -> (u32, u32, u32) {
-    match (gated, n_rows) {
-        // Whole blocks of what comes out rounded.
-        (true, _) if most_threads >= 512 => (word(BLOCK) * 32, 32, 2),
-        (true, _) => (word(BLOCK) * 16, 16, 2),
-        (false, 0..8192) => (256, 64, if several { 2 } else { 1 }),
-        (false, _) => (256, 32, if several { 4 } else { 2 }),
+/// more reads in flight; four rows of x are worth more where more rows of weights share them, and the experts of several rows
+/// need fewer lanes each.
+fn rounded_shape(n_rows: usize, gated: bool, rows: Rows, most_threads: u32) -> (u32, u32, u32) {
+    // Gated products make whole blocks of what comes out rounded.
+    let (block, wide) = (word(BLOCK), most_threads >= 512);
+    match (rows, gated, n_rows) {
+        (Rows::Experts { several: true, .. }, true, _) if wide => (32 * block, 16, 2),
+        (_, true, _) if wide => (32 * block, 32, 2),
+        (_, true, _) => (16 * block, 16, 2),
+        (Rows::Experts { several: true, .. }, false, _) => (256, 64, 2),
+        (Rows::Several(_), false, 65536..) => (256, 32, 4),
+        (Rows::Several(_), false, _) => (256, 32, 2),
+        (Rows::Two, false, 65536..) => (256, 8, 2),
+        (Rows::Two, false, 0..8192) if wide => (512, 64, 1),
+        (_, false, 0..8192) => (256, 64, 1),
+        (_, false, _) => (256, 32, 2),
     }
 }
 
@@ -232,7 +242,7 @@ fn shape(
     weights: &Weights,
     part: &Part,
     form: Form,
-    (rows_per_row, slots, several): (u32, u32, bool),
+    (x_rows, rows_per_row, slots): (Rows, u32, u32),
     is_rounded: bool,
 ) -> (Constants, Grid) {
     let chunks = word(weights.in_features.div_ceil(CHUNK));
@@ -242,7 +252,7 @@ fn shape(
     let (threads, lanes, lane_rows) = match (spread, form, is_rounded) {
         (Spread::Fill { .. }, _, true) => {
             let most = planner.gpu.limits().max_compute_invocations_per_workgroup;
-            rounded_shape(part.n_rows, gated, several, most)
+            rounded_shape(part.n_rows, gated, x_rows, most)
         }
         _ => spread.shape(rows, (chunks * slots) as usize, gated),
     };

@@ -25,6 +25,7 @@ pub mod matvec;
 pub mod moe_combine;
 pub mod moe_group;
 pub mod moe_sum;
+pub mod not_finite;
 pub mod per_layer_inputs;
 pub mod product;
 pub mod quantize_rows;
@@ -75,7 +76,7 @@ pub(crate) use params;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct StepRow {
-    /// Token id.
+    /// Token id, or [`StepRow::ID_OF`].
     pub token: u32,
     /// The sequence's place in the KV cache.
     pub slot: u32,
@@ -89,6 +90,11 @@ pub struct StepRow {
     pub last_position: u32,
     /// Unused: keeps rows at 32 bytes.
     pub pad: [u32; 2],
+}
+
+impl StepRow {
+    /// Set in a token that is not known yet: the rest is the row whose id of the step before it is. `ID_OF` of the shader.
+    pub const ID_OF: u32 = 1 << 31;
 }
 
 /// Name and byte offset of each field of [`StepRow`].
@@ -119,6 +125,8 @@ pub struct Tuning {
     /// Attention workgroups of a step of one row: shares of its positions make them where heads are fewer. At most as
     /// many as [`Tuning::GPU`] has.
     pub attention_workgroups: u32,
+    /// Whether lanes add up within subgroups where the device has them and the tier allows it.
+    pub subgroups: bool,
     /// Tiles of a product of many rows with one matrix: where they are few, and where they are many.
     pub tiles: [Tile; 2],
     /// Tiles of a product whose rows are grouped by expert: tens of rows each, and a hundred or more.
@@ -189,10 +197,11 @@ impl Tuning {
         matvec: Spread::Fill { lanes: 160 << 10 },
         threads: 256,
         norm_threads: 1024,
-        attention_threads: 256,
+        attention_threads: 128,
         attention_wide_threads: 256,
-        attention_block: 32,
+        attention_block: 16,
         attention_workgroups: 256,
+        subgroups: true,
         tiles: [
             Tile { lanes_t: 16, lanes_n: 8, rows: 4, k_step: Some(16) },
             Tile { lanes_t: 16, lanes_n: 8, rows: 8, k_step: Some(16) },
@@ -226,6 +235,7 @@ impl Tuning {
         attention_wide_threads: 128,
         attention_block: 32,
         attention_workgroups: 1,
+        subgroups: true,
         tiles: [Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None }; 2],
         expert_tiles: [Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None }; 2],
         few_features_tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
@@ -238,7 +248,7 @@ impl Tuning {
 
     /// The sizes for `gpu`.
     pub fn for_device(gpu: &Gpu) -> Self {
-        if gpu.adapter().is_software() { Tuning::CPU } else { Tuning::GPU }
+        if gpu.has_cpu_kernels() { Tuning::CPU } else { Tuning::GPU }
     }
 }
 
@@ -254,6 +264,29 @@ pub struct Planned {
     /// Parameters, where they are no buffer.
     immediates: Vec<u8>,
     grid: Grid,
+}
+
+impl Planned {
+    /// The name under which it was planned.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Stem and variant of its shader.
+    pub fn shader(&self) -> (&'static str, &'static str) {
+        (self.key.stem, self.key.variant)
+    }
+
+    /// Whether its lanes add up within subgroups.
+    pub fn uses_subgroups(&self) -> bool {
+        self.key.constants.iter().any(|(name, _)| *name == shaders::SUBGROUP)
+    }
+
+    /// The buffers that it writes as f32.
+    pub fn float_outputs(&self) -> Vec<&Binding> {
+        let outputs = shaders::float_outputs(&shaders::source(&self.key));
+        self.buffers.iter().filter(|(number, _)| outputs.contains(number)).map(|(_, binding)| binding).collect()
+    }
 }
 
 /// Collects what kernels plan, then compiles and binds all of it.
@@ -347,7 +380,20 @@ impl<'a> Planner<'a> {
 
     /// As [`Planner::plan`] for a kernel whose parameters are all constants.
     fn plan_bare(&self, label: &str, key: PipelineKey, buffers: Vec<(u32, Binding)>, grid: Grid) -> Result<Planned> {
+        let key = self.with_subgroups(key);
         Ok(Planned { label: label.to_string(), key, buffers, immediates: Vec::new(), grid })
+    }
+
+    /// `key` with the shader's parts for subgroups, where it has such and they may be used.
+    fn with_subgroups(&self, mut key: PipelineKey) -> PipelineKey {
+        let threads = key.constants.iter().find(|(name, _)| *name == "THREADS").map_or(0, |(_, threads)| *threads);
+        let lanes = self.gpu.summing_lanes().filter(|_| self.tier >= Tier::Dot && self.tuning.subgroups);
+        if let Some(lanes) = lanes.filter(|&lanes| threads.is_multiple_of(lanes) && threads > 0)
+            && shaders::find(&key).has_subgroups()
+        {
+            key.constants.push((shaders::SUBGROUP, lanes));
+        }
+        key
     }
 
     /// The key of the shader `stem` in its only variant.

@@ -38,7 +38,9 @@ super::params! {
 pub enum Rows<'a> {
     /// Few rows, each on its own.
     Few,
-    /// Few rows that share each weight they read; the tensor's first word is their number.
+    /// Exactly two rows, which share each weight they read.
+    Two,
+    /// Few rows that share each weight they read, four at a time; the tensor's first word is their number.
     Several(&'a Tensor),
     /// Many rows that share each weight they read; the tensor's first word is their number.
     Many(&'a Tensor),
@@ -48,6 +50,8 @@ pub enum Rows<'a> {
         ids: &'a Tensor,
         /// Rows of y that read one row of x.
         repeat: usize,
+        /// Whether steps have several rows, whose experts keep a device busy with fewer lanes each.
+        several: bool,
     },
     /// Many rows of y, `groups.pairs.width` for each row of the step; those of an expert share each weight they read.
     Grouped {
@@ -112,7 +116,7 @@ fn plan_parts(
     let rows = match rows {
         Rows::Many(count) => matmul::Rows::All(count),
         Rows::Grouped { groups, repeat } => matmul::Rows::Grouped { groups, repeat },
-        Rows::Few | Rows::Several(_) | Rows::Experts { .. } => {
+        Rows::Few | Rows::Two | Rows::Several(_) | Rows::Experts { .. } => {
             let plan =
                 |part| matvec::plan_part(planner, label, weights, part, rows, input, target, (Form::Plain, None));
             return weights.parts.iter().map(plan).collect();

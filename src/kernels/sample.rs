@@ -23,6 +23,11 @@ pub struct Draw {
     pub random: f32,
 }
 
+impl Draw {
+    /// The largest logit, for a row beside rows that are drawn.
+    pub const GREEDY: Draw = Draw { top_k: 1, top_p: 1.0, inverse_temperature: 1.0, random: 0.0 };
+}
+
 /// Name and byte offset of each field of [`Draw`].
 pub const DRAW_FIELDS: &[(&str, usize)] = &[
     ("top_k", std::mem::offset_of!(Draw, top_k)),

@@ -14,9 +14,17 @@ pub struct Shader {
 }
 
 impl Shader {
-    /// The whole WGSL text.
-    pub fn wgsl(&self) -> String {
-        self.parts.join("\n")
+    /// The whole WGSL text, with the parts for subgroups where there are such and they are wanted.
+    pub fn wgsl(&self, subgroups: bool) -> String {
+        let twin =
+            |part: &&'static str| TWINS.iter().find(|(plain, _)| subgroups && plain == part).map(|(_, twin)| *twin);
+        let parts: Vec<&str> = self.parts.iter().map(|part| twin(part).unwrap_or(part)).collect();
+        parts.join("\n")
+    }
+
+    /// Whether it has parts for subgroups.
+    pub fn has_subgroups(&self) -> bool {
+        self.parts.iter().any(|part| TWINS.iter().any(|(plain, _)| plain == part))
     }
 }
 
@@ -32,6 +40,8 @@ const EXACT_Y: &str = wgsl!("common/exact_y");
 const ROUNDED_Y: &str = wgsl!("common/rounded_y");
 const ROUNDED_YS: &str = wgsl!("common/rounded_ys");
 const ROUNDING: &str = wgsl!("common/rounding");
+const ROUND_QUADS: &str = wgsl!("common/round_quads");
+const BLOCK_SUM: &str = wgsl!("common/block_sum");
 const CHOOSE: &str = wgsl!("common/choose");
 const BESIDE_NONE: &str = wgsl!("common/beside_none");
 const BESIDE_CHOICE: &str = wgsl!("common/beside_choice");
@@ -73,37 +83,66 @@ const MATRIX_TILE: &str = wgsl!("common/matrix_tile");
 const MATMUL: &str = wgsl!("matmul");
 const GROUPED: &str = wgsl!("matmul_grouped");
 
+/// Parts that lanes of a subgroup do without workgroup memory, beside those that any device runs.
+const TWINS: &[(&str, &str)] = &[
+    (REDUCE, wgsl!("common/reduce_subgroups")),
+    (BLOCK_SUM, wgsl!("common/block_sum_subgroups")),
+    (ROUND_QUADS, wgsl!("common/round_quads_subgroups")),
+];
+
 /// Every shader in every variant.
 pub const SHADERS: &[Shader] = &[
     Shader {
         stem: "matvec",
         variant: "dense",
-        parts: &[HALF, GELU, PRODUCT, DENSE, EXACT_X, OUTPUTS, BESIDE_NONE, wgsl!("matvec")],
+        parts: &[HALF, GELU, PRODUCT, DENSE, EXACT_X, OUTPUTS, BESIDE_NONE, BLOCK_SUM, wgsl!("matvec")],
     },
     Shader {
         stem: "matvec",
         variant: "packed",
-        parts: &[HALF, GELU, PRODUCT, PACKED, EXACT_X, OUTPUTS, BESIDE_NONE, wgsl!("matvec")],
+        parts: &[HALF, GELU, PRODUCT, PACKED, EXACT_X, OUTPUTS, BESIDE_NONE, BLOCK_SUM, wgsl!("matvec")],
     },
     Shader {
         stem: "matvec",
         variant: "rounded",
-        parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, OUTPUTS, BESIDE_NONE, wgsl!("matvec")],
+        parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, OUTPUTS, BESIDE_NONE, BLOCK_SUM, wgsl!("matvec")],
     },
     Shader {
         stem: "matvec",
         variant: "rounding",
-        parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, ROUNDED, ROUNDED_OUTPUTS, BESIDE_NONE, wgsl!("matvec")],
+        parts: &[
+            HALF,
+            GELU,
+            PRODUCT,
+            PACKED,
+            ROUNDED_X,
+            ROUNDED,
+            ROUNDED_OUTPUTS,
+            BESIDE_NONE,
+            BLOCK_SUM,
+            wgsl!("matvec"),
+        ],
     },
     Shader {
         stem: "matvec",
         variant: "rounding beside product",
-        parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, ROUNDED, ROUNDED_OUTPUTS, BESIDE_PRODUCT, wgsl!("matvec")],
+        parts: &[
+            HALF,
+            GELU,
+            PRODUCT,
+            PACKED,
+            ROUNDED_X,
+            ROUNDED,
+            ROUNDED_OUTPUTS,
+            BESIDE_PRODUCT,
+            BLOCK_SUM,
+            wgsl!("matvec"),
+        ],
     },
     Shader {
         stem: "matvec",
         variant: "rounded beside choice",
-        parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, OUTPUTS, CHOOSE, BESIDE_CHOICE, wgsl!("matvec")],
+        parts: &[HALF, GELU, PRODUCT, PACKED, ROUNDED_X, OUTPUTS, CHOOSE, BESIDE_CHOICE, BLOCK_SUM, wgsl!("matvec")],
     },
     Shader {
         stem: "matmul",
@@ -183,29 +222,30 @@ pub const SHADERS: &[Shader] = &[
     Shader {
         stem: "rms_norm",
         variant: "rounded",
-        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_Y, wgsl!("rms_norm")],
+        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUND_QUADS, ROUNDED_Y, wgsl!("rms_norm")],
     },
     Shader { stem: "rms_norm", variant: "", parts: &[REDUCE, HELD, EXACT_Y, wgsl!("rms_norm")] },
     Shader { stem: "add_norm", variant: "", parts: &[REDUCE, HELD, EXACT_Y, wgsl!("add_norm")] },
     Shader {
         stem: "add_norm",
         variant: "rounded",
-        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_Y, wgsl!("add_norm")],
+        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUND_QUADS, ROUNDED_Y, wgsl!("add_norm")],
     },
     Shader {
         stem: "add_norm",
         variant: "rounded twice",
-        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_YS, wgsl!("add_norm")],
+        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUND_QUADS, ROUNDED_YS, wgsl!("add_norm")],
     },
     Shader { stem: "moe_combine", variant: "", parts: &[REDUCE, HELD, EXACT_Y, wgsl!("moe_combine")] },
     Shader {
         stem: "moe_combine",
         variant: "rounded",
-        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUNDED_Y, wgsl!("moe_combine")],
+        parts: &[REDUCE, HELD, ROUNDED, ROUNDING, ROUND_QUADS, ROUNDED_Y, wgsl!("moe_combine")],
     },
     Shader { stem: "per_layer_inputs", variant: "", parts: &[REDUCE, wgsl!("per_layer_inputs")] },
     Shader { stem: "moe_group", variant: "", parts: &[wgsl!("moe_group")] },
     Shader { stem: "moe_sum", variant: "", parts: &[wgsl!("moe_sum")] },
+    Shader { stem: "not_finite", variant: "", parts: &[wgsl!("not_finite")] },
     Shader { stem: "round", variant: "", parts: &[ROUNDED, wgsl!("round")] },
     Shader { stem: "router", variant: "", parts: &[CHOOSE, wgsl!("router")] },
     Shader { stem: "gelu_mul", variant: "", parts: &[GELU, wgsl!("gelu_mul")] },
@@ -276,16 +316,57 @@ pub const SHADERS: &[Shader] = &[
 pub(crate) fn version() -> String {
     let mut text = env!("CARGO_PKG_VERSION").to_owned();
     for shader in SHADERS {
-        text.push_str(&shader.wgsl());
+        text.push_str(&shader.wgsl(false));
+        text.push_str(&shader.wgsl(true));
     }
     text
 }
 
+/// Numbers of the bindings that a shader writes as f32: declarations stand on a line each.
+pub(super) fn float_outputs(wgsl: &str) -> Vec<u32> {
+    let is_float = |line: &str| {
+        line.contains("var<storage, read_write>") && ["array<f32>", "array<vec4<f32>>"].iter().any(|t| line.contains(t))
+    };
+    let number = |line: &str| line.split_once("@binding(")?.1.split_once(')')?.0.parse().ok();
+    wgsl.lines().filter(|line| is_float(line)).filter_map(number).collect()
+}
+
 /// The text for a key.
 pub(super) fn source(key: &PipelineKey) -> String {
-    SHADERS
-        .iter()
-        .find(|s| s.stem == key.stem && s.variant == key.variant)
-        .expect("kernels name shaders of the table")
-        .wgsl()
+    let subgroups = key.constants.iter().any(|(name, _)| *name == SUBGROUP);
+    find(key).wgsl(subgroups)
+}
+
+/// The shader that a key names.
+pub(super) fn find(key: &PipelineKey) -> &'static Shader {
+    let named = |s: &&Shader| s.stem == key.stem && s.variant == key.variant;
+    SHADERS.iter().find(named).expect("kernels name shaders of the table")
+}
+
+/// The constant that stands where lanes add up within subgroups: how many lanes the smallest one has.
+pub(super) const SUBGROUP: &str = "SUBGROUP";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_found_in_the_text() {
+        let outputs = |stem: &str, variant: &str| {
+            let shader =
+                SHADERS.iter().find(|s| s.stem == stem && s.variant == variant).expect("a shader of the table");
+            float_outputs(&shader.wgsl(false))
+        };
+        assert_eq!(outputs("matvec", "packed"), [7]);
+        assert_eq!(outputs("matvec", "rounding beside product"), [7, 13]);
+        assert_eq!(outputs("add_norm", "rounded twice"), [3, 4, 5, 6]);
+        assert_eq!(outputs("attention", ""), [7]);
+        assert!(outputs("kv_store", "").is_empty() && outputs("argmax", "").is_empty());
+        // Each kernel of a body but those that make codes, lists or choices has one.
+        let others = ["quantize_rows", "round", "kv_store", "moe_group", "argmax", "suppress", "strip_max", "sample"];
+        for shader in SHADERS.iter().filter(|s| !others.contains(&s.stem)) {
+            let is_whole = ["fill_random", "copy_words", "not_finite"].contains(&shader.stem);
+            assert_eq!(float_outputs(&shader.wgsl(true)).is_empty(), is_whole, "{} {:?}", shader.stem, shader.variant);
+        }
+    }
 }

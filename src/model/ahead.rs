@@ -1,11 +1,10 @@
-//! Decoding without waiting: a step takes its token from the step before on the device, so that it is recorded and
-//! submitted before the host knows that token.
+//! Decoding without waiting: a step takes its tokens from the step before on the device, so that it is recorded and
+//! submitted before the host knows them.
 
 use std::collections::VecDeque;
-use std::mem::offset_of;
 
 use super::Gemma4;
-use super::activations::Activations;
+use super::activations::{Activations, FEW_ROWS};
 use super::rank::Rank;
 use super::run::{not_finite, record};
 use super::step::Row;
@@ -18,32 +17,40 @@ use crate::kernels::{StepRow, argmax, suppress};
 /// one that the next step will write.
 const MAX_WAITING: usize = 2;
 
-/// How the device chooses the token that follows a step.
-#[derive(Debug, Clone, Copy)]
-pub struct Choice<'a> {
-    /// Ids that are not chosen, at most [`suppress::MAX_IDS`].
-    pub suppressed: &'a [u32],
-    /// A draw, or `None` for the largest logit.
+/// A sequence's row of a step that is submitted ahead.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Next {
+    /// The sequence's place in the KV cache: the row stands behind what it holds.
+    pub slot: usize,
+    /// The token to run; `None` for the id that the step submitted before chose for this slot.
+    pub token: Option<u32>,
+    /// How the device chooses the id that follows: a draw, or `None` for the largest logit.
     pub draw: Option<Draw>,
 }
 
-impl Choice<'_> {
-    /// The largest logit of all.
-    pub const GREEDY: Choice<'static> = Choice { suppressed: &[], draw: None };
+/// A step whose ids are not read yet.
+#[derive(Debug)]
+struct Waiting {
+    /// Which readback its ids come to.
+    number: usize,
+    submission: Submission,
+    /// The slot of each row; `None` where its id is not wanted any more.
+    slots: Vec<Option<usize>>,
 }
 
-/// Where the ids of steps under way come to the host, one buffer each, in turn.
+/// Where the ids of steps under way come to the host.
 #[derive(Debug)]
 pub(super) struct Ahead {
     ids: [Readback; MAX_WAITING],
-    next: usize,
-    waiting: VecDeque<(usize, Submission)>,
+    waiting: VecDeque<Waiting>,
+    /// The slots whose next tokens the device holds, by row of the step submitted last.
+    held: Vec<Option<usize>>,
 }
 
 impl Ahead {
     pub(super) fn new(gpu: &Gpu, activations: &Activations) -> Result<Self> {
-        let new = || Readback::new(gpu, &activations.ids, 1);
-        Ok(Ahead { ids: [new()?, new()?], next: 0, waiting: VecDeque::new() })
+        let new = || Readback::new(gpu, &activations.ids, FEW_ROWS);
+        Ok(Ahead { ids: [new()?, new()?], waiting: VecDeque::new(), held: Vec::new() })
     }
 
     /// Bytes on the device.
@@ -51,22 +58,51 @@ impl Ahead {
         self.ids.iter().map(Readback::size_bytes).sum()
     }
 
-    /// Ids that were not asked for are lost.
-    pub(super) fn forget(&mut self) {
+    /// Ids of `slot` that were not asked for are lost; those of other slots stay.
+    pub(super) fn forget(&mut self, slot: usize) {
+        let steps = self.waiting.iter_mut().map(|step| &mut step.slots);
+        for slots in steps.chain([&mut self.held]) {
+            slots.iter_mut().filter(|held| **held == Some(slot)).for_each(|held| *held = None);
+        }
+        self.waiting.retain(|step| step.slots.iter().any(Option::is_some));
+    }
+
+    /// Another step chooses ids: the next tokens must come from the host.
+    pub(super) fn overwrite(&mut self) {
+        self.held.clear();
+    }
+
+    fn forget_all(&mut self) {
         self.waiting.clear();
+        self.held.clear();
+    }
+
+    /// A readback that no step under way fills.
+    fn free(&self) -> Option<usize> {
+        (0..MAX_WAITING).find(|number| self.waiting.iter().all(|step| step.number != *number))
+    }
+
+    /// What stands for the token of `next` in the rows of a step.
+    fn token(&self, next: &Next) -> u32 {
+        next.token.unwrap_or_else(|| {
+            let row = self.held.iter().position(|held| *held == Some(next.slot));
+            let row = row.unwrap_or_else(|| panic!("no step submitted before chose a token for slot {}", next.slot));
+            StepRow::ID_OF | row as u32
+        })
     }
 }
 
 impl Rank {
-    /// Hands what a choice needs to the device.
-    fn upload_choice(&self, choice: Choice) -> Result<()> {
+    /// Hands what the rows' choices need to the device.
+    fn upload_choices(&self, rows: &[Next], suppressed: &[u32]) -> Result<()> {
         let a = &self.activations;
-        if let Some(draw) = choice.draw {
-            self.gpu.write(&a.draws.buffer, 0, &[draw])?;
+        if rows.iter().any(|row| row.draw.is_some()) {
+            let draws: Vec<Draw> = rows.iter().map(|row| row.draw.unwrap_or(Draw::GREEDY)).collect();
+            self.gpu.write(&a.draws.buffer, 0, &draws)?;
         }
-        if !choice.suppressed.is_empty() {
+        if !suppressed.is_empty() {
             let mut ids = [suppress::NO_ID; suppress::MAX_IDS];
-            ids[..choice.suppressed.len()].copy_from_slice(choice.suppressed);
+            ids[..suppressed.len()].copy_from_slice(suppressed);
             self.gpu.write(&a.suppressed.buffer, 0, &ids)?;
         }
         Ok(())
@@ -74,80 +110,84 @@ impl Rank {
 }
 
 impl Gemma4 {
-    /// True where steps can be submitted ahead of their tokens: on one rank, and where the host has nothing to look
-    /// up for a token.
-    pub fn runs_ahead(&self) -> bool {
-        matches!(&*self.ranks, [rank] if rank.activations.per_layer.is_none())
+    /// True where steps of `n_rows` rows can be submitted ahead of their tokens: on one rank, where the host has nothing
+    /// to look up for a token, and where rows are few.
+    pub fn runs_ahead(&self, n_rows: usize) -> bool {
+        let few = (1..=FEW_ROWS).contains(&n_rows);
+        few && matches!(&*self.ranks, [rank] if rank.activations.per_layer.is_none())
     }
 
-    /// Submits a step of one row behind what `slot` holds and does not wait for it. Without `token` it takes the id of the
-    /// step submitted before it, of which it must be the next one. False where two steps are under way already, or where
-    /// one is and the KV cache must grow: read an id first, then try again.
+    /// Submits a step with one row for each of some slots and does not wait for it; none of `suppressed`, at most
+    /// [`suppress::MAX_IDS`], is chosen. Slots may join from step to step, with a token, and leave. False where two steps are
+    /// under way already, or where one is and the KV cache must grow: read ids first, then try again.
     ///
-    /// [`Gemma4::truncate`] undoes steps whose ids turn out not to be wanted, and forgets the ids of all others. No other
-    /// step may run in between.
+    /// [`Gemma4::truncate`] undoes the steps of a slot whose ids turn out not to be wanted, and forgets that slot's. After
+    /// any other step the next one submitted needs its tokens from the host.
     ///
     /// # Errors
     /// As [`Gemma4::step`].
     ///
     /// # Panics
-    /// Where [`Gemma4::runs_ahead`] is false, without `token` and without a step under way, or where too many ids are
-    /// suppressed.
-    pub fn submit(&mut self, slot: usize, token: Option<u32>, choice: Choice) -> Result<bool> {
-        assert!(self.runs_ahead(), "this model does not run ahead");
-        let waiting = self.ranks[0].ahead.waiting.len();
-        assert!(token.is_some() == (waiting == 0), "a token is given to the first step, and to no other");
-        let must_grow = self.len(slot) >= self.ranks[0].cache.capacity();
-        if waiting == MAX_WAITING || (waiting > 0 && must_grow) {
-            return Ok(false);
+    /// Where [`Gemma4::runs_ahead`] is false, for a row without a token whose slot is not in the step submitted before, for a
+    /// slot with two rows, and where too many ids are suppressed.
+    pub fn submit(&mut self, rows: &[Next], suppressed: &[u32]) -> Result<bool> {
+        assert!(self.runs_ahead(rows.len()), "this model does not run {} rows ahead", rows.len());
+        let (rank, waits) = (&self.ranks[0], !self.ranks[0].ahead.waiting.is_empty());
+        let must_grow = rows.iter().any(|row| self.len(row.slot) >= rank.cache.capacity());
+        match rank.ahead.free() {
+            Some(number) if !(waits && must_grow) => self.submit_to(number, rows, suppressed).map(|()| true),
+            _ => Ok(false),
         }
-        self.submit_one(slot, token, choice)?;
-        Ok(true)
     }
 
-    fn submit_one(&mut self, slot: usize, token: Option<u32>, choice: Choice) -> Result<()> {
+    /// Submits a step whose ids come to readback `number`.
+    fn submit_to(&mut self, number: usize, next: &[Next], suppressed: &[u32]) -> Result<()> {
         // A token that is not known yet is one of the vocabulary, or the step's result is thrown away.
-        let rows = [Row { slot, position: self.len(slot), token: token.unwrap_or(0) }];
-        self.make_ready(&rows)?;
-        self.ranks[0].upload_choice(choice)?;
+        let row = |next: &Next| Row { slot: next.slot, position: self.len(next.slot), token: next.token.unwrap_or(0) };
+        let mut rows: Vec<Row> = next.iter().map(row).collect();
+        self.make_room(&rows)?;
         let rank = &mut self.ranks[0];
-        let (a, ahead) = (&rank.activations, &mut rank.ahead);
+        for (row, next) in rows.iter_mut().zip(next) {
+            row.token = rank.ahead.token(next);
+        }
+        rank.upload(&rows)?;
+        rank.upload_choices(next, suppressed)?;
         let mut recorder = Recorder::new(&rank.gpu);
-        if token.is_none() {
-            let place = offset_of!(StepRow, token) as u64;
-            recorder.copy((&a.ids.buffer, 0), (&a.rows.buffer, place), 4);
+        let (n_rows, pass) = (rows.len(), &rank.pass);
+        let suppress: &[_] = if suppressed.is_empty() { &[] } else { &pass.suppress };
+        let is_drawn = next.iter().any(|row| row.draw.is_some());
+        let choose: &[_] = if is_drawn { &pass.sample } else { &pass.argmax };
+        for ops in [pass.body(n_rows), pass.head(n_rows), suppress, choose] {
+            record(&mut recorder, ops, n_rows);
         }
-        let pass = &rank.pass;
-        let suppress: &[_] = if choice.suppressed.is_empty() { &[] } else { &pass.suppress };
-        let choose = if choice.draw.is_some() { &pass.sample } else { &pass.argmax };
-        for ops in [&pass.one, &pass.head_of_one, suppress, choose] {
-            record(&mut recorder, ops, 1);
+        recorder.read_into(&rank.activations.ids, n_rows, &rank.ahead.ids[number]);
+        let slots: Vec<_> = rows.iter().map(|row| Some(row.slot)).collect();
+        rank.ahead.held.clone_from(&slots);
+        rank.ahead.waiting.push_back(Waiting { number, submission: recorder.submit(), slots });
+        for row in rows {
+            rank.cache.extend(row.slot, row.position + 1);
         }
-        recorder.read_into(&a.ids, 1, &ahead.ids[ahead.next]);
-        ahead.waiting.push_back((ahead.next, recorder.submit()));
-        ahead.next = (ahead.next + 1) % MAX_WAITING;
-        rank.cache.extend(slot, rows[0].position + 1);
         Ok(())
     }
 
-    /// Waits for the id of the oldest step under way.
+    /// Waits for the ids of the oldest step under way: each with its slot, in the order of its rows, without those that were
+    /// forgotten.
     ///
     /// # Errors
-    /// [`crate::Error::Run`] where a logit was not finite or the device fails; the ids of later steps are lost.
+    /// [`crate::Error::NotFinite`] where a logit was not finite, [`crate::Error::Run`] where the device fails; the ids of later steps are lost.
     ///
     /// # Panics
     /// Where no step is under way.
-    pub fn next_id(&mut self) -> Result<u32> {
+    pub fn next_ids(&mut self) -> Result<Vec<(usize, u32)>> {
         let rank = &mut self.ranks[0];
-        let (number, submission) = rank.ahead.waiting.pop_front().expect("a step was submitted");
-        let id = rank.ahead.ids[number].read_after(&rank.gpu, &submission, 1);
-        let id = id.and_then(|ids: Vec<u32>| match ids[0] {
-            argmax::NOT_FINITE => Err(not_finite()),
-            id => Ok(id),
+        let Waiting { number, submission, slots } = rank.ahead.waiting.pop_front().expect("a step was submitted");
+        let ids = rank.ahead.ids[number].read_after::<u32>(&rank.gpu, &submission, slots.len()).and_then(|ids| {
+            let wanted = slots.into_iter().zip(ids).filter_map(|(slot, id)| Some((slot?, id)));
+            wanted.map(|(slot, id)| if id == argmax::NOT_FINITE { Err(not_finite()) } else { Ok((slot, id)) }).collect()
         });
-        if id.is_err() {
-            rank.ahead.forget();
+        if ids.is_err() {
+            rank.ahead.forget_all();
         }
-        id
+        ids
     }
 }

@@ -66,14 +66,14 @@ pub struct Gemma4 {
 
 impl Gemma4 {
     /// Verifies a checkpoint's contents, uploads its weights and compiles its forward pass. All ranks of
-    /// [`Options::parallel`] run on `gpu`.
+    /// [`Options::parallel`] run on `gpu`; models of one device share its pipelines.
     ///
     /// # Errors
     /// [`Error::Model`] for faults in the checkpoint, before anything is uploaded; [`Error::Usage`] for a context that
     /// the model or the device does not have, and for more ranks than the model can be cut for; [`Error::Memory`] and
     /// [`Error::Device`] from the device.
     pub fn load(
-        gpu: Gpu,
+        gpu: impl Into<Arc<Gpu>>,
         checkpoint: &Checkpoint,
         options: &Options,
         progress: &(dyn Fn(Progress) + Sync),
@@ -89,7 +89,7 @@ impl Gemma4 {
     /// # Panics
     /// If there is no device.
     pub fn load_on(
-        gpus: Vec<Gpu>,
+        gpus: Vec<impl Into<Arc<Gpu>>>,
         checkpoint: &Checkpoint,
         options: &Options,
         progress: &(dyn Fn(Progress) + Sync),
@@ -106,7 +106,7 @@ impl Gemma4 {
         let start = Instant::now();
         let contents = checkpoint.contents()?;
         let verified = start.elapsed();
-        let gpus: Vec<Arc<Gpu>> = gpus.into_iter().map(Arc::new).collect();
+        let gpus: Vec<Arc<Gpu>> = gpus.into_iter().map(Into::into).collect();
         let n_ranks = shares.len();
         let gpu_of = |rank: usize| gpus[rank * gpus.len() / n_ranks].clone();
         let ranks = shares.into_iter().enumerate().map(|(rank, share)| (gpu_of(rank), share)).collect();
@@ -131,7 +131,7 @@ impl Gemma4 {
     ) -> Result<Self> {
         supported(&config)?;
         let start = Instant::now();
-        let context = ranks.iter().map(|(gpu, share)| context_length(&share.config, options, gpu.max_binding_bytes()));
+        let context = ranks.iter().map(|(gpu, share)| context_length(&share.config, options, gpu));
         let context = context.collect::<Result<Vec<_>>>()?.into_iter().min().expect("at least one rank");
         let most_rows = ranks.iter().map(|(gpu, _)| most_chunk_rows(gpu)).min().expect("at least one rank");
         let chunk_rows = options.chunk_rows.min(most_rows).max(FEW_ROWS).min(context.max(FEW_ROWS));
@@ -221,11 +221,11 @@ impl Gemma4 {
     }
 
     /// Keeps the first `len` positions of `slot`, or none where a sliding layer's ring no longer holds the window before
-    /// them. Returns how many are kept: what lies behind must be run again. Ids of [`Gemma4::submit`] that were not
-    /// read are forgotten.
+    /// them. Returns how many are kept: what lies behind must be run again. The slot's ids of [`Gemma4::submit`] that
+    /// were not read are forgotten.
     pub fn truncate(&mut self, slot: usize, len: usize) -> usize {
         let kept = self.ranks.iter_mut().map(|rank| {
-            rank.ahead.forget();
+            rank.ahead.forget(slot);
             rank.cache.truncate(slot, len)
         });
         kept.min().expect("at least one rank")
@@ -256,26 +256,42 @@ impl Gemma4 {
         self.make_ready(rows)?;
         let (run, captures) = Run::body(&self.ranks, &*self.collective, rows.len(), keep)?;
         let output = run.outputs(want)?;
+        self.extend(rows);
+        Ok((output, captures.into_iter().collect()))
+    }
+
+    /// Notes that the slots hold the rows of a step.
+    pub(super) fn extend(&mut self, rows: &[Row]) {
         for part in rows.chunk_by(|a, b| a.slot == b.slot) {
             for rank in &mut self.ranks {
                 rank.cache.extend(part[0].slot, part[part.len() - 1].position + 1);
             }
         }
-        Ok((output, captures.into_iter().collect()))
     }
 
-    /// Checks the rows of a step, makes room for them and hands them to the devices.
+    /// What combines the ranks' results.
+    pub(super) fn collective(&self) -> &dyn Collective {
+        &*self.collective
+    }
+
+    /// Checks the rows of a step whose tokens are known, makes room for them and hands them to the devices.
     pub(super) fn make_ready(&mut self, rows: &[Row]) -> Result<()> {
+        self.make_room(rows)?;
+        self.ranks.iter_mut().for_each(|rank| rank.ahead.overwrite());
+        self.ranks.iter().try_for_each(|rank| rank.upload(rows))
+    }
+
+    /// Checks the rows of a step and makes room for them.
+    pub(super) fn make_room(&mut self, rows: &[Row]) -> Result<()> {
         self.check(rows)?;
         let positions = rows.iter().map(|row| row.position + 1).max().unwrap_or(0);
         match self.ranks.iter_mut().try_for_each(|rank| rank.reserve(positions)) {
             Err(Error::Memory(message)) => {
                 self.context = self.ranks.iter().map(|rank| rank.cache.capacity()).min().expect("at least one rank");
-                return Err(Error::Memory(format!("{message}; the context is cut to {} tokens", self.context)));
+                Err(Error::Memory(format!("{message}; the context is cut to {} tokens", self.context)))
             }
-            other => other?,
+            other => other,
         }
-        self.ranks.iter().try_for_each(|rank| rank.upload(rows))
     }
 
     fn check(&self, rows: &[Row]) -> Result<()> {

@@ -23,8 +23,9 @@ use crate::kernels::{
 pub(super) fn rows(body: Body, activations: &Activations, tier: Tier) -> Rows<'_> {
     match body {
         Body::One => Rows::Few,
+        Body::Two if tier >= Tier::Dot => Rows::Two,
         Body::Few if tier >= Tier::Dot => Rows::Several(&activations.row_count),
-        Body::Few => Rows::Few,
+        Body::Two | Body::Few => Rows::Few,
         Body::Chunk => Rows::Many(&activations.row_count),
     }
 }
@@ -299,7 +300,7 @@ impl LayerPlan<'_> {
         ops.push(Op::capture(format!("layer.{l}.router.weights"), weights));
         let top_k = ids.width;
         let rows = |repeat| match self.body {
-            Body::One | Body::Few => Rows::Experts { ids, repeat },
+            Body::One | Body::Two | Body::Few => Rows::Experts { ids, repeat, several: self.body != Body::One },
             Body::Chunk => Rows::Grouped { groups: &moe.groups, repeat },
         };
         if self.body == Body::Chunk {
@@ -312,9 +313,16 @@ impl LayerPlan<'_> {
         ops.extend(more);
         let down = &w.experts.down_proj;
         match self.body {
-            Body::One | Body::Few => {
-                let planned =
-                    matvec::plan_sum(self.planner, &label("experts.down_proj"), down, (ids, weights), act, &moe.sum)?;
+            Body::One | Body::Two | Body::Few => {
+                let planned = matvec::plan_sum(
+                    self.planner,
+                    &label("experts.down_proj"),
+                    down,
+                    (ids, weights),
+                    act,
+                    &moe.sum,
+                    self.body != Body::One,
+                )?;
                 ops.extend(planned.into_iter().map(Op::Dispatch));
             }
             Body::Chunk => {

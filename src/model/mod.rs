@@ -7,6 +7,7 @@
 
 mod activations;
 mod ahead;
+mod fault;
 mod gemma4;
 mod kv_cache;
 mod layer;
@@ -24,7 +25,7 @@ mod traffic;
 mod uploads;
 mod weights;
 
-pub use ahead::Choice;
+pub use ahead::Next;
 pub use gemma4::{Activation, Gemma4, Output, Want};
 pub use memory::MemoryPlan;
 pub use options::{Head, LoadTimes, Options, Precision, Progress};

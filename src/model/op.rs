@@ -9,6 +9,8 @@ use crate::kernels::Planned;
 pub(super) enum Body {
     /// One row: each weight is read for it alone.
     One,
+    /// Two rows, which share each weight they read where kernels round.
+    Two,
     /// Up to [`super::activations::FEW_ROWS`] rows: keys and values go to the cache at once.
     Few,
     /// More rows: products share each weight they read, sliding layers store keys and values after attention.
@@ -16,11 +18,14 @@ pub(super) enum Body {
 }
 
 impl Body {
+    pub(super) const ALL: [Body; 4] = [Body::One, Body::Two, Body::Few, Body::Chunk];
+
     /// The body for a step of `n_rows`.
     pub(super) fn of(n_rows: usize) -> Body {
         match n_rows {
             0..=1 => Body::One,
-            2..=FEW_ROWS => Body::Few,
+            2 => Body::Two,
+            3..=FEW_ROWS => Body::Few,
             _ => Body::Chunk,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::memory::MemoryPlan;
 use crate::checkpoint::Config;
-use crate::gpu::{Gpu, Tier};
+use crate::gpu::{Ability, Gpu, Tier};
 use crate::kernels::KvDtype;
 use crate::parallel::Parallel;
 use crate::{Error, Result};
@@ -39,7 +39,7 @@ pub struct Options {
 /// long that a driver thinks the device hangs.
 pub(super) fn most_chunk_rows(gpu: &Gpu) -> usize {
     let adapter = gpu.adapter();
-    match (adapter.is_software(), adapter.is_card()) {
+    match (gpu.has_cpu_kernels(), adapter.is_card()) {
         (true, _) => 256,
         (false, true) => usize::MAX,
         (false, false) => 512,
@@ -70,6 +70,26 @@ impl Options {
             ))),
             (Precision::Exact, _) => Ok(Tier::Plain),
             (Precision::Fast, tier) => Ok(tier.unwrap_or(gpu.default_tier())),
+        }
+    }
+
+    /// As [`Options::kv`], on a device that may do without some of the formats.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where one was asked for that `gpu` does without.
+    pub(super) fn kv_on(&self, gpu: &Gpu) -> Result<KvDtype> {
+        let is_off = |kv| match kv {
+            KvDtype::F32 => false,
+            KvDtype::F16 => gpu.mask().has(Ability::KvF16),
+            KvDtype::Int8 => gpu.mask().has(Ability::KvInt8),
+        };
+        match (self.kv(), self.kv) {
+            (kv, _) if !is_off(kv) => Ok(kv),
+            (_, None) => Ok(KvDtype::F32),
+            (_, Some(kv)) => Err(Error::Usage(format!(
+                "a KV cache in {kv:?} was asked for, but it is switched off on \"{}\"",
+                gpu.adapter().info.name
+            ))),
         }
     }
 
@@ -152,9 +172,9 @@ pub enum Progress {
 }
 
 /// The context to plan for: what was asked, or the model's own, within what one binding of a full layer can hold.
-pub(super) fn context_length(config: &Config, options: &Options, max_binding_bytes: u64) -> Result<usize> {
-    let position_bytes = MemoryPlan::largest_position_bytes(config, options.kv()) * options.slots as u64;
-    let fits = (max_binding_bytes / position_bytes.max(1)) as usize;
+pub(super) fn context_length(config: &Config, options: &Options, gpu: &Gpu) -> Result<usize> {
+    let position_bytes = MemoryPlan::largest_position_bytes(config, options.kv_on(gpu)?) * options.slots as u64;
+    let fits = (gpu.max_binding_bytes() / position_bytes.max(1)) as usize;
     match options.context {
         None => Ok(config.max_position_embeddings.min(fits)),
         Some(0) => Err(Error::Usage("a context of 0 holds no token, expected at least 1".into())),

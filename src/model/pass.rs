@@ -18,19 +18,30 @@ use crate::kernels::{
 /// A planned forward pass, bound to its buffers.
 #[derive(Debug)]
 pub(super) struct Pass {
-    pub one: Vec<Op<Dispatch>>,
-    pub few: Vec<Op<Dispatch>>,
-    pub chunk: Vec<Op<Dispatch>>,
-    /// From the final state of a step of one row to its logits.
-    pub head_of_one: Vec<Op<Dispatch>>,
+    /// From a step's rows to their final state, in the order of [`Body::ALL`].
+    pub bodies: [Vec<Op<Dispatch>>; 4],
+    /// From the final state of all rows to their logits, for all bodies but a chunk's.
+    heads: [Vec<Op<Dispatch>>; 3],
     /// From chosen rows of the final state to logits.
-    pub head: Vec<Op<Dispatch>>,
+    pub head_of_chosen: Vec<Op<Dispatch>>,
     /// Takes ids that must not be chosen out of logits.
     pub suppress: Vec<Op<Dispatch>>,
     /// From logits to the ids of the largest.
     pub argmax: Vec<Op<Dispatch>>,
     /// From logits to ids that are drawn.
     pub sample: Vec<Op<Dispatch>>,
+}
+
+impl Pass {
+    /// From the rows of a step of `n_rows` to their final state.
+    pub(super) fn body(&self, n_rows: usize) -> &[Op<Dispatch>] {
+        &self.bodies[Body::of(n_rows) as usize]
+    }
+
+    /// From the final state of all of `n_rows` rows, at most [`super::activations::FEW_ROWS`], to their logits.
+    pub(super) fn head(&self, n_rows: usize) -> &[Op<Dispatch>] {
+        &self.heads[Body::of(n_rows) as usize]
+    }
 }
 
 /// What a pass is planned from.
@@ -44,11 +55,14 @@ pub(super) struct PassPlan<'a> {
 impl PassPlan<'_> {
     /// Plans, compiles and binds everything.
     pub(super) fn bind(&self, planner: &Planner, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Pass> {
-        let body = |body| self.body(planner, body);
-        let lists =
-            [body(Body::One)?, body(Body::Few)?, body(Body::Chunk)?, self.head_of_one(planner)?, self.head(planner)?];
+        let mut lists = Body::ALL.into_iter().map(|body| self.body(planner, body)).collect::<Result<Vec<_>>>()?;
+        for body in [Body::One, Body::Two, Body::Few] {
+            lists.push(self.head(planner, body)?);
+        }
+        lists.push(self.head_of_chosen(planner)?);
+        lists.extend(self.choices(planner)?);
         let (mut planned, mut shapes) = (Vec::new(), Vec::new());
-        for list in lists.into_iter().chain(self.choices(planner)?) {
+        for list in lists {
             let shape: Vec<Option<Op>> = list
                 .into_iter()
                 .map(|op| match op {
@@ -73,13 +87,11 @@ impl PassPlan<'_> {
             };
             shape.into_iter().map(op).collect::<Vec<_>>()
         });
-        let mut next = || lists.next().expect("eight lists");
+        let mut next = || lists.next().expect("as many lists as were planned");
         Ok(Pass {
-            one: next(),
-            few: next(),
-            chunk: next(),
-            head_of_one: next(),
-            head: next(),
+            bodies: std::array::from_fn(|_| next()),
+            heads: std::array::from_fn(|_| next()),
+            head_of_chosen: next(),
             suppress: next(),
             argmax: next(),
             sample: next(),
@@ -87,15 +99,22 @@ impl PassPlan<'_> {
     }
 
     /// (1) embedding, the layers, (15) final norm.
-    fn body(&self, planner: &Planner, body: Body) -> Result<Vec<Op>> {
+    pub(super) fn body(&self, planner: &Planner, body: Body) -> Result<Vec<Op>> {
         let (c, a, w) = (&self.share.config, self.activations, self.weights);
         let partial = self.share.is_partial();
         let scale = (c.hidden_size as f64).sqrt() as f32;
-        let mut ops: Vec<Op> =
-            embed::plan(planner, "embed", &w.embed_tokens, (self.share.vocab.start, partial), &a.rows, &a.h, scale)?
-                .into_iter()
-                .map(Op::Dispatch)
-                .collect();
+        let mut ops: Vec<Op> = embed::plan(
+            planner,
+            "embed",
+            &w.embed_tokens,
+            (self.share.vocab.start, partial),
+            (&a.rows, &a.ids),
+            &a.h,
+            scale,
+        )?
+        .into_iter()
+        .map(Op::Dispatch)
+        .collect();
         if partial {
             ops.push(Op::AllReduce(a.h.clone()));
         }
@@ -126,15 +145,15 @@ impl PassPlan<'_> {
         Ok(ops)
     }
 
-    /// The only row's logits.
-    fn head_of_one(&self, planner: &Planner) -> Result<Vec<Op>> {
+    /// The logits of all rows of a body's steps, whose final norm rounds them.
+    fn head(&self, planner: &Planner, body: Body) -> Result<Vec<Op>> {
         let a = self.activations;
-        let x = Input { x: &a.x, rounded: a.x_rounded.as_ref() };
-        Ok(self.lm_head(planner, Rows::Few, x)?.into_iter().map(Op::Dispatch).collect())
+        let (rows, x) = (layer::rows(body, a, planner.tier), Input { x: &a.x, rounded: a.x_rounded.as_ref() });
+        Ok(self.lm_head(planner, rows, x)?.into_iter().map(Op::Dispatch).collect())
     }
 
     /// The chosen rows' logits.
-    fn head(&self, planner: &Planner) -> Result<Vec<Op>> {
+    fn head_of_chosen(&self, planner: &Planner) -> Result<Vec<Op>> {
         let a = self.activations;
         let mut planned = vec![gather_rows::plan(planner, "gather_rows", &a.x, &a.chosen, &a.chosen_x)?];
         let (x, rounded) = (&a.chosen_x, a.chosen_x_rounded.as_ref());

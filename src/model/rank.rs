@@ -59,11 +59,11 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Takes the memory that a rank needs beside its weights.
     pub(super) fn new(gpu: Arc<Gpu>, share: Share, rows: usize, context: usize, options: &Options) -> Result<Self> {
-        let tier = options.tier(&gpu)?;
+        let (tier, kv) = (options.tier(&gpu)?, options.kv_on(&gpu)?);
         let before = gpu.allocated_bytes();
-        let activations = Activations::new(&gpu, &share, rows, tier, options.kv())?;
+        let activations = Activations::new(&gpu, &share, rows, tier, kv)?;
         let activation_bytes = gpu.allocated_bytes() - before;
-        let cache = KvCache::new(&gpu, &share.config, options.slots, context, options.kv())?;
+        let cache = KvCache::new(&gpu, &share.config, options.slots, context, kv)?;
         Ok(Prepared { gpu, share, activations, cache, tier, activation_bytes })
     }
 }
@@ -82,7 +82,7 @@ impl Rank {
         let logits = Readback::new(&gpu, &activations.logits, FEW_ROWS)?;
         let ahead = Ahead::new(&gpu, &activations)?;
         let mut partial: Vec<(Tensor, Readback)> = Vec::new();
-        for op in pass.one.iter().chain(&pass.few).chain(&pass.chunk) {
+        for op in pass.bodies.iter().flatten() {
             let (Op::AllReduce(tensor) | Op::AllGather { from: tensor, .. }) = op else { continue };
             if partial.iter().all(|(known, _)| known.buffer != tensor.buffer) {
                 partial.push((tensor.clone(), Readback::new(&gpu, tensor, tensor.rows)?));
@@ -142,6 +142,13 @@ impl Rank {
             .collect();
         self.gpu.write(&a.rotary.buffer, 0, &table)?;
         self.upload_per_layer(rows)
+    }
+
+    /// Says which of the step's rows get logits, up to [`FEW_ROWS`].
+    pub(super) fn choose_rows(&self, chosen: &[usize]) -> Result<()> {
+        let indices: Vec<u32> = chosen.iter().map(|&i| i as u32).collect();
+        self.gpu.write(&self.activations.chosen.buffer, 0, &indices)?;
+        self.gpu.write(&self.activations.chosen_count.buffer, 0, &[chosen.len() as u32])
     }
 
     /// The tokens' rows of the per-layer embedding, times the root of a layer's width; unknown tokens take row 0.

@@ -2,7 +2,7 @@
 
 use super::activations::FEW_ROWS;
 use super::gemma4::{Activation, Output, Want};
-use super::op::{Body, Op};
+use super::op::Op;
 use super::rank::Rank;
 use crate::gpu::{Dispatch, Recorder, Tensor};
 use crate::kernels::argmax;
@@ -35,14 +35,20 @@ impl<'a> Run<'a> {
         n_rows: usize,
         keep: bool,
     ) -> Result<(Self, Captures)> {
+        let bodies = ranks.iter().map(|rank| rank.pass.body(n_rows)).collect();
+        Self::over(ranks, collective, bodies, n_rows, keep)
+    }
+
+    /// As [`Run::body`] with the ranks' own lists.
+    pub(super) fn over(
+        ranks: &'a [Rank],
+        collective: &'a dyn Collective,
+        bodies: Vec<&'a [Op<Dispatch>]>,
+        n_rows: usize,
+        keep: bool,
+    ) -> Result<(Self, Captures)> {
         let recorders = ranks.iter().map(|rank| Recorder::new(&rank.gpu)).collect();
         let mut run = Run { ranks, collective, recorders, n_rows };
-        let body = |rank: &'a Rank| match Body::of(n_rows) {
-            Body::One => &rank.pass.one,
-            Body::Few => &rank.pass.few,
-            Body::Chunk => &rank.pass.chunk,
-        };
-        let bodies: Vec<&[Op<Dispatch>]> = ranks.iter().map(|rank| body(rank).as_slice()).collect();
         let mut captures = Vec::new();
         let mut at = 0;
         while at < bodies[0].len() {
@@ -129,12 +135,13 @@ impl<'a> Run<'a> {
             self.submit();
             self.ranks.iter().try_for_each(|rank| rank.gpu.check())?;
         }
+        let all = self.n_rows <= FEW_ROWS && chosen.iter().copied().eq(0..self.n_rows);
         for part in chosen.chunks(FEW_ROWS) {
-            let indices: Vec<u32> = part.iter().map(|&i| i as u32).collect();
             for (rank, recorder) in self.ranks.iter().zip(&mut self.recorders) {
-                rank.gpu.write(&rank.activations.chosen.buffer, 0, &indices)?;
-                rank.gpu.write(&rank.activations.chosen_count.buffer, 0, &[part.len() as u32])?;
-                let head = if self.n_rows == 1 { &rank.pass.head_of_one } else { &rank.pass.head };
+                if !all {
+                    rank.choose_rows(part)?;
+                }
+                let head = if all { rank.pass.head(self.n_rows) } else { &rank.pass.head_of_chosen };
                 record(recorder, head, part.len());
             }
             match (self.ranks, greedy) {
@@ -201,5 +208,5 @@ fn largest(values: &[f32]) -> Option<u32> {
 }
 
 pub(super) fn not_finite() -> Error {
-    Error::Run("a logit is NaN or infinite, expected finite numbers".into())
+    Error::NotFinite("a logit is NaN or infinite, expected finite numbers".into())
 }

@@ -120,6 +120,13 @@ impl Tokenizer {
         self.inner.token_to_id(name)
     }
 
+    /// The ids of tokens that mean nothing: `<unused0>` and its like, padding, masks. No answer has them.
+    pub fn reserved_ids(&self) -> Vec<u32> {
+        let named = ["<pad>", "<unk>", "<mask>", "[multimodal]"].into_iter().filter_map(|name| self.token_id(name));
+        let unused = (0..).map_while(|i| self.token_id(&format!("<unused{i}>")));
+        named.chain(unused).collect()
+    }
+
     /// Number of tokens, those that are added by name included.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)

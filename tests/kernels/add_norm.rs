@@ -1,13 +1,11 @@
 //! `add_norm.wgsl`: h = (h + rms(x) * post) * scalar, and the norms of up to three blocks that read h next.
 
+use lapidary::doctor::twins::{self, NORM_EPS};
 use lapidary::kernels::add_norm::{self, AddNorm};
-use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};
-use crate::common::tolerance::{EPS as ULP, assert_close, norm_tolerance};
+use crate::common::tolerance::assert_close;
 use crate::common::{Output, Runner, is_untouched, tensor};
-
-const EPS: f32 = 1e-6;
 
 #[test]
 fn shapes_outputs_and_scalars() {
@@ -26,8 +24,19 @@ fn shapes_outputs_and_scalars() {
 }
 
 pub(super) fn check(random: &mut Random, threads: u32, width: usize, n_rows: usize, n_outputs: usize, scalar: f32) {
+    for runner in Runner::both_with_threads(threads) {
+        check_with(&runner, random, threads, (width, n_rows, n_outputs), scalar);
+    }
+}
+
+fn check_with(
+    runner: &Runner,
+    random: &mut Random,
+    threads: u32,
+    (width, n_rows, n_outputs): (usize, usize, usize),
+    scalar: f32,
+) {
     let what = format!("{threads} threads, [{n_rows}, {width}], {n_outputs} outputs, scalar {scalar}");
-    let runner = Runner::with_threads(threads);
     // Row 1 is the norm behind the block; rows 3 to 5 stand before the next ones.
     let norms = random.values(6 * width, Spread::Normal);
     let norm = |row: usize| &norms[row * width..][..width];
@@ -40,7 +49,7 @@ pub(super) fn check(random: &mut Random, threads: u32, width: usize, n_rows: usi
         post: 1,
         pre: 3,
         scalar,
-        eps: EPS,
+        eps: NORM_EPS,
         h: &h_out.tensor,
         y: [&y[0].tensor, &y[1].tensor, &y[2].tensor],
         n_outputs,
@@ -51,24 +60,14 @@ pub(super) fn check(random: &mut Random, threads: u32, width: usize, n_rows: usi
     for t in 0..n_rows {
         let row = t * width..(t + 1) * width;
         let x = &x[row.clone()];
-        let mut expected = h[row.clone()].to_vec();
-        ops::add_norm(&mut expected, x, norm(1), scalar, EPS);
-        let normed = ops::rms_norm(x, Some(norm(1)), EPS);
-        let of_normed = norm_tolerance((x, &vec![0.0; width]), &normed, |i| norm(1)[i], EPS, threads);
-        let of_h: Vec<f64> = (0..width)
-            .map(|i| {
-                let size = f64::from(h[row.start + i].abs()) + f64::from(normed[i].abs());
-                f64::from(scalar.abs()) * (of_normed[i] + 2.0 * ULP * size)
-            })
-            .collect();
-        assert_close(&format!("{what}: h of row {t}"), &expected, &results[0][row.clone()], |i| of_h[i]);
+        let of_h = twins::added_norm(&h[row.clone()], (x, &vec![0.0; width]), norm(1), scalar, threads);
+        assert_close(&format!("{what}: h of row {t}"), &of_h.0, &results[0][row.clone()], |i| of_h.1[i]);
         for (o, result) in results[1..].iter().enumerate() {
             if o >= n_outputs {
                 assert!(result.iter().all(|&v| is_untouched(v)), "{what}: output {o} was written");
                 continue;
             }
-            let y = ops::rms_norm(&expected, Some(norm(3 + o)), EPS);
-            let tolerance = norm_tolerance((&expected, &of_h), &y, |i| norm(3 + o)[i], EPS, threads);
+            let (y, tolerance) = twins::normed(&of_h, norm(3 + o), threads);
             assert_close(&format!("{what}: output {o} of row {t}"), &y, &result[row.clone()], |i| tolerance[i]);
         }
     }

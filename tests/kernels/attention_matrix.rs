@@ -1,14 +1,14 @@
 //! `attention_matrix.wgsl`: attention of many rows by cooperative matrices, where the device has them. Queries, weights, and
 //! keys and values that are not in f16 already are rounded to it; the rest is as exact as in f32.
 
+use lapidary::doctor::bounds::Measure;
 use lapidary::gpu::Tier;
 use lapidary::kernels::KvDtype;
-use lapidary::kernels::attention_tile::{self, Queries};
-use lapidary::reference::ops;
+use lapidary::kernels::attention_tile::Queries;
 
-use super::attention::{Case, Made, Step, chunk};
+use super::attention::{Case, Step, chunk};
 use crate::common::random::Random;
-use crate::common::{Runner, compact, gpu};
+use crate::common::{Runner, gpu};
 
 /// A runner with matrices, and their side; `None`, and a line, where the device has none.
 fn runner() -> Option<(Runner, usize)> {
@@ -21,37 +21,13 @@ fn runner() -> Option<(Runner, usize)> {
     Some((runner, side as usize))
 }
 
-/// Rows that queries have room for: whole tiles.
-fn room(n_rows: usize) -> usize {
-    n_rows.next_multiple_of(64)
-}
-
-/// How the kernel wants the queries of `case` in a step of `n_rows` rows.
-fn queries(runner: &Runner, case: Case, n_rows: usize) -> Queries {
-    let width = case.n_heads * case.head_dim;
-    let q = compact(width, &vec![0.0f32; room(n_rows) * width]);
-    attention_tile::queries(&runner.planner, case.heads(), &q, case.dtype)
-}
-
-/// A step by matrices. Lines that belong to no row, or to no head of the rank, are NaN.
+/// A step by matrices.
 fn check_step(runner: &Runner, step: &Step) {
-    const NAN: u16 = 0x7e00;
-    let Case { n_heads, heads_per_kv, first_head, head_dim: d, .. } = step.case;
-    let wanted = queries(runner, step.case, step.rows.len());
-    let Queries::Squares { side, rows } = wanted else { panic!("{:?}: no matrices", step.case) };
-    let side = side as usize;
-    let mut halves = vec![NAN; 2 * room(step.rows.len()) * n_heads * d];
-    for (i, (values, _)) in step.q.iter().enumerate() {
-        let (t, j) = (i / n_heads, first_head + i % n_heads);
-        let line = (j / heads_per_kv * rows + t) * heads_per_kv + j % heads_per_kv;
-        let words = ops::kv_pack(values, KvDtype::F16);
-        for k in 0..d {
-            let at = (line / side * (d / side) + k / side) * side * side + line % side * side + k % side;
-            halves[at] = (words[k / 2] >> (16 * (k % 2))) as u16;
-        }
-    }
-    let actual = step.run_many(runner, &compact(n_heads * d, bytemuck::cast_slice::<u16, u32>(&halves)));
-    step.check_results("by matrices", &actual, Made::Rounded);
+    let wanted = Runner::taken(step.queries(runner));
+    assert!(matches!(wanted, Queries::Squares { .. }), "{:?}: no matrices", step.case());
+    let mut measure = Measure::default();
+    Runner::taken(step.many(runner, &mut measure));
+    measure.result().unwrap_or_else(|e| panic!("{e}"));
 }
 
 fn check(random: &mut Random, runner: &Runner, case: Case, rows: &[(u32, u32, u32)]) {
@@ -162,8 +138,12 @@ fn sharp_softmax() {
 #[test]
 fn others_stay_in_f32() {
     let Some((runner, side)) = runner() else { return };
+    let wanted = |runner: &Runner, case| {
+        let step = Step::new(&mut Random::new(926), case, &chunk(0, 0, 1));
+        Runner::taken(step.queries(runner))
+    };
     let served = case(side, 4, 2, 1);
-    assert!(matches!(queries(&runner, served, 1), Queries::Squares { .. }), "{served:?}");
+    assert!(matches!(wanted(&runner, served), Queries::Squares { .. }), "{served:?}");
     let others = [
         Case { dtype: KvDtype::F32, ..served },
         case(side, 4, 2, 3),
@@ -171,8 +151,7 @@ fn others_stay_in_f32() {
         Case { heads_per_kv: 3, ..case(side, 3, 1, 1) },
     ];
     for other in others {
-        assert_eq!(queries(&runner, other, 1), Queries::Rows, "{other:?}");
+        assert_eq!(wanted(&runner, other), Queries::Rows, "{other:?}");
     }
-    let plain = Runner::new();
-    assert_eq!(queries(&plain, served, 1), Queries::Rows, "a planner of plain kernels");
+    assert_eq!(wanted(&Runner::new(), served), Queries::Rows, "a planner of plain kernels");
 }

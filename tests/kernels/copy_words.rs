@@ -13,7 +13,7 @@ fn all_words_are_copied() {
 pub(super) fn check(sizes: &[usize]) {
     let mut random = Random::new(760);
     for &n in sizes {
-        let words: Vec<u32> = (0..n).map(|_| random.next() as u32).collect();
+        let words: Vec<u32> = (0..n).map(|_| random.word() as u32).collect();
         let (runner, y) = (Runner::new(), Output::compact(1, n));
         let x = compact(n, &words);
         let planned = copy_words::plan(&runner.planner, "copy", &x.buffer, &y.tensor.buffer).expect("a plan");

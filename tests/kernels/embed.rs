@@ -1,14 +1,14 @@
 //! `embed.wgsl`: y[t] = table[token(t)] * scale, from a dense or quantized table in one part or in several.
 
 use lapidary::gpu::Tensor;
-use lapidary::kernels::{WeightsBuilder, embed};
+use lapidary::kernels::{StepRow, WeightsBuilder, embed};
 use lapidary::quant::requantize::{GROUP_SIZE, requantize};
 use lapidary::quant::{DenseMatrix, Dtype, Matrix};
 
 use crate::common::matrices::{DTYPES, Order, Scales, Spec, Unpacked, dense, file_bytes};
 use crate::common::random::Random;
 use crate::common::tolerance::assert_close;
-use crate::common::{Output, Runner, gpu, rows_tensor, step_rows};
+use crate::common::{Output, Runner, compact, gpu, rows_tensor, step_rows};
 
 const N_TOKENS: usize = 200;
 
@@ -31,8 +31,8 @@ fn a_part_of_the_vocabulary() {
         builder.add(0, 0, &table).expect("memory");
         let (weights, y, runner) =
             (builder.finish().expect("a device"), Output::new(tokens.len(), width), Runner::new());
-        let planned =
-            embed::plan(&runner.planner, "embed", &weights, (first, true), &rows, &y.tensor, 3.0).expect("a plan");
+        let planned = embed::plan(&runner.planner, "embed", &weights, (first, true), (&rows, &rows), &y.tensor, 3.0)
+            .expect("a plan");
         let actual = runner.run(&planned, tokens.len(), &[&y]).remove(0);
         let mut row = vec![0.0; width];
         let expected = tokens.iter().flat_map(|&t| match (t as usize).checked_sub(first).filter(|&t| t < 130) {
@@ -103,7 +103,12 @@ fn check_table(random: &mut Random, what: &str, table: &Matrix, row_bytes: usize
     // First and last of each part, repeated ones, and random ones.
     let mut tokens = vec![0, 63, 64, 127, 128, 191, 192, 199, 64, 64];
     tokens.extend((0..20).map(|_| random.below(N_TOKENS) as u32));
-    let rows: Vec<_> = tokens.iter().enumerate().map(|(i, &t)| (i as u32 / 7, i as u32 % 7, t)).collect();
+    // Every third token is not known to the host: an id of the step before, whose rows stood the other way round.
+    let ids: Tensor = compact(1, &tokens.iter().rev().copied().collect::<Vec<u32>>());
+    let id_of = |i: usize| StepRow::ID_OF | (tokens.len() - 1 - i) as u32;
+    let word = |(i, &token): (usize, &u32)| if i % 3 == 2 { id_of(i) } else { token };
+    let words = tokens.iter().enumerate().map(word);
+    let rows: Vec<_> = words.enumerate().map(|(i, word)| (i as u32 / 7, i as u32 % 7, word)).collect();
     let rows: Tensor = rows_tensor(&step_rows(&rows));
     for part_rows in [200, 64] {
         let part_bytes = (part_rows * row_bytes) as u64;
@@ -112,8 +117,8 @@ fn check_table(random: &mut Random, what: &str, table: &Matrix, row_bytes: usize
         let weights = builder.finish().expect("a device");
         let y = Output::new(tokens.len(), width);
         let (runner, scale) = (Runner::new(), (width as f32).sqrt());
-        let planned =
-            embed::plan(&runner.planner, "embed", &weights, (0, false), &rows, &y.tensor, scale).expect("a plan");
+        let planned = embed::plan(&runner.planner, "embed", &weights, (0, false), (&rows, &ids), &y.tensor, scale)
+            .expect("a plan");
         assert_eq!(planned.len(), N_TOKENS.div_ceil(part_rows), "parts");
         let actual = runner.run(&planned, tokens.len(), &[&y]).remove(0);
         let mut row = vec![0.0; width];

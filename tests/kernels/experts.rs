@@ -42,7 +42,7 @@ fn check(random: &mut Random, runner: &Runner, case: &Case) {
     let x = random.values(ids.len() / repeat * n_in, Spread::Outliers);
     let (x_tensor, ids_tensor) = (tensor(n_in, &x), compact(*top_k, ids));
     let y = Output::new(ids.len(), n_out);
-    let rows = Rows::Experts { ids: &ids_tensor, repeat: *repeat };
+    let rows = Rows::Experts { ids: &ids_tensor, repeat: *repeat, several: false };
     let planned = product::plan(&runner.planner, "experts", &weights, rows, &x_tensor, &y.tensor, 0.0).expect("a plan");
     assert_eq!(planned.len(), stack.len().div_ceil(*per_part), "{what}: parts");
     let actual = runner.run(&planned, ids.len() / top_k, &[&y]).remove(0);
@@ -194,7 +194,7 @@ fn ids_out_of_range_write_nothing() {
     let ids = compact(3, &[1u32, 2, u32::MAX]);
     let y = Output::new(3, 33);
     let runner = Runner::new();
-    let rows = Rows::Experts { ids: &ids, repeat: 3 };
+    let rows = Rows::Experts { ids: &ids, repeat: 3, several: false };
     let planned = product::plan(&runner.planner, "experts", &weights, rows, &x, &y.tensor, 0.0).expect("a plan");
     let each = runner.run(&planned, 1, &[&y]).remove(0);
     let y = Output::new(3, 33);

@@ -1,15 +1,14 @@
 //! `head_norm_rope.wgsl`: norms of q, k and v heads, rotation of q and k, and the way into the KV cache.
 
+use lapidary::doctor::twins::{NORM_EPS, head, stored};
+use lapidary::kernels::KvDtype;
 use lapidary::kernels::attention_tile::Queries;
 use lapidary::kernels::head_norm_rope::{self, Heads, Inputs, Kv, KvTarget};
-use lapidary::kernels::{KV_BLOCK, KvDtype};
 use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};
-use crate::common::tolerance::{EPS as ULP, assert_close, norm_tolerance};
+use crate::common::tolerance::assert_close;
 use crate::common::{Output, Runner, compact, is_untouched, rows_tensor, step_rows, tensor};
-
-const EPS: f32 = 1e-6;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Case {
@@ -18,40 +17,6 @@ pub(super) struct Case {
     /// Positions of a slot's ring; `None` for rows of their own.
     pub(super) capacity: Option<usize>,
     pub(super) dtype: KvDtype,
-}
-
-/// One head after norm and rotation, with a tolerance for each element.
-pub(super) fn head(x: &[f32], weight: Option<&[f32]>, angles: &[[f32; 2]], threads: u32) -> (Vec<f32>, Vec<f64>) {
-    let d = x.len();
-    let normed = ops::rms_norm(x, weight, EPS);
-    let exact = vec![0.0; d];
-    let of_normed = norm_tolerance((x, &exact), &normed, |i| weight.map_or(1.0, |w| w[i]), EPS, threads);
-    let (mut value, mut tolerance) = (normed.clone(), of_normed.clone());
-    ops::rope(&mut value, angles);
-    for (i, [cos, sin]) in angles.iter().enumerate() {
-        let (cos, sin) = (f64::from(cos.abs()), f64::from(sin.abs()));
-        let (a, b) = (f64::from(normed[i].abs()), f64::from(normed[i + d / 2].abs()));
-        let (of_a, of_b) = (of_normed[i], of_normed[i + d / 2]);
-        tolerance[i] = cos * of_a + sin * of_b + 3.0 * ULP * (a * cos + b * sin);
-        tolerance[i + d / 2] = cos * of_b + sin * of_a + 3.0 * ULP * (b * cos + a * sin);
-    }
-    (value, tolerance)
-}
-
-/// What the cache gives back of a head that may be off by its tolerance. A device may round f16 either way, and take what
-/// is below its normal numbers for zero; int8 is half a step off, and rounds a bound of f32 to either side.
-pub(super) fn rounding((values, tolerance): (Vec<f32>, Vec<f64>), dtype: KvDtype) -> (Vec<f32>, Vec<f64>) {
-    let stored = ops::kv_unpack(&ops::kv_pack(&values, dtype), dtype, values.len());
-    let step = |i: usize| match dtype {
-        KvDtype::F32 => 0.0,
-        KvDtype::F16 => f64::from(values[i].abs()) * 2f64.powi(-10) + 2f64.powi(-14),
-        KvDtype::Int8 => {
-            let block = &values[i / KV_BLOCK * KV_BLOCK..values.len().min((i / KV_BLOCK + 1) * KV_BLOCK)];
-            block.iter().fold(0.0, |a, v| f64::from(v.abs()).max(a)) / 127.0 * 1.01
-        }
-    };
-    let tolerance = (0..values.len()).map(|i| tolerance[i] + step(i)).collect();
-    (stored, tolerance)
 }
 
 pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
@@ -98,8 +63,8 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
         rows: &rows_tensor(&step),
     };
     let to = (target, dtype);
-    let queries = (&q_out.tensor, Queries::Rows);
-    let planned = head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, queries, to);
+    let planned =
+        head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, (&q_out.tensor, Queries::Rows), to);
     let results = runner.run(&[planned.expect("a plan")], n_rows, &[&q_out, &k_out, &v_out]);
     let mut written = vec![false; kv_rows];
     for (t, row) in step.iter().enumerate() {
@@ -122,14 +87,14 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
         written[to] = true;
         for j in 0..heads.n_kv_heads {
             let (from, to) = (t * kv_width + j * d, to * kv_words + j * head_words);
-            let stored = |values: &[f32]| {
+            let read = |values: &[f32]| {
                 let words: Vec<u32> = values[to..to + head_words].iter().map(|v| v.to_bits()).collect();
                 ops::kv_unpack(&words, dtype, d)
             };
-            let (expected, tolerance) = rounding(head(&k[from..from + d], Some(&norms[d..]), &angles, threads), dtype);
-            assert_close(&format!("{what}: k head {j}"), &expected, &stored(&results[1]), |i| tolerance[i]);
-            let (expected, tolerance) = rounding(head(&v[from..from + d], None, &[], threads), dtype);
-            assert_close(&format!("{what}: v head {j}"), &expected, &stored(&results[2]), |i| tolerance[i]);
+            let (expected, tolerance) = stored(head(&k[from..from + d], Some(&norms[d..]), &angles, threads), dtype);
+            assert_close(&format!("{what}: k head {j}"), &expected, &read(&results[1]), |i| tolerance[i]);
+            let (expected, tolerance) = stored(head(&v[from..from + d], None, &[], threads), dtype);
+            assert_close(&format!("{what}: v head {j}"), &expected, &read(&results[2]), |i| tolerance[i]);
         }
     }
     for (i, _) in written.iter().enumerate().filter(|(_, written)| !**written) {
@@ -147,7 +112,7 @@ pub(super) fn heads(
     rotary_offset: usize,
 ) -> Heads {
     let heads_per_kv = n_heads / n_kv_heads;
-    Heads { n_heads, n_kv_heads, heads_per_kv, first_head: 0, head_dim, rotated_pairs, rotary_offset, eps: EPS }
+    Heads { n_heads, n_kv_heads, heads_per_kv, first_head: 0, head_dim, rotated_pairs, rotary_offset, eps: NORM_EPS }
 }
 
 /// Two slots, positions that wrap around a ring of 5.
@@ -184,7 +149,7 @@ fn queries_in_squares() {
             let at = |k: usize| (line / side * (d / side) + k / side) * side * side + line % side * side + k % side;
             let own: Vec<u16> = (0..d).map(|k| halves[at(k)]).collect();
             let made = head(&qkv[(t * 6 + j) * d..][..d], Some(&norms[..d]), &[], 64);
-            let (expected, tolerance) = rounding(made, KvDtype::F16);
+            let (expected, tolerance) = stored(made, KvDtype::F16);
             let actual = ops::kv_unpack(bytemuck::cast_slice(&own), KvDtype::F16, d);
             assert_close(&format!("side {side}, row {t}, head {j}"), &expected, &actual, |i| tolerance[i]);
         }

@@ -1,15 +1,14 @@
 //! `matvec.wgsl` gated and as a weighted sum: the forms that it has beside plain products (`product.rs`, `experts.rs`).
 
+use lapidary::doctor::twins::{gated, products};
 use lapidary::kernels::matvec;
 use lapidary::kernels::product::Rows;
 use lapidary::kernels::{Weights, WeightsBuilder};
 use lapidary::quant::{Dtype, Matrix};
-use lapidary::reference::ops;
 
-use super::product::tolerances;
 use crate::common::matrices::{DTYPES, Order, Spec, Unpacked, dense};
 use crate::common::random::{Random, Spread};
-use crate::common::tolerance::{EPS, assert_close};
+use crate::common::tolerance::assert_close;
 use crate::common::{Output, Runner, compact, gpu, tensor};
 
 /// Lanes that share rows: as on a CPU, fewer and more than are added up at once.
@@ -45,20 +44,6 @@ fn matrices(random: &mut Random, count: usize, n_out: usize, n_in: usize) -> Vec
     all
 }
 
-/// `gelu(gate) * up` and its tolerance from those of gate and up: gelu has a slope of up to 1.13 and tanh is good to a few
-/// units of 1.
-fn gated(y: &[f32], of_y: &[f64]) -> (Vec<f32>, Vec<f64>) {
-    let half = y.len() / 2;
-    let values = ops::gelu_mul(&y[..half], &y[half..]);
-    let tolerance = (0..half).map(|i| {
-        let (gate, up) = (f64::from(y[i].abs()), f64::from(y[half + i].abs()));
-        let of_gelu = 1.13 * of_y[i] + 16.0 * EPS * gate + 1e-30;
-        of_gelu * (up + of_y[half + i]) + gate * of_y[half + i] + 2.0 * EPS * gate * up + 1e-30
-    });
-    let tolerance = tolerance.collect();
-    (values, tolerance)
-}
-
 pub(super) fn check_gated(n_out: usize, n_in: usize) {
     let mut random = Random::new(410);
     for matrix in matrices(&mut random, 1, 2 * n_out, n_in).concat() {
@@ -72,7 +57,7 @@ pub(super) fn check_gated(n_out: usize, n_in: usize) {
                     .expect("a plan");
             let actual = runner.run(&planned, 3, &[&y]).remove(0);
             for (t, x) in x.chunks_exact(n_in).enumerate() {
-                let (expected, tolerance) = gated(&ops::product(x, &matrix), &tolerances(x, &matrix));
+                let (expected, tolerance) = gated(&products(x, &matrix));
                 let what = format!("[{n_out}, {n_in}], {lanes} lanes, row {t}");
                 assert_close(&what, &expected, &actual[t * n_out..][..n_out], |i| tolerance[i]);
             }
@@ -99,14 +84,14 @@ fn gates_of_experts() {
             let x: Vec<f32> = random.values(IDS.len() / top_k * n_in, Spread::Normal).iter().map(|v| 0.1 * v).collect();
             let (runner, y) = (Runner::new(), Output::new(IDS.len(), n_out));
             let (x_tensor, ids) = (tensor(n_in, &x), compact(top_k, &IDS));
-            let rows = Rows::Experts { ids: &ids, repeat: top_k };
+            let rows = Rows::Experts { ids: &ids, repeat: top_k, several: false };
             let planned =
                 matvec::plan_gated(&runner.planner, "gated", &weights, rows, &x_tensor, (&y.tensor, None), None)
                     .expect("a plan");
             let actual = runner.run(&planned, IDS.len() / top_k, &[&y]).remove(0);
             for (p, &e) in IDS.iter().enumerate() {
                 let (x, matrix) = (&x[p / top_k * n_in..][..n_in], &stack_of[e as usize]);
-                let (expected, tolerance) = gated(&ops::product(x, matrix), &tolerances(x, matrix));
+                let (expected, tolerance) = gated(&products(x, matrix));
                 let what = format!("row {p}, expert {e}, {per_part} a part");
                 assert_close(&what, &expected, &actual[p * n_out..][..n_out], |i| tolerance[i]);
             }
@@ -127,14 +112,14 @@ pub(super) fn check_sum(held: std::ops::Range<usize>, n_out: usize, n_in: usize)
             let (x_tensor, ids, factors_tensor) = (tensor(n_in, &x), compact(top_k, &IDS), compact(top_k, &factors));
             let from = (&ids, &factors_tensor);
             let planned =
-                matvec::plan_sum(&runner.planner, "sum", &weights, from, &x_tensor, &y.tensor).expect("a plan");
+                matvec::plan_sum(&runner.planner, "sum", &weights, from, &x_tensor, &y.tensor, false).expect("a plan");
             let actual = runner.run(&planned, IDS.len() / top_k, &[&y]).remove(0);
             for (t, actual) in actual.chunks_exact(n_out).enumerate() {
                 let slots = (t * top_k..(t + 1) * top_k).filter(|&slot| held.contains(&(IDS[slot] as usize)));
                 let (mut expected, mut tolerance) = (vec![0.0f64; n_out], vec![1e-30; n_out]);
                 for slot in slots {
                     let (x, matrix) = (&x[slot * n_in..][..n_in], &stack_of[IDS[slot] as usize]);
-                    let (y, of_y) = (ops::product(x, matrix), tolerances(x, matrix));
+                    let (y, of_y) = products(x, matrix);
                     for n in 0..n_out {
                         let factor = f64::from(factors[slot]);
                         expected[n] += factor * f64::from(y[n]);

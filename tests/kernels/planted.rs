@@ -452,12 +452,12 @@ fn bugs_of_copies_and_gates_are_caught() {
     sees(bug("padding copied", "i < params.width", "i < params.stride"), gathers);
     let embeds = || embed::check(&[33]);
     embeds();
-    sees(bug("parts all start at token 0", "rows[t].token - params.first_token", "rows[t].token"), embeds);
+    sees(bug("parts all start at token 0", "token - params.first_token", "token"), embeds);
     sees(bug("no embedding scale", " * params.scale", ""), embeds);
     sees(bug("half words swapped", "packed >> vec4(16u)", "packed & vec4(0xffffu)"), embeds);
     let packed = || embed::check_packed(&[(80, 32)]);
     packed();
-    sees(bug("table's parts all start at token 0", "rows[t].token - params.first_token", "rows[t].token"), packed);
+    sees(bug("table's parts all start at token 0", "token - params.first_token", "token"), packed);
     sees(bug("first group for all", "(params.first_row + k) / GROUP_SIZE", "0u"), packed);
     sees(bug("scales of the first row", "row * params.scale_words", "0u"), packed);
     sees(bug("zero points of the first row", "row * params.zero_words", "0u"), packed);

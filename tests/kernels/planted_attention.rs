@@ -27,12 +27,12 @@ fn attention_cases(random: &mut Random) -> Vec<attention::Step> {
 fn bugs_of_attention_are_caught() {
     let cases = || {
         let mut random = Random::new(510);
-        attention_cases(&mut random).iter().for_each(attention::Step::check_few);
+        attention_cases(&mut random).iter().for_each(attention::check_few);
         // More shares than the lanes that join them take at a time.
         let long = attention::Case { capacity: 1200, ..attention::Case::new(2, 1, 16) };
-        attention::Step::new(&mut random, long, &attention::chunk(0, 1150, 1)).check_few();
+        attention::check_few(&attention::Step::new(&mut random, long, &attention::chunk(0, 1150, 1)));
         let int8 = attention::Case { dtype: KvDtype::Int8, kv: Kv::KeysOnly, ..attention::Case::new(2, 1, 256) };
-        attention::Step::new(&mut random, int8, &attention::chunk(0, 40, 2)).check_few();
+        attention::check_few(&attention::Step::new(&mut random, int8, &attention::chunk(0, 40, 2)));
     };
     cases();
     for bug in [
@@ -82,11 +82,11 @@ fn bugs_of_attention_are_caught() {
 fn bugs_of_tiled_attention_are_caught() {
     let cases = || {
         let mut random = Random::new(512);
-        attention_cases(&mut random).iter().for_each(attention::Step::check_many);
+        attention_cases(&mut random).iter().for_each(attention::check_many);
         let windowed = attention::Case { window: Some(40), capacity: 48, ..attention::Case::new(4, 2, 64) };
         let new_rows = attention::Case { new_rows: true, ..windowed };
         let slots = [attention::chunk(1, 70, 45), attention::chunk(0, 9, 3)].concat();
-        attention::Step::new(&mut random, new_rows, &slots).check_many();
+        attention::check_many(&attention::Step::new(&mut random, new_rows, &slots));
     };
     cases();
     for bug in [
@@ -169,8 +169,8 @@ fn bugs_of_attention_by_matrices_are_caught() {
 /// Workgroup memory holds anything when a kernel begins: with NaN in it the results are the same.
 #[test]
 fn workgroup_memory_is_not_read_before_it_is_written() {
-    let few = |cases: &[attention::Step]| cases.iter().for_each(attention::Step::check_few);
-    let many = |cases: &[attention::Step]| cases.iter().for_each(attention::Step::check_many);
+    let few = |cases: &[attention::Step]| cases.iter().for_each(attention::check_few);
+    let many = |cases: &[attention::Step]| cases.iter().for_each(attention::check_many);
     let cases = || attention_cases(&mut Random::new(513));
     let passes = |bug: Bug, check: &dyn Fn()| {
         let failure = failure_with(bug, check);

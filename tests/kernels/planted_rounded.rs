@@ -16,7 +16,7 @@ fn bugs_of_rounded_products_are_caught() {
     sees(bug("zero point of the first block only", "(c.scales.z + c.scales.w)", "c.scales.z"), four);
     sees(bug("first chunk everywhere", "3u * row * chunks + chunk", "3u * row * chunks"), four);
     let several = || rounded::check_bits(4, 5);
-    sees(bug("last row missing", "p + t < ids[0]", "p + t + 1u < ids[0]"), several);
+    sees(bug("last row missing", "p < ids[0]", "p + 1u < ids[0]"), several);
     let eight = || rounded::check_bits(8, 1);
     sees(bug("codes of 8 bits unsigned", "packed ^ vec4(0x80808080u)", "packed"), eight);
     sees(bug("activations of 8 bits out of order", "let first = in_order(x.x, x.y)", "let first = x.xy"), eight);
@@ -29,10 +29,42 @@ fn bugs_of_rounding_are_caught() {
     sees(bug("largest of two quads", "max(low, max(magnitudes[first + 2u], magnitudes[first + 3u]))", "low"), held);
     sees(bug("even words everywhere", "even >> 16u | (odd & 0xffff0000u), lane % 2u == 1u", "even, false"), held);
     sees(bug("sum of three quads", "+ dot4I8Packed(packed[lane + 3u], 0x01010101u)", ""), held);
+    sees(bug("largest of two quads by shuffles", "largest = max(largest, subgroupShuffleXor(largest, 2u));", ""), held);
+    sees(bug("sum of three quads by shuffles", "sum += subgroupShuffleXor(sum, 2u);", ""), held);
+    sees(bug("own codes alone", "let other = subgroupShuffleXor(own, 1u);", "let other = own;"), held);
     let walked = || rounding::check_norms(33, 32, &[2]);
     walked();
     sees(bug("second output as the first", "array(y1[at], y1[at + 1u]", "array(y0[at], y0[at + 1u]"), walked);
     sees(bug("first block only", "block < (WIDTH + 15u) / 16u", "block < 1u"), walked);
+}
+
+#[test]
+fn bugs_of_sums_within_subgroups_are_caught() {
+    let norms = || rounding::check_norms(1028, 256, &[1]);
+    let values = || super::rms_norm::check("sums", 256, &[1.0; 3 * 1028], 1028, &[0.5; 1028]);
+    norms();
+    values();
+    sees(
+        bug(
+            "half of the neighbours",
+            "for (var mask = 1u; mask < SUBGROUP; mask *= 2u)",
+            "for (var mask = 2u; mask < SUBGROUP; mask *= 2u)",
+        ),
+        values,
+    );
+    sees(bug("first group alone", "sum += group_sums[at + group].x;", "sum = group_sums[at].x;"), values);
+    let product = || rounded::check_bits(4, 1);
+    sees(
+        bug(
+            "neighbours of a block",
+            "for (var mask = 1u; mask < n; mask *= 2u)",
+            "for (var mask = 2u; mask < n; mask *= 2u)",
+        ),
+        product,
+    );
+    sees(bug("groups of a block", "sum += partial[lane / SUBGROUP + group];", ""), || rounded::check_lanes(64));
+    let beside = || rounding::check_beside_wide(1);
+    sees(bug("groups of a workgroup", "sum += partial[group];", ""), beside);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! One-hot probes: with x = e_k a product returns column k of the dequantized matrix bit for bit. They catch what a mean
 //! error hides: a single row in the wrong group, a zero point off by one.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
+pub(super) use lapidary::doctor::matrices::{columns, interesting, one_hot};
 use lapidary::kernels::moe_group::Groups;
 use lapidary::kernels::product::{self, Rows};
 use lapidary::kernels::{Tuning, WeightsBuilder};
@@ -15,36 +15,6 @@ use crate::common::matrices::{DTYPES, EDGE_SCALES, Order, Spec, Unpacked};
 use crate::common::random::Random;
 use crate::common::tolerance::check_exact;
 use crate::common::{Output, Runner, compact, gpu, tensor};
-
-/// Input features of a shard to probe: within 2 of each group edge and of the shard's own, and some at random.
-pub(super) fn interesting(random: &mut Random, full: &Unpacked, rows: &Range<usize>) -> Vec<usize> {
-    let mut ks = BTreeSet::new();
-    let edges = (0..=full.spec.in_features).step_by(full.spec.group_size);
-    for edge in edges.chain([rows.start, rows.end]) {
-        for k in edge.saturating_sub(2)..=edge + 2 {
-            if rows.contains(&k) {
-                ks.insert(k - rows.start);
-            }
-        }
-    }
-    for _ in 0..16 {
-        ks.insert(random.below(rows.len()));
-    }
-    ks.into_iter().collect()
-}
-
-pub(super) fn one_hot(width: usize, ks: &[usize]) -> Vec<f32> {
-    let mut x = vec![0.0; ks.len() * width];
-    for (row, &k) in x.chunks_exact_mut(width).zip(ks) {
-        row[k] = 1.0;
-    }
-    x
-}
-
-/// Columns `ks` of the shard `rows`, from the full matrix.
-pub(super) fn columns(full: &Unpacked, rows: &Range<usize>, ks: &[usize]) -> Vec<f32> {
-    ks.iter().flat_map(|k| (0..full.spec.out_features).map(move |n| full.value(n, rows.start + k))).collect()
-}
 
 /// Probes a linear layer that holds the input rows `rows` of `full`.
 pub(super) fn probe(
@@ -76,7 +46,7 @@ pub(super) fn probe_experts(
     let ids: Vec<u32> = (0..ks.len()).map(|i| (i % experts.len()) as u32).collect();
     let (x, ids_tensor) = (tensor(rows.len(), &one_hot(rows.len(), ks)), compact(1, &ids));
     let y = Output::new(ks.len(), spec.out_features);
-    let rows_of = Rows::Experts { ids: &ids_tensor, repeat: 1 };
+    let rows_of = Rows::Experts { ids: &ids_tensor, repeat: 1, several: false };
     let planned = product::plan(&runner.planner, "experts", &weights, rows_of, &x, &y.tensor, 0.0).expect("a plan");
     let actual = runner.run(&planned, ks.len(), &[&y]).remove(0);
     let expected: Vec<f32> =

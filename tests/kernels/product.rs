@@ -1,5 +1,6 @@
 //! `matvec.wgsl` and `matmul.wgsl`: y = x w^T with dense and packed weights, whole, in parts and as shards.
 
+pub(super) use lapidary::doctor::twins::of_products as tolerances;
 use lapidary::kernels::product::{self, Rows};
 use lapidary::kernels::{Tuning, Weights, WeightsBuilder};
 use lapidary::quant::{Dtype, Matrix};
@@ -52,25 +53,6 @@ pub(super) fn product(runner: &Runner, path: Path, weights: &Weights, x: &[f32],
     let y = Output::new(n_rows, weights.out_features);
     let planned = product::plan(&runner.planner, "product", weights, rows, &x, &y.tensor, softcap).expect("a plan");
     runner.run(&planned, n_rows, &[&y]).remove(0)
-}
-
-/// For each element 8 epsilon of `S = sum_k |w| |x|`, and more for long sums: each of a lane's K additions rounds by at
-/// most half an epsilon of S (deviation epsilon / 2 / sqrt(3)), errors walk at random, and 5 deviations of such a walk are
-/// 1.44 sqrt(K) epsilon. Early outliers come close to that.
-pub(super) fn tolerances(x: &[f32], matrix: &Matrix) -> Vec<f64> {
-    let (n_out, n_in) = (matrix.out_features(), matrix.in_features());
-    let mut row = vec![0.0; n_in];
-    let mut sums = vec![0.0f64; x.len() / n_in * n_out];
-    for n in 0..n_out {
-        matrix.row(n, &mut row);
-        for (t, x) in x.chunks_exact(n_in).enumerate() {
-            sums[t * n_out + n] = x.iter().zip(&row).map(|(&x, &w)| (f64::from(x) * f64::from(w)).abs()).sum();
-        }
-    }
-    // Subnormal terms may be taken for zero.
-    let flushed = n_in as f64 * f64::from(f32::MIN_POSITIVE) * 65504.0 * 255.0;
-    let factor = (1.44 * (n_in as f64).sqrt()).max(8.0) * EPS;
-    sums.into_iter().map(|sum| factor * sum + flushed).collect()
 }
 
 fn compare(what: &str, runner: &Runner, path: Path, weights: &Weights, matrix: &Matrix, x: &[f32]) {

@@ -150,7 +150,7 @@ pub(super) fn check_experts(cuts: &[Vec<Range<usize>>]) {
             let (x, ids) = (tensor(rows.len(), &one_hot(rows.len(), &of_shard)), compact(3, &ids));
             let y = Output::new(of_shard.len() * 3, 5);
             let runner = Runner::new();
-            let rows_of = Rows::Experts { ids: &ids, repeat: 3 };
+            let rows_of = Rows::Experts { ids: &ids, repeat: 3, several: false };
             let plan = product::plan(&runner.planner, "experts", &weights, rows_of, &x, &y.tensor, 0.0);
             let actual = runner.run(&plan.expect("a plan"), of_shard.len(), &[&y]).remove(0);
             let expected: Vec<f32> = of_shard

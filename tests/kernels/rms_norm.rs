@@ -25,7 +25,12 @@ fn shapes() {
 }
 
 pub(super) fn check(what: &str, threads: u32, norms: &[f32], width: usize, x: &[f32]) {
-    let runner = Runner::with_threads(threads);
+    for runner in Runner::both_with_threads(threads) {
+        check_with(&runner, what, threads, norms, width, x);
+    }
+}
+
+fn check_with(runner: &Runner, what: &str, threads: u32, norms: &[f32], width: usize, x: &[f32]) {
     let n_rows = x.len() / width;
     let weight = &norms[2 * width..];
     let y = Output::new(n_rows, width);

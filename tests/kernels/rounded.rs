@@ -1,5 +1,6 @@
 //! Activations rounded to int8: what makes them, and the products of `matvec.wgsl` that read them.
 
+use lapidary::doctor::twins;
 use lapidary::gpu::{Tensor, Tier};
 use lapidary::kernels::product::{self, Rows};
 use lapidary::kernels::rounded::{self, Input};
@@ -14,7 +15,7 @@ use crate::common::tolerance::{EPS, assert_close};
 use crate::common::{Output, Runner, compact, gpu, tensor};
 
 /// Words of a chunk of 32.
-const CHUNK_WORDS: usize = 12;
+const CHUNK_WORDS: usize = twins::ROUNDED_WORDS;
 
 /// Rounded activations on the device, with guard words behind their rows.
 pub(super) fn output(rows: usize, width: usize) -> Output {
@@ -23,21 +24,10 @@ pub(super) fn output(rows: usize, width: usize) -> Output {
 
 /// The values that the words of one row stand for; checks that scaled sums are those of the codes.
 pub(super) fn values_of(words: &[u32], width: usize) -> Vec<f32> {
-    let mut values = Vec::new();
-    let chunks = words.len() / CHUNK_WORDS;
-    // Three planes: codes of first blocks, of second ones, scales and sums.
-    let word = |plane: usize, chunk: usize, i: usize| words[4 * (plane * chunks + chunk) + i];
-    for chunk in 0..chunks {
-        for half in 0..2 {
-            let (scale, sum) = (f32::from_bits(word(2, chunk, half)), f32::from_bits(word(2, chunk, 2 + half)));
-            let codes: Vec<i8> =
-                (0..16).map(|k| (word(half, chunk, 2 * (k / 8) + k % 2) >> (8 * (k % 8 / 2))) as i8).collect();
-            let total: i32 = codes.iter().map(|&code| i32::from(code)).sum();
-            assert_close("scaled sum of codes", &[scale * total as f32], &[sum], |_| 1e-6 * f64::from(scale.abs()));
-            values.extend(codes.iter().map(|&code| scale * f32::from(code)));
-        }
+    let (values, sums) = twins::rounded_values(words, width);
+    for (scale, total, sum) in sums {
+        assert_close("scaled sum of codes", &[scale * total as f32], &[sum], |_| 1e-6 * f64::from(scale.abs()));
     }
-    values.truncate(width);
     values
 }
 
@@ -45,15 +35,13 @@ pub(super) fn values_of(words: &[u32], width: usize) -> Vec<f32> {
 pub(super) fn assert_rounded(what: &str, x: &[f32], words: &[u32]) {
     let values = values_of(words, x.len());
     for (block, (x, values)) in x.chunks(16).zip(values.chunks(16)).enumerate() {
-        let largest = x.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
-        // Half a step of 127, and the rounding of scale, reciprocal and products.
-        let tolerance = f64::from(largest) / 127.0 * (0.5 + 8.0 * 127.0 * EPS) + 1e-30;
+        let tolerance = twins::of_rounding(x);
         assert_close(&format!("{what}: block {block}"), x, values, |_| tolerance);
     }
 }
 
 /// Rounds `x` on the device.
-fn round(runner: &Runner, width: usize, x: &[f32]) -> (Tensor, Vec<f32>) {
+pub(super) fn round(runner: &Runner, width: usize, x: &[f32]) -> (Tensor, Vec<f32>) {
     let (rows, out) = (x.len() / width, output(x.len() / width, width));
     // Blocks beyond a row's end are not written, and zero.
     gpu().write(&out.tensor.buffer, 0, &vec![0u32; rows * out.tensor.stride]).expect("an upload");
@@ -64,7 +52,7 @@ fn round(runner: &Runner, width: usize, x: &[f32]) -> (Tensor, Vec<f32>) {
         assert_rounded(&format!("width {width}"), x, words);
         values.extend(values_of(words, width));
     }
-    (out.tensor, values)
+    (out.tensor.clone(), values)
 }
 
 #[test]
@@ -89,7 +77,7 @@ fn what_is_no_number_stays_none() {
     assert!(scale(0).is_finite() && !scale(1).is_finite() && !scale(2).is_finite() && scale(3).is_finite());
 }
 
-fn dot(lanes: u32) -> Runner {
+pub(super) fn dot(lanes: u32) -> Runner {
     let mut runner = Runner::with_lanes(lanes);
     runner.planner.tier = Tier::Dot;
     runner
@@ -107,12 +95,28 @@ fn specs(n_out: usize, n_in: usize) -> Vec<Spec> {
     all
 }
 
+/// The rows of a step of few rows; `count` says how many they are.
+pub(super) fn few_rows(n_rows: usize, count: &Tensor) -> Rows<'_> {
+    match n_rows {
+        1 => Rows::Few,
+        2 => Rows::Two,
+        _ => Rows::Several(count),
+    }
+}
+
 /// A product of several rows with codes of `bits`, for planted bugs.
 pub(super) fn check_bits(bits: u32, n_rows: usize) {
     let mut random = Random::new(903);
     let spec = Spec { bits, asymmetric: true, ..Spec::new(33, 80, 32) };
     let matrix = Matrix::Packed(Unpacked::random(&mut random, spec).pack());
     check(&dot(8), &matrix, &random.values(n_rows * 80, Spread::Normal), n_rows);
+}
+
+/// A product of which `lanes` lanes share each row of weights, for planted bugs.
+pub(super) fn check_lanes(lanes: u32) {
+    let mut random = Random::new(905);
+    let matrix = Matrix::Packed(Unpacked::random(&mut random, Spec::new(17, 2112, 32)).pack());
+    check(&dot(lanes), &matrix, &random.values(2112, Spread::Normal), 1);
 }
 
 /// Products of rounded activations are those of what the codes stand for: integers add up exactly, so that the tolerance
@@ -123,7 +127,7 @@ fn products_of_all_forms() {
     for (n_out, n_in) in [(1, 32), (33, 80), (64, 272), (5, 704), (17, 2112)] {
         for spec in specs(n_out, n_in) {
             let matrix = Matrix::Packed(Unpacked::random(&mut random, spec).pack());
-            for (lanes, n_rows) in [(1, 1), (64, 5)] {
+            for (lanes, n_rows) in [(1, 1), (64, 5), (16, 2)] {
                 check(&dot(lanes), &matrix, &random.values(n_rows * n_in, Spread::Outliers), n_rows);
             }
         }
@@ -136,7 +140,14 @@ fn products_as_gpus_run_them() {
     let mut random = Random::new(904);
     let mut runner = Runner::new();
     runner.planner.tuning.matvec = lapidary::kernels::Spread::Fill { lanes: 1 << 10 };
-    for (tier, bits, n_rows) in [(Tier::Dot, 4, 1), (Tier::Dot, 4, 5), (Tier::Dot, 8, 1), (Tier::Plain, 4, 1)] {
+    for (tier, bits, n_rows) in [
+        (Tier::Dot, 4, 1),
+        (Tier::Dot, 4, 2),
+        (Tier::Dot, 4, 5),
+        (Tier::Dot, 8, 1),
+        (Tier::Dot, 8, 2),
+        (Tier::Plain, 4, 1),
+    ] {
         runner.planner.tier = tier;
         let spec = Spec { bits, asymmetric: true, ..Spec::new(33, 2112, 128) };
         let matrix = Matrix::Packed(Unpacked::random(&mut random, spec).pack());
@@ -157,7 +168,7 @@ fn check(runner: &Runner, matrix: &Matrix, x: &[f32], n_rows: usize) {
     let weights = upload(matrix);
     let (codes, values) = round(runner, n_in, x);
     let (x_tensor, count, y) = (tensor(n_in, x), compact(1, &[n_rows as u32]), Output::new(n_rows, n_out));
-    let rows = if n_rows == 1 { Rows::Few } else { Rows::Several(&count) };
+    let rows = few_rows(n_rows, &count);
     let input = Input { x: &x_tensor, rounded: Some(&codes) };
     let planned: Vec<Planned> =
         product::plan(&runner.planner, "product", &weights, rows, input, &y.tensor, 0.0).expect("a plan");
@@ -181,7 +192,7 @@ fn gated_products_come_out_rounded() {
             let (codes, values) = round(&runner, n_in, &x);
             let (x_tensor, count) = (tensor(n_in, &x), compact(1, &[n_rows as u32]));
             let (y, words) = (Output::new(n_rows, n_out), output(n_rows, n_out));
-            let rows = if n_rows == 1 { Rows::Few } else { Rows::Several(&count) };
+            let rows = few_rows(n_rows, &count);
             let input = Input { x: &x_tensor, rounded: Some(&codes) };
             let to = (&y.tensor, Some(&words.tensor));
             let planned =

@@ -6,7 +6,7 @@
 //! Matrix: the oracle rounds as the shader does, x to f16 relative to its row and weights to f16, and adds up in f64. What
 //! is left is the addition in f32: a matrix unit may cut off bits at each step of 8 or more input features.
 
-use half::f16;
+use lapidary::doctor::twins;
 use lapidary::gpu::Tier;
 use lapidary::kernels::product::{self, Rows};
 use lapidary::kernels::{Tuning, WeightsBuilder};
@@ -48,34 +48,9 @@ fn on_grid(random: &mut Random, rows: usize, width: usize) -> Vec<f32> {
 /// What the tier makes of `x` and one matrix, and how far off it may be.
 fn expected(tier: Tier, x: &[f32], matrix: &Matrix) -> (Vec<f32>, Vec<f64>) {
     if tier == Tier::Dot {
-        return (ops::product(x, matrix), tolerances(x, matrix));
+        return twins::products(x, matrix);
     }
-    let (n_out, n_in) = (matrix.out_features(), matrix.in_features());
-    let mut row = vec![0.0; n_in];
-    let mut y = vec![0.0; x.len() / n_in * n_out];
-    let mut tolerance = vec![0.0; y.len()];
-    let additions = (n_in as f64 / 8.0 + 8.0).max(1.44 * (n_in as f64).sqrt());
-    for n in 0..n_out {
-        matrix.row(n, &mut row);
-        for (t, x) in x.chunks_exact(n_in).enumerate() {
-            let largest = x.iter().fold(0.0f32, |most, v| most.max(v.abs())).max(f32::MIN_POSITIVE * 4.0);
-            let inverse = 2f32.powi(13 - largest.log2().floor().clamp(-113.0, 127.0) as i32);
-            let (mut sum, mut size, mut flushed) = (0.0, 0.0, 0.0);
-            for (&x, &w) in x.iter().zip(&row) {
-                let (x16, w16) = (f16::from_f32(x * inverse), f16::from_f32(w * 64.0));
-                let term = x16.to_f64() / f64::from(inverse) * w16.to_f64() / 64.0;
-                sum += term;
-                size += term.abs();
-                // Subnormal numbers may be taken for zero.
-                if !x16.is_normal() || !w16.is_normal() {
-                    flushed += term.abs();
-                }
-            }
-            y[t * n_out + n] = sum as f32;
-            tolerance[t * n_out + n] = additions * EPS * size + flushed;
-        }
-    }
-    (y, tolerance)
+    twins::matrix_products(x, matrix)
 }
 
 fn check_many(runner: &Runner, what: &str, matrix: &Matrix, x: &[f32]) {

@@ -42,8 +42,13 @@ fn check(what: &str, runner: &Runner, planned: &[Planned], rows: usize, pairs: &
 
 /// `add_norm` rounds as many of its outputs as each of `outputs` says. A planted bug is one pipeline: of one number alone.
 pub(super) fn check_norms(width: usize, threads: u32, outputs: &[usize]) {
+    for runner in Runner::both_with_threads(threads) {
+        check_norms_with(&runner, width, threads, outputs);
+    }
+}
+
+fn check_norms_with(runner: &Runner, width: usize, threads: u32, outputs: &[usize]) {
     let (mut random, n_rows) = (Random::new(950), 3);
-    let runner = Runner::with_threads(threads);
     let norms = tensor(width, &random.values(7 * width, Spread::Normal));
     let mut values = || random.values(n_rows * width, Spread::Outliers);
     let x = tensor(width, &values());
@@ -53,7 +58,7 @@ pub(super) fn check_norms(width: usize, threads: u32, outputs: &[usize]) {
     let (y, words) = new();
     let to = (&y.tensor, Some(&words.tensor));
     let planned = rms_norm::plan(&runner.planner, "rms_norm", (&norms, 2), &x, to, 1e-6).expect("a plan");
-    check(&format!("rms_norm, {what}"), &runner, &[planned], n_rows, &[(&y, &words)]);
+    check(&format!("rms_norm, {what}"), runner, &[planned], n_rows, &[(&y, &words)]);
 
     for &outputs in outputs {
         let h = Output::in_place(width, &values());
@@ -71,7 +76,7 @@ pub(super) fn check_norms(width: usize, threads: u32, outputs: &[usize]) {
         };
         let planned = add_norm::plan(&runner.planner, "add_norm", &x, &arguments).expect("a plan");
         let pairs = [(&first.0, &first.1), (&second.0, &second.1)];
-        check(&format!("add_norm, {what}"), &runner, &[planned], n_rows, &pairs[..outputs]);
+        check(&format!("add_norm, {what}"), runner, &[planned], n_rows, &pairs[..outputs]);
     }
 
     let ((y, words), h) = (new(), Output::in_place(width, &values()));
@@ -87,7 +92,7 @@ pub(super) fn check_norms(width: usize, threads: u32, outputs: &[usize]) {
         rounded: Some(&words.tensor),
     };
     let planned = moe_combine::plan(&runner.planner, "moe_combine", &arguments).expect("a plan");
-    check(&format!("moe_combine, {what}"), &runner, &[planned], n_rows, &[(&y, &words)]);
+    check(&format!("moe_combine, {what}"), runner, &[planned], n_rows, &[(&y, &words)]);
 }
 
 #[test]
@@ -102,8 +107,16 @@ fn norms_come_out_rounded() {
 /// What stands beside a product is what its own kernel makes: the choice bit for bit, the router's logits but for the order
 /// of additions; and the product is what it is alone.
 pub(super) fn check_beside(n_rows: usize, n_experts: usize, n_in: usize, dtype: Dtype) {
+    check_beside_with(Runner::new(), n_rows, n_experts, n_in, dtype);
+}
+
+/// The same in workgroups of 64 lanes, 8 of which share rows.
+pub(super) fn check_beside_wide(n_rows: usize) {
+    check_beside_with(Runner::with_lanes(8), n_rows, 33, 1056, Dtype::F32);
+}
+
+fn check_beside_with(mut runner: Runner, n_rows: usize, n_experts: usize, n_in: usize, dtype: Dtype) {
     let (mut random, top_k, width) = (Random::new(951), 4, 48);
-    let mut runner = Runner::new();
     runner.planner.tier = Tier::Dot;
     let mut matrix = |n_out, n_in| {
         let spec = Spec::new(n_out, n_in, 32);
@@ -116,7 +129,7 @@ pub(super) fn check_beside(n_rows: usize, n_experts: usize, n_in: usize, dtype: 
     let router_x = tensor(n_in, &random.values(n_rows * n_in, Spread::Normal));
     let scale = compact(n_experts, &random.values(n_experts, Spread::Uniform));
     let (words, count) = (zeros(n_rows, n_in), compact(1, &[n_rows as u32]));
-    let rows = if n_rows == 1 { Rows::Few } else { Rows::Several(&count) };
+    let rows = super::rounded::few_rows(n_rows, &count);
     let rounding = lapidary::kernels::rounded::plan(&runner.planner, "round", &x, &words.tensor).expect("a plan");
     let input = Input { x: &x, rounded: Some(&words.tensor) };
 
@@ -165,7 +178,10 @@ pub(super) fn check_beside(n_rows: usize, n_experts: usize, n_in: usize, dtype: 
 fn the_router_stands_beside_the_mlp() {
     for dtype in [Dtype::F32, Dtype::BF16, Dtype::F16] {
         check_beside(1, 8, 96, dtype);
+        check_beside(2, 8, 96, dtype);
         check_beside(5, 33, 64, dtype);
     }
     check_beside(4, 128, 2816, Dtype::F32);
+    check_beside_wide(1);
+    check_beside_wide(2);
 }

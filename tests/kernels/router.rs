@@ -1,10 +1,10 @@
 //! `router.wgsl`: the top_k experts by softmax, renormalized, times per_expert_scale.
 
+use lapidary::doctor::twins::routed;
 use lapidary::kernels::router::{self, Choice};
-use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};
-use crate::common::tolerance::{EPS, assert_close};
+use crate::common::tolerance::assert_close;
 use crate::common::{Output, Runner, compact, tensor};
 
 /// ids and weights of all rows.
@@ -32,18 +32,10 @@ pub(super) fn check(what: &str, n_experts: usize, top_k: usize, logits: &[f32], 
         assert_eq!(others, (ids.clone(), weights.clone()), "{what}: {threads} threads");
     }
     for (t, logits) in logits.chunks_exact(n_experts).enumerate() {
-        let (expected_ids, expected) = ops::router(logits, scale, top_k);
+        let (expected_ids, (expected, bound)) = routed(logits, scale, top_k);
         let row = t * top_k..(t + 1) * top_k;
         assert_eq!(ids[row.clone()], expected_ids, "{what}: ids of row {t}");
-        let largest = logits[expected_ids[0] as usize];
-        // exp is good to 3 + 2 |x| units (WGSL); its argument rounds once; the sum of top_k terms rounds as often.
-        let relative = |s: usize| {
-            let below = f64::from(largest - logits[expected_ids[s] as usize]).min(90.0);
-            (2.0 * (3.0 + 3.0 * below) + top_k as f64 + 6.0) * EPS
-        };
-        assert_close(&format!("{what}: weights of row {t}"), &expected, &weights[row], |s| {
-            f64::from(expected[s]).abs() * relative(s) + f64::from(f32::MIN_POSITIVE)
-        });
+        assert_close(&format!("{what}: weights of row {t}"), &expected, &weights[row], |s| bound[s]);
     }
 }
 

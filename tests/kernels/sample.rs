@@ -1,12 +1,12 @@
 //! `sample.wgsl` behind `strip_max.wgsl`: the token that the CPU's sampler draws from the same logits with the same seed.
 
+use lapidary::doctor::twins::drawable;
 use lapidary::generate::{Sampler, Sampling};
 use lapidary::gpu::Tensor;
 use lapidary::kernels::sample::Draw;
 use lapidary::kernels::{argmax, sample, strip_max};
 
 use crate::common::random::{Random, Spread};
-use crate::common::tolerance::EPS;
 use crate::common::{Output, Runner, compact, gpu, tensor};
 
 /// Lanes of a workgroup: as on software adapters, as on GPUs, and few.
@@ -28,37 +28,6 @@ fn drawn(threads: u32, width: usize, logits: &[f32], draws: &[Draw]) -> Vec<u32>
     runner.run(&planned, draws.len(), &[&ids]).remove(0).iter().map(|v| v.to_bits()).collect()
 }
 
-/// The ids that rounding leaves open for a draw with `random`, the sampler's own choice among them. A weight's exponent is
-/// a product with a rounded reciprocal, and WGSL's exp is off by 3 + 2 |exponent| units; sums add half a unit each time.
-fn possible(logits: &[f32], sampling: &Sampling, random: f64) -> Vec<u32> {
-    let mut order: Vec<usize> = (0..logits.len()).filter(|&id| logits[id] > f32::NEG_INFINITY).collect();
-    order.sort_by(|&a, &b| logits[b].partial_cmp(&logits[a]).expect("no NaN").then(a.cmp(&b)));
-    order.truncate(sampling.top_k);
-    let exponent = |id: usize| f64::from(logits[id] - logits[order[0]]) / f64::from(sampling.temperature);
-    let (mut reached, mut error) = (vec![0.0], 0.0);
-    for &id in &order {
-        let weight = exponent(id).exp();
-        reached.push(reached[reached.len() - 1] + weight);
-        error += if weight > 0.0 { weight * (3.0 + 3.0 * exponent(id).abs()) * EPS } else { 0.0 };
-    }
-    let (n, total) = (order.len(), reached[order.len()]);
-    // Both sums, the product with top_p or the random number, which is rounded too.
-    error += (n as f64 + 2.0) * EPS * total;
-    let enough = f64::from(sampling.top_p) * total;
-    let is_cut = |&kept: &usize| {
-        (kept == n || reached[kept] >= enough - error) && (kept == 1 || reached[kept - 1] < enough + error)
-    };
-    let mut ids = Vec::new();
-    for kept in (1..=n).filter(is_cut) {
-        let target = random * reached[kept];
-        let falls_on = |&at: &usize| reached[at + 1] > target - error && (at == 0 || reached[at] <= target + error);
-        ids.extend((0..kept).filter(falls_on).map(|at| order[at] as u32));
-    }
-    ids.sort_unstable();
-    ids.dedup();
-    ids
-}
-
 /// Draws from each row with each sampling, and with two seeds; returns how many draws rounding left open.
 fn compare(what: &str, threads: u32, width: usize, logits: &[f32], samplings: &[Sampling]) -> usize {
     let (mut rows, mut draws, mut expected) = (Vec::new(), Vec::new(), Vec::new());
@@ -75,7 +44,10 @@ fn compare(what: &str, threads: u32, width: usize, logits: &[f32], samplings: &[
     let mut open = 0;
     let actual = drawn(threads, width, &rows, &draws);
     for (i, (&id, (wanted, sampling))) in actual.iter().zip(&expected).enumerate() {
-        let may_be = possible(&rows[i * width..(i + 1) * width], sampling, f64::from(draws[i].random));
+        let may_be = {
+            let (row, Sampling { top_k, top_p, temperature, .. }) = (&rows[i * width..(i + 1) * width], *sampling);
+            drawable(row, (top_k, top_p, temperature), f64::from(draws[i].random))
+        };
         let what = format!("{what}, width {width}, {threads} threads, draw {i}, {sampling:?}");
         assert!(may_be.contains(wanted), "{what}: the sampler's {wanted} is none of {may_be:?}");
         assert!(may_be.contains(&id), "{what}: {id}, expected {wanted} or one of {may_be:?}");

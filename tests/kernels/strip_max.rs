@@ -1,20 +1,10 @@
 //! `strip_max.wgsl`: the largest of each strip of 64, in an order of integers.
 
+use lapidary::doctor::twins::strip_key;
 use lapidary::kernels::strip_max::{self, STRIP};
 
 use crate::common::random::{Random, Spread};
 use crate::common::{Output, Runner, tensor};
-
-/// The key of a strip's largest logit: floats' own total order, from 0 for minus infinity and nothing.
-fn largest(strip: &[f32]) -> u32 {
-    let key = |&logit: &f32| match (logit + 0.0).to_bits() {
-        _ if logit.is_nan() || logit == f32::INFINITY => u32::MAX,
-        _ if logit == f32::NEG_INFINITY => 0,
-        bits if bits >> 31 == 1 => !bits,
-        bits => bits | 1 << 31,
-    };
-    strip.iter().map(key).max().unwrap_or(0)
-}
 
 pub(super) fn check(what: &str, width: usize, logits: &[f32]) {
     let n_rows = logits.len() / width;
@@ -23,7 +13,7 @@ pub(super) fn check(what: &str, width: usize, logits: &[f32]) {
     let planned = strip_max::plan(&runner.planner, "strip_max", &tensor(width, logits), &maxima.tensor);
     let actual = runner.run_raw_rows(planned.expect("a plan"), &maxima, n_rows);
     for (row, (logits, actual)) in logits.chunks_exact(width).zip(actual.chunks_exact(strips)).enumerate() {
-        let expected = (0..strips).map(|s| largest(&logits[(s * STRIP).min(width)..((s + 1) * STRIP).min(width)]));
+        let expected = (0..strips).map(|s| strip_key(&logits[(s * STRIP).min(width)..((s + 1) * STRIP).min(width)]));
         assert_eq!(actual, expected.collect::<Vec<_>>(), "{what}, width {width}, row {row}");
     }
 }

@@ -1,26 +1,27 @@
 //! How many dispatches a decode step takes: each waits for the one before, and that is most of its time on a large GPU.
 
 use lapidary::checkpoint::{Config, Cut};
-use lapidary::gpu::{Gpu, Tier};
+use lapidary::gpu::Tier;
 use lapidary::model::{Gemma4, Options, Precision, Row, Want};
 
-/// Labels of a decode step's dispatches.
-fn labels(name: &str, experts: Option<usize>) -> Vec<String> {
+/// Labels of the dispatches of a decode step of so many slots.
+fn labels(name: &str, experts: Option<usize>, slots: usize) -> Vec<String> {
     let config = Config::preset(name, Cut { layers: Some(2), experts, vocab: Some(512) }).unwrap();
     let options =
-        Options { context: Some(64), precision: Precision::Fast, tier: Some(Tier::Dot), ..Options::default() };
-    let gpu = Gpu::open(std::env::var("LAPIDARY_TEST_ADAPTER").ok().as_deref()).unwrap();
-    let mut model = Gemma4::synthetic(gpu, config, &options, &|_| ()).unwrap();
+        Options { context: Some(64), slots, precision: Precision::Fast, tier: Some(Tier::Dot), ..Options::default() };
+    let mut model = Gemma4::synthetic(super::device::open(), config, &options, &|_| ()).unwrap();
     let timestamps = model.gpu().timestamps().unwrap();
     model.gpu().start_profile(timestamps).unwrap();
-    model.step(&[Row { slot: 0, position: 0, token: 7 }], Want::Greedy(&[0])).unwrap();
+    let rows: Vec<Row> = (0..slots).map(|slot| Row { slot, position: 0, token: 7 }).collect();
+    let all: Vec<usize> = (0..slots).collect();
+    model.step(&rows, Want::Greedy(&all)).unwrap();
     model.gpu().finish_profile().unwrap().into_iter().map(|(label, _)| label).collect()
 }
 
 #[test]
 fn a_layer_takes_ten_dispatches_and_two_more_for_per_layer_inputs() {
     for (name, experts, expected, most) in [("26b-a4b", Some(8), 10, 10), ("e2b", None, 12, 14)] {
-        let labels = labels(name, experts);
+        let labels = labels(name, experts, 1);
         for layer in ["layer.00/", "layer.01/"] {
             let of_layer: Vec<_> = labels.iter().filter(|label| label.starts_with(layer)).collect();
             assert_eq!(of_layer.len(), expected, "{name}: {of_layer:?}");
@@ -28,5 +29,14 @@ fn a_layer_takes_ten_dispatches_and_two_more_for_per_layer_inputs() {
         }
         // Embedding, first norm, per-layer inputs; head and choice.
         assert!(labels.len() <= 2 * expected + 7, "{name}: {labels:?}");
+    }
+}
+
+/// Rows that share what they read take no dispatch more than one row does.
+#[test]
+fn a_batch_takes_the_dispatches_of_one_sequence() {
+    let alone = labels("26b-a4b", Some(8), 1);
+    for slots in [2, 3] {
+        assert_eq!(labels("26b-a4b", Some(8), slots), alone, "{slots} slots");
     }
 }

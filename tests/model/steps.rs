@@ -1,9 +1,9 @@
 //! Running a model on golden numbers: what the tests of whole and of cut models share.
 
 use lapidary::checkpoint::Checkpoint;
-use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, Options, Output, Row, Want};
 
+use super::device::device;
 use super::fixtures::{Set, assert_within};
 
 /// Inner activations of order 1 to 20 through 6 to 9 layers in f32; `fixtures/README.md`.
@@ -16,7 +16,7 @@ pub(crate) fn is_ours(key: &str) -> bool {
 }
 
 pub(crate) fn load(checkpoint: &Checkpoint, options: &Options) -> Gemma4 {
-    Gemma4::load(Gpu::open(None).unwrap(), checkpoint, options, &|_| ()).unwrap_or_else(|e| panic!("{e}"))
+    Gemma4::load(device().clone(), checkpoint, options, &|_| ()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 pub(crate) fn rows(slot: usize, first: usize, ids: &[u32]) -> Vec<Row> {

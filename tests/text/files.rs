@@ -70,3 +70,10 @@ fn template_and_spellings_come_from_where_they_should() {
     assert!(TextModel::load(&file, None, Some(b"{")).unwrap_err().to_string().starts_with("tokenizer_config.json: "));
     assert!(TextModel::load(&file, None, None).unwrap().template.is_none());
 }
+
+#[test]
+fn reserved_tokens_are_known_by_name() {
+    let model = json!({"type": "BPE", "vocab": {"a": 0, "<unused0>": 1, "<unused1>": 2, "<unused3>": 3}, "merges": []});
+    let tokenizer = tokenizer_of(model, json!([added(4, "<pad>"), added(5, "<eos>"), added(6, "<mask>")])).unwrap();
+    assert_eq!(tokenizer.reserved_ids(), [4, 6, 1, 2]);
+}

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lapidary::Result;
 use lapidary::gpu::{Gpu, Recorder, Timestamps};
 use lapidary::kernels::{Planner, copy_words};
-use lapidary::model::{Choice, Gemma4, Row, StepShape, Want};
+use lapidary::model::{Gemma4, Next, Row, StepShape, Want};
 
 /// Bytes of the buffer that is copied, if the device binds as many: more than any cache.
 const COPY_BYTES: u64 = 256 << 20;
@@ -206,8 +206,8 @@ impl Bench {
     /// Greedy choices in the first `batch` slots, each fed to its next step.
     fn decode(&mut self, batch: usize, tokens: usize) -> Result<()> {
         let mut ids: Vec<u32> = (0..batch).map(|_| self.id()).collect();
-        if let ([id], true) = (ids.as_slice(), self.model.runs_ahead()) {
-            return self.decode_ahead(*id, tokens);
+        if self.model.runs_ahead(batch) {
+            return self.decode_ahead(&ids, tokens);
         }
         let wanted: Vec<usize> = (0..batch).collect();
         for _ in 0..tokens {
@@ -218,14 +218,17 @@ impl Bench {
         Ok(())
     }
 
-    /// The same in the first slot, as a generator does it: a step is under way before the id of the one before is read.
-    fn decode_ahead(&mut self, mut id: u32, tokens: usize) -> Result<()> {
+    /// The same as a generator does it: a step is under way before the ids of the one before are read.
+    fn decode_ahead(&mut self, ids: &[u32], tokens: usize) -> Result<()> {
         let mut submitted = 0;
-        for read in 0..tokens {
-            while submitted < tokens && self.model.submit(0, (submitted == read).then_some(id), Choice::GREEDY)? {
+        for _ in 0..tokens {
+            let next = |(slot, &id)| Next { slot, token: (submitted == 0).then_some(id), draw: None };
+            let mut rows: Vec<Next> = ids.iter().enumerate().map(next).collect();
+            while submitted < tokens && self.model.submit(&rows, &[])? {
                 submitted += 1;
+                rows.iter_mut().for_each(|row| row.token = None);
             }
-            id = self.model.next_id()?;
+            self.model.next_ids()?;
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let settings = Settings::new(&arguments.sampling, &checkpoint.generation)?;
     // A model without a template is told before it is loaded.
     Session::default().prompt(&text, "?", usize::MAX, 0)?;
-    let generator = arguments.run.generator(&checkpoint)?;
+    let generator = arguments.run.generator(&checkpoint, Some(&text))?;
     let reader = Reader::new()?;
     if reader.is_edited() {
         note("/help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves");

@@ -1,17 +1,19 @@
 //! Random weight matrices, kept unpacked beside the layout that kernels read: the value of each element is known without
 //! the code under test.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
+use crate::quant::{CHUNK, DenseMatrix, Dtype, GroupIndex, PackedMatrix, RowShard, ShardGroups};
 use half::{bf16, f16};
-use lapidary::quant::{CHUNK, DenseMatrix, Dtype, GroupIndex, PackedMatrix, RowShard, ShardGroups};
 
 use super::random::Random;
 
-pub(crate) const DTYPES: [Dtype; 3] = [Dtype::F16, Dtype::BF16, Dtype::F32];
+/// Precisions of dense weights and of scales.
+pub const DTYPES: [Dtype; 3] = [Dtype::F16, Dtype::BF16, Dtype::F32];
 
 /// The nearest value that `dtype` holds.
-pub(crate) fn round(dtype: Dtype, value: f32) -> f32 {
+pub fn round(dtype: Dtype, value: f32) -> f32 {
     match dtype {
         Dtype::F16 => f16::from_f32(value).to_f32(),
         Dtype::BF16 => bf16::from_f32(value).to_f32(),
@@ -28,12 +30,12 @@ fn bits(dtype: Dtype, value: f32) -> u32 {
 }
 
 /// `values` as little-endian file bytes.
-pub(crate) fn file_bytes(dtype: Dtype, values: &[f32]) -> Vec<u8> {
+pub fn file_bytes(dtype: Dtype, values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|&v| bits(dtype, v).to_le_bytes()[..dtype.size_bytes()].to_vec()).collect()
 }
 
 /// A dense matrix whose values include zeros, subnormal f16 and the largest f16.
-pub(crate) fn dense(random: &mut Random, out_features: usize, in_features: usize, dtype: Dtype) -> DenseMatrix {
+pub fn dense(random: &mut Random, out_features: usize, in_features: usize, dtype: Dtype) -> DenseMatrix {
     let values: Vec<f32> = (0..out_features * in_features)
         .map(|_| match random.below(64) {
             0 => 0.0,
@@ -47,11 +49,11 @@ pub(crate) fn dense(random: &mut Random, out_features: usize, in_features: usize
 }
 
 /// Scales that matter: ordinary ones of both signs, the smallest of AutoRound (subnormal in f16), the ends of f16, zero.
-pub(crate) const EDGE_SCALES: [f32; 8] = [1e-5, -1e-5, 5.960_464_5e-8, 65504.0, -65504.0, 0.0, 6.103_515_6e-5, -1.0];
+pub const EDGE_SCALES: [f32; 8] = [1e-5, -1e-5, 5.960_464_5e-8, 65504.0, -65504.0, 0.0, 6.103_515_6e-5, -1.0];
 
 /// Which scales a matrix has.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Scales {
+pub enum Scales {
     /// 0.01 to 0.03, both signs.
     Ordinary,
     /// Ordinary, and one in four of [`EDGE_SCALES`].
@@ -60,7 +62,8 @@ pub(crate) enum Scales {
 
 /// Which group an input row belongs to.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Order {
+pub enum Order {
+    /// Neighbours.
     Sequential,
     /// Act-order: `g_idx` in random order.
     Shuffled,
@@ -68,21 +71,28 @@ pub(crate) enum Order {
 
 /// What to build.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Spec {
+pub struct Spec {
     /// Of a code: 4 or 8.
-    pub(crate) bits: u32,
-    pub(crate) out_features: usize,
-    pub(crate) in_features: usize,
-    pub(crate) group_size: usize,
-    pub(crate) order: Order,
-    pub(crate) scale_dtype: Dtype,
-    pub(crate) asymmetric: bool,
-    pub(crate) scales: Scales,
+    pub bits: u32,
+    /// Rows.
+    pub out_features: usize,
+    /// Columns.
+    pub in_features: usize,
+    /// Input rows of a group.
+    pub group_size: usize,
+    /// Which rows these are.
+    pub order: Order,
+    /// Precision of the scales.
+    pub scale_dtype: Dtype,
+    /// Zero points of their own, not `2^(bits - 1)`.
+    pub asymmetric: bool,
+    /// Which scales.
+    pub scales: Scales,
 }
 
 impl Spec {
     /// 4 bits, symmetric, sequential, f16 scales with edge values.
-    pub(crate) fn new(out_features: usize, in_features: usize, group_size: usize) -> Self {
+    pub fn new(out_features: usize, in_features: usize, group_size: usize) -> Self {
         Spec {
             bits: 4,
             out_features,
@@ -98,18 +108,24 @@ impl Spec {
 
 /// A quantized matrix, an element an entry.
 #[derive(Debug, Clone)]
-pub(crate) struct Unpacked {
-    pub(crate) spec: Spec,
-    pub(crate) codes: Vec<u32>,
-    pub(crate) scales: Vec<f32>,
-    pub(crate) zeros: Vec<u32>,
+pub struct Unpacked {
+    /// What was built.
+    pub spec: Spec,
+    /// `[out_features, in_features]`.
+    pub codes: Vec<u32>,
+    /// `[out_features, groups]`.
+    pub scales: Vec<f32>,
+    /// `[out_features, groups]`.
+    pub zeros: Vec<u32>,
     /// Group of each input row.
-    pub(crate) group: Vec<usize>,
-    pub(crate) groups: usize,
+    pub group: Vec<usize>,
+    /// Groups of a row.
+    pub groups: usize,
 }
 
 impl Unpacked {
-    pub(crate) fn random(random: &mut Random, spec: Spec) -> Self {
+    /// What `spec` says, with random codes, scales and zero points.
+    pub fn random(random: &mut Random, spec: Spec) -> Self {
         let groups = spec.in_features.div_ceil(spec.group_size);
         let mut group: Vec<usize> = (0..spec.in_features).map(|k| k / spec.group_size).collect();
         if spec.order == Order::Shuffled {
@@ -132,13 +148,13 @@ impl Unpacked {
     }
 
     /// Element `[n, k]`: one rounding.
-    pub(crate) fn value(&self, n: usize, k: usize) -> f32 {
+    pub fn value(&self, n: usize, k: usize) -> f32 {
         let at = n * self.groups + self.group[k];
         self.scales[at] * (self.codes[n * self.spec.in_features + k] as f32 - self.zeros[at] as f32)
     }
 
     /// The whole matrix as kernels read it.
-    pub(crate) fn pack(&self) -> PackedMatrix {
+    pub fn pack(&self) -> PackedMatrix {
         let RowShard { out_features, in_features, bits, codes, groups, scale_dtype, scales, zeros, group_index } =
             self.shard(0..self.spec.in_features);
         let group_index = group_index.index;
@@ -146,7 +162,7 @@ impl Unpacked {
     }
 
     /// The input rows `rows` as kernels read them, with the groups that they touch and no others.
-    pub(crate) fn shard(&self, rows: Range<usize>) -> RowShard {
+    pub fn shard(&self, rows: Range<usize>) -> RowShard {
         let touched = || self.group[rows.clone()].iter().copied();
         let (first, last) = (touched().min().expect("rows"), touched().max().expect("rows"));
         let (groups, in_features) = (last - first + 1, rows.len());
@@ -187,4 +203,35 @@ impl Unpacked {
             group_index,
         }
     }
+}
+
+/// Input features of a shard to probe: within 2 of each group edge and of the shard's own, and some at random.
+pub fn interesting(random: &mut Random, full: &Unpacked, rows: &Range<usize>) -> Vec<usize> {
+    let mut ks = BTreeSet::new();
+    let edges = (0..=full.spec.in_features).step_by(full.spec.group_size);
+    for edge in edges.chain([rows.start, rows.end]) {
+        for k in edge.saturating_sub(2)..=edge + 2 {
+            if rows.contains(&k) {
+                ks.insert(k - rows.start);
+            }
+        }
+    }
+    for _ in 0..16 {
+        ks.insert(random.below(rows.len()));
+    }
+    ks.into_iter().collect()
+}
+
+/// Rows of `width` with a one at each of `ks`: a product returns these columns of the weights.
+pub fn one_hot(width: usize, ks: &[usize]) -> Vec<f32> {
+    let mut x = vec![0.0; ks.len() * width];
+    for (row, &k) in x.chunks_exact_mut(width).zip(ks) {
+        row[k] = 1.0;
+    }
+    x
+}
+
+/// Columns `ks` of the shard `rows`, from the full matrix.
+pub fn columns(full: &Unpacked, rows: &Range<usize>, ks: &[usize]) -> Vec<f32> {
+    ks.iter().flat_map(|k| (0..full.spec.out_features).map(move |n| full.value(n, rows.start + k))).collect()
 }

@@ -1,0 +1,208 @@
+//! The whole examination: checks, and where some fail the same again without what failed.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use super::bounds::Measure;
+use super::checks::{CHECKS, Check};
+use super::golden::{Demo, check_model};
+use super::workbench::{Bug, Workbench};
+use super::{Finding, Outcome, of_tier};
+use crate::gpu::{Ability, AdapterReport, Gpu, Mask, Tier};
+use crate::kernels::{self, KvDtype};
+use crate::model::Precision;
+use crate::{Result, threads};
+
+/// Called with the number of checks that are done, and of all.
+pub type Progress<'a> = dyn Fn(usize, usize) + Sync + 'a;
+
+/// Examines an adapter.
+pub struct Examination<'a> {
+    /// Opens it without something.
+    pub open: &'a dyn Fn(&Mask) -> Result<Gpu>,
+    /// What it is to do without in any case.
+    pub without: Mask,
+    /// The strongest tier to check, where the device has it.
+    pub most: Tier,
+    /// The short form: few shapes, and what is used without being asked for.
+    pub brief: bool,
+    /// A folder for compiled pipelines, `None` to compile them all.
+    pub cache: Option<&'a Path>,
+    /// A model to run, `None` for kernels alone.
+    pub demo: Option<Demo<'a>>,
+    /// A bug that every shader is to have that has its text: how the examination is checked itself.
+    pub bug: Option<Bug>,
+    /// For whoever watches.
+    pub progress: &'a Progress<'a>,
+}
+
+/// All checks on a device that does without something.
+#[derive(Debug, Clone)]
+pub struct Round {
+    /// What the device did without.
+    pub without: Mask,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+/// What an examination has found.
+#[derive(Debug)]
+pub struct Report {
+    /// The adapter, without what failed.
+    pub adapter: AdapterReport,
+    /// The tier that is left for the fast path.
+    pub tier: Tier,
+    /// The rounds, each without more than the one before it; the last decides.
+    pub rounds: Vec<Round>,
+    /// What is to be switched off beside what was asked for.
+    pub switched_off: Mask,
+    /// How long all of it took.
+    pub seconds: f64,
+}
+
+impl Report {
+    /// Whether something is wrong also without all that can be switched off.
+    pub fn is_bad(&self) -> bool {
+        self.rounds.last().is_none_or(|round| round.failures().next().is_some())
+    }
+}
+
+impl Round {
+    /// What failed, and why.
+    pub fn failures(&self) -> impl Iterator<Item = (&Finding, &str)> {
+        self.findings.iter().filter_map(|finding| match &finding.outcome {
+            Outcome::Failed(why) => Some((finding, why.as_str())),
+            Outcome::Passed | Outcome::Unused => None,
+        })
+    }
+}
+
+impl Examination<'_> {
+    /// Runs all checks; where some fail, again without what these need, down to the plain tier.
+    ///
+    /// # Errors
+    /// Where the adapter cannot be opened.
+    pub fn run(&self) -> Result<Report> {
+        let (start, mut switched_off, mut rounds) = (Instant::now(), Mask::default(), Vec::new());
+        loop {
+            let without = self.without.and(&switched_off);
+            let (gpu, findings) = self.round(&without)?;
+            let round = Round { without, findings };
+            let next = weaker(&round, &gpu);
+            rounds.push(round);
+            match next {
+                Some(more) => switched_off = switched_off.and(&more),
+                None => {
+                    let (adapter, tier) = (gpu.adapter().clone(), gpu.default_tier());
+                    let seconds = start.elapsed().as_secs_f64();
+                    return Ok(Report { adapter, tier, rounds, switched_off, seconds });
+                }
+            }
+        }
+    }
+
+    fn is_used(&self, check: &Check, gpu: &Gpu) -> bool {
+        let is_off = check.kv.and_then(of_format).is_some_and(|ability| gpu.mask().has(ability));
+        let is_extra = check.kv == Some(KvDtype::Int8) || check.is_rare;
+        let lacks_subgroups = check.of_subgroups && gpu.summing_lanes().is_none();
+        !(is_off || lacks_subgroups || self.brief && is_extra)
+    }
+
+    fn open(&self, without: &Mask) -> Result<Gpu> {
+        let gpu = (self.open)(without)?;
+        if let Some(folder) = self.cache {
+            gpu.use_pipeline_cache(folder, &kernels::version());
+        }
+        Ok(gpu)
+    }
+
+    /// All checks on a device without `without`. A device that fails takes the other checks of a tier with it, but not those
+    /// of other tiers: they get a new one.
+    fn round(&self, without: &Mask) -> Result<(Gpu, Vec<Finding>)> {
+        let mut gpu = self.open(without)?;
+        let most = self.most.min(gpu.strongest_tier());
+        let used: Vec<&Check> = CHECKS.iter().filter(|check| check.tier <= most && self.is_used(check, &gpu)).collect();
+        let models = if self.demo.is_some() { 2 } else { 0 };
+        let (done, all) = (AtomicUsize::new(0), used.len() + models);
+        let advance = || (self.progress)(done.fetch_add(1, Ordering::Relaxed) + 1, all);
+        let mut findings = Vec::new();
+        for checks in used.chunk_by(|a, b| a.tier == b.tier) {
+            if gpu.check().is_err() {
+                gpu = self.open(without)?;
+            }
+            findings.extend(check_kernels(&gpu, checks, (self.brief, self.bug), &advance));
+        }
+        gpu.save_pipeline_cache();
+        for precision in self.demo.iter().flat_map(|_| [Precision::Exact, Precision::Fast]) {
+            let demo = self.demo.expect("there is one");
+            findings.push(check_model(self.open(without)?, demo, precision));
+            advance();
+        }
+        Ok((gpu, findings))
+    }
+}
+
+/// What is switched off where a format of the cache fails.
+fn of_format(kv: KvDtype) -> Option<Ability> {
+    match kv {
+        KvDtype::F32 => None,
+        KvDtype::F16 => Some(Ability::KvF16),
+        KvDtype::Int8 => Some(Ability::KvInt8),
+    }
+}
+
+/// What to do without after a round, `None` where nothing failed or nothing is left to do without.
+fn weaker(round: &Round, gpu: &Gpu) -> Option<Mask> {
+    let suspects: Vec<Option<Ability>> = round.failures().map(|(finding, _)| finding.suspect).collect();
+    let mut off: BTreeSet<Ability> = suspects.iter().copied().flatten().collect();
+    // What all kernels share may be at fault: how parameters reach them, and the memory model that matrices bring along.
+    if suspects.contains(&None) && gpu.has_immediates() {
+        off.insert(Ability::Immediates);
+    } else if suspects.contains(&None) && gpu.matrix_side().is_some() {
+        off.insert(Ability::Matrix);
+    }
+    (!off.is_empty()).then(|| off.into_iter().fold(Mask::default(), Mask::without))
+}
+
+/// Threads that check at a time at most: each compiles pipelines.
+const MAX_THREADS: usize = 8;
+
+/// Runs `checks` on `gpu`, with a bug as if their shaders had it. `done` is called after each.
+fn check_kernels(gpu: &Gpu, checks: &[&Check], how: (bool, Option<Bug>), done: &(dyn Fn() + Sync)) -> Vec<Finding> {
+    let work = |(): &mut (), check: &&Check| {
+        let finding = run(gpu, check, how);
+        done();
+        Ok(finding)
+    };
+    let threads = threads::available().min(MAX_THREADS);
+    threads::map_in_order(checks, threads, || (), work).expect("findings are no errors")
+}
+
+fn run(gpu: &Gpu, check: &Check, (brief, bug): (bool, Option<Bug>)) -> Finding {
+    let start = Instant::now();
+    let mut bench = Workbench::new(gpu, check.tier, bug);
+    bench.brief = brief;
+    let (outcome, measure) = outcome(check, &bench);
+    let mut suspect = check.kv.and_then(of_format).filter(|_| check.tier == Tier::Plain).or(of_tier(check.tier));
+    let shaders = bench.seen();
+    if matches!(outcome, Outcome::Failed(_)) && shaders.iter().any(|shader| shader.ends_with("subgroups")) {
+        let without = self::outcome(check, &bench.tuned(|tuning| tuning.subgroups = false)).0;
+        suspect = if without == Outcome::Passed { Some(Ability::Subgroups) } else { suspect };
+    }
+    let (name, tier, kv, seconds) = (check.name.to_owned(), check.tier, check.kv, start.elapsed().as_secs_f64());
+    Finding { name, tier, kv, outcome, measure, shaders, suspect, seconds }
+}
+
+fn outcome(check: &Check, bench: &Workbench) -> (Outcome, Measure) {
+    let mut measure = Measure::default();
+    let ran = check.run(bench, &mut measure).and_then(|()| bench.gpu().check());
+    let outcome = match (ran, measure.result()) {
+        (Err(error), _) => Outcome::Failed(error.to_string()),
+        (Ok(()), Err(difference)) => Outcome::Failed(difference),
+        (Ok(()), Ok(())) if measure.compared == 0 => Outcome::Unused,
+        (Ok(()), Ok(())) => Outcome::Passed,
+    };
+    (outcome, measure)
+}

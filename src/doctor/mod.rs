@@ -1,0 +1,64 @@
+//! Checks on the user's own adapter: does it compute what the reference does?
+//!
+//! [`checks`] runs each kernel that an adapter would use on shapes that hurt, and compares what comes out with
+//! [`crate::reference::ops`] within bounds that are derived ([`twins`], [`bounds`]). The tests of kernels use the same twins,
+//! and plant bugs in shaders to see that checks see them ([`workbench`]). [`Examination`] runs all of it, and a model, and
+//! where something fails again without what that needs.
+
+pub mod attention_step;
+pub mod bounds;
+pub mod checks;
+mod examine;
+mod golden;
+pub mod matrices;
+pub mod random;
+pub mod twins;
+pub mod workbench;
+
+use crate::gpu::{Ability, Tier};
+use crate::kernels::KvDtype;
+use bounds::Measure;
+
+pub use examine::{Examination, Progress, Report, Round};
+pub use golden::Demo;
+
+/// What a check has found.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// What was checked.
+    pub name: String,
+    /// The weakest tier that has it.
+    pub tier: Tier,
+    /// The format of the KV cache, where it is about one alone.
+    pub kv: Option<KvDtype>,
+    /// How it went.
+    pub outcome: Outcome,
+    /// The errors found.
+    pub measure: Measure,
+    /// The shaders that ran.
+    pub shaders: Vec<String>,
+    /// What a device can do without if it failed; `None` where all kernels share what is wrong.
+    pub suspect: Option<Ability>,
+    /// How long it took, pipelines included.
+    pub seconds: f64,
+}
+
+/// How a check went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything was within its bounds.
+    Passed,
+    /// The device does without it.
+    Unused,
+    /// What is wrong.
+    Failed(String),
+}
+
+/// What the kernels of a tier need that those of weaker ones do not.
+fn of_tier(tier: Tier) -> Option<Ability> {
+    match tier {
+        Tier::Plain => None,
+        Tier::Dot => Some(Ability::Dot),
+        Tier::F16 | Tier::Matrix => Some(Ability::Matrix),
+    }
+}
