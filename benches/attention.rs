@@ -1,15 +1,20 @@
-//! Attention of 26B-A4B's shapes, alone: decode steps of one row with several sizes of workgroups, then prefill.
+//! Attention of 26B-A4B's shapes, alone: prefill in f32 and by cooperative matrices, with what these are off by; then decode
+//! steps of one row with several sizes of workgroups.
 //!
 //! `cargo bench --bench attention [ADAPTER]`. Decode is timed from the host over a chain of dispatches that wait for each
-//! other, as a model's do; prefill by timestamps. Keys and values are zeros, which take as long as others.
+//! other, as a model's do, with keys and values of zeros, which take as long as others; prefill by timestamps, with random
+//! ones, whose scores grow as they do in a model.
 
 use std::time::Instant;
 
+use half::f16;
 use lapidary::Result;
-use lapidary::gpu::{Dispatch, Gpu, Recorder, Tensor};
+use lapidary::gpu::{Dispatch, Gpu, Recorder, Tensor, Tier};
 use lapidary::kernels::attention::{self, Buffers, KvSource};
+use lapidary::kernels::attention_tile::Queries;
 use lapidary::kernels::head_norm_rope::{Heads, Inputs, Kv};
-use lapidary::kernels::{KvDtype, Planner, StepRow, Tuning, attention_tile};
+use lapidary::kernels::{KvDtype, Planner, StepRow, Tuning, attention_tile, fill_random};
+use lapidary::quant::Bits;
 
 const HEADS: usize = 16;
 const CAPACITY: usize = 16 << 10;
@@ -149,40 +154,113 @@ fn decode(gpu: &Gpu) -> Result<()> {
     Ok(())
 }
 
-fn prefill(gpu: &Gpu) -> Result<()> {
-    let planner = Planner::new(gpu);
-    for dtype in [KvDtype::F16, KvDtype::F32] {
-        for layer in &LAYERS {
-            for (n_rows, depth) in [(512, 0), (2048, 0), (2048, 14 << 10)] {
-                let room = Room::new(gpu, layer, dtype, n_rows)?;
-                room.fill(gpu, n_rows, depth + n_rows - 1)?;
-                let buffers = attention_tile::Buffers {
-                    q: &room.q,
-                    out: &room.out,
-                    rows: &room.rows,
-                    row_count: &room.row_count,
-                    new: None,
-                };
-                let planned =
-                    attention_tile::plan(&planner, "prefill", layer.heads(), buffers, room.source(layer, dtype))?;
-                let bound = planner.bind_all(&[planned])?;
-                let mut best = f64::INFINITY;
-                for _ in 0..4 {
-                    gpu.start_profile(gpu.timestamps()?)?;
-                    let mut recorder = Recorder::new(gpu);
-                    bound.iter().for_each(|dispatch| recorder.dispatch(dispatch, n_rows));
-                    recorder.submit();
-                    best = gpu.finish_profile()?.iter().map(|(_, ns)| *ns).fold(best, f64::min);
+impl Room {
+    /// Fills keys and values with numbers from 1/2 to 1 of both signs.
+    fn fill_cache(&self, gpu: &Gpu, dtype: KvDtype) -> Result<()> {
+        let bits = match dtype {
+            KvDtype::F32 => Bits { keep: 0x807f_ffff, base: 0x3f00_0000 },
+            _ => Bits { keep: 0x83ff_83ff, base: 0x3800_3800 },
+        };
+        let planner = Planner::new(gpu);
+        let plan = |(seed, tensor): (u32, &Tensor)| fill_random::plan(&planner, "fill", &tensor.buffer, seed, bits);
+        let planned: Result<Vec<_>> = (1..).zip(&self.cache).map(plan).collect();
+        let mut recorder = Recorder::new(gpu);
+        planner.bind_all(&planned?)?.iter().for_each(|dispatch| recorder.dispatch(dispatch, 1));
+        recorder.submit();
+        gpu.wait()
+    }
+
+    /// Queries from 1/16 to 1/8 of both signs, which f16 holds, as `wanted`.
+    fn fill_queries(&self, gpu: &Gpu, layer: &Layer, wanted: Queries) -> Result<()> {
+        let (d, per_kv) = (layer.head_dim, HEADS / layer.n_kv_heads);
+        let mut state = 1u32;
+        let halves = (0..self.q.rows * HEADS * d).map(|i| {
+            state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+            (i, (state >> 16) as u16 & 0x83ff | 0x2c00)
+        });
+        match wanted {
+            Queries::Rows => {
+                let all: Vec<f32> = halves.map(|(_, half)| f16::from_bits(half).to_f32()).collect();
+                gpu.write(&self.q.buffer, 0, &all)
+            }
+            Queries::Squares { side, rows } => {
+                let side = side as usize;
+                let mut all = vec![0u16; layer.n_kv_heads * rows * per_kv * d];
+                for (i, half) in halves {
+                    let (t, head, k) = (i / d / HEADS, i / d % HEADS, i % d);
+                    let line = (head / per_kv * rows + t) * per_kv + head % per_kv;
+                    all[(line / side * (d / side) + k / side) * side * side + line % side * side + k % side] = half;
                 }
-                let seen: usize =
-                    (depth..depth + n_rows).map(|p| (p + 1).min(layer.window.unwrap_or(usize::MAX))).sum();
-                let operations = (4 * HEADS * layer.head_dim * seen) as f64;
+                gpu.write(&self.q.buffer, 0, &all)
+            }
+        }
+    }
+}
+
+/// Microseconds of a dispatch alone, by timestamps, at the clocks of a busy device.
+fn alone(gpu: &Gpu, bound: &[Dispatch], n_rows: usize) -> Result<f64> {
+    let busy = Instant::now();
+    while busy.elapsed().as_millis() < 200 {
+        let mut recorder = Recorder::new(gpu);
+        bound.iter().for_each(|dispatch| recorder.dispatch(dispatch, n_rows));
+        recorder.submit();
+        gpu.wait()?;
+    }
+    let mut times = Vec::new();
+    for _ in 0..9 {
+        gpu.start_profile(gpu.timestamps()?)?;
+        let mut recorder = Recorder::new(gpu);
+        bound.iter().for_each(|dispatch| recorder.dispatch(dispatch, n_rows));
+        recorder.submit();
+        times.extend(gpu.finish_profile()?.iter().map(|(_, ns)| ns / 1e3));
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+/// What is wrong with `actual`: how many are no numbers, and the largest difference.
+fn compare(expected: &[f32], actual: &[f32]) -> String {
+    let not_finite = actual.iter().filter(|v| !v.is_finite()).count();
+    let largest = expected.iter().zip(actual).map(|(e, a)| (e - a).abs()).fold(0.0f32, f32::max);
+    let mean_square = expected.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / expected.len() as f64;
+    format!("off by {largest:.1e} at most of {:.1e}, {not_finite} not finite", mean_square.sqrt())
+}
+
+fn prefill(gpu: &Gpu) -> Result<()> {
+    for (dtype, layer) in [KvDtype::F16, KvDtype::F32].into_iter().flat_map(|d| LAYERS.iter().map(move |l| (d, l))) {
+        for (n_rows, depth) in [(512, 0), (1024, 1024), (2048, 14 << 10)] {
+            let room = Room::new(gpu, layer, dtype, n_rows)?;
+            room.fill(gpu, n_rows, depth + n_rows - 1)?;
+            room.fill_cache(gpu, dtype)?;
+            let mut in_f32 = Vec::new();
+            for tier in [Tier::Plain, Tier::Matrix].into_iter().filter(|&tier| tier <= gpu.strongest_tier()) {
+                let planner = Planner::new(gpu).with_tier(tier);
+                let wanted = attention_tile::queries(&planner, layer.heads(), &room.q, dtype);
+                if tier == Tier::Matrix && wanted == Queries::Rows {
+                    continue;
+                }
+                room.fill_queries(gpu, layer, wanted)?;
+                let (q, out, rows, row_count) = (&room.q, &room.out, &room.rows, &room.row_count);
+                let buffers = attention_tile::Buffers { q, out, rows, row_count, new: None };
+                let source = room.source(layer, dtype);
+                let planned = attention_tile::plan(&planner, "prefill", layer.heads(), buffers, source)?;
+                let time = alone(gpu, &planner.bind_all(&[planned])?, n_rows)?;
+                let mut recorder = Recorder::new(gpu);
+                let copy = recorder.read_back(out, n_rows)?;
+                recorder.submit();
+                let results: Vec<f32> = copy.read(gpu, n_rows)?;
+                let visible = |p: usize| (p + 1).min(layer.window.unwrap_or(usize::MAX));
+                let operations =
+                    (4 * HEADS * layer.head_dim * (depth..depth + n_rows).map(visible).sum::<usize>()) as f64;
+                let error = if tier == Tier::Plain { String::new() } else { compare(&in_f32, &results) };
                 println!(
-                    "{:8} {dtype:?} {n_rows} rows at {depth}: {:.0} us, {:.1} TFLOP/s",
+                    "{:8} {dtype:?} {n_rows} rows at {depth}, {tier}: {time:.0} us, {:.1} TFLOP/s {error}",
                     layer.name,
-                    best / 1e3,
-                    operations / best / 1e3
+                    operations / time / 1e6
                 );
+                if tier == Tier::Plain {
+                    in_f32 = results;
+                }
             }
         }
     }
@@ -194,7 +272,7 @@ fn main() -> Result<()> {
     let wanted = std::env::args().skip(1).find(|a| !a.starts_with("--"));
     let gpu = Gpu::open(wanted.as_deref())?;
     println!("{} ({}, {})", gpu.adapter().info.name, gpu.adapter().api(), gpu.adapter().driver());
+    prefill(&gpu)?;
     println!("decode at depths 0, 128, 512, 1023, 4095, 16383");
-    decode(&gpu)?;
-    prefill(&gpu)
+    decode(&gpu)
 }

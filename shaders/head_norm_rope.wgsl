@@ -4,6 +4,8 @@
 // rope turns the pair (i, i + head_dim / 2) for i < rotated_pairs by the row's angle i; the other dimensions stay.
 
 override TO_CACHE: bool = true;
+override SQUARES: bool = false; // queries in f16, in squares of Q_SIDE lines and dimensions
+override Q_SIDE: u32 = 16;      // or 8
 
 struct Params {
     n_heads: u32,
@@ -17,6 +19,9 @@ struct Params {
     rotary_stride: u32,  // pairs between the rotary rows of two step rows
     rotary_offset: u32,
     eps: f32,
+    heads_per_kv: u32,
+    first_head: u32,     // below heads_per_kv
+    q_lines: u32,        // with SQUARES: rows that q has room for times heads_per_kv
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -24,7 +29,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read> norms: array<vec4<f32>>;        // [2, HEAD_DIM / 4]: q_norm, k_norm
 @group(0) @binding(3) var<storage, read> rotary: array<vec2<f32>>;       // [rows, rotary_stride]: cos, sin
 @group(0) @binding(4) var<storage, read> rows: array<Row>;
-@group(0) @binding(5) var<storage, read_write> q: array<vec4<f32>>;      // [rows, q_stride / 4]
+// [rows, q_stride / 4] of f32; with SQUARES [KV heads, q_lines / Q_SIDE, HEAD_DIM / Q_SIDE, Q_SIDE, Q_SIDE / 8] of f16,
+// where a row's heads of a KV head are lines that follow each other.
+@group(0) @binding(5) var<storage, read_write> q: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> k_out: array<vec4<u32>>;  // [slots * capacity or rows, kv_stride]
 @group(0) @binding(7) var<storage, read_write> v_out: array<vec4<u32>>;  // the same
 
@@ -61,8 +68,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     workgroupBarrier();
     if is_q {
-        for (var i = lane; i < d4; i += THREADS) {
-            q[t * (params.q_stride / 4u) + group.x * d4 + i] = room[i];
+        if SQUARES {
+            let head = group.x + params.first_head;
+            let line = t * params.heads_per_kv + head % params.heads_per_kv;
+            let first = head / params.heads_per_kv * params.q_lines + line / Q_SIDE * Q_SIDE;
+            let across = Q_SIDE / 8u; // octets of a square's line
+            for (var i = lane; i < d4 / 2u; i += THREADS) {
+                let in_square = line % Q_SIDE * across + i % across;
+                q[first * (d4 / 2u) + i / across * (Q_SIDE * across) + in_square] = half_octet(room[2u * i], room[2u * i + 1u]);
+            }
+        } else {
+            for (var i = lane; i < d4; i += THREADS) {
+                q[t * (params.q_stride / 4u) + group.x * d4 + i] = bitcast<vec4<u32>>(room[i]);
+            }
         }
         return;
     }

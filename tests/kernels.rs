@@ -7,6 +7,7 @@ mod kernels {
     mod add_norm;
     mod argmax;
     mod attention;
+    mod attention_matrix;
     mod copy_words;
     mod embed;
     mod experts;

@@ -40,6 +40,7 @@ fn fields(stem: &str) -> Fields {
         "kv_store" => kernels::kv_store::FIELDS,
         "attention" => kernels::attention::FIELDS,
         "attention_tile" => kernels::attention_tile::FIELDS,
+        "attention_matrix" => kernels::attention_matrix::FIELDS,
         "attention_join" => kernels::attention_join::FIELDS,
         "gather_rows" => kernels::gather_rows::FIELDS,
         "argmax" => kernels::argmax::FIELDS,
@@ -61,7 +62,7 @@ fn values(constant: &str) -> &'static [u32] {
         "BITS" => &[4, 8],
         "GROUP_SIZE" => &[32, 2112],
         "PER_ROW" | "HAS_ZEROS" | "EXPERTS" | "TO_CACHE" | "FROM_CACHE" | "SUMMED" | "CLEAR" | "GATED" | "SUM"
-        | "ADD" | "WHOLE" | "STORES" | "LAST" | "DIRECT" | "AHEAD" | "INTERLEAVED" => &[0, 1],
+        | "ADD" | "WHOLE" | "STORES" | "LAST" | "DIRECT" | "AHEAD" | "INTERLEAVED" | "SQUARES" => &[0, 1],
         "RUN" => &[1, 8, 32],
         "LANES" => &[1, 16, 64],
         "LANE_ROWS" => &[2, 4],
@@ -75,6 +76,7 @@ fn values(constant: &str) -> &'static [u32] {
         "UNITS" => &[384],
         "ROUNDS" => &[1, 3],
         "KV_DTYPE" => &[0, 1, 2],
+        "Q_SIDE" => &[16, 8],
         "LINES" => &[64, 32],
         "KEYS" => &[32, 64],
         "STAGE" => &[784],
@@ -357,6 +359,19 @@ fn workgroups_are_portable() {
     });
     println!("{count} combinations of constants");
     assert!(count > 300, "{count} combinations: the constants were not found");
+}
+
+/// Cooperative loads and stores need addresses that are multiples of 16 bytes, and drivers place variables of workgroup
+/// memory one behind the other: a lone u32 between arrays made NaN on an H200.
+#[test]
+fn workgroup_memory_of_matrices_is_aligned() {
+    let count = for_each_of(has_matrices, |what, module, _| {
+        for (_, v) in module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::WorkGroup) {
+            let bytes = module.types[v.ty].inner.size(module.to_ctx());
+            assert!(bytes.is_multiple_of(16), "{what}: {:?} takes {bytes} bytes, expected a multiple of 16", v.name);
+        }
+    });
+    assert!(count > 0, "no shaders with matrices");
 }
 
 #[test]

@@ -12,6 +12,10 @@ fn half_pair(values: vec2<f32>) -> u32 {
     return pack2x16float(select(clamp(values, vec2(-65504.0), vec2(65504.0)), values, is_nan));
 }
 
+fn half_octet(lo: vec4<f32>, hi: vec4<f32>) -> vec4<u32> {
+    return vec4(half_pair(lo.xy), half_pair(lo.zw), half_pair(hi.xy), half_pair(hi.zw));
+}
+
 // The largest |value| of the block of 8 vec4 from `at` on: as integers, which order numbers alike and NaN above them.
 fn block_largest(at: u32) -> f32 {
     var largest = vec4(0u);
@@ -38,9 +42,7 @@ fn packed_quad(at: u32, i: u32) -> vec4<u32> {
         return bitcast<vec4<u32>>(room[at + i]);
     }
     if KV_DTYPE == 1u {
-        let lo = room[at + 2u * i];
-        let hi = room[at + 2u * i + 1u];
-        return vec4(half_pair(lo.xy), half_pair(lo.zw), half_pair(hi.xy), half_pair(hi.zw));
+        return half_octet(room[at + 2u * i], room[at + 2u * i + 1u]);
     }
     let n_codes = head_octets() / 2u;
     if i < n_codes {

@@ -7,7 +7,7 @@ use super::twins::{self, Bounded};
 use super::workbench::{Output, Workbench, step_rows};
 use crate::Result;
 use crate::kernels::attention::{self, Buffers, KvSource};
-use crate::kernels::attention_tile;
+use crate::kernels::attention_tile::{self, Queries};
 use crate::kernels::head_norm_rope::{Heads, Inputs, Kv};
 use crate::kernels::{KvDtype, StepRow};
 use crate::reference::ops;
@@ -87,6 +87,20 @@ pub struct Step {
     rotary: Vec<f32>,
 }
 
+/// Where a step's queries, keys and values come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Made {
+    /// The kernel makes them.
+    Here,
+    /// They are given.
+    Before,
+    /// They are given, and rounded to f16 on the way as weights are.
+    Rounded,
+}
+
+/// A word that is NaN in each format.
+const NAN: u32 = 0x7fc0_7e00;
+
 /// Pairs of a row of the rotary table behind those of the case.
 const MORE_PAIRS: usize = 2;
 
@@ -150,7 +164,6 @@ impl Step {
     /// Cache rows of all positions before the step, and of its own where `own`. What lies outside of the ring, and in the
     /// ring where nothing was stored, is NaN in each format: reading it shows.
     fn cache(&self, of: &[Bounded], own: bool) -> Vec<f32> {
-        const NAN: u32 = 0x7fc0_7e00;
         let (capacity, width) =
             (self.case.capacity, self.case.n_kv_heads * self.case.dtype.head_words(self.case.head_dim));
         let mut cache = vec![NAN; self.n_slots * capacity * width];
@@ -170,36 +183,41 @@ impl Step {
         self.rows.iter().flat_map(|r| self.words(of, r.slot as usize, r.position as usize)).collect()
     }
 
-    /// What query head `j` of row `t` gets, as far off as `exact` says: what it reads is what the CPU made, or what a device
-    /// makes.
-    fn expected(&self, t: usize, j: usize, exact: bool) -> Bounded {
-        let Case { n_heads, n_kv_heads, heads_per_kv, first_head, head_dim, window, .. } = self.case;
+    /// What query head `j` of row `t` gets, as far off as `made` says.
+    fn expected(&self, t: usize, j: usize, made: Made) -> Bounded {
+        let Case { n_heads, n_kv_heads, heads_per_kv, first_head, head_dim, window, dtype, .. } = self.case;
         let (slot, position) = (self.rows[t].slot as usize, self.rows[t].position as usize);
         let first = window.map_or(0, |w| (position + 1).saturating_sub(w));
         let kv_head = (first_head + j) / heads_per_kv;
-        let input = |(values, bound): &Bounded| -> Bounded {
-            (values.clone(), if exact { vec![0.0; head_dim] } else { bound.clone() })
+        let input = |(values, bound): &Bounded, halves: bool| -> Bounded {
+            let given = (values.clone(), vec![0.0; head_dim]);
+            match made {
+                Made::Here => (values.clone(), bound.clone()),
+                Made::Rounded if halves => twins::halved(&given),
+                Made::Rounded | Made::Before => given,
+            }
         };
         let visible = |all: &[Bounded]| -> Vec<Bounded> {
             let at = |p: usize| (slot * self.n_positions + p) * n_kv_heads + kv_head;
-            (first..=position).map(|p| input(&all[at(p)])).collect()
+            // What the cache holds in f16 is not rounded once more.
+            (first..=position).map(|p| input(&all[at(p)], dtype != KvDtype::F16)).collect()
         };
         let (keys, values) = (visible(&self.k), visible(&self.v));
         let (keys, values): (Vec<&Bounded>, Vec<&Bounded>) = (keys.iter().collect(), values.iter().collect());
-        twins::attention(&input(&self.q[t * n_heads + j]), &keys, &values)
+        twins::attention(&input(&self.q[t * n_heads + j], true), &keys, &values, made == Made::Rounded)
     }
 
-    fn measure_results(&self, measure: &mut Measure, what: &str, actual: &[f32], exact: bool) {
+    fn measure_results(&self, measure: &mut Measure, what: &str, actual: &[f32], made: Made) {
         let Case { n_heads, head_dim: d, sharpness, dtype, .. } = self.case;
         for (t, row) in self.rows.iter().enumerate() {
             for j in 0..n_heads {
-                let (expected, bound) = self.expected(t, j, exact);
+                let (expected, bound) = self.expected(t, j, made);
                 let what = format!("{what}, row {t} (slot {}, position {}), head {j}", row.slot, row.position);
                 let actual = &actual[(t * n_heads + j) * d..][..d];
                 measure.close(&what, &expected, actual, |i| bound[i]);
                 // Sharp scores are large numbers; their rounding is the input's of exp, so the gate is for ordinary ones.
                 // Keys and values that are rounded here and there are a step apart.
-                if sharpness < 1.0 && (dtype == KvDtype::F32 || exact) {
+                if sharpness < 1.0 && made != Made::Rounded && (dtype == KvDtype::F32 || made == Made::Before) {
                     let nmse = nmse(&expected, actual);
                     measure.holds(&what, nmse <= MAX_NMSE, || format!("NMSE {nmse:e}, at most {MAX_NMSE:e}"));
                 }
@@ -265,11 +283,51 @@ impl Step {
         if let Some(words) = results.get(3) {
             twins::measure_rounding(measure, &what, (&results[0], q_width), words);
         }
-        self.measure_results(measure, &what, &results[0], false);
+        self.measure_results(measure, &what, &results[0], Made::Here);
         for (name, of, actual) in [("k", &self.k, &results[1]), ("v", &self.v, &results[2])] {
             self.measure_cache(measure, &format!("{what}, {name}"), of, actual);
         }
         Ok(())
+    }
+
+    /// How attention wants the queries of a step of many rows, where there is room for whole tiles.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn queries(&self, bench: &Workbench) -> Result<Queries> {
+        let q = bench.compact(self.q_width(), &vec![0u32; self.q_room()])?;
+        Ok(attention_tile::queries(&bench.planner, self.case.heads(), &q, self.case.dtype))
+    }
+
+    fn q_width(&self) -> usize {
+        self.case.n_heads * self.case.head_dim
+    }
+
+    /// Words of queries in whole tiles, which have up to 64 rows.
+    fn q_room(&self) -> usize {
+        self.rows.len().next_multiple_of(64) * self.q_width()
+    }
+
+    /// The queries' words as `wanted`. Lines that belong to no row, or to no head of the rank, are NaN.
+    fn query_words(&self, wanted: Queries) -> Vec<u32> {
+        let Case { n_heads, heads_per_kv, first_head, head_dim: d, .. } = self.case;
+        let mut words = vec![NAN; self.q_room()];
+        let Queries::Squares { side, rows } = wanted else {
+            let all = self.q.iter().flat_map(|(values, _)| values);
+            words.iter_mut().zip(all).for_each(|(word, value)| *word = value.to_bits());
+            return words;
+        };
+        let side = side as usize;
+        for (i, (values, _)) in self.q.iter().enumerate() {
+            let (t, j) = (i / n_heads, first_head + i % n_heads);
+            let line = (j / heads_per_kv * rows + t) * heads_per_kv + j % heads_per_kv;
+            let pairs = ops::kv_pack(values, KvDtype::F16);
+            for (k, pair) in pairs.iter().take(d / 2).enumerate() {
+                let (square, column) = (line / side * (d / side) + 2 * k / side, 2 * k % side);
+                words[((square * side + line % side) * side + column) / 2] = *pair;
+            }
+        }
+        words
     }
 
     /// Runs the step as one of many rows, with queries, keys and values made before, and measures what comes of it.
@@ -279,9 +337,9 @@ impl Step {
     pub fn many(&self, bench: &Workbench, measure: &mut Measure) -> Result<()> {
         let Case { n_heads, n_kv_heads, head_dim: d, dtype, window, capacity, new_rows, .. } = self.case;
         let (n_rows, width) = (self.rows.len(), n_kv_heads * dtype.head_words(d));
-        let q: Vec<f32> = self.q.iter().flat_map(|(values, _)| values.clone()).collect();
+        let wanted = self.queries(bench)?;
         let out = Output::compact(bench.gpu(), n_rows, n_heads * d)?;
-        let (q, rows) = (bench.compact(n_heads * d, &q)?, bench.rows(&self.rows)?);
+        let (q, rows) = (bench.compact(n_heads * d, &self.query_words(wanted))?, bench.rows(&self.rows)?);
         let row_count = bench.compact(1, &[n_rows as u32])?;
         let cache = |of| bench.compact(width, &self.cache(of, !new_rows));
         let own = |of| bench.compact(width, &self.own(of));
@@ -291,7 +349,8 @@ impl Step {
         let source = KvSource { cache: (&k, &v), dtype, capacity, window };
         let planned = attention_tile::plan(&bench.planner, "attention", self.case.heads(), buffers, source)?;
         let actual = bench.run_for(&[planned], n_rows, &out)?;
-        self.measure_results(measure, &format!("{:?}, many rows", self.case), &actual, true);
+        let made = if wanted == Queries::Rows { Made::Before } else { Made::Rounded };
+        self.measure_results(measure, &format!("{:?}, many rows, {wanted:?}", self.case), &actual, made);
         Ok(())
     }
 }

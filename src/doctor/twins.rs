@@ -116,10 +116,21 @@ pub fn stored((values, bound): Bounded, dtype: KvDtype) -> Bounded {
     (stored, bound)
 }
 
+/// What f16 rounds by, relative to a number, and below the normal ones.
+const HALF_EPS: f64 = 1.0 / 2048.0;
+const HALF_STEP: f64 = 1.0 / (1 << 25) as f64;
+
+/// `values` on their way through f16.
+pub fn halved((values, bound): &Bounded) -> Bounded {
+    let rounding = |(v, b): (&f32, &f64)| b + f64::from(v.abs()) * HALF_EPS + HALF_STEP;
+    (values.clone(), values.iter().zip(bound).map(rounding).collect())
+}
+
 /// One query head over `keys` and `values`. Scores are sums of head_dim products, four to a `dot`; exp is good to 3 + 2 |x|
 /// units and turns an absolute error of its argument into a relative one; the weighted sum has as many additions as
-/// positions. What queries, keys and values may be off by goes through the products.
-pub fn attention((q, of_q): &Bounded, keys: &[&Bounded], values: &[&Bounded]) -> Bounded {
+/// positions. What queries, keys and values may be off by goes through the products. With `rounds` weights, and with them
+/// their total, are rounded to f16, relative to the largest weight or to a larger number.
+pub fn attention((q, of_q): &Bounded, keys: &[&Bounded], values: &[&Bounded], rounds: bool) -> Bounded {
     let k: Vec<&[f32]> = keys.iter().map(|k| k.0.as_slice()).collect();
     let v: Vec<&[f32]> = values.iter().map(|v| v.0.as_slice()).collect();
     let expected = ops::attention(q, &k, &v);
@@ -138,9 +149,17 @@ pub fn attention((q, of_q): &Bounded, keys: &[&Bounded], values: &[&Bounded]) ->
     let relative: Vec<f64> = (0..keys.len())
         .map(|p| of_score[p] + worst + EPS * (6.0 + 3.0 * (largest - scores[p])) + EPS * keys.len() as f64)
         .collect();
-    let mean: f64 = exps.iter().zip(&relative).map(|(e, r)| e / total * r).sum();
-    let of_value = |p: usize, i: usize| abs(values[p].0[i]) * (relative[p] + mean) + values[p].1[i];
-    let bound = |i: usize| (0..keys.len()).map(|p| exps[p] / total * of_value(p, i)).sum::<f64>() + 1e-30;
+    let of_weight = |p: usize| {
+        let rounding = if rounds { HALF_EPS * exps[p] + HALF_STEP } else { 0.0 };
+        (exps[p] * relative[p] + rounding) / total
+    };
+    let of_weight: Vec<f64> = (0..keys.len()).map(of_weight).collect();
+    let of_total: f64 = of_weight.iter().sum();
+    let of_value = |p: usize, i: usize| {
+        let weight = exps[p] / total;
+        abs(values[p].0[i]) * (of_weight[p] + weight * of_total) + (weight + of_weight[p]) * values[p].1[i]
+    };
+    let bound = |i: usize| (0..keys.len()).map(|p| of_value(p, i)).sum::<f64>() + 1e-30;
     (expected, (0..q.len()).map(bound).collect())
 }
 

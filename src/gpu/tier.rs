@@ -121,7 +121,7 @@ pub(super) fn features(adapter: &AdapterReport) -> (wgpu::Features, wgpu::Experi
 #[expect(unsafe_code, reason = "wgpu's token for experimental features")]
 fn experimental() -> wgpu::ExperimentalFeatures {
     // SAFETY: the token says that we know of undefined behaviour which such features may still have. Of these we use
-    // cooperative matrices alone, in `common/matrix_tile.wgsl`: all lanes of a subgroup load, multiply and store whole
-    // matrices within arrays of workgroup memory, which is what the extension defines.
+    // cooperative matrices alone, in `common/matrix_tile.wgsl` and `attention_matrix.wgsl`: all lanes of a subgroup load,
+    // multiply and store whole matrices within arrays, at multiples of 16 bytes, which is what the extension defines.
     unsafe { wgpu::ExperimentalFeatures::enabled() }
 }

@@ -2,7 +2,7 @@
 
 use super::attention::KvSource;
 use super::head_norm_rope::Heads;
-use super::{Planned, Planner, kv, word};
+use super::{KvDtype, Planned, Planner, attention_matrix, kv, word};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
 
@@ -28,10 +28,34 @@ const SCORES: usize = 2048;
 /// vec4 of a head that stand in workgroup memory at a time, as in the shader.
 const STEP: usize = 8;
 
+/// How the queries of a step of many rows stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queries {
+    /// `[rows, heads * head_dim]` of f32.
+    Rows,
+    /// f16 for cooperative matrices: each KV head's lines, which are its query heads row by row, cut into squares of `side`
+    /// lines and dimensions.
+    Squares {
+        /// Lines and dimensions of a square.
+        side: u32,
+        /// Rows that there is room for: whole tiles.
+        rows: usize,
+    },
+}
+
+/// How attention wants its queries in `q`, which has room for `[rows, heads * head_dim]` of f32, for a cache of `dtype`.
+pub fn queries(planner: &Planner, heads: Heads, q: &Tensor, dtype: KvDtype) -> Queries {
+    let Some(shape) = attention_matrix::shape(planner, heads, dtype) else { return Queries::Rows };
+    let rows = q.rows.next_multiple_of(shape.lines / heads.heads_per_kv);
+    let halves = heads.n_kv_heads * rows * heads.heads_per_kv * heads.head_dim;
+    // A rank's heads may be few of the groups that they belong to.
+    if halves <= 2 * q.rows * q.stride { Queries::Squares { side: shape.side, rows } } else { Queries::Rows }
+}
+
 /// The step's rows, their queries, and what attention makes of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Buffers<'a> {
-    /// `[rows, heads * head_dim]`, normed and rotated.
+    /// Normed and rotated, as [`queries`] says.
     pub q: &'a Tensor,
     /// `[rows, heads * head_dim]`.
     pub out: &'a Tensor,
@@ -54,6 +78,9 @@ pub fn plan(planner: &Planner, label: &str, heads: Heads, b: Buffers, source: Kv
     source.check(label, heads);
     let new_fits = |(k, v): (&Tensor, &Tensor)| [k, v].iter().all(|t| t.stride == source.cache.0.stride);
     assert!(b.new.is_none_or(new_fits), "{label}: strides of new rows");
+    if let Queries::Squares { rows, .. } = queries(planner, heads, b.q, source.dtype) {
+        return attention_matrix::plan(planner, label, heads, (b, rows), source);
+    }
     let octets = kv::head_octets(head_dim);
     let lines = if octets <= THREADS * LINES_OF_LANE / 64 { 64 } else { 32 };
     assert!(octets * lines <= THREADS * LINES_OF_LANE, "{label}: head_dim");

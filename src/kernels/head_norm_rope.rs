@@ -1,6 +1,7 @@
 //! `head_norm_rope.wgsl`: per-head norms of q, k and v, rotary embedding of q and k, and the way into the KV cache, for
 //! steps of many rows.
 
+use super::attention_tile::Queries;
 use super::{KvDtype, Planned, Planner, kv, word};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
@@ -19,6 +20,9 @@ super::params! {
         rotary_stride: u32,
         rotary_offset: u32,
         eps: f32,
+        heads_per_kv: u32,
+        first_head: u32,
+        q_lines: u32,
     }
 }
 
@@ -116,8 +120,8 @@ impl Inputs<'_> {
     }
 }
 
-/// Plans norms and rotation of all heads of a layer; queries go to `q`, `[rows, heads * head_dim]`, keys and values to
-/// `target` as `dtype`.
+/// Plans norms and rotation of all heads of a layer; queries go to `q`, which has room for `[rows, heads * head_dim]` of
+/// f32, keys and values to `target` as `dtype`.
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
@@ -126,7 +130,7 @@ pub fn plan(
     label: &str,
     heads: Heads,
     inputs: &Inputs,
-    q: &Tensor,
+    (q, queries): (&Tensor, Queries),
     (target, dtype): (KvTarget, KvDtype),
 ) -> Result<Planned> {
     let Inputs { qkv, norms, rotary, rows, .. } = *inputs;
@@ -153,6 +157,12 @@ pub fn plan(
         rotary_stride: word(rotary.stride / 2),
         rotary_offset: word(heads.rotary_offset),
         eps: heads.eps,
+        heads_per_kv: word(heads.heads_per_kv),
+        first_head: word(heads.first_head),
+        q_lines: match queries {
+            Queries::Rows => 0,
+            Queries::Squares { rows, .. } => word(rows * heads.heads_per_kv),
+        },
     };
     let mut constants = dtype.constants(heads.head_dim);
     constants.extend([
@@ -160,6 +170,9 @@ pub fn plan(
         ("THREADS", planner.tuning.threads.min(64)),
         ("TO_CACHE", u32::from(matches!(target, KvTarget::Cache(..)))),
     ]);
+    if let Queries::Squares { side, .. } = queries {
+        constants.extend([("SQUARES", 1), ("Q_SIDE", side)]);
+    }
     let buffers = vec![
         (1, qkv.into()),
         (2, norms.into()),

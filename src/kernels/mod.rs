@@ -10,6 +10,7 @@ pub mod add_norm;
 pub mod argmax;
 pub mod attention;
 pub mod attention_join;
+pub mod attention_matrix;
 pub mod attention_tile;
 pub mod copy_words;
 pub mod embed;

@@ -54,6 +54,10 @@ const ROUNDED_X: &str = wgsl!("common/rounded_x");
 const DENSE: &str = wgsl!("common/dense");
 const KV: &str = wgsl!("common/kv");
 const KV_PACK: &str = wgsl!("common/kv_pack");
+const KV_BLOCKS: &str = wgsl!("common/kv_blocks");
+const LINES16: &str = wgsl!("common/lines16");
+const LINES8: &str = wgsl!("common/lines8");
+const LINE_SUMS: &str = wgsl!("common/line_sums");
 const OWN_HEADS: &str = wgsl!("common/own_heads");
 const PACKED: &str = wgsl!("common/packed");
 const PRODUCT: &str = wgsl!("common/product");
@@ -64,6 +68,7 @@ const ROWS: &str = wgsl!("common/rows");
 const SPLITS: &str = wgsl!("common/splits");
 const STRIPS: &str = wgsl!("common/strips");
 const SUMS: &str = wgsl!("common/sums");
+const WEIGH: &str = wgsl!("common/weigh");
 const TILE: &str = wgsl!("common/tile");
 const READ_DENSE: &str = wgsl!("common/read_dense");
 const READ_PACKED: &str = wgsl!("common/read_packed");
@@ -254,6 +259,38 @@ pub const SHADERS: &[Shader] = &[
         stem: "attention",
         variant: "",
         parts: &[ROWS, SPLITS, KV, KV_PACK, ROTATE, OWN_HEADS, SUMS, wgsl!("attention")],
+    },
+    Shader {
+        stem: "attention_matrix",
+        variant: "matrix16",
+        parts: &[
+            ENABLE_MATRIX,
+            ROWS,
+            SPLITS,
+            KV,
+            MATRIX16,
+            LINES16,
+            KV_BLOCKS,
+            WEIGH,
+            LINE_SUMS,
+            wgsl!("attention_matrix"),
+        ],
+    },
+    Shader {
+        stem: "attention_matrix",
+        variant: "matrix8",
+        parts: &[
+            ENABLE_MATRIX,
+            ROWS,
+            SPLITS,
+            KV,
+            MATRIX8,
+            LINES8,
+            KV_BLOCKS,
+            WEIGH,
+            LINE_SUMS,
+            wgsl!("attention_matrix"),
+        ],
     },
     Shader { stem: "attention_tile", variant: "", parts: &[ROWS, SPLITS, KV, wgsl!("attention_tile")] },
     Shader {

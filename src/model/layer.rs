@@ -174,7 +174,8 @@ impl LayerPlan<'_> {
                 false => KvTarget::Cache(&cache.k, &cache.v, cache.capacity),
             };
             let to = (target, source.dtype);
-            let planned = head_norm_rope::plan(self.planner, &label("head_norm_rope"), heads, &inputs, &b.q, to)?;
+            let q = (&b.q, attention_tile::queries(self.planner, heads, &b.q, source.dtype));
+            let planned = head_norm_rope::plan(self.planner, &label("head_norm_rope"), heads, &inputs, q, to)?;
             ops.push(Op::Dispatch(planned));
             let new = apart.then_some((&b.k_new, &b.v_new));
             let buffers = attention_tile::Buffers { q: &b.q, out: &b.out, rows: &a.rows, row_count: &a.row_count, new };

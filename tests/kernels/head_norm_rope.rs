@@ -2,6 +2,7 @@
 
 use lapidary::doctor::twins::{NORM_EPS, head, stored};
 use lapidary::kernels::KvDtype;
+use lapidary::kernels::attention_tile::Queries;
 use lapidary::kernels::head_norm_rope::{self, Heads, Inputs, Kv, KvTarget};
 use lapidary::reference::ops;
 
@@ -62,7 +63,8 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
         rows: &rows_tensor(&step),
     };
     let to = (target, dtype);
-    let planned = head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, &q_out.tensor, to);
+    let planned =
+        head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, (&q_out.tensor, Queries::Rows), to);
     let results = runner.run(&[planned.expect("a plan")], n_rows, &[&q_out, &k_out, &v_out]);
     let mut written = vec![false; kv_rows];
     for (t, row) in step.iter().enumerate() {
@@ -115,6 +117,44 @@ pub(super) fn heads(
 
 /// Two slots, positions that wrap around a ring of 5.
 pub(super) const ROWS: [(u32, u32, u32); 5] = [(0, 3, 1), (0, 4, 1), (0, 5, 1), (2, 11, 1), (2, 12, 1)];
+
+/// Queries in squares of f16, for a rank whose heads begin and end inside of groups.
+#[test]
+fn queries_in_squares() {
+    let (d, n_rows, rows) = (64, 3, 8);
+    for side in [8, 16] {
+        let heads = Heads { heads_per_kv: 4, first_head: 3, ..heads(6, 3, d, 32, 0) };
+        let (mut random, mut runner) = (Random::new(801), Runner::new());
+        runner.planner.tuning.threads = 256;
+        let qkv = random.values(n_rows * 6 * d, Spread::Normal);
+        let norms = random.values(2 * d, Spread::Normal);
+        let rotary: Vec<f32> = [1.0, 0.0].repeat(n_rows * d / 2);
+        let inputs = Inputs {
+            qkv: &tensor(6 * d, &qkv),
+            kv: Kv::Shared,
+            norms: &compact(d, &norms),
+            rotary: &compact(d, &rotary),
+            rows: &rows_tensor(&step_rows(&ROWS[..n_rows])),
+        };
+        let (q, kv) = (Output::compact(rows, 6 * d), Output::new(1, 3 * d));
+        let to = (KvTarget::Rows(&kv.tensor, &kv.tensor), KvDtype::F32);
+        let queries = (&q.tensor, Queries::Squares { side, rows });
+        let planned = head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, queries, to);
+        let words = runner.run_raw_rows(planned.expect("a plan"), &q, n_rows);
+        let halves: &[u16] = bytemuck::cast_slice(&words);
+        let side = side as usize;
+        for (t, j) in (0..n_rows).flat_map(|t| (0..6).map(move |j| (t, j))) {
+            let (group, in_group) = ((heads.first_head + j) / 4, (heads.first_head + j) % 4);
+            let line = (group * rows + t) * 4 + in_group;
+            let at = |k: usize| (line / side * (d / side) + k / side) * side * side + line % side * side + k % side;
+            let own: Vec<u16> = (0..d).map(|k| halves[at(k)]).collect();
+            let made = head(&qkv[(t * 6 + j) * d..][..d], Some(&norms[..d]), &[], 64);
+            let (expected, tolerance) = stored(made, KvDtype::F16);
+            let actual = ops::kv_unpack(bytemuck::cast_slice(&own), KvDtype::F16, d);
+            assert_close(&format!("side {side}, row {t}, head {j}"), &expected, &actual, |i| tolerance[i]);
+        }
+    }
+}
 
 #[test]
 fn shapes_and_targets() {

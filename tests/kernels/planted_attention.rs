@@ -5,8 +5,9 @@ use lapidary::kernels::head_norm_rope::Kv;
 
 use super::head_norm_rope::heads;
 use super::planted::{bug, sees};
-use super::{attention, head_norm_rope, kv_store};
+use super::{attention, attention_matrix, head_norm_rope, kv_store};
 use crate::common::random::Random;
+use crate::common::{Bug, failure_with, gpu};
 
 /// Steps that bugs of both kinds of attention show in.
 fn attention_cases(random: &mut Random) -> Vec<attention::Step> {
@@ -108,6 +109,113 @@ fn bugs_of_tiled_attention_are_caught() {
     ] {
         sees(bug, cases);
     }
+}
+
+#[test]
+fn bugs_of_attention_by_matrices_are_caught() {
+    if gpu().matrix_side().is_none() {
+        println!("\"{}\" has no cooperative matrices: not run", gpu().adapter().info.name);
+        return;
+    }
+    let cases = attention_matrix::check_some;
+    cases();
+    for bug in [
+        bug("by matrices: ring does not wrap", "select(place, place - block.wrap, place >= block.wrap)", "place"),
+        bug("by matrices: base does not wrap", "base % params.capacity, params.capacity", "base, params.capacity"),
+        bug(
+            "by matrices: a block mixes cache and new rows",
+            "select(end, min(end, row.first_position)",
+            "select(end, end",
+        ),
+        bug("by matrices: what lies behind the last key", "min(n, block.end - 1u - block.base)", "n"),
+        bug("by matrices: own rows of the first slot", "false, row.first, base", "false, 0u, base"),
+        bug(
+            "by matrices: every head reads the first keys",
+            "params.kv_stride + kv_head * head_quads()",
+            "params.kv_stride",
+        ),
+        bug("by matrices: keys behind a block's end", "vec4(min(seen[line].y, block.end))", "vec4(seen[line].y)"),
+        bug(
+            "by matrices: sums are not rescaled",
+            "score_quad(at) * factors[sums_line(i) + at / (SIDE / 4u) % SIDE]",
+            "score_quad(at)",
+        ),
+        bug("by matrices: totals are not rescaled", "state.total * factor", "state.total"),
+        bug(
+            "by matrices: one plane of scores",
+            "if planes() == 2u {\n                s +=",
+            "if false {\n                s +=",
+        ),
+        bug(
+            "by matrices: no total of other lanes",
+            "total += score(part_at(lane, part));",
+            "total = score(part_at(lane, part));",
+        ),
+        bug(
+            "by matrices: a rank's heads begin a group",
+            "% params.heads_per_kv - params.first_head",
+            "% params.heads_per_kv",
+        ),
+        bug("by matrices: rows of other slots", "t >= segment && t <= last", "t >= segment"),
+        bug("by matrices: the second slot of a tile", "segment = last + 1u;", "segment = tile.end_row;"),
+        bug("by matrices: chunks do not change places", "c0 = c4; c1 = c5; c2 = c6; c3 = c7;", ""),
+        bug("by matrices: second half of the keys", "coopLoadT<MatrixX>(&tile_x[x_at + SIDE * x_row], x_row)", "x0"),
+        bug("by matrices: fourth square of queries", "coopLoadT<MatrixX>(&q[x_at + 3u * square], SIDE / CELL)", "x2"),
+    ] {
+        sees(bug, cases);
+    }
+}
+
+/// Workgroup memory holds anything when a kernel begins: with NaN in it the results are the same.
+#[test]
+fn workgroup_memory_is_not_read_before_it_is_written() {
+    let few = |cases: &[attention::Step]| cases.iter().for_each(attention::check_few);
+    let many = |cases: &[attention::Step]| cases.iter().for_each(attention::check_many);
+    let cases = || attention_cases(&mut Random::new(513));
+    let passes = |bug: Bug, check: &dyn Fn()| {
+        let failure = failure_with(bug, check);
+        assert!(failure.is_none(), "{}: {}", bug.name, failure.unwrap_or_default());
+    };
+    // NaN of f32 and of f16, in every word; and positions that no ring has.
+    passes(
+        bug(
+            "NaN in attention's memory",
+            "    let row = rows[group.y];\n    let parts",
+            "    let nan = bitcast<f32>(0x7fc07e00u | lane);\n\
+             for (var i = lane; i < ROOM; i += THREADS) { room[i] = vec4(nan); }\n\
+             for (var i = lane; i < UNITS; i += THREADS) { squares[i] = nan; columns[i] = nan; }\n\
+             for (var i = lane; i < BLOCK; i += THREADS) { score[i] = vec4(nan); }\n\
+             workgroupBarrier();\n    let row = rows[group.y];\n    let parts",
+        ),
+        &|| few(&cases()),
+    );
+    passes(
+        bug(
+            "NaN in the tiles' memory",
+            "    let octets = head_octets();\n    let column",
+            "    let nan = bitcast<f32>(0x7fc07e00u | lane);\n\
+             for (var i = lane; i < STAGE; i += THREADS) { stage[i] = vec4(nan); }\n\
+             if lane < 16u { maxima[lane] = vec4(nan); rescales[lane] = vec4(nan); }\n\
+             if lane < LINES { seen[lane] = vec2(0x7fc07e00u); }\n\
+             if lane < KEYS { places[lane] = 0x7fc07e00u; }\n\
+             workgroupBarrier();\n    let octets = head_octets();\n    let column",
+        ),
+        &|| many(&cases()),
+    );
+    passes(
+        bug(
+            "NaN in the matrices' memory",
+            "    let n_chunks = HEAD_DIM / CHUNK;",
+            "    let nan = bitcast<f32>(0x7fc07e00u | lane);\n\
+             for (var i = lane; i < CELLS_X * CELL / 4u; i += MATRIX_LANES) { put_x(i, vec4<f16>(vec4(nan))); }\n\
+             for (var i = lane; i < CELLS_W * CELL / 4u; i += MATRIX_LANES) { put_w(i, vec4<f16>(vec4(nan))); }\n\
+             for (var i = lane; i < CELLS_S * CELL / 4u; i += MATRIX_LANES) { put_score_quad(i, vec4(nan)); }\n\
+             for (var i = lane; i < 64u; i += MATRIX_LANES) { factors[i] = nan; seen[i] = vec2(0x7fc07e00u); }\n\
+             if lane == 0u { has_grown = vec4(0x7fc07e00u); }\n\
+             workgroupBarrier();\n    let n_chunks = HEAD_DIM / CHUNK;",
+        ),
+        &attention_matrix::check_some,
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::doctor::random::{Random, Spread};
 use crate::doctor::twins::{self, NORM_EPS};
 use crate::doctor::workbench::{Output, Workbench, is_untouched, step_rows};
 use crate::gpu::Tier;
+use crate::kernels::attention_tile::Queries;
 use crate::kernels::head_norm_rope::{self, Heads, Inputs, Kv, KvTarget};
 use crate::kernels::{KvDtype, kv_store};
 use crate::reference::ops;
@@ -116,7 +117,8 @@ fn heads(bench: &Workbench, dtype: KvDtype, measure: &mut Measure) -> Result<()>
             false => KvTarget::Rows(&k.tensor, &v.tensor),
         };
         let to = (target, dtype);
-        let planned = head_norm_rope::plan(&bench.planner, "head_norm_rope", heads, &inputs, &q.tensor, to)?;
+        let planned =
+            head_norm_rope::plan(&bench.planner, "head_norm_rope", heads, &inputs, (&q.tensor, Queries::Rows), to)?;
         let results = bench.run(&[planned], n_rows, &[&q, &k, &v])?;
         for (t, row) in step.iter().enumerate() {
             let of = |head: usize| &qkv[t * width + head * d..][..d];
