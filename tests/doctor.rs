@@ -62,7 +62,7 @@ const BUGS: &[(&str, Tier, &str, &str)] = &[
     ("attention, many rows, f16 cache", Tier::Plain, "segment = last + 1u;", "segment = end_row;"),
     ("attention, many rows, int8 cache", Tier::Plain, "+ params.rotary_offset;", ";"),
     ("ring of keys and values", Tier::Plain, "row.position % params.capacity", "row.position"),
-    ("embedding", Tier::Plain, "rows[t].token - params.first_token", "rows[t].token"),
+    ("embedding", Tier::Plain, "let row = token - params.first_token;", "let row = token;"),
     ("capped logits", Tier::Plain, "if params.softcap == 0.0", "if true"),
     ("chosen rows", Tier::Plain, "chosen[group.y] *", "min(chosen[group.y], group.y) *"),
     ("greedy choice", Tier::Plain, "let closer = b.index <", "let closer = b.index >"),
