@@ -7,9 +7,9 @@
 # One that is missing is a failure, unless LAPIDARY_SKIP_ADAPTERS names it: swiftshader,gl,weak.
 set -eu
 cd "$(dirname "$0")/.."
+. examples/setup.sh
 # The sets of every clone: software adapters take half a minute for each.
 unset LAPIDARY_FIXTURES
-say() { printf '%s\n' "$*" >&2; }
 skipped=
 
 # Whether $1 is to be skipped, which is said again at the end.
@@ -60,6 +60,9 @@ else
 fi
 if ! skips gl; then
     say "== gl"
+    if ! PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep -q 'libEGL\.so\.1'; then
+        apt_works && install libegl1 || { say "OpenGL needs libEGL (Debian, Ubuntu: apt install libegl1)"; exit 1; }
+    fi
     # Without any Vulkan driver, OpenGL is what is left.
     (export VK_DRIVER_FILES=/nonexistent && golden "Core Profile")
 fi
