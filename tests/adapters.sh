@@ -43,7 +43,9 @@ swiftshader() {
     icd=usr/lib/chromium/vk_swiftshader_icd.json
     if [ ! -f "$folder/$icd" ]; then
         mkdir -p "$folder"
-        (cd "$folder" && apt-get download -qq chromium-common >/dev/null 2>&1 \
+        # Where the lists of packages are missing or old, after an update.
+        (cd "$folder" && { apt-get download -qq chromium-common >/dev/null 2>&1 \
+            || { apt-get update -qq && apt-get download -qq chromium-common; } >/dev/null 2>&1; } \
             && dpkg-deb --fsys-tarfile chromium-common_*.deb | tar -x --wildcards '*vk_swiftshader*' \
             && rm -f chromium-common_*.deb) || true
     fi

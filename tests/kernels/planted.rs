@@ -362,7 +362,8 @@ fn bugs_of_choices_are_caught() {
         router::check("shared", 64, 4, &logits, &random.values(64, Spread::Uniform));
     };
     routes();
-    sees(bug("tie to the higher expert", "(index < vec4(e))", "(index > vec4(e))"), routes);
+    sees(bug("tie to the higher expert", "< vec4(e % 4u)", "> vec4(e % 4u)"), routes);
+    sees(bug("tie to the higher quad", "quad < vec4(e / 4u)", "quad > vec4(e / 4u)"), routes);
     sees(bug("scale of the slot", "expert_scales[e];", "expert_scales[slot];"), routes);
     sees(bug("not renormalized", "exp(top_logit[slot] - largest) / sum", "exp(top_logit[slot] - largest)"), routes);
     sees(bug("last part missing", "part < PARTS", "part + 1u < PARTS"), routes);
