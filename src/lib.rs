@@ -51,14 +51,14 @@
 //!
 //! **Run.** Text becomes ids becomes a **step**: a list of rows `(slot, position, token)`. One row is a decode step, many
 //! rows of a slot a prefill chunk, rows of several slots a batch. There is one forward pass, and it takes rows. It is a
-//! flat list of dispatches over named, preallocated buffers in one compute pass, planned for one row, for up to 16 and for
-//! chunks. The next token is chosen on the device, the most probable one or a drawn one; on one rank, and where nothing is
+//! flat list of dispatches over named, preallocated buffers in one compute pass, planned for one row, for two, for up to
+//! 16 and for chunks. The next token is chosen on the device, the most probable one or a drawn one; on one rank, and where nothing is
 //! looked up on the host, the next step takes it from there and is under way before the host knows it.
 //!
 //! **Precision and tier.** [`model::Precision::Exact`] computes in f32 throughout. [`model::Precision::Fast`] lets the
 //! kernels of a [`gpu::Tier`] round activations: to int8 for integer dot products, in blocks of 16 where rows are few
 //! ([`kernels::rounded`]) and of 32 in chunks, to f16 for cooperative matrices; keys and values to f16. Residual stream,
-//! norms, router and sums stay f32. Weights that integers do not suit take the exact kernels.
+//! norms, router and sums stay f32; beyond the plain tier lanes add up within subgroups where there are such. Weights that integers do not suit take the exact kernels.
 //!
 //! # Invariants
 //!

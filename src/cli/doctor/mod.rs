@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SUBSTRING")]
     adapter: Option<String>,
     /// What to do without: f16, subgroups, dot, matrix, timestamps, immediates, pipeline-cache, kv-f16, kv-int8, ...
-    #[arg(long, value_name = "LIST", default_value_t)]
+    #[arg(long, value_name = "LIST", default_value_t, hide_default_value = true)]
     disable: Mask,
     /// Compile all shaders anew and keep none; so does the environment's LAPIDARY_NO_CACHE=1
     #[arg(long)]
