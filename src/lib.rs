@@ -22,7 +22,7 @@
 //!
 //! # The floors
 //!
-//! An import points to a lower floor, to [`error`], or within its module. `threads` stands below all.
+//! An import points to a lower floor, to [`error`], or within its module. `threads` and `kept` stand below all.
 //!
 //! | floor | module | what |
 //! |---|---|---|
@@ -79,6 +79,7 @@ pub mod doctor;
 pub mod error;
 pub mod generate;
 pub mod gpu;
+mod kept;
 pub mod kernels;
 pub mod model;
 pub mod parallel;

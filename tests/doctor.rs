@@ -1,12 +1,13 @@
 //! `doctor`: its checks pass on an adapter that is right, cover every shader, and see each bug that is planted.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 use lapidary::doctor::bounds::Measure;
 use lapidary::doctor::checks::CHECKS;
 use lapidary::doctor::workbench::{Bug, Workbench};
-use lapidary::doctor::{Examination, Outcome, Report};
-use lapidary::gpu::{Gpu, Mask, Tier};
+use lapidary::doctor::{Examination, Outcome, Record, Report, open_checked};
+use lapidary::gpu::{Gpu, Mask, Tier, Tiers};
 use lapidary::kernels::SHADERS;
 
 /// Examines kernels alone.
@@ -151,4 +152,57 @@ fn every_shader_is_checked_and_right() {
             assert!(seen.contains(&format!("{name} subgroups")), "{name} is not checked in subgroups");
         }
     }
+}
+
+/// Text of the kernels for rounded activations alone, of lanes that add up within subgroups, and of what all kernels have.
+const OF_DOT: (&str, &str) = ("dot(sums, c.scales.xy)", "dot(sums, c.scales.xx)");
+const SUBGROUP_BUG: (&str, &str) = ("sum += subgroupShuffleXor(sum, mask);", "sum += subgroupShuffleXor(sum, 1u);");
+const OF_ALL: (&str, &str) = ("params.weight * quads", "0u * quads");
+
+fn bug((from, to): (&'static str, &'static str)) -> Option<Bug> {
+    Some(Bug { name: from, from, to })
+}
+
+/// A variant that is wrong is found, switched off, and left unused at the next start.
+#[test]
+fn a_wrong_variant_is_switched_off() {
+    let report = examine("", true, bug(OF_DOT));
+    assert_eq!((report.switched_off.to_string().as_str(), report.is_bad()), ("dot", false));
+    assert_eq!((report.tiers, report.rounds.len()), (Tiers::all(Tier::Plain), 2));
+    let (finding, why) = report.rounds[0].failures().next().expect("it is wrong");
+    assert!(finding.name.starts_with("int8 ") && why.contains("elements differ"), "{}: {why}", finding.name);
+    assert!(report.rounds[1].failures().next().is_none());
+
+    let folder = tempfile::tempdir().expect("a folder");
+    Record::new(&report, false).keep(folder.path(), &report.adapter);
+    let lines = Mutex::new(Vec::new());
+    let note = |line| lines.lock().expect("a lock").push(line);
+    let open = |without: &Mask| Gpu::open_without(None, 0, without);
+    let gpu = open_checked(&open, &Mask::default(), folder.path(), &note).expect("an adapter");
+    assert_eq!((gpu.strongest_tier(), gpu.mask().to_string().as_str()), (Tier::Plain, "dot"));
+    let lines = lines.into_inner().expect("a lock");
+    assert!(lines.len() == 1 && lines[0].contains("is used without dot, which failed a check (\"int8 "), "{lines:?}");
+}
+
+/// Sums within subgroups are told from what they are a part of.
+#[test]
+fn wrong_subgroups_are_told_from_wrong_products() {
+    let texts: Vec<String> = SHADERS.iter().filter(|s| s.has_subgroups()).map(|s| s.wgsl(true)).collect();
+    let from = SUBGROUP_BUG.0;
+    assert!(texts.iter().any(|text| text.contains(from)), "no shader has \"{from}\"");
+    let report = examine("", true, bug(SUBGROUP_BUG));
+    if report.rounds[0].findings.iter().any(|finding| finding.name.ends_with("in subgroups")) {
+        assert_eq!((report.switched_off.to_string().as_str(), report.is_bad()), ("subgroups", false));
+        assert_eq!(report.adapter.features & wgpu::Features::SUBGROUP, wgpu::Features::empty());
+    }
+}
+
+/// Nothing is left to switch off but how parameters reach shaders, which does not help.
+#[test]
+fn wrong_plain_kernels_are_bad() {
+    let report = examine("dot", true, bug(OF_ALL));
+    assert!(report.is_bad());
+    let last = report.rounds.last().expect("a round");
+    assert!(last.without.to_string().contains("immediates"), "{}", last.without);
+    assert!(last.failures().any(|(finding, _)| finding.name == "rms_norm"));
 }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use lapidary::gpu::Tier;
+use lapidary::doctor;
+use lapidary::gpu::{Gpu, Mask, Tier};
 use lapidary::kernels::KvDtype;
 use lapidary::model::{self, Head, Options};
 use lapidary::{Error, Result};
@@ -38,7 +39,7 @@ pub(super) struct RunArguments {
 }
 
 /// What the computation runs with.
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct KernelArguments {
     /// Precision of the computation
     #[arg(long, value_enum, default_value_t = Precision::Fast)]
@@ -52,9 +53,40 @@ pub(super) struct KernelArguments {
     /// Requantize a dense head, which is also the embedding where they are tied; without it, int8 for --precision fast
     #[arg(long, value_enum)]
     pub(super) head: Option<HeadName>,
-    /// Compile all shaders anew and keep none; so does the environment's LAPIDARY_NO_CACHE=1
+    #[command(flatten)]
+    pub(super) device: DeviceArguments,
+}
+
+/// What of an adapter is used.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct DeviceArguments {
+    /// Leave these unused: f16, subgroups, dot, matrix, timestamps, immediates, pipeline-cache, cpu-kernels, kv-f16, kv-int8,
+    /// or limit buffers=N, binding=N, buffer=N, threads=N, workgroup=N
+    #[arg(long, value_name = "LIST", default_value_t, hide_default_value = true)]
+    pub(super) disable: Mask,
+    /// Keep no compiled shaders and use none, neither what is known to fail on the adapter; so does the environment's
+    /// LAPIDARY_NO_CACHE=1
     #[arg(long)]
     pub(super) no_cache: bool,
+}
+
+impl DeviceArguments {
+    /// The folder for what can be made again.
+    pub(super) fn cache(&self) -> Option<PathBuf> {
+        if self.no_cache { None } else { cache::folder() }
+    }
+
+    /// Opens an adapter, of several equal ones number `nth`: without what is not to be used, and what is known to fail.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`].
+    pub(super) fn open(&self, adapter: Option<&str>, nth: usize) -> Result<Gpu> {
+        let open = |without: &Mask| Gpu::open_without(adapter, nth, without);
+        match self.cache() {
+            Some(folder) => doctor::open_checked(&open, &self.disable, &folder, &|line| note(line)),
+            None => open(&self.disable),
+        }
+    }
 }
 
 /// Kernels, the weakest first.
@@ -102,8 +134,7 @@ impl KernelArguments {
             KvName::F16 => KvDtype::F16,
             KvName::Int8 => KvDtype::Int8,
         });
-        let cache = if self.no_cache { None } else { cache::folder() };
-        Options { head: self.head(), precision, tier, kv, cache, ..options }
+        Options { head: self.head(), precision, tier, kv, cache: self.device.cache(), ..options }
     }
 }
 

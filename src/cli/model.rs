@@ -98,7 +98,7 @@ impl RunArguments {
     pub(super) fn load(&self, checkpoint: &Checkpoint) -> Result<Gemma4> {
         let options = Options { context: self.context, parallel: self.ranks.parallel()?, ..Options::default() };
         let options = self.kernels.apply(options);
-        let gpus = self.ranks.devices(self.adapter.as_deref())?;
+        let gpus = self.ranks.devices(self.adapter.as_deref(), &self.kernels.device)?;
         let bars = Bars::default();
         let model = Gemma4::load_on(gpus, checkpoint, &options, &|progress| bars.show(progress));
         bars.clear();

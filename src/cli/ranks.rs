@@ -1,10 +1,11 @@
 //! `--tensor-parallel` and its like: over how many ranks a model is spread, and on which adapters.
 
-use lapidary::gpu::{Gpu, Mask};
+use lapidary::gpu::Gpu;
 use lapidary::model::Gemma4;
 use lapidary::parallel::{Cut, MAX_RANKS, Parallel, Shares, Split};
 use lapidary::{Error, Result};
 
+use super::args::DeviceArguments;
 use super::terminal::{note, size};
 
 /// How the model is cut.
@@ -89,16 +90,16 @@ impl RankArguments {
     ///
     /// # Errors
     /// As [`Gpu::open`]; [`Error::Usage`] for an empty name.
-    pub(super) fn devices(&self, adapter: Option<&str>) -> Result<Vec<Gpu>> {
+    pub(super) fn devices(&self, adapter: Option<&str>, device: &DeviceArguments) -> Result<Vec<Gpu>> {
         if self.adapters.is_empty() {
-            return Ok(vec![Gpu::open(adapter)?]);
+            return Ok(vec![device.open(adapter, 0)?]);
         }
         if self.adapters.iter().any(|name| name.trim().is_empty()) {
             return Err(Error::Usage("--adapters: one of the names is empty, expected a list like amd,intel".into()));
         }
         let earlier =
             |i: usize| self.adapters[..i].iter().filter(|name| name.trim() == self.adapters[i].trim()).count();
-        let open = |(i, name): (usize, &String)| Gpu::open_without(Some(name.trim()), earlier(i), &Mask::default());
+        let open = |(i, name): (usize, &String)| device.open(Some(name.trim()), earlier(i));
         self.adapters.iter().enumerate().map(open).collect()
     }
 }

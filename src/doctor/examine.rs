@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use super::bounds::Measure;
 use super::checks::{CHECKS, Check};
+use super::dot_probe::{DotTimes, probe};
 use super::golden::{Demo, check_model};
 use super::workbench::{Bug, Workbench};
 use super::{Finding, Outcome, of_tier};
-use crate::gpu::{Ability, AdapterReport, Gpu, Mask, Tier};
+use crate::gpu::{Ability, AdapterReport, Gpu, Mask, Tier, Tiers};
 use crate::kernels::{self, KvDtype};
 use crate::model::Precision;
 use crate::{Result, threads};
@@ -52,8 +53,10 @@ pub struct Round {
 pub struct Report {
     /// The adapter, without what failed.
     pub adapter: AdapterReport,
-    /// The tier that is left for the fast path.
-    pub tier: Tier,
+    /// The tiers that are left for the fast path.
+    pub tiers: Tiers,
+    /// How fast integer dot products are, where there is a choice.
+    pub dot_times: Option<DotTimes>,
     /// The rounds, each without more than the one before it; the last decides.
     pub rounds: Vec<Round>,
     /// What is to be switched off beside what was asked for.
@@ -95,9 +98,11 @@ impl Examination<'_> {
             match next {
                 Some(more) => switched_off = switched_off.and(&more),
                 None => {
-                    let (adapter, tier) = (gpu.adapter().clone(), gpu.default_tier());
-                    let seconds = start.elapsed().as_secs_f64();
-                    return Ok(Report { adapter, tier, rounds, switched_off, seconds });
+                    let dot_times = probe(&gpu)?;
+                    let most = gpu.default_tier();
+                    let tiers = dot_times.map_or(Tiers::all(most), |times| times.tiers(most));
+                    let (adapter, seconds) = (gpu.adapter().clone(), start.elapsed().as_secs_f64());
+                    return Ok(Report { adapter, tiers, dot_times, rounds, switched_off, seconds });
                 }
             }
         }
@@ -107,7 +112,8 @@ impl Examination<'_> {
         let is_off = check.kv.and_then(of_format).is_some_and(|ability| gpu.mask().has(ability));
         let is_extra = check.kv == Some(KvDtype::Int8) || check.is_rare;
         let lacks_subgroups = check.of_subgroups && gpu.summing_lanes().is_none();
-        !(is_off || lacks_subgroups || self.brief && is_extra)
+        let takes_long = check.is_costly && gpu.has_cpu_kernels();
+        !(is_off || lacks_subgroups || self.brief && (is_extra || takes_long))
     }
 
     fn open(&self, without: &Mask) -> Result<Gpu> {

@@ -8,10 +8,13 @@
 pub mod attention_step;
 pub mod bounds;
 pub mod checks;
+mod dot_probe;
 mod examine;
 mod golden;
 pub mod matrices;
 pub mod random;
+mod record;
+mod start;
 pub mod twins;
 pub mod workbench;
 
@@ -19,8 +22,11 @@ use crate::gpu::{Ability, Tier};
 use crate::kernels::KvDtype;
 use bounds::Measure;
 
+pub use dot_probe::{DotTimes, Race, probe};
 pub use examine::{Examination, Progress, Report, Round};
 pub use golden::Demo;
+pub use record::{Failure, Record};
+pub use start::open_checked;
 
 /// What a check has found.
 #[derive(Debug, Clone)]

@@ -54,6 +54,11 @@ impl<'a> Workbench<'a> {
         Workbench { planner, brief: self.brief, bug: self.bug, seen: self.seen.clone() }
     }
 
+    /// Whether pipelines are few too: a CPU takes long for each.
+    pub fn is_hasty(&self) -> bool {
+        self.brief && self.gpu().has_cpu_kernels()
+    }
+
     /// The device.
     pub fn gpu(&self) -> &'a Gpu {
         self.planner.gpu

@@ -1,13 +1,13 @@
 //! An open device: the handle that everything on the GPU goes through.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::adapter::{self, AdapterReport};
 use super::mask::{Ability, Mask};
 use super::pass::Submission;
 use super::pipeline::Pipelines;
-use super::tier;
+use super::tier::{self, Tiers};
 use super::timing::{self, Profile};
 use crate::{Error, Result};
 
@@ -25,6 +25,8 @@ pub struct Gpu {
     pub(super) profile: Profile,
     report: AdapterReport,
     mask: Mask,
+    /// Default tiers, where they were measured.
+    pub(super) measured_tiers: OnceLock<Tiers>,
     // wgpu may go on after an error, and even report success on a lost device: the first error stays.
     failure: Arc<Mutex<Option<String>>>,
     allocated_bytes: AtomicU64,
@@ -75,6 +77,7 @@ impl Gpu {
             profile: Profile::default(),
             report,
             mask: mask.clone(),
+            measured_tiers: OnceLock::new(),
             failure,
             allocated_bytes: AtomicU64::new(0),
             unflushed_bytes: AtomicU64::new(0),

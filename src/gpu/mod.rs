@@ -24,6 +24,6 @@ pub use mask::{Ability, Limit, Mask};
 pub use pass::{Dispatch, Grid, Readback, Recorder, Submission};
 pub use pipeline::{Constants, Pipeline, PipelineKey};
 pub use specialize::{Specialized, specialize};
-pub use tier::Tier;
+pub use tier::{Tier, Tiers};
 pub use timing::Timestamps;
 pub use upload::{Upload, Uploader};

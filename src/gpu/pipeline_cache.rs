@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::Gpu;
+use crate::kept::{self, checksum};
 
 /// The beginning of a file, with the format's version.
 const MAGIC: &[u8; 8] = b"lapipes1";
@@ -69,7 +70,7 @@ impl Gpu {
         if *found == Some(checksum(&data)) {
             return;
         }
-        if let Err(error) = write(path, &data) {
+        if let Err(error) = kept::write(path, &encode(&data)) {
             log::info!("{}: {error}: pipelines are not kept", path.display());
         }
     }
@@ -96,25 +97,9 @@ fn decode(bytes: &[u8]) -> Option<&[u8]> {
     (magic == MAGIC && u64::from_le_bytes(*sum) == checksum(data)).then_some(data)
 }
 
-/// Writes the file whole or not at all, also where another process does the same.
-fn write(path: &Path, data: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let part = path.with_extension(format!("{}.part", std::process::id()));
-    let bytes = [&MAGIC[..], &checksum(data).to_le_bytes(), data].concat();
-    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
-    if written.is_err() {
-        fs::remove_file(&part).ok();
-    }
-    written
-}
-
-/// FNV-1a of 64 bits over the bytes and their number.
-fn checksum(bytes: &[u8]) -> u64 {
-    let length = (bytes.len() as u64).to_le_bytes();
-    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    bytes.iter().chain(&length).fold(0xcbf2_9ce4_8422_2325, mix)
+/// The file for a driver's `data`.
+fn encode(data: &[u8]) -> Vec<u8> {
+    [&MAGIC[..], &checksum(data).to_le_bytes(), data].concat()
 }
 
 #[cfg(test)]

@@ -36,6 +36,31 @@ impl Tier {
     }
 }
 
+/// The tiers of a device's kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tiers {
+    /// For steps of few rows: decoding.
+    pub few: Tier,
+    /// For steps of many rows: prefill.
+    pub many: Tier,
+}
+
+impl Tiers {
+    /// The same for all steps.
+    pub fn all(tier: Tier) -> Self {
+        Tiers { few: tier, many: tier }
+    }
+}
+
+impl fmt::Display for Tiers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.few.min(Tier::Dot) == self.many.min(Tier::Dot) {
+            true => self.many.fmt(f),
+            false => write!(f, "{}, decoding {}", self.many, self.few),
+        }
+    }
+}
+
 impl fmt::Display for Tier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -70,6 +95,17 @@ impl Gpu {
         let lanes = if metal { 32 } else { self.adapter().info.subgroup_min_size };
         let enabled = self.device.features().contains(wgpu::Features::SUBGROUP);
         Some(lanes).filter(|lanes| enabled && lanes.is_power_of_two() && *lanes >= 8)
+    }
+
+    /// The tiers that suit it, and what was measured ([`Gpu::set_default_tiers`]).
+    pub fn default_tiers(&self) -> Tiers {
+        self.measured_tiers.get().copied().unwrap_or(Tiers::all(self.default_tier()))
+    }
+
+    /// From here on these are the default tiers, as far as the device has them. The first call decides.
+    pub fn set_default_tiers(&self, tiers: Tiers) {
+        let most = self.strongest_tier();
+        self.measured_tiers.get_or_init(|| Tiers { few: tiers.few.min(most), many: tiers.many.min(most) });
     }
 
     /// The tier that suits it: software adapters emulate integer dot products and matrices.

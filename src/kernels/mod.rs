@@ -45,7 +45,7 @@ mod weights_builder;
 use std::sync::Mutex;
 
 use crate::Result;
-use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tensor, Tier, Uniforms};
+use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tensor, Tier, Tiers, Uniforms};
 
 pub use crate::quant::Random;
 pub use kv::{KV_BLOCK, KvDtype};
@@ -298,6 +298,8 @@ pub struct Planner<'a> {
     pub tuning: Tuning,
     /// What kernels may use: beyond [`Tier::Plain`], products round their activations.
     pub tier: Tier,
+    /// The same for products of few rows, where it may be less.
+    pub few_tier: Tier,
     uniforms: Uniforms,
     scratch: Mutex<[Option<Tensor>; 3]>,
 }
@@ -309,6 +311,7 @@ impl<'a> Planner<'a> {
             gpu,
             tuning: Tuning::for_device(gpu),
             tier: Tier::Plain,
+            few_tier: Tier::Plain,
             uniforms: Uniforms::default(),
             scratch: Mutex::default(),
         }
@@ -317,7 +320,13 @@ impl<'a> Planner<'a> {
     /// With the kernels of `tier`.
     #[must_use]
     pub fn with_tier(self, tier: Tier) -> Self {
-        Planner { tier, ..self }
+        self.with_tiers(Tiers::all(tier))
+    }
+
+    /// With the kernels of `tiers`.
+    #[must_use]
+    pub fn with_tiers(self, tiers: Tiers) -> Self {
+        Planner { tier: tiers.many, few_tier: tiers.few, ..self }
     }
 
     /// Rows of the cooperative matrices that products of many rows are made of, if they are.

@@ -29,7 +29,7 @@ impl Input<'_> {
     /// What `weights` are multiplied with in the planner's tier: rounded activations where there are such, and the
     /// weights' groups do not cut a chunk.
     pub(super) fn rounded_for(&self, planner: &Planner, weights: &Weights) -> Option<&Tensor> {
-        self.rounded.filter(|_| planner.tier >= Tier::Dot && weights.has_whole_chunks())
+        self.rounded.filter(|_| planner.few_tier >= Tier::Dot && weights.has_whole_chunks())
     }
 }
 

@@ -109,7 +109,7 @@ impl Suspect {
 
 impl Watched {
     fn new(rank: &Rank, body: Body) -> Result<Self> {
-        let planner = Planner::new(&rank.gpu).with_tier(rank.tier);
+        let planner = Planner::new(&rank.gpu).with_tiers(rank.tiers);
         let plan = PassPlan {
             share: &rank.share,
             weights: rank.weights(),

@@ -17,7 +17,7 @@ use super::step::Row;
 use super::uploads::Uploads;
 use super::weights::ModelWeights;
 use crate::checkpoint::{Checkpoint, Config};
-use crate::gpu::{Gpu, Tier};
+use crate::gpu::{Gpu, Tiers};
 use crate::kernels::head_norm_rope::{HEAD_DIM_STEP, MAX_HEAD_DIM};
 use crate::parallel::{Collective, HostMemory};
 use crate::quant::requantize::Deviation;
@@ -169,8 +169,8 @@ impl Gemma4 {
     }
 
     /// The kernels that it runs with, of several devices the first rank's.
-    pub fn tier(&self) -> Tier {
-        self.ranks[0].tier
+    pub fn tiers(&self) -> Tiers {
+        self.ranks[0].tiers
     }
 
     /// Bytes taken on all devices.

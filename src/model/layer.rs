@@ -94,7 +94,7 @@ impl LayerPlan<'_> {
 
     /// How products treat the step's rows.
     fn rows(&self) -> Rows<'_> {
-        rows(self.body, self.activations, self.planner.tier)
+        rows(self.body, self.activations, self.planner.few_tier)
     }
 
     /// What kernels round for the products behind them: chunks do that by themselves.

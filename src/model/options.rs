@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::memory::MemoryPlan;
 use crate::checkpoint::Config;
-use crate::gpu::{Ability, Gpu, Tier};
+use crate::gpu::{Ability, Gpu, Tier, Tiers};
 use crate::kernels::KvDtype;
 use crate::parallel::Parallel;
 use crate::{Error, Result};
@@ -61,15 +61,15 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::Usage`] where a tier was asked for that the device does not have.
-    pub(super) fn tier(&self, gpu: &Gpu) -> Result<Tier> {
+    pub(super) fn tiers(&self, gpu: &Gpu) -> Result<Tiers> {
         let strongest = gpu.strongest_tier();
         match (self.precision, self.tier) {
             (_, Some(tier)) if tier > strongest => Err(Error::Usage(format!(
                 "tier {tier} was asked for, but the strongest that \"{}\" can run is {strongest}",
                 gpu.adapter().info.name
             ))),
-            (Precision::Exact, _) => Ok(Tier::Plain),
-            (Precision::Fast, tier) => Ok(tier.unwrap_or(gpu.default_tier())),
+            (Precision::Exact, _) => Ok(Tiers::all(Tier::Plain)),
+            (Precision::Fast, tier) => Ok(tier.map_or(gpu.default_tiers(), Tiers::all)),
         }
     }
 

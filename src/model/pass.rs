@@ -120,7 +120,7 @@ impl PassPlan<'_> {
         }
         ops.push(Op::capture("embed".into(), &a.h));
         if let (Some(b), Some(p)) = (&a.per_layer, &w.per_layer) {
-            let rows = layer::rows(body, a, planner.tier);
+            let rows = layer::rows(body, a, planner.few_tier);
             let (projection, y) = (&p.per_layer_model_projection, b.context_part.as_ref().unwrap_or(&b.context));
             let product = product::plan(planner, "per_layer_model_projection", projection, rows, &a.h, y, 0.0)?;
             ops.extend(product.into_iter().map(Op::Dispatch));
@@ -148,7 +148,7 @@ impl PassPlan<'_> {
     /// The logits of all rows of a body's steps, whose final norm rounds them.
     fn head(&self, planner: &Planner, body: Body) -> Result<Vec<Op>> {
         let a = self.activations;
-        let (rows, x) = (layer::rows(body, a, planner.tier), Input { x: &a.x, rounded: a.x_rounded.as_ref() });
+        let (rows, x) = (layer::rows(body, a, planner.few_tier), Input { x: &a.x, rounded: a.x_rounded.as_ref() });
         Ok(self.lm_head(planner, rows, x)?.into_iter().map(Op::Dispatch).collect())
     }
 

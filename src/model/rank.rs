@@ -12,7 +12,7 @@ use super::share::Share;
 use super::step::{Row, step_rows};
 use super::weights::ModelWeights;
 use crate::Result;
-use crate::gpu::{Gpu, Readback, Tensor, Tier};
+use crate::gpu::{Gpu, Readback, Tensor, Tiers};
 use crate::kernels::Planner;
 
 /// A rank's bytes on its device.
@@ -34,7 +34,7 @@ pub(super) struct Rank {
     pub activations: Activations,
     pub cache: KvCache,
     /// The kernels that it runs with.
-    pub tier: Tier,
+    pub tiers: Tiers,
     pub pass: Pass,
     pub ids: Readback,
     pub logits: Readback,
@@ -52,19 +52,19 @@ pub(super) struct Prepared {
     pub share: Share,
     pub activations: Activations,
     pub cache: KvCache,
-    pub tier: Tier,
+    pub tiers: Tiers,
     pub activation_bytes: u64,
 }
 
 impl Prepared {
     /// Takes the memory that a rank needs beside its weights.
     pub(super) fn new(gpu: Arc<Gpu>, share: Share, rows: usize, context: usize, options: &Options) -> Result<Self> {
-        let (tier, kv) = (options.tier(&gpu)?, options.kv_on(&gpu)?);
+        let (tiers, kv) = (options.tiers(&gpu)?, options.kv_on(&gpu)?);
         let before = gpu.allocated_bytes();
-        let activations = Activations::new(&gpu, &share, rows, tier, kv)?;
+        let activations = Activations::new(&gpu, &share, rows, tiers.few, kv)?;
         let activation_bytes = gpu.allocated_bytes() - before;
         let cache = KvCache::new(&gpu, &share.config, options.slots, context, kv)?;
-        Ok(Prepared { gpu, share, activations, cache, tier, activation_bytes })
+        Ok(Prepared { gpu, share, activations, cache, tiers, activation_bytes })
     }
 }
 
@@ -75,9 +75,9 @@ impl Rank {
         weights: ModelWeights,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Self> {
-        let Prepared { gpu, share, activations, cache, tier, activation_bytes } = prepared;
+        let Prepared { gpu, share, activations, cache, tiers, activation_bytes } = prepared;
         let plan = PassPlan { share: &share, weights: &weights, activations: &activations, cache: &cache };
-        let pass = plan.bind(&Planner::new(&gpu).with_tier(tier), progress)?;
+        let pass = plan.bind(&Planner::new(&gpu).with_tiers(tiers), progress)?;
         let ids = Readback::new(&gpu, &activations.ids, FEW_ROWS)?;
         let logits = Readback::new(&gpu, &activations.logits, FEW_ROWS)?;
         let ahead = Ahead::new(&gpu, &activations)?;
@@ -88,7 +88,7 @@ impl Rank {
                 partial.push((tensor.clone(), Readback::new(&gpu, tensor, tensor.rows)?));
             }
         }
-        Ok(Rank { gpu, share, activations, cache, tier, pass, ids, logits, ahead, weights, activation_bytes, partial })
+        Ok(Rank { gpu, share, activations, cache, tiers, pass, ids, logits, ahead, weights, activation_bytes, partial })
     }
 
     /// What it multiplies with.
@@ -125,7 +125,7 @@ impl Rank {
                 activations: &self.activations,
                 cache: &self.cache,
             };
-            self.pass = plan.bind(&Planner::new(&self.gpu).with_tier(self.tier), &|_, _| ())?;
+            self.pass = plan.bind(&Planner::new(&self.gpu).with_tiers(self.tiers), &|_, _| ())?;
         }
         Ok(())
     }

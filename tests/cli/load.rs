@@ -83,12 +83,12 @@ fn compiled_pipelines_are_kept_unless_not_wanted() {
     let first = generate(&["--no-cache"]);
     assert!(names(&kept).is_empty());
     assert_eq!(generate(&[]), first);
-    let files = names(&kept);
-    assert!(files.len() < 2 && files.iter().all(|name| name.ends_with(".bin")), "{files:?}");
+    let (files, records): (Vec<_>, Vec<_>) = names(&kept).into_iter().partition(|name| name.ends_with(".bin"));
+    assert!(files.len() < 2 && records.len() == 1, "{files:?}, {records:?}");
     assert_eq!(generate(&[]), first);
     for name in &files {
         fs::write(kept.join(name), "damaged").unwrap();
     }
     assert_eq!(generate(&[]), first);
-    assert_eq!(names(&kept), files);
+    assert_eq!(names(&kept), [records, files].concat());
 }

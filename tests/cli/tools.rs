@@ -188,7 +188,7 @@ fn help_and_version_go_to_stdout() {
     let version = run(&["--version"]).ok();
     assert_eq!(version, format!("lapidary {}\n", env!("CARGO_PKG_VERSION")));
     let help = run(&["--help"]).ok();
-    for command in ["chat", "generate", "prompt", "logits", "inspect", "devices"] {
+    for command in ["chat", "generate", "prompt", "logits", "inspect", "devices", "doctor"] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         let own = run(&[command, "--help"]).ok();
         assert!(own.contains("Usage: lapidary "), "{own}");

@@ -106,7 +106,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let subject = arguments.subject()?;
     let cases = arguments.cases()?;
     let options = arguments.options(&cases, &subject.config)?;
-    let gpu = Gpu::open(arguments.adapter.as_deref())?;
+    let gpu = arguments.kernels.device.open(arguments.adapter.as_deref(), 0)?;
     let timestamps = arguments.profile.then(|| gpu.timestamps()).transpose()?;
     let before = Instant::now();
     let copy_rate = copy_rate(&gpu)?;
@@ -121,7 +121,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let report = Report {
         device: device(model.gpu()),
         model: subject.name,
-        tier: model.tier(),
+        tiers: model.tiers(),
         context: model.context(),
         memory_bytes: model.gpu().allocated_bytes(),
         load,

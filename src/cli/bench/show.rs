@@ -1,6 +1,6 @@
 //! What was measured, as tables and as JSON.
 
-use lapidary::gpu::{Gpu, Tier, Timestamps};
+use lapidary::gpu::{Gpu, Tiers, Timestamps};
 use serde_json::{Value, json};
 
 use super::super::terminal::{plural, size, table};
@@ -11,7 +11,7 @@ use super::measure::{Kernel, Measured, Profile, Test};
 pub(super) struct Report {
     pub(super) device: String,
     pub(super) model: String,
-    pub(super) tier: Tier,
+    pub(super) tiers: Tiers,
     pub(super) context: usize,
     pub(super) memory_bytes: u64,
     /// Of a model of files.
@@ -36,7 +36,7 @@ impl Report {
             fact("model", self.model.clone()),
             fact("memory", format!("{} used, context {}", size(self.memory_bytes), self.context)),
             fact("copy rate", format!("{:.1} GB/s, read and written", self.copy_rate / 1e9)),
-            fact("kernels", self.tier.to_string()),
+            fact("kernels", self.tiers.to_string()),
         ];
         if let Some(load) = &self.load {
             facts.insert(2, fact("start", load.text()));
@@ -95,7 +95,8 @@ impl Report {
         let mut json = json!({
             "device": self.device,
             "model": self.model,
-            "tier": self.tier.name(),
+            "tier": self.tiers.many.name(),
+            "decode_tier": self.tiers.few.name(),
             "context": self.context,
             "memory_bytes": self.memory_bytes,
             "copy_bytes_per_second": self.copy_rate,

@@ -1,6 +1,8 @@
 //! What `doctor` prints: a line for each check, what follows from them, and a block for a bug report.
 
-use lapidary::doctor::{Finding, Outcome, Report, Round};
+use std::path::Path;
+
+use lapidary::doctor::{Finding, Outcome, Race, Report, Round};
 use lapidary::gpu::AdapterReport;
 use serde_json::{Value, json};
 
@@ -8,7 +10,7 @@ use super::super::devices::{features, kind};
 use super::super::terminal::{plural, table};
 
 /// The report for people.
-pub(super) fn text(report: &Report) -> String {
+pub(super) fn text(report: &Report, kept: Option<&Path>) -> String {
     let adapter = &report.adapter;
     let mut text = format!("{} | {} | {}\n", adapter.info.name, adapter.api(), adapter.driver());
     for round in &report.rounds {
@@ -18,8 +20,21 @@ pub(super) fn text(report: &Report) -> String {
         text.push_str(&table(&round.findings.iter().map(line).collect::<Vec<_>>(), 2, &[3, 4]));
     }
     text.push_str(&format!("\n{}\n", verdict(report)));
+    if let Some(times) = &report.dot_times {
+        text.push_str(&race("one row", times.few));
+        text.push_str(&times.many.map_or(String::new(), |race_of| race("many rows", race_of)));
+    }
+    if let Some(path) = kept {
+        text.push_str(&format!("kept in {}\n", path.display()));
+    }
     text.push_str(&format!("\nfor a bug report:\n```\n{}```\n", block(report)));
     text
+}
+
+fn race(what: &str, race: Race) -> String {
+    let (dot, plain) = (race.dot * 1e6, race.plain * 1e6);
+    let faster = if race.dot < race.plain { "int8" } else { "f32" };
+    format!("{what}: {dot:.1} µs in int8, {plain:.1} µs in f32: {faster} is used\n")
 }
 
 fn line(finding: &Finding) -> Vec<String> {
@@ -49,7 +64,7 @@ fn verdict(report: &Report) -> String {
         false => format!("; it must do without {}", report.switched_off),
     };
     match failed {
-        0 => format!("{} passed in {:.1} s, tier {}{off}", plural(passed, "check"), report.seconds, report.tier),
+        0 => format!("{} passed in {:.1} s, tier {}{off}", plural(passed, "check"), report.seconds, report.tiers),
         _ => {
             format!("{} FAILED, also with plain kernels: answers of this adapter may be wrong", plural(failed, "check"))
         }
@@ -66,7 +81,7 @@ fn block(report: &Report) -> String {
         format!("driver: {}, {}", adapter.api(), adapter.driver()),
         format!("features: {}", features(adapter)),
         format!("limits: {}", limits(adapter).map(|(name, value)| format!("{name} {value}")).join(", ")),
-        format!("tier: {}", report.tier),
+        format!("tier: {}", report.tiers),
     ];
     for round in &report.rounds {
         let what = if round.without.is_empty() { "all".to_owned() } else { format!("without {}", round.without) };
@@ -105,7 +120,9 @@ pub(super) fn json(report: &Report) -> Value {
         "kind": kind(adapter),
         "features": features(adapter),
         "limits": limits,
-        "tier": report.tier.name(),
+        "tier": report.tiers.many.name(),
+        "decode_tier": report.tiers.few.name(),
+        "dot_times": report.dot_times,
         "passed": !report.is_bad(),
         "switched_off": report.switched_off.to_string(),
         "rounds": report.rounds.iter().map(round).collect::<Vec<_>>(),

@@ -29,7 +29,7 @@ fn few(bench: &Workbench, dtype: KvDtype, measure: &mut Measure) -> Result<()> {
     let mut random = Random::new(30);
     let rows = [chunk(1, 30, 3), chunk(0, 190, 1)].concat();
     let rounds = bench.planner.tier >= Tier::Dot;
-    for case in cases(dtype) {
+    for case in cases(dtype).into_iter().take(if bench.is_hasty() { 1 } else { 2 }) {
         Step::new(&mut random, case, &rows).few(bench, rounds, measure)?;
         if !bench.brief {
             Step::new(&mut random, case, &chunk(0, 161, 1)).few(bench, rounds, measure)?;

@@ -25,6 +25,8 @@ pub struct Check {
     pub is_rare: bool,
     /// They are those of the plain tier, but for lanes that add up within subgroups.
     pub of_subgroups: bool,
+    /// Their pipelines take a CPU long to compile.
+    pub is_costly: bool,
     run: fn(&Workbench, &mut Measure) -> Result<()>,
 }
 
@@ -39,7 +41,7 @@ impl Check {
 }
 
 const fn check(tier: Tier, name: &'static str, run: fn(&Workbench, &mut Measure) -> Result<()>) -> Check {
-    Check { name, tier, kv: None, is_rare: false, of_subgroups: false, run }
+    Check { name, tier, kv: None, is_rare: false, of_subgroups: false, is_costly: false, run }
 }
 
 const fn of_cache(
@@ -48,11 +50,15 @@ const fn of_cache(
     name: &'static str,
     run: fn(&Workbench, &mut Measure) -> Result<()>,
 ) -> Check {
-    Check { name, tier, kv: Some(kv), is_rare: false, of_subgroups: false, run }
+    Check { name, tier, kv: Some(kv), is_rare: false, of_subgroups: false, is_costly: false, run }
 }
 
 const fn subgroups(name: &'static str, run: fn(&Workbench, &mut Measure) -> Result<()>) -> Check {
     Check { of_subgroups: true, ..check(Tier::Dot, name, run) }
+}
+
+const fn costly(check: Check) -> Check {
+    Check { is_costly: true, ..check }
 }
 
 const fn rare(check: Check) -> Check {
@@ -63,12 +69,12 @@ const fn rare(check: Check) -> Check {
 pub const CHECKS: &[Check] = &[
     check(Tier::Plain, "quantized products, few rows", products::matvec_packed),
     check(Tier::Plain, "dense products, few rows", products::matvec_dense),
-    check(Tier::Plain, "quantized products, many rows", products::matmul_packed),
-    check(Tier::Plain, "dense products, many rows", products::matmul_dense),
-    check(Tier::Plain, "gated product", experts::gate),
-    check(Tier::Plain, "gated products of experts", experts::gates),
-    check(Tier::Plain, "sums of experts", experts::sums),
-    check(Tier::Plain, "grouped experts", experts::grouped),
+    costly(check(Tier::Plain, "quantized products, many rows", products::matmul_packed)),
+    costly(check(Tier::Plain, "dense products, many rows", products::matmul_dense)),
+    costly(check(Tier::Plain, "gated product", experts::gate)),
+    costly(check(Tier::Plain, "gated products of experts", experts::gates)),
+    costly(check(Tier::Plain, "sums of experts", experts::sums)),
+    costly(check(Tier::Plain, "grouped experts", experts::grouped)),
     rare(check(Tier::Plain, "grouped dense experts", experts::grouped_dense)),
     check(Tier::Plain, "groups of rows", experts::groups),
     check(Tier::Plain, "sums of grouped experts", experts::sums_of_products),
@@ -78,11 +84,11 @@ pub const CHECKS: &[Check] = &[
     check(Tier::Plain, "moe_combine", norms::combine_exact),
     rare(check(Tier::Plain, "per-layer inputs", norms::per_layer)),
     check(Tier::Plain, "gelu_mul", norms::gates),
-    of_cache(Tier::Plain, KvDtype::F32, "attention, few rows, f32 cache", attention::few_f32),
+    costly(of_cache(Tier::Plain, KvDtype::F32, "attention, few rows, f32 cache", attention::few_f32)),
     of_cache(Tier::Plain, KvDtype::F16, "attention, few rows, f16 cache", attention::few_f16),
     of_cache(Tier::Plain, KvDtype::Int8, "attention, few rows, int8 cache", attention::few_int8),
-    of_cache(Tier::Plain, KvDtype::F32, "attention, many rows, f32 cache", attention::many_f32),
-    of_cache(Tier::Plain, KvDtype::F16, "attention, many rows, f16 cache", attention::many_f16),
+    costly(of_cache(Tier::Plain, KvDtype::F32, "attention, many rows, f32 cache", attention::many_f32)),
+    costly(of_cache(Tier::Plain, KvDtype::F16, "attention, many rows, f16 cache", attention::many_f16)),
     of_cache(Tier::Plain, KvDtype::Int8, "attention, many rows, int8 cache", attention::many_int8),
     check(Tier::Plain, "ring of keys and values", attention::store),
     check(Tier::Plain, "embedding", choices::tables),

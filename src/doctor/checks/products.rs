@@ -28,10 +28,10 @@ pub(super) fn layouts(bench: &Workbench, random: &mut Random, scales: Scales) ->
     let cut = Spec { asymmetric: true, scale_dtype: Dtype::BF16, ..spec(704, 64) };
     let ordered = Spec { order: Order::Shuffled, asymmetric: true, scale_dtype: Dtype::F32, ..spec(272, 32) };
     let mut layout = |what, spec: Spec, rows| Layout { what, full: Unpacked::random(random, spec), rows };
-    let usual = vec![
-        layout("int4 g128", spec(704, 128), 0..704),
-        layout("int8 g32", Spec { bits: 8, ..spec(352, 32) }, 0..352),
-    ];
+    let mut usual = vec![layout("int4 g128", spec(704, 128), 0..704)];
+    if !bench.is_hasty() {
+        usual.push(layout("int8 g32", Spec { bits: 8, ..spec(352, 32) }, 0..352));
+    }
     if bench.brief {
         return usual;
     }
