@@ -27,12 +27,15 @@ pub enum Error {
     /// The device has no room for what was asked.
     #[error("{0}")]
     Memory(String),
-    /// Something failed while the model ran: a lost device for instance.
+    /// Something failed while the model ran: a wait that took too long.
     #[error("{0}")]
     Run(String),
     /// A result is NaN or infinite.
     #[error("{0}")]
     NotFinite(String),
+    /// The device is gone: a driver's reset, a card that was pulled. Nothing on it can be used any more.
+    #[error("the device was lost: {0}")]
+    DeviceLost(String),
 }
 
 /// A `Result` with this crate's [`Error`].
@@ -104,7 +107,7 @@ impl Error {
             Error::Usage(_) => 2,
             Error::Model(_) | Error::Io { .. } => 3,
             Error::Device(_) | Error::Memory(_) => 4,
-            Error::Run(_) | Error::NotFinite(_) => 5,
+            Error::Run(_) | Error::NotFinite(_) | Error::DeviceLost(_) => 5,
         }
     }
 }

@@ -60,6 +60,11 @@
 //! ([`kernels::rounded`]) and of 32 in chunks, to f16 for cooperative matrices; keys and values to f16. Residual stream,
 //! norms, router and sums stay f32; beyond the plain tier lanes add up within subgroups where there are such. Weights that integers do not suit take the exact kernels.
 //!
+//! **When a device fails.** The first error of a device is what every later call on it gives; a loss is
+//! [`Error::DeviceLost`]. With each result that goes to the host goes a number that was never used for it before, so that
+//! what was not computed is no result. [`generate::Generator::recovering`] loads the model again after a loss, runs all ids
+//! again and goes on with the answer.
+//!
 //! # Invariants
 //!
 //! * Rows of activations are padded to whole chunks of 32 values with zeros, so that products read them unguarded.

@@ -14,7 +14,7 @@ use super::ranks::RankArguments;
 use super::terminal::note;
 
 /// Which model.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct ModelArguments {
     /// Directory with config.json, tokenizer.json and *.safetensors; without it, the demo model in this program
     #[arg(long, short, value_name = "DIR")]
@@ -22,7 +22,7 @@ pub(super) struct ModelArguments {
 }
 
 /// Which model, on what.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct RunArguments {
     #[command(flatten)]
     pub(super) model: ModelArguments,

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use lapidary::generate::{Finish, Generator, Request};
 use lapidary::text::{Conversation, Kind, Message, Role, TextModel};
@@ -52,7 +53,7 @@ pub(super) struct Arguments {
 /// Runs the command.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let input = arguments.input()?;
-    let checkpoint = arguments.run.model.open()?;
+    let checkpoint = Arc::new(arguments.run.model.open()?);
     let settings = Settings::new(&arguments.sampling, &checkpoint.generation)?;
     let (text, ids) = match input {
         Input::Ids(ids) => (arguments.run.model.text()?, ids),

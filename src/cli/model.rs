@@ -1,7 +1,7 @@
 //! Opening and loading a model: the one in a directory, or the demo model that is part of the program.
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lapidary::checkpoint::{Checkpoint, Role, Source};
@@ -107,14 +107,19 @@ impl RunArguments {
         Ok(model)
     }
 
-    /// As [`Self::load`], ready to generate what `text` reads.
+    /// As [`Self::load`], ready to generate what `text` reads. Where the device is lost, the model is loaded again, with one line about it.
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub(super) fn generator(&self, checkpoint: &Checkpoint, text: Option<&TextModel>) -> Result<Generator> {
+    pub(super) fn generator(&self, checkpoint: &Arc<Checkpoint>, text: Option<&TextModel>) -> Result<Generator> {
         let model = self.load(checkpoint)?;
         let generator = Generator::new(model, checkpoint.stop_ids(), &checkpoint.generation.suppress_tokens);
-        Ok(generator.with_reserved(text.into_iter().flat_map(|text| text.tokenizer.reserved_ids())))
+        let generator = generator.with_reserved(text.into_iter().flat_map(|text| text.tokenizer.reserved_ids()));
+        let (arguments, checkpoint) = (self.clone(), checkpoint.clone());
+        Ok(generator.recovering(move |message| {
+            note(format_args!("the device was lost ({message}): the model is loaded again, then the answer goes on"));
+            arguments.load(&checkpoint)
+        }))
     }
 
     fn introduce(&self, checkpoint: &Checkpoint, model: &Gemma4) {
@@ -259,5 +264,39 @@ impl Bars {
         if let Some((_, bar)) = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take() {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use clap::Parser;
+    use lapidary::generate::{Request, Sampling};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        run: RunArguments,
+    }
+
+    /// What `chat` and `generate` run with comes back after a loss, with the same arguments.
+    #[test]
+    fn a_lost_device_comes_back() {
+        let Arguments { run } = Arguments::try_parse_from(["", "--context", "64", "--kv", "f32"]).unwrap();
+        let mut generator = run.generator(&Arc::new(run.model.open().unwrap()), None).unwrap();
+        let request = Request { sampling: Sampling::GREEDY, max_tokens: Some(6) };
+        let answer = |generator: &mut Generator| {
+            let answer = generator.generate(0, &[2, 700, 41, 900], &request, &mut |_| ControlFlow::Continue(()));
+            answer.unwrap().ids
+        };
+        let expected = answer(&mut generator);
+        let (context, bytes) = (generator.model().context(), generator.model().allocated_bytes());
+        generator.model().gpu().faults().destroy();
+        assert_eq!(answer(&mut generator), expected);
+        assert_eq!((generator.model().context(), generator.model().allocated_bytes()), (context, bytes));
     }
 }

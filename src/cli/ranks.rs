@@ -9,7 +9,7 @@ use super::args::DeviceArguments;
 use super::terminal::{note, size};
 
 /// How the model is cut.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Several ranks, or several adapters")]
 pub(super) struct RankArguments {
     /// Cut the model for N ranks, each with its own part of the weights and of the KV cache

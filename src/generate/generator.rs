@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use super::recovery::Recovery;
 use super::{Sampler, Sampling};
 use crate::kernels::suppress;
 use crate::model::{Gemma4, Next, Output, Row, Want};
@@ -55,6 +56,26 @@ pub struct Outcome {
     pub timings: Timings,
 }
 
+/// Tokens of an answer that are run again before the device is waited for.
+const REPLAYED: usize = 32;
+
+/// An answer as far as it has come; a loss of the device leaves it as it is.
+struct Answer<'a> {
+    slot: usize,
+    prompt: &'a [u32],
+    sampling: Sampling,
+    /// Most ids.
+    most: usize,
+    ids: Vec<u32>,
+    timings: Timings,
+    start: Instant,
+    /// When the first id was there.
+    first: Option<Instant>,
+}
+
+/// Is told of each id, and of each chunk of a prompt; ends the answer.
+type Watch<'a> = dyn FnMut(Option<u32>) -> ControlFlow<()> + 'a;
+
 /// A model, and the ids that its slots hold.
 #[derive(Debug)]
 pub struct Generator {
@@ -64,6 +85,7 @@ pub struct Generator {
     suppress: Vec<u32>,
     reserved: HashSet<u32>,
     waits: bool,
+    recovery: Option<Recovery>,
 }
 
 /// So many reserved tokens in a row are no answer of any model: kernels or weights are wrong.
@@ -74,7 +96,7 @@ impl Generator {
     pub fn new(model: Gemma4, stop_ids: &[u32], suppress: &[u32]) -> Self {
         let held = vec![Vec::new(); model.slots()];
         let (stop_ids, suppress) = (stop_ids.to_vec(), suppress.to_vec());
-        Generator { model, held, stop_ids, suppress, reserved: HashSet::new(), waits: false }
+        Generator { model, held, stop_ids, suppress, reserved: HashSet::new(), waits: false, recovery: None }
     }
 
     /// The same with a vocabulary whose tokens `ids` mean nothing: an answer that has many of them in a row is an error.
@@ -88,6 +110,14 @@ impl Generator {
     #[must_use]
     pub fn waiting(self) -> Self {
         Generator { waits: true, ..self }
+    }
+
+    /// The same, but where the device is lost, `reload` loads the model again, all ids of the answer's slot are run again
+    /// and the answer goes on as if nothing had happened. `reload` is told why the device was lost. The third loss within a
+    /// minute ends it.
+    #[must_use]
+    pub fn recovering(self, reload: impl FnMut(&str) -> Result<Gemma4> + Send + 'static) -> Self {
+        Generator { recovery: Some(Recovery::new(Box::new(reload))), ..self }
     }
 
     /// The model.
@@ -117,14 +147,9 @@ impl Generator {
     /// # Errors
     /// [`Error::Usage`] for an empty prompt, one that does not fit the context, or a sampling value out of its range;
     /// [`Error::Run`], [`Error::Memory`] from the model; [`Error::NotFinite`], which names the kernel, where logits are no
-    /// numbers; [`Error::Run`] also for a flood of reserved tokens. The slot stays usable.
-    pub fn generate(
-        &mut self,
-        slot: usize,
-        prompt: &[u32],
-        request: &Request,
-        watch: &mut dyn FnMut(Option<u32>) -> ControlFlow<()>,
-    ) -> Result<Outcome> {
+    /// numbers; [`Error::Run`] also for a flood of reserved tokens: the slot stays usable. [`Error::DeviceLost`] where that is
+    /// the end.
+    pub fn generate(&mut self, slot: usize, prompt: &[u32], request: &Request, watch: &mut Watch) -> Result<Outcome> {
         let context = self.model.context();
         if prompt.is_empty() {
             return Err(Error::Usage("the prompt has no tokens, expected at least 1".into()));
@@ -136,49 +161,88 @@ impl Generator {
                 context - 1
             )));
         }
-        let mut sampler = Sampler::new(request.sampling)?;
-        let start = Instant::now();
-        let mut ids = Vec::new();
+        request.sampling.check()?;
+        let most = request.max_tokens.unwrap_or(usize::MAX).min(context - prompt.len());
         let mut timings = Timings { reused_tokens: self.reuse(slot, prompt), ..Timings::default() };
         timings.prompt_tokens = prompt.len() - timings.reused_tokens;
-        let most = request.max_tokens.unwrap_or(usize::MAX).min(context - prompt.len());
-        if most == 0 {
-            return Ok(Outcome { ids, finish: Finish::Length, timings });
+        let (ids, start) = (Vec::new(), Instant::now());
+        let mut answer = Answer { slot, prompt, sampling: request.sampling, most, ids, timings, start, first: None };
+        loop {
+            match self.go_on(&mut answer, watch) {
+                Err(Error::DeviceLost(message)) => self.recover(message)?,
+                other => return Ok(answer.outcome(other?)),
+            }
         }
-        let Some(mut id) = self.prefill(slot, prompt, &mut sampler, watch)? else {
-            timings.prompt_seconds = start.elapsed().as_secs_f64();
-            return Ok(Outcome { ids, finish: Finish::Interrupted, timings });
-        };
-        timings.prompt_seconds = start.elapsed().as_secs_f64();
-        let decode = Instant::now();
+    }
+
+    /// Generates until the answer's end.
+    fn go_on(&mut self, answer: &mut Answer, watch: &mut Watch) -> Result<Finish> {
+        let Answer { slot, prompt, most, .. } = *answer;
+        if most == 0 {
+            return Ok(Finish::Length);
+        }
+        let mut sampler = Sampler::after(answer.sampling, answer.ids.len())?;
         let ahead = self.runs_ahead(&sampler);
-        let mut flood = 0;
-        let finish = loop {
-            ids.push(id);
-            flood = if self.reserved.contains(&id) { flood + 1 } else { 0 };
-            if flood == FLOOD {
-                self.undo_unread(slot);
-                return Err(flooded(&ids[ids.len() - FLOOD..]));
-            }
-            let flow = watch(Some(id));
-            if self.is_stop(id) {
-                break Finish::Stop;
-            }
-            if ids.len() >= most {
-                break Finish::Length;
-            }
-            if flow.is_break() {
-                break Finish::Interrupted;
-            }
-            id = match ahead {
-                true => self.run_ahead(slot, id, most - ids.len(), &mut sampler)?,
-                false => self.run(slot, &[id], Some(&mut sampler))?.expect("a sampler was given"),
+        let mut last = answer.ids.last().copied();
+        if last.is_some() && self.replay(slot, prompt, &answer.ids, watch)?.is_break() {
+            return Ok(Finish::Interrupted);
+        }
+        loop {
+            let id = match last {
+                None => match self.prefill(slot, prompt, Some(&mut sampler), watch)? {
+                    ControlFlow::Continue(id) => id.expect("a sampler was given"),
+                    ControlFlow::Break(()) => return Ok(Finish::Interrupted),
+                },
+                Some(id) if ahead => self.run_ahead(slot, id, most - answer.ids.len(), &mut sampler)?,
+                Some(id) => self.run(slot, &[id], Some(&mut sampler))?.expect("a sampler was given"),
             };
-        };
-        self.undo_unread(slot);
-        timings.decode_tokens = ids.len() - 1;
-        timings.decode_seconds = decode.elapsed().as_secs_f64();
-        Ok(Outcome { ids, finish, timings })
+            answer.first.get_or_insert_with(Instant::now);
+            answer.ids.push(id);
+            last = Some(id);
+            if self.is_flood(&answer.ids) {
+                self.undo_unread(slot);
+                return Err(flooded(&answer.ids[answer.ids.len() - FLOOD..]));
+            }
+            let flow = watch(last);
+            let finish = if self.is_stop(id) {
+                Finish::Stop
+            } else if answer.ids.len() >= most {
+                Finish::Length
+            } else if flow.is_break() {
+                Finish::Interrupted
+            } else {
+                continue;
+            };
+            self.undo_unread(slot);
+            return Ok(finish);
+        }
+    }
+
+    /// Loads the model again, whose device was lost for the reason `message`. No slot holds anything then.
+    fn recover(&mut self, message: String) -> Result<()> {
+        let Some(recovery) = &mut self.recovery else { return Err(Error::DeviceLost(message)) };
+        self.model = recovery.reload(&self.model, message)?;
+        self.held = vec![Vec::new(); self.model.slots()];
+        Ok(())
+    }
+
+    /// Runs a prompt and an answer's `ids` but the last again, in steps like those that they came from: a step of other
+    /// rows rounds otherwise, and the text that follows could be another. What earlier answers left in the prompt is run
+    /// in chunks.
+    fn replay(&mut self, slot: usize, prompt: &[u32], ids: &[u32], watch: &mut Watch) -> Result<ControlFlow<()>> {
+        if self.prefill(slot, prompt, None, watch)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        for part in ids[..ids.len() - 1].chunks(REPLAYED) {
+            for &id in part {
+                self.run(slot, &[id], None)?;
+            }
+            self.model.gpu().wait()?;
+            if watch(None).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Keeps what `slot` holds of the beginning of `prompt`, but not all of it: the last token must be run for its
@@ -191,23 +255,23 @@ impl Generator {
         kept
     }
 
-    /// Runs the rest of `prompt` in chunks; the first generated id, or `None` where the caller ended it.
+    /// Runs the rest of `prompt` in chunks; with a sampler, the first generated id. Breaks where the caller ended it.
     fn prefill(
         &mut self,
         slot: usize,
         prompt: &[u32],
-        sampler: &mut Sampler,
-        watch: &mut dyn FnMut(Option<u32>) -> ControlFlow<()>,
-    ) -> Result<Option<u32>> {
+        sampler: Option<&mut Sampler>,
+        watch: &mut Watch,
+    ) -> Result<ControlFlow<(), Option<u32>>> {
         let rest = &prompt[self.held[slot].len()..];
         let (chunks, last) = rest.split_at((rest.len() - 1) / self.model.chunk_rows() * self.model.chunk_rows());
         for chunk in chunks.chunks(self.model.chunk_rows()) {
             self.run(slot, chunk, None)?;
             if watch(None).is_break() {
-                return Ok(None);
+                return Ok(ControlFlow::Break(()));
             }
         }
-        self.run(slot, last, Some(sampler))
+        self.run(slot, last, sampler).map(ControlFlow::Continue)
     }
 
     /// True where steps can be submitted before the tokens that they take are known.
@@ -254,6 +318,11 @@ impl Generator {
         }
         let ids = self.model.next_ids()?;
         Ok(ids[0].1)
+    }
+
+    /// True where `ids` end with so many reserved tokens as no answer has.
+    fn is_flood(&self, ids: &[u32]) -> bool {
+        ids.len() >= FLOOD && ids[ids.len() - FLOOD..].iter().all(|id| self.reserved.contains(id))
     }
 
     /// Takes back the steps that ran ahead of what `slot` is to hold.
@@ -312,4 +381,17 @@ fn flooded(ids: &[u32]) -> Error {
          checks the adapter's kernels, and --precision exact does without rounding",
         ids.join(", ")
     ))
+}
+
+impl Answer<'_> {
+    /// What came of it.
+    fn outcome(mut self, finish: Finish) -> Outcome {
+        let since = |from: Instant| from.elapsed().as_secs_f64();
+        if self.most > 0 {
+            self.timings.prompt_seconds = since(self.start) - self.first.map_or(0.0, since);
+            self.timings.decode_seconds = self.first.map_or(0.0, since);
+        }
+        self.timings.decode_tokens = self.ids.len().saturating_sub(1);
+        Outcome { ids: self.ids, finish, timings: self.timings }
+    }
 }

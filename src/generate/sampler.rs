@@ -57,6 +57,14 @@ impl Sampler {
         Ok(Sampler { sampling, draws: 0 })
     }
 
+    /// A sampler after `draws` draws.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a value out of its range.
+    pub fn after(sampling: Sampling, draws: usize) -> Result<Self> {
+        Ok(Sampler { draws: draws as u64, ..Sampler::new(sampling)? })
+    }
+
     /// True where the most probable token is always taken.
     pub fn is_greedy(&self) -> bool {
         self.sampling.is_greedy()

@@ -1,9 +1,13 @@
 //! An open device: the handle that everything on the GPU goes through.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::adapter::{self, AdapterReport};
+use super::failure::{Failures, Kind};
+use super::fault_injector::FaultInjector;
 use super::mask::{Ability, Mask};
 use super::pass::Submission;
 use super::pipeline::Pipelines;
@@ -15,6 +19,11 @@ use crate::{Error, Result};
 const UPLOAD_BYTES: usize = 8 << 20;
 /// Writes are handed to the device after this many bytes, which bounds the staging memory that waits.
 const FLUSH_BYTES: u64 = 64 << 20;
+/// How long a GPU may take for what was handed to it. Drivers reset one that hangs within a minute, and long prompts are
+/// many submissions. Software adapters may take as long as they like.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Different tickets: far more than there are copies to the host under way.
+const TICKETS: u32 = 1023;
 
 /// An open device with its queue, its pipelines and the first error that it reported.
 #[derive(Debug)]
@@ -27,9 +36,14 @@ pub struct Gpu {
     mask: Mask,
     /// Default tiers, where they were measured.
     pub(super) measured_tiers: OnceLock<Tiers>,
-    // wgpu may go on after an error, and even report success on a lost device: the first error stays.
-    failure: Arc<Mutex<Option<String>>>,
-    allocated_bytes: AtomicU64,
+    failures: Arc<Failures>,
+    faults: FaultInjector,
+    /// The numbers 1 to [`TICKETS`]: one is copied with each result that goes to the host, so that what was never computed
+    /// is not taken for a result.
+    tickets: OnceLock<wgpu::Buffer>,
+    last_ticket: AtomicU32,
+    patience: Option<Duration>,
+    allocated_bytes: Arc<AtomicU64>,
     unflushed_bytes: AtomicU64,
 }
 
@@ -62,26 +76,38 @@ impl Gpu {
         });
         let (device, queue) = pollster::block_on(request)
             .map_err(|e| Error::Device(format!("adapter \"{}\" could not be opened: {e}", report.info.name)))?;
-        let failure = Arc::new(Mutex::new(None));
-        let (on_error, on_loss) = (failure.clone(), failure.clone());
-        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| note(&on_error, format!("the device reports: {e}"))));
-        device.set_device_lost_callback(move |reason, message| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                note(&on_loss, format!("the device was lost: {message}"));
-            }
-        });
-        Ok(Gpu {
+        let (failures, allocated_bytes) = (Arc::new(Failures::default()), Arc::new(AtomicU64::new(0)));
+        report_to(&device, &failures, &allocated_bytes);
+        let gpu = Gpu {
+            faults: FaultInjector::new(device.clone()),
             device,
             queue,
             pipelines: Pipelines::default(),
             profile: Profile::default(),
+            patience: (!report.is_software()).then_some(PATIENCE),
             report,
             mask: mask.clone(),
             measured_tiers: OnceLock::new(),
-            failure,
-            allocated_bytes: AtomicU64::new(0),
+            failures,
+            tickets: OnceLock::new(),
+            last_ticket: AtomicU32::new(0),
+            allocated_bytes,
             unflushed_bytes: AtomicU64::new(0),
-        })
+        };
+        let tickets = gpu.storage_with("tickets", &(1..=TICKETS).collect::<Vec<_>>())?;
+        gpu.tickets.set(tickets).expect("set once");
+        Ok(gpu)
+    }
+
+    /// The same, but waits for what was handed to the device end after `patience` with an error.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Gpu { patience: Some(patience), ..self }
+    }
+
+    /// What plants faults in this device, for tests.
+    pub fn faults(&self) -> FaultInjector {
+        self.faults.clone()
     }
 
     /// The adapter that this device runs on, without what its mask leaves unused.
@@ -128,12 +154,40 @@ impl Gpu {
     /// The first error that the device reported, if any.
     ///
     /// # Errors
-    /// [`Error::Run`] with the device's message.
+    /// [`Error::DeviceLost`] where the device is lost; else [`Error::Run`] or [`Error::Memory`] with the first message.
     pub fn check(&self) -> Result<()> {
-        match &*self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
-            None => Ok(()),
-            Some(message) => Err(Error::Run(message.clone())),
+        if !self.failures.any() {
+            return Ok(());
         }
+        self.settle();
+        self.failures.error().map_or(Ok(()), Err)
+    }
+
+    /// Gives all memory on the device back. Every later call fails.
+    pub(crate) fn give_up(&self) {
+        self.device.destroy();
+        self.poll_until(None).ok(); // Of a device that is lost nothing else is expected.
+    }
+
+    /// Where something has failed: wgpu tells of a loss when the queue is empty, and until then of what follows from it.
+    fn settle(&self) {
+        if !self.failures.is_lost() {
+            self.poll_until(None).ok(); // What has failed is known already, or becomes so.
+        }
+    }
+
+    /// The error for something that has failed, `what`, for a reason that wgpu may not have told: a loss if there was
+    /// one.
+    pub(super) fn failed(&self, what: impl std::fmt::Display) -> Error {
+        self.failures.note(Kind::Run, what.to_string());
+        self.settle();
+        self.failures.error().expect("one was noted")
+    }
+
+    /// As [`Gpu::failed`], but this device goes on where it was not lost.
+    pub(super) fn loss_or(&self, other: Error) -> Error {
+        self.settle();
+        if self.failures.is_lost() { self.failures.error().unwrap_or(other) } else { other }
     }
 
     /// A zero-filled buffer.
@@ -149,6 +203,8 @@ impl Gpu {
                 self.max_binding_bytes()
             )));
         }
+        self.check()?;
+        let planted = self.faults.allocating();
         let out_of_memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
@@ -156,7 +212,7 @@ impl Gpu {
             usage,
             mapped_at_creation: false,
         });
-        if pollster::block_on(out_of_memory.pop()).is_some() {
+        if pollster::block_on(out_of_memory.pop()).is_some() || planted {
             return Err(Error::Memory(format!(
                 "{label}: no room for {size} bytes on \"{}\" beside {} bytes already taken",
                 self.report.info.name,
@@ -190,8 +246,9 @@ impl Gpu {
     /// Writes `data` at `offset_bytes`, in pieces that the driver's staging memory takes well.
     ///
     /// # Errors
-    /// [`Error::Run`] where the device has failed.
+    /// As [`Gpu::check`].
     pub fn write<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer, offset_bytes: u64, data: &[T]) -> Result<()> {
+        self.check()?;
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let mut offset = offset_bytes;
         for piece in bytes.chunks(UPLOAD_BYTES) {
@@ -200,31 +257,79 @@ impl Gpu {
             let waiting = self.unflushed_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed) + piece.len() as u64;
             if waiting >= FLUSH_BYTES {
                 self.unflushed_bytes.store(0, Ordering::Relaxed);
-                self.queue.submit([]);
+                self.submit(None);
                 self.wait()?;
             }
         }
         Ok(())
     }
 
+    /// The buffer of tickets, the offset of a new one there, and its number.
+    pub(super) fn ticket(&self) -> (&wgpu::Buffer, u64, u32) {
+        let number = self.last_ticket.fetch_add(1, Ordering::Relaxed) % TICKETS;
+        (self.tickets.get().expect("set when the device was opened"), u64::from(number) * 4, number + 1)
+    }
+
+    /// Hands commands to the device.
+    pub(super) fn submit(&self, commands: Option<wgpu::CommandBuffer>) -> Submission {
+        self.faults.submitting();
+        Submission(self.queue.submit(commands))
+    }
+
     /// Waits until the device has done all that was submitted.
     ///
     /// # Errors
-    /// [`Error::Run`] where the device has failed.
+    /// As [`Gpu::check`]; [`Error::Run`] where it took too long.
     pub fn wait(&self) -> Result<()> {
         self.wait_for(None)
     }
 
     /// Waits for `submission`, or for all that was submitted.
     pub(super) fn wait_for(&self, submission: Option<&Submission>) -> Result<()> {
-        let submission_index = submission.map(|submission| submission.0.clone());
-        self.device
-            .poll(wgpu::PollType::Wait { submission_index, timeout: None })
-            .map_err(|e| Error::Run(format!("waiting for the device failed: {e}")))?;
+        self.poll_until(submission).map_err(|e| self.failed(format_args!("waiting for the device failed: {e}")))?;
         self.check()
+    }
+
+    /// Lets wgpu see what is done, without waiting.
+    pub(super) fn poll_once(&self) -> Result<()> {
+        self.poll(wgpu::PollType::Poll).map_err(|e| self.failed(format_args!("asking the device failed: {e}")))
+    }
+
+    fn poll_until(&self, submission: Option<&Submission>) -> std::result::Result<(), String> {
+        let submission_index = submission.map(|submission| submission.0.clone());
+        self.poll(wgpu::PollType::Wait { submission_index, timeout: self.patience })
+    }
+
+    fn poll(&self, poll: wgpu::PollType) -> std::result::Result<(), String> {
+        // It panics where the driver says that the device is lost, after it has told the callback.
+        match catch_unwind(AssertUnwindSafe(|| self.device.poll(poll))) {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(wgpu::PollError::Timeout)) => {
+                let seconds = self.patience.unwrap_or_default().as_secs_f64();
+                Err(format!("it did not finish within {seconds} seconds, expected far less"))
+            }
+            Ok(Err(e)) => Err(e.to_string()),
+            Err(_) => Err("the driver refused".into()),
+        }
     }
 }
 
-fn note(failure: &Mutex<Option<String>>, message: String) {
-    failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(message);
+/// Lets `device` report its errors and its loss to `failures`; instead, wgpu would panic.
+fn report_to(device: &wgpu::Device, failures: &Arc<Failures>, allocated_bytes: &Arc<AtomicU64>) {
+    let (on_error, taken) = (failures.clone(), allocated_bytes.clone());
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| match error {
+        wgpu::Error::OutOfMemory { source } => {
+            let taken = taken.load(Ordering::Relaxed);
+            on_error.note(Kind::Memory, format!("the device is out of memory with {taken} bytes taken: {source}"));
+        }
+        other => on_error.note(Kind::Run, format!("the device reports: {other}")),
+    }));
+    let (on_loss, taken) = (failures.clone(), allocated_bytes.clone());
+    device.set_device_lost_callback(move |reason, message| {
+        let taken = taken.load(Ordering::Relaxed);
+        on_loss.note_loss(match reason {
+            wgpu::DeviceLostReason::Destroyed => "it was destroyed".into(),
+            wgpu::DeviceLostReason::Unknown => format!("{message} (with {taken} bytes taken)"),
+        });
+    });
 }

@@ -3,11 +3,14 @@
 //! [`adapters`] lists what the machine has and why an adapter is or is not the default; [`Gpu::open`] opens one, and
 //! [`Gpu::open_without`] one that does without some of its features and limits ([`Mask`]).
 //! [`Gpu`] hands out buffers ([`Tensor`]) and compiled [`Pipeline`]s, runs lists of [`Dispatch`]es in one compute pass
-//! each, and turns every wgpu error into [`crate::Error`]. [`Gpu::start_profile`] times each dispatch.
+//! each, and turns every wgpu error into [`crate::Error`]: the first one is what every later call gives. [`FaultInjector`] plants
+//! some. [`Gpu::start_profile`] times each dispatch.
 
 mod adapter;
 mod buffer;
 mod device;
+mod failure;
+mod fault_injector;
 mod mask;
 mod pass;
 mod pipeline;
@@ -20,6 +23,7 @@ mod upload;
 pub use adapter::{AdapterReport, Verdict, adapters};
 pub use buffer::{Binding, Tensor, Uniforms};
 pub use device::Gpu;
+pub use fault_injector::FaultInjector;
 pub use mask::{Ability, Limit, Mask};
 pub use pass::{Dispatch, Grid, Readback, Recorder, Submission};
 pub use pipeline::{Constants, Pipeline, PipelineKey};

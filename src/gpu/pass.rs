@@ -1,10 +1,14 @@
 //! Running: dispatches recorded into one compute pass a submission, with copies of results in between where asked.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::timing::Timer;
 use super::{Binding, Gpu, Pipeline, Tensor};
-use crate::{Error, Result};
+use crate::Result;
+
+/// Bytes ahead of the values of a readback: the ticket of the last copy, and what aligns a mapped range.
+const HEADER_BYTES: u64 = 16;
 
 /// How many workgroups a dispatch has; some grow with the rows of the step.
 #[derive(Debug, Clone, Copy)]
@@ -79,13 +83,16 @@ impl Dispatch {
     }
 }
 
-/// A copy of a tensor's first rows that [`Readback::read`] brings to the host.
+/// A copy of a tensor's first rows that [`Readback::read`] brings to the host. With each copy goes a ticket: where it is
+/// not that of the last copy that was recorded, that copy was never made, and what is there is no result.
 #[derive(Debug)]
 pub struct Readback {
     buffer: wgpu::Buffer,
     rows: usize,
     width: usize,
     stride: usize,
+    /// The ticket of the last copy that was recorded.
+    ticket: AtomicU32,
 }
 
 /// Work that was handed to the device: what [`Readback::read_after`] waits for.
@@ -155,28 +162,31 @@ impl<'a> Recorder<'a> {
     /// Keeps the first `rows` rows of `tensor` as they are at this point of the recording.
     ///
     /// # Errors
-    /// [`Error::Memory`] where there is no room for the copy.
+    /// [`crate::Error::Memory`] where there is no room for the copy.
     pub fn read_back(&mut self, tensor: &Tensor, rows: usize) -> Result<Readback> {
-        use wgpu::BufferUsages as Usage;
-        let bytes = tensor.bytes(rows);
-        let buffer = self.gpu.buffer("readback", bytes, Usage::MAP_READ | Usage::COPY_DST)?;
-        self.copy((&tensor.buffer, 0), (&buffer, 0), bytes);
-        Ok(Readback { buffer, rows, width: tensor.width, stride: tensor.stride })
+        let readback = Readback::new(self.gpu, tensor, rows)?;
+        self.read_into(tensor, rows, &readback);
+        Ok(readback)
     }
 
     /// Copies the first `rows` rows of `tensor` into a readback made by [`Readback::new`].
     pub fn read_into(&mut self, tensor: &Tensor, rows: usize, readback: &Readback) {
         assert!(rows <= readback.rows && tensor.stride == readback.stride, "a readback of the tensor's shape");
-        self.copy((&tensor.buffer, 0), (&readback.buffer, 0), tensor.bytes(rows));
+        self.copy((&tensor.buffer, 0), (&readback.buffer, HEADER_BYTES), tensor.bytes(rows));
+        let (tickets, offset, number) = self.gpu.ticket();
+        self.copy((tickets, offset), (&readback.buffer, 0), 4);
+        readback.ticket.store(number, Ordering::Relaxed);
     }
 
     /// Hands everything that was recorded to the device.
     pub fn submit(mut self) -> Submission {
         self.pass = None;
-        if let Some(timer) = self.timer.take() {
-            timer.resolve(self.gpu, encoder(&mut self.encoder, self.gpu));
+        if let Some(timer) = self.timer.take()
+            && let Err(e) = timer.resolve(self.gpu, encoder(&mut self.encoder, self.gpu))
+        {
+            self.gpu.failed(e); // Whoever waits for the recording hears of it.
         }
-        Submission(self.gpu.queue.submit(self.encoder.map(wgpu::CommandEncoder::finish)))
+        self.gpu.submit(self.encoder.map(wgpu::CommandEncoder::finish))
     }
 }
 
@@ -190,17 +200,17 @@ impl Readback {
     /// A readback that can be used again and again for up to `rows` rows of `tensor`.
     ///
     /// # Errors
-    /// [`Error::Memory`] where there is no room for it.
+    /// [`crate::Error::Memory`] where there is no room for it.
     pub fn new(gpu: &Gpu, tensor: &Tensor, rows: usize) -> Result<Self> {
         use wgpu::BufferUsages as Usage;
-        let buffer = gpu.buffer("readback", tensor.bytes(rows), Usage::MAP_READ | Usage::COPY_DST)?;
-        Ok(Readback { buffer, rows, width: tensor.width, stride: tensor.stride })
+        let buffer = gpu.buffer("readback", HEADER_BYTES + tensor.bytes(rows), Usage::MAP_READ | Usage::COPY_DST)?;
+        Ok(Readback { buffer, rows, width: tensor.width, stride: tensor.stride, ticket: AtomicU32::new(0) })
     }
 
     /// Waits for the device and returns the first `rows` rows without padding.
     ///
     /// # Errors
-    /// [`Error::Run`] where the device has failed.
+    /// As [`Gpu::check`]; [`crate::Error::Run`] where the copy was never made.
     pub fn read<T: bytemuck::Pod>(&self, gpu: &Gpu, rows: usize) -> Result<Vec<T>> {
         self.read_when(gpu, None, rows)
     }
@@ -208,29 +218,36 @@ impl Readback {
     /// As [`Readback::read`], but does not wait for what was handed to the device after `submission`, which filled it.
     ///
     /// # Errors
-    /// [`Error::Run`] where the device has failed.
+    /// As [`Gpu::check`]; [`crate::Error::Run`] where the copy was never made.
     pub fn read_after<T: bytemuck::Pod>(&self, gpu: &Gpu, submission: &Submission, rows: usize) -> Result<Vec<T>> {
         self.read_when(gpu, Some(submission), rows)
     }
 
     fn read_when<T: bytemuck::Pod>(&self, gpu: &Gpu, submission: Option<&Submission>, rows: usize) -> Result<Vec<T>> {
         assert!(rows <= self.rows, "rows of a readback");
-        let failed = |what: &dyn std::fmt::Display| Error::Run(format!("reading back from the device failed: {what}"));
+        let failed =
+            |what: &dyn std::fmt::Display| gpu.failed(format_args!("reading back from the device failed: {what}"));
+        gpu.check()?;
         let (sender, receiver) = std::sync::mpsc::channel();
-        let end = ((rows * self.stride * 4) as u64).max(4);
-        self.buffer.map_async(wgpu::MapMode::Read, ..end.next_multiple_of(8).min(self.buffer.size()), move |result| {
+        let values = HEADER_BYTES as usize..HEADER_BYTES as usize + rows * self.stride * 4;
+        let range = ..(values.end as u64).next_multiple_of(8).min(self.buffer.size());
+        self.buffer.map_async(wgpu::MapMode::Read, range, move |result| {
             sender.send(result).ok();
         });
         gpu.wait_for(submission)?;
         receiver.recv().map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
-        let range = ..end.next_multiple_of(8).min(self.buffer.size());
-        let values = {
+        let read;
+        let (found, expected) = {
             let view = self.buffer.get_mapped_range(range).map_err(|e| failed(&e))?;
-            let all: &[T] = bytemuck::cast_slice(&view[..rows * self.stride * 4]);
-            all.chunks_exact(self.stride).flat_map(|row| &row[..self.width]).copied().collect()
+            let all: &[T] = bytemuck::cast_slice(&view[values]);
+            read = all.chunks_exact(self.stride).flat_map(|row| &row[..self.width]).copied().collect();
+            (bytemuck::pod_read_unaligned::<u32>(&view[..4]), self.ticket.load(Ordering::Relaxed))
         };
         self.buffer.unmap();
-        Ok(values)
+        if found != expected {
+            return Err(failed(&format_args!("ticket {found} came with the result, expected {expected}")));
+        }
+        Ok(read)
     }
 
     /// Bytes that it holds on the device.

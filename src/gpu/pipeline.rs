@@ -48,7 +48,7 @@ impl Gpu {
     /// The pipeline for `key`, compiled from `wgsl` unless it is there already.
     ///
     /// # Errors
-    /// [`Error::Device`] where the device rejects the shader.
+    /// As [`Gpu::check`]; [`Error::Device`] where the device rejects the shader.
     pub fn pipeline(&self, key: &PipelineKey, wgsl: impl FnOnce() -> String) -> Result<Arc<Pipeline>> {
         let lock = || self.pipelines.ready.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(pipeline) = lock().get(key) {
@@ -61,7 +61,7 @@ impl Gpu {
     /// Compiles all of `keys` on the machine's threads; `done` is called with the number that are ready.
     ///
     /// # Errors
-    /// [`Error::Device`] where the device rejects a shader.
+    /// As [`Gpu::check`]; [`Error::Device`] where the device rejects a shader.
     pub fn prepare(
         &self,
         keys: &[PipelineKey],
@@ -146,8 +146,9 @@ impl Gpu {
             cache: self.pipelines.cache.get().and_then(Option::as_ref).map(|kept| &kept.cache),
         });
         match pollster::block_on(scope.pop()) {
-            None => Ok(Pipeline { pipeline, layout }),
-            Some(e) => Err(rejected(&e)),
+            None => self.check().map(|()| Pipeline { pipeline, layout }),
+            // On a lost device nothing compiles, whatever the shader.
+            Some(e) => Err(self.loss_or(rejected(&e))),
         }
     }
 }

@@ -105,7 +105,7 @@ impl Gpu {
         }
         drop(sender);
         self.wait()?;
-        let failed = |what: &dyn std::fmt::Display| Error::Run(format!("reading timestamps failed: {what}"));
+        let failed = |what: &dyn std::fmt::Display| self.failed(format_args!("reading timestamps failed: {what}"));
         for result in receiver {
             result.map_err(|e| failed(&e))?;
         }
@@ -115,6 +115,7 @@ impl Gpu {
             for buffer in &timed.buffers {
                 let view = buffer.get_mapped_range(..).map_err(|e| failed(&e))?;
                 ticks.extend_from_slice(bytemuck::cast_slice(&view));
+                self.forget_bytes(buffer.size());
             }
             all.extend(timed.spans.into_iter().map(|span| {
                 // A driver may step back by a tick between two passes.
@@ -213,18 +214,18 @@ impl Timer {
 
     /// Records, behind the last pass, how the timestamps get to where the host reads them. [`Gpu::finish_profile`] does
     /// that once the recording has been submitted.
-    pub(super) fn resolve(self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder) {
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where there is no room for them.
+    pub(super) fn resolve(self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
         use wgpu::BufferUsages as Usage;
         let mut buffers = Vec::new();
         for (i, set) in self.sets.iter().enumerate() {
             let count = SET_SIZE.min(self.used - i as u32 * SET_SIZE);
-            let new = |usage| {
-                let size = u64::from(count * wgpu::QUERY_SIZE);
-                let label = Some("timestamps");
-                gpu.device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false })
-            };
-            let resolved = new(Usage::QUERY_RESOLVE | Usage::COPY_SRC);
-            let readable = new(Usage::MAP_READ | Usage::COPY_DST);
+            let size = u64::from(count * wgpu::QUERY_SIZE);
+            let resolved = gpu.buffer("timestamps", size, Usage::QUERY_RESOLVE | Usage::COPY_SRC)?;
+            gpu.forget_bytes(resolved.size()); // It lives as long as the submission.
+            let readable = gpu.buffer("timestamps", size, Usage::MAP_READ | Usage::COPY_DST)?;
             encoder.resolve_query_set(set, 0..count, &resolved, 0);
             encoder.copy_buffer_to_buffer(&resolved, 0, &readable, 0, readable.size());
             buffers.push(readable);
@@ -232,5 +233,6 @@ impl Timer {
         if let Some((_, submissions)) = &mut *gpu.profile.lock() {
             submissions.push(Timed { spans: self.spans, buffers });
         }
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, channel};
 
-use super::Gpu;
+use super::{Gpu, Submission};
 use crate::{Error, Result};
 
 /// Bytes of one staging buffer.
@@ -22,7 +22,7 @@ pub trait Upload {
     /// Writes `words` at `offset_bytes` of `buffer`.
     ///
     /// # Errors
-    /// [`Error::Run`] where the device has failed.
+    /// As [`Gpu::check`].
     fn upload(&mut self, buffer: &wgpu::Buffer, offset_bytes: u64, words: &[u32]) -> Result<()>;
 }
 
@@ -53,7 +53,7 @@ struct Filling {
 #[derive(Debug)]
 struct Staging {
     buffer: wgpu::Buffer,
-    submission: Option<wgpu::SubmissionIndex>,
+    submission: Option<Submission>,
     mapped: Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
 }
 
@@ -73,7 +73,7 @@ impl Upload for Uploader<'_> {
                 None => self.next()?,
             };
             let (piece, rest) = bytes.split_at(bytes.len().min((STAGING_BYTES - filling.used) as usize));
-            filling.add(piece, (buffer, offset))?;
+            filling.add(piece, (buffer, offset)).map_err(|e| failed(self.gpu, &e))?;
             self.filling = Some(filling);
             if self.filling.as_ref().is_some_and(|filling| filling.used == STAGING_BYTES) {
                 self.flush();
@@ -104,7 +104,7 @@ impl Uploader<'_> {
     fn flush(&mut self) {
         let Some(Filling { buffer, encoder, .. }) = self.filling.take() else { return };
         buffer.unmap();
-        let submission = self.gpu.queue.submit([encoder.finish()]);
+        let submission = self.gpu.submit(Some(encoder.finish()));
         self.copying.push_back(Staging::new(buffer, Some(submission)));
     }
 }
@@ -118,9 +118,9 @@ impl Drop for Uploader<'_> {
 
 impl Filling {
     /// Stages `piece`, which fits, and records its copy to `to`.
-    fn add(&mut self, piece: &[u8], to: (&wgpu::Buffer, u64)) -> Result<()> {
+    fn add(&mut self, piece: &[u8], to: (&wgpu::Buffer, u64)) -> std::result::Result<(), wgpu::MapRangeError> {
         let (start, len) = (self.used, piece.len() as u64);
-        self.buffer.get_mapped_range_mut(start..start + len).map_err(failed)?.copy_from_slice(piece);
+        self.buffer.get_mapped_range_mut(start..start + len)?.copy_from_slice(piece);
         self.encoder.copy_buffer_to_buffer(&self.buffer, start, to.0, to.1, len);
         self.used = (start + len).next_multiple_of(ALIGNMENT);
         Ok(())
@@ -129,7 +129,7 @@ impl Filling {
 
 impl Staging {
     /// Asks for the mapping of `buffer`.
-    fn new(buffer: wgpu::Buffer, submission: Option<wgpu::SubmissionIndex>) -> Self {
+    fn new(buffer: wgpu::Buffer, submission: Option<Submission>) -> Self {
         let (sender, mapped) = channel();
         buffer.map_async(wgpu::MapMode::Write, .., move |result| {
             sender.send(result).ok();
@@ -139,19 +139,19 @@ impl Staging {
 
     /// The buffer, mapped.
     fn wait(self, gpu: &Gpu) -> Result<wgpu::Buffer> {
-        let poll = match self.submission {
-            Some(index) => wgpu::PollType::Wait { submission_index: Some(index), timeout: None },
-            None => wgpu::PollType::Poll,
-        };
-        gpu.device.poll(poll).map_err(failed)?;
+        match &self.submission {
+            Some(submission) => gpu.wait_for(Some(submission))?,
+            // What nothing was handed to the device for is mapped by the next look at it.
+            None => gpu.poll_once()?,
+        }
         // Another thread's poll may have seen the end first: then it tells.
-        self.mapped.recv().map_err(failed)?.map_err(failed)?;
+        self.mapped.recv().map_err(|e| failed(gpu, &e))?.map_err(|e| failed(gpu, &e))?;
         Ok(self.buffer)
     }
 }
 
-fn failed(what: impl std::fmt::Display) -> Error {
-    Error::Run(format!("uploading to the device failed: {what}"))
+fn failed(gpu: &Gpu, what: &dyn std::fmt::Display) -> Error {
+    gpu.failed(format_args!("uploading to the device failed: {what}"))
 }
 
 #[cfg(test)]

@@ -180,6 +180,11 @@ impl Gemma4 {
         gpus.into_iter().map(|gpu| gpu.allocated_bytes()).sum()
     }
 
+    /// Gives all memory on the devices back. Every later call fails.
+    pub(crate) fn give_up(&self) {
+        self.ranks.iter().for_each(|rank| rank.gpu.give_up());
+    }
+
     /// What requantizing the head changed; `None` where it is as the file has it.
     pub fn head_deviation(&self) -> Option<Deviation> {
         self.head

@@ -5,6 +5,8 @@ mod input;
 mod session;
 mod show;
 
+use std::sync::Arc;
+
 use lapidary::Error;
 use lapidary::generate::{Finish, Generator, Request, Timings};
 use lapidary::text::TextModel;
@@ -41,7 +43,7 @@ pub(super) struct Arguments {
 
 /// Runs the command.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
-    let checkpoint = arguments.run.model.open()?;
+    let checkpoint = Arc::new(arguments.run.model.open()?);
     let text = arguments.run.model.required_text(" and back")?;
     check_vocabulary(&text, &checkpoint)?;
     let settings = Settings::new(&arguments.sampling, &checkpoint.generation)?;

@@ -1,0 +1,155 @@
+//! Losses at any point: an error that says so, and never a wrong token.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use lapidary::Error;
+use lapidary::generate::{Generator, Request, Sampling};
+use lapidary::gpu::{Readback, Recorder, Tensor};
+
+use super::device::open;
+use super::{checkpoint, generator, load, prompt};
+
+const GREEDY: Request = Request { sampling: Sampling::GREEDY, max_tokens: Some(12) };
+
+/// Generates until the end or an error; what was seen of the answer.
+fn answer(generator: &mut Generator, destroy_at: Option<usize>) -> (Vec<u32>, lapidary::Result<Vec<u32>>) {
+    let faults = generator.model().gpu().faults();
+    let (mut seen, mut calls) = (Vec::new(), 0);
+    let outcome = generator.generate(0, &prompt(), &GREEDY, &mut |id| {
+        seen.extend(id);
+        if destroy_at == Some(calls) {
+            faults.destroy();
+        }
+        calls += 1;
+        ControlFlow::Continue(())
+    });
+    (seen, outcome.map(|outcome| outcome.ids))
+}
+
+fn assert_lost(what: &str, error: &Error) {
+    assert!(matches!(error, Error::DeviceLost(_)) && error.exit_code() == 5, "{what}: {error:?}");
+}
+
+/// Before the first step, before each submission of prefill and answer, between steps, and from another thread at any
+/// time: the answer so far is the beginning of the undisturbed one, and all later calls give the same error.
+#[test]
+fn a_loss_anywhere_is_an_error() {
+    let checkpoint = checkpoint();
+    let mut undisturbed = generator(open(), &checkpoint).unwrap();
+    let before = undisturbed.model().gpu().faults().submissions();
+    let (_, expected) = answer(&mut undisturbed, None);
+    let expected = expected.unwrap();
+    let submissions = undisturbed.model().gpu().faults().submissions() - before;
+    assert!(submissions >= 15, "{submissions} submissions");
+    let check = |what: &str, mut generator: Generator, destroy_at| {
+        let (seen, outcome) = answer(&mut generator, destroy_at);
+        let error = outcome.expect_err(what);
+        assert_lost(what, &error);
+        assert!(expected.starts_with(&seen), "{what}: {seen:?} is no beginning of {expected:?}");
+        let again = generator.generate(0, &prompt(), &GREEDY, &mut |_| ControlFlow::Continue(())).expect_err(what);
+        assert_eq!(again.to_string(), error.to_string(), "{what}: the first error stays");
+    };
+    let new = || generator(open(), &checkpoint).unwrap();
+    // Right before a submission: of chunks, of the first token, of steps that run ahead.
+    for number in [0, 1, 2, 3, 4, 5, 7, 9, submissions - 2] {
+        let generator = new();
+        generator.model().gpu().faults().destroy_before_submission(number);
+        check(&format!("submission {number}"), generator, None);
+    }
+    // Between steps, with the next ones under way.
+    for call in [0, 1, 2, 3, 4, 6, 8] {
+        check(&format!("call {call}"), new(), Some(call));
+    }
+    // While the device works, from another thread.
+    for delay in [0, 1, 2, 4] {
+        let generator = new();
+        let faults = generator.model().gpu().faults();
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(delay));
+            faults.destroy();
+        });
+        check(&format!("after {delay} ms"), generator, None);
+        thread.join().unwrap();
+    }
+}
+
+/// Also while weights are uploaded and shaders compiled.
+#[test]
+fn a_loss_while_loading_is_an_error() {
+    let checkpoint = checkpoint();
+    let failed = |loaded: lapidary::Result<lapidary::model::Gemma4>| loaded.expect_err("the device is gone");
+    let gpu = open();
+    gpu.faults().destroy();
+    assert_lost("before", &failed(load(gpu, &checkpoint)));
+    // How many submissions the weights take depends on the threads; there is one at least.
+    let gpu = open();
+    gpu.faults().destroy_before_submission(0);
+    assert_lost("uploading", &failed(load(gpu, &checkpoint)));
+    let gpu = open();
+    let faults = gpu.faults();
+    // Whether the last weights or the last shaders are ready first depends on the adapter.
+    let compiling = |progress| {
+        if matches!(progress, lapidary::model::Progress::Pipelines { .. }) || weights_are_there(progress) {
+            faults.destroy();
+        }
+    };
+    let options = lapidary::model::Options::default();
+    assert_lost("compiling", &failed(lapidary::model::Gemma4::load(gpu, &checkpoint, &options, &compiling)));
+}
+
+fn weights_are_there(progress: lapidary::model::Progress) -> bool {
+    matches!(progress, lapidary::model::Progress::Weights { done, total } if done == total)
+}
+
+/// A copy that was recorded and never made leaves what stood there before: that is no result.
+#[test]
+fn what_was_never_copied_is_no_result() {
+    let gpu = open();
+    let tensor = Tensor::compact(&gpu, "x", 1, 8).unwrap();
+    tensor.write_rows(&gpu, &[1.0; 8]).unwrap();
+    let readback = Readback::new(&gpu, &tensor, 1).unwrap();
+    for _ in 0..3 {
+        let mut recorder = Recorder::new(&gpu);
+        recorder.read_into(&tensor, 1, &readback);
+        recorder.submit();
+        assert_eq!(readback.read::<f32>(&gpu, 1).unwrap(), [1.0; 8]);
+    }
+    let mut recorder = Recorder::new(&gpu);
+    recorder.read_into(&tensor, 1, &readback);
+    drop(recorder);
+    let error = readback.read::<f32>(&gpu, 1).unwrap_err();
+    assert!(matches!(&error, Error::Run(message) if message.contains("ticket 3 came")), "{error}");
+    assert_eq!(gpu.wait().unwrap_err().to_string(), error.to_string());
+    assert_eq!(gpu.storage("y", 16).unwrap_err().to_string(), error.to_string());
+}
+
+/// A device that takes too long is given up.
+#[test]
+fn a_wait_ends() {
+    let gpu = open().with_patience(Duration::ZERO);
+    let big = 64 << 20;
+    let (a, b) = (gpu.storage("a", big).unwrap(), gpu.storage("b", big).unwrap());
+    let mut recorder = Recorder::new(&gpu);
+    for _ in 0..32 {
+        recorder.copy((&a, 0), (&b, 0), big);
+        recorder.copy((&b, 0), (&a, 0), big);
+    }
+    recorder.submit();
+    let error = gpu.wait().unwrap_err();
+    assert!(matches!(&error, Error::Run(message) if message.contains("did not finish within 0 seconds")), "{error}");
+    assert_eq!(gpu.check().unwrap_err().to_string(), error.to_string());
+}
+
+/// What wgpu refuses becomes an error of ours, where it would panic.
+#[test]
+fn what_wgpu_refuses_is_an_error() {
+    let gpu = open();
+    let (a, b) = (gpu.storage("a", 16).unwrap(), gpu.storage("b", 16).unwrap());
+    let mut recorder = Recorder::new(&gpu);
+    recorder.copy((&a, 0), (&b, 0), 32);
+    recorder.submit();
+    let error = gpu.wait().unwrap_err();
+    assert!(matches!(&error, Error::Run(message) if message.starts_with("the device reports:")), "{error}");
+    assert_eq!(gpu.write(&a, 0, &[1u32]).unwrap_err().to_string(), error.to_string());
+}
