@@ -10,6 +10,8 @@ mod device;
 mod lost;
 #[path = "device/memory.rs"]
 mod memory;
+#[path = "device/pace.rs"]
+mod pace;
 #[path = "device/recovery.rs"]
 mod recovery;
 

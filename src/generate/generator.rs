@@ -263,15 +263,17 @@ impl Generator {
         sampler: Option<&mut Sampler>,
         watch: &mut Watch,
     ) -> Result<ControlFlow<(), Option<u32>>> {
-        let rest = &prompt[self.held[slot].len()..];
-        let (chunks, last) = rest.split_at((rest.len() - 1) / self.model.chunk_rows() * self.model.chunk_rows());
-        for chunk in chunks.chunks(self.model.chunk_rows()) {
-            self.run(slot, chunk, None)?;
+        loop {
+            let rest = &prompt[self.held[slot].len()..];
+            let rows = self.model.next_chunk_rows();
+            if rest.len() <= rows {
+                return self.run(slot, rest, sampler).map(ControlFlow::Continue);
+            }
+            self.run(slot, &rest[..rows], None)?;
             if watch(None).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        self.run(slot, last, sampler).map(ControlFlow::Continue)
     }
 
     /// True where steps can be submitted before the tokens that they take are known.

@@ -1,7 +1,7 @@
 //! An open device: the handle that everything on the GPU goes through.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use super::adapter::{self, AdapterReport};
 use super::failure::{Failures, Kind};
 use super::fault_injector::FaultInjector;
 use super::mask::{Ability, Mask};
+use super::pace::Pace;
 use super::pass::Submission;
 use super::pipeline::Pipelines;
 use super::tier::{self, Tiers};
@@ -32,6 +33,7 @@ pub struct Gpu {
     pub(super) queue: wgpu::Queue,
     pub(super) pipelines: Pipelines,
     pub(super) profile: Profile,
+    pub(super) pace: Pace,
     report: AdapterReport,
     mask: Mask,
     /// Default tiers, where they were measured.
@@ -84,6 +86,7 @@ impl Gpu {
             queue,
             pipelines: Pipelines::default(),
             profile: Profile::default(),
+            pace: Pace::default(),
             patience: (!report.is_software()).then_some(PATIENCE),
             report,
             mask: mask.clone(),
@@ -288,6 +291,14 @@ impl Gpu {
     pub(super) fn wait_for(&self, submission: Option<&Submission>) -> Result<()> {
         self.poll_until(submission).map_err(|e| self.failed(format_args!("waiting for the device failed: {e}")))?;
         self.check()
+    }
+
+    /// Becomes true when the device is through with what was submitted so far, and wgpu was asked since.
+    pub(super) fn done(&self) -> Arc<AtomicBool> {
+        let done = Arc::new(AtomicBool::new(false));
+        let tell = done.clone();
+        self.queue.on_submitted_work_done(move || tell.store(true, Ordering::Release));
+        done
     }
 
     /// Lets wgpu see what is done, without waiting.

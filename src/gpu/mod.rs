@@ -4,7 +4,7 @@
 //! [`Gpu::open_without`] one that does without some of its features and limits ([`Mask`]).
 //! [`Gpu`] hands out buffers ([`Tensor`]) and compiled [`Pipeline`]s, runs lists of [`Dispatch`]es in one compute pass
 //! each, and turns every wgpu error into [`crate::Error`]: the first one is what every later call gives. [`FaultInjector`] plants
-//! some. [`Gpu::start_profile`] times each dispatch.
+//! some. [`Recorder::paced`] keeps submissions short. [`Gpu::start_profile`] times each dispatch.
 
 mod adapter;
 mod buffer;
@@ -12,6 +12,7 @@ mod device;
 mod failure;
 mod fault_injector;
 mod mask;
+mod pace;
 mod pass;
 mod pipeline;
 mod pipeline_cache;
@@ -25,6 +26,7 @@ pub use buffer::{Binding, Tensor, Uniforms};
 pub use device::Gpu;
 pub use fault_injector::FaultInjector;
 pub use mask::{Ability, Limit, Mask};
+pub(crate) use pace::TARGET_SECONDS;
 pub use pass::{Dispatch, Grid, Readback, Recorder, Submission};
 pub use pipeline::{Constants, Pipeline, PipelineKey};
 pub use specialize::{Specialized, specialize};

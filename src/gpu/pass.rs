@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::pace::{Kind, Work};
 use super::timing::Timer;
 use super::{Binding, Gpu, Pipeline, Tensor};
 use crate::Result;
@@ -36,6 +37,10 @@ impl Grid {
     fn groups(self, n_rows: u32) -> [u32; 3] {
         [self.x, (n_rows * self.rows_per_row).div_ceil(self.rows_per_group) + self.more_rows, self.z]
     }
+
+    fn count(self, n_rows: u32) -> u64 {
+        self.groups(n_rows).into_iter().map(u64::from).product()
+    }
 }
 
 /// A kernel bound to its buffers: recording it allocates nothing.
@@ -46,6 +51,7 @@ pub struct Dispatch {
     bind_group: wgpu::BindGroup,
     immediates: Vec<u8>,
     grid: Grid,
+    kind: Arc<Kind>,
 }
 
 impl Dispatch {
@@ -74,12 +80,24 @@ impl Dispatch {
             layout: &pipeline.layout,
             entries: &entries,
         });
-        Dispatch { label: label.to_string(), pipeline, bind_group, immediates: immediates.to_vec(), grid }
+        let kind = gpu.pace.kind(label, &pipeline);
+        Dispatch { label: label.to_string(), pipeline, bind_group, immediates: immediates.to_vec(), grid, kind }
     }
 
     /// The name under which it was planned, `layer.07/q_proj` for instance.
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// Whether a step of `n_rows` has it at all.
+    fn runs(&self, n_rows: usize) -> bool {
+        let (least, most) = self.grid.step_rows;
+        (least..=most).contains(&(n_rows as u32))
+    }
+
+    /// Seconds that it is likely to take in a step of `n_rows`, where it was ever timed.
+    pub(crate) fn seconds(&self, n_rows: usize) -> Option<f64> {
+        if self.runs(n_rows) { self.kind.seconds(self.grid.count(n_rows as u32)) } else { Some(0.0) }
     }
 }
 
@@ -108,12 +126,22 @@ pub struct Recorder<'a> {
     pass: Option<wgpu::ComputePass<'static>>,
     /// While a profile runs.
     timer: Option<Timer>,
+    /// What is recorded since something was handed over; `None` where it is all to be one submission.
+    work: Option<Work>,
 }
 
 impl<'a> Recorder<'a> {
     /// An empty recording.
     pub fn new(gpu: &'a Gpu) -> Self {
-        Recorder { gpu, encoder: None, pass: None, timer: gpu.profile.timer() }
+        Recorder { gpu, encoder: None, pass: None, timer: gpu.profile.timer(), work: None }
+    }
+
+    /// An empty recording that is handed to the device in parts, where it is long: no submission is to take more than
+    /// 100 ms, by what was measured. While a profile runs it is one.
+    pub fn paced(gpu: &'a Gpu) -> Self {
+        let recorder = Self::new(gpu);
+        let work = recorder.timer.is_none().then(Work::default);
+        Recorder { work, ..recorder }
     }
 
     fn encoder(&mut self) -> &mut wgpu::CommandEncoder {
@@ -122,10 +150,10 @@ impl<'a> Recorder<'a> {
 
     /// Records `dispatch` for a step of `n_rows` rows.
     pub fn dispatch(&mut self, dispatch: &Dispatch, n_rows: usize) {
-        let (least, most) = dispatch.grid.step_rows;
-        if !(least..=most).contains(&(n_rows as u32)) {
+        if !dispatch.runs(n_rows) {
             return;
         }
+        let runs_alone = self.make_room(dispatch, n_rows);
         let open = self.pass.take();
         let encoder = encoder(&mut self.encoder, self.gpu);
         let mut pass = match &mut self.timer {
@@ -145,6 +173,37 @@ impl<'a> Recorder<'a> {
             Some(timer) => timer.end(self.gpu, pass, &dispatch.label),
             None => Some(pass),
         };
+        if runs_alone {
+            self.hand_over();
+            self.gpu.pace.finish(self.gpu);
+        }
+    }
+
+    /// Hands over what was recorded where `dispatch` would make it too long; true where it is to run alone, to be timed.
+    fn make_room(&mut self, dispatch: &Dispatch, n_rows: usize) -> bool {
+        let Some(work) = &self.work else { return false };
+        let (groups, seconds) = (dispatch.grid.count(n_rows as u32), dispatch.seconds(n_rows));
+        let is_new = seconds.is_none();
+        if is_new || work.is_full(seconds.unwrap_or(0.0)) {
+            self.hand_over();
+        }
+        if is_new {
+            self.gpu.pace.finish(self.gpu);
+        }
+        if let Some(work) = &mut self.work {
+            work.add(&dispatch.kind, groups, seconds.unwrap_or(0.0));
+        }
+        is_new
+    }
+
+    /// Submits what was recorded so far.
+    fn hand_over(&mut self) {
+        self.pass = None;
+        if let (Some(encoder), Some(work)) = (self.encoder.take(), &mut self.work) {
+            self.gpu.pace.before_submission(self.gpu);
+            let submission = self.gpu.submit(Some(encoder.finish()));
+            self.gpu.pace.submitted(self.gpu, &submission, std::mem::take(work));
+        }
     }
 
     /// Copies `size_bytes` from one buffer and offset to another.
@@ -186,7 +245,14 @@ impl<'a> Recorder<'a> {
         {
             self.gpu.failed(e); // Whoever waits for the recording hears of it.
         }
-        self.gpu.submit(self.encoder.map(wgpu::CommandEncoder::finish))
+        if self.work.is_some() {
+            self.gpu.pace.before_submission(self.gpu);
+        }
+        let submission = self.gpu.submit(self.encoder.map(wgpu::CommandEncoder::finish));
+        if let Some(work) = self.work {
+            self.gpu.pace.submitted(self.gpu, &submission, work);
+        }
+        submission
     }
 }
 

@@ -152,7 +152,7 @@ impl Gemma4 {
         }
         rank.upload(&rows)?;
         rank.upload_choices(next, suppressed)?;
-        let mut recorder = Recorder::new(&rank.gpu);
+        let mut recorder = Recorder::paced(&rank.gpu);
         let (n_rows, pass) = (rows.len(), &rank.pass);
         let suppress: &[_] = if suppressed.is_empty() { &[] } else { &pass.suppress };
         let is_drawn = next.iter().any(|row| row.draw.is_some());

@@ -17,7 +17,7 @@ use super::step::Row;
 use super::uploads::Uploads;
 use super::weights::ModelWeights;
 use crate::checkpoint::{Checkpoint, Config};
-use crate::gpu::{Gpu, Tiers};
+use crate::gpu::{Gpu, TARGET_SECONDS, Tiers};
 use crate::kernels::head_norm_rope::{HEAD_DIM_STEP, MAX_HEAD_DIM};
 use crate::parallel::{Collective, HostMemory};
 use crate::quant::requantize::Deviation;
@@ -52,12 +52,18 @@ pub struct Activation {
     pub values: Vec<f32>,
 }
 
+/// Rows of the first chunk of a prompt, and how many times larger than any before it the next may be.
+const FIRST_CHUNK_ROWS: usize = 64;
+const FIRST_GROWTH: usize = 4;
+
 /// A Gemma 4 model on one device or several, with the KV cache of its slots.
 #[derive(Debug)]
 pub struct Gemma4 {
     config: Config,
     context: usize,
     chunk_rows: usize,
+    /// Rows of the largest step so far.
+    most_rows_run: usize,
     pub(super) ranks: Vec<Rank>,
     collective: Box<dyn Collective>,
     head: Option<Deviation>,
@@ -150,7 +156,16 @@ impl Gemma4 {
             rank.gpu.wait()?;
             rank.gpu.save_pipeline_cache();
         }
-        Ok(Gemma4 { config, context, chunk_rows, ranks, collective: Box::new(HostMemory), head, load_times })
+        Ok(Gemma4 {
+            config,
+            context,
+            chunk_rows,
+            most_rows_run: 0,
+            ranks,
+            collective: Box::new(HostMemory),
+            head,
+            load_times,
+        })
     }
 
     /// The model's configuration.
@@ -210,6 +225,23 @@ impl Gemma4 {
         self.chunk_rows
     }
 
+    /// Rows that the next chunk of a prompt should have: [`Gemma4::chunk_rows`], but fewer at first, until it is known how
+    /// long kernels take, and where one of them would keep the device for longer than 100 ms. Software adapters, which no
+    /// driver resets, take all at once.
+    pub fn next_chunk_rows(&self) -> usize {
+        let fits = |rows: usize| self.ranks.iter().all(|rank| rank.longest_dispatch(rows) <= TARGET_SECONDS);
+        if !self.ranks.iter().any(|rank| rank.gpu.has_watchdog()) {
+            return self.chunk_rows;
+        }
+        // Kernels of larger chunks may be others, which are not known yet.
+        let most = self.chunk_rows.min((self.most_rows_run * FIRST_GROWTH).max(FIRST_CHUNK_ROWS));
+        let mut rows = most;
+        while rows / 2 > FEW_ROWS && !fits(rows) {
+            rows /= 2;
+        }
+        rows
+    }
+
     /// Sequences that the KV cache holds side by side.
     pub fn slots(&self) -> usize {
         self.ranks[0].cache.n_slots()
@@ -261,6 +293,7 @@ impl Gemma4 {
         self.make_ready(rows)?;
         let (run, captures) = Run::body(&self.ranks, &*self.collective, rows.len(), keep)?;
         let output = run.outputs(want)?;
+        self.most_rows_run = self.most_rows_run.max(rows.len());
         self.extend(rows);
         Ok((output, captures.into_iter().collect()))
     }

@@ -102,6 +102,15 @@ impl Rank {
         &known.expect("made for every tensor of the pass").1
     }
 
+    /// Seconds of the longest kernel of a chunk of `rows`, of those that were ever timed.
+    pub(super) fn longest_dispatch(&self, rows: usize) -> f64 {
+        let dispatches = self.pass.body(rows).iter().filter_map(|op| match op {
+            Op::Dispatch(dispatch) => dispatch.seconds(rows),
+            Op::Capture { .. } | Op::AllReduce(_) | Op::AllGather { .. } => None,
+        });
+        dispatches.fold(0.0, f64::max)
+    }
+
     /// Bytes on the device.
     pub(super) fn memory(&self) -> RankMemory {
         let partial: u64 = self.partial.iter().map(|(_, readback)| readback.size_bytes()).sum();

@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
         n_rows: usize,
         keep: bool,
     ) -> Result<(Self, Captures)> {
-        let recorders = ranks.iter().map(|rank| Recorder::new(&rank.gpu)).collect();
+        let recorders = ranks.iter().map(|rank| Recorder::paced(&rank.gpu)).collect();
         let mut run = Run { ranks, collective, recorders, n_rows };
         let mut captures = Vec::new();
         let mut at = 0;
@@ -83,7 +83,7 @@ impl<'a> Run<'a> {
 
     /// Hands everything that was recorded to the devices.
     fn submit(&mut self) {
-        let fresh = self.ranks.iter().map(|rank| Recorder::new(&rank.gpu)).collect();
+        let fresh = self.ranks.iter().map(|rank| Recorder::paced(&rank.gpu)).collect();
         for recorder in std::mem::replace(&mut self.recorders, fresh) {
             recorder.submit();
         }

@@ -52,7 +52,8 @@ fn a_loss_anywhere_is_an_error() {
     };
     let new = || generator(open(), &checkpoint).unwrap();
     // Right before a submission: of chunks, of the first token, of steps that run ahead.
-    for number in [0, 1, 2, 3, 4, 5, 7, 9, submissions - 2] {
+    // How many there are depends on how fast they are.
+    for number in [0, 1, 2, 3, 4, 5, 9, 20, submissions / 2] {
         let generator = new();
         generator.model().gpu().faults().destroy_before_submission(number);
         check(&format!("submission {number}"), generator, None);

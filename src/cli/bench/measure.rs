@@ -193,7 +193,7 @@ impl Bench {
     fn prefill(&mut self, slot: usize, tokens: usize, answer: bool) -> Result<()> {
         let mut left = tokens;
         while left > 0 {
-            let (first, count) = (self.model.len(slot), left.min(self.model.chunk_rows()));
+            let (first, count) = (self.model.len(slot), left.min(self.model.next_chunk_rows()));
             left -= count;
             let rows: Vec<Row> = (0..count).map(|i| Row { slot, position: first + i, token: self.id() }).collect();
             let last = [count - 1];
