@@ -200,8 +200,9 @@ impl<'a> Recorder<'a> {
     fn hand_over(&mut self) {
         self.pass = None;
         if let (Some(encoder), Some(work)) = (self.encoder.take(), &mut self.work) {
+            let commands = encoder.finish();
             self.gpu.pace.before_submission(self.gpu);
-            let submission = self.gpu.submit(Some(encoder.finish()));
+            let submission = self.gpu.submit(Some(commands));
             self.gpu.pace.submitted(self.gpu, &submission, std::mem::take(work));
         }
     }
@@ -245,10 +246,11 @@ impl<'a> Recorder<'a> {
         {
             self.gpu.failed(e); // Whoever waits for the recording hears of it.
         }
+        let commands = self.encoder.map(wgpu::CommandEncoder::finish);
         if self.work.is_some() {
             self.gpu.pace.before_submission(self.gpu);
         }
-        let submission = self.gpu.submit(self.encoder.map(wgpu::CommandEncoder::finish));
+        let submission = self.gpu.submit(commands);
         if let Some(work) = self.work {
             self.gpu.pace.submitted(self.gpu, &submission, work);
         }

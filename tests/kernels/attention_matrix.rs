@@ -46,7 +46,8 @@ pub(super) fn check_some() {
     for chunks in [1, 2] {
         let windowed = Case { window: Some(40), capacity: 48, ..case(side, 4, 2, chunks) };
         let new_rows = Case { new_rows: true, ..windowed };
-        let slots = [chunk(1, 70, 45), chunk(0, 9, 3)].concat();
+        // The last one's window begins behind the ring's second round.
+        let slots = [chunk(1, 70, 45), chunk(0, 9, 3), chunk(2, 150, 5)].concat();
         check(&mut random, &runner, new_rows, &slots);
         // Ordinary scores, whose bounds are close; and sharp ones, whose maxima grow.
         check(&mut random, &runner, case(side, 4, 2, chunks), &chunk(0, 50, 21));

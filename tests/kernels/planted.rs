@@ -465,7 +465,7 @@ fn bugs_of_copies_and_gates_are_caught() {
     product::check_softcap();
     sees(bug("no softcap", "if params.softcap == 0.0", "if true"), product::check_softcap);
     experts::check_dense_stack();
-    sees(bug("a row of x for each row of y", "(slot + t) / params.x_repeat", "(slot + t)"), experts::check_dense_stack);
+    sees(bug("a row of x for each row of y", "/ params.x_repeat", "/ 1u"), experts::check_dense_stack);
     sees(bug("parts all start at expert 0", "ids[p] - params.first_matrix", "ids[p]"), experts::check_dense_stack);
     let gates = || matvec::check_gated(3, 40);
     gates();
