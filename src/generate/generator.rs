@@ -175,6 +175,34 @@ impl Generator {
         }
     }
 
+    /// The logits behind `ids` in `slot`, `[vocab_size]`. What the slot holds already of their beginning is not run again.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for no ids, and for more than the context has; [`Error::Run`], [`Error::Memory`] and
+    /// [`Error::DeviceLost`] from the model.
+    pub fn logits(&mut self, slot: usize, ids: &[u32]) -> Result<Vec<f32>> {
+        let context = self.model.context();
+        if ids.is_empty() || ids.len() > context {
+            return Err(Error::Usage(format!("{} ids in a context of {context}: expected 1 to as many", ids.len())));
+        }
+        self.reuse(slot, ids);
+        let (rest, last) = ids.split_at(ids.len() - 1);
+        if rest.len() > self.held[slot].len() {
+            // Nobody can end it.
+            let _flow = self.prefill(slot, rest, None, &mut |_| ControlFlow::Continue(()))?;
+        }
+        let row = Row { slot, position: rest.len(), token: last[0] };
+        let output = self.model.step(&[row], Want::Logits(&[0]));
+        self.note(slot, last, &output);
+        Ok(output?.logits)
+    }
+
+    /// `slot` holds nothing from here on.
+    pub fn forget(&mut self, slot: usize) {
+        self.model.truncate(slot, 0);
+        self.held[slot].clear();
+    }
+
     /// Generates until the answer's end.
     fn go_on(&mut self, answer: &mut Answer, watch: &mut Watch) -> Result<Finish> {
         let Answer { slot, prompt, most, .. } = *answer;

@@ -2,6 +2,8 @@
 
 mod commands;
 mod input;
+#[cfg(test)]
+mod long_chat;
 mod session;
 mod show;
 

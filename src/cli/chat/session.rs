@@ -48,7 +48,9 @@ impl Session {
     }
 
     /// The prompt of a new message in a context of so many tokens, `room` of which stay free for the answer. Where it
-    /// does not fit, the fewest of the oldest turns leave; the system turn stays. A message alone may use the room.
+    /// does not fit, the oldest turns leave until a quarter of the context is free beside the room, for the turns that
+    /// follow: what is left has to be run again, as its positions are others. The system turn stays. A message alone
+    /// may use the room.
     ///
     /// # Errors
     /// [`Error::Usage`] where the message alone is too long, or the template refuses it; the conversation stays.
@@ -58,6 +60,7 @@ impl Session {
         let mut ids = ids_without(0)?;
         let mut left = 0;
         if ids.len() > most && !self.turns.is_empty() {
+            let most = most.saturating_sub(context / 4);
             // More turns less are never more tokens: the fewest are found by halving.
             let (mut too_few, mut enough) = (0, self.turns.len());
             ids = ids_without(enough)?;
@@ -123,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fewest_of_the_oldest_turns_leave_and_the_system_turn_stays() {
+    fn the_oldest_turns_leave_for_a_while_and_the_system_turn_stays() {
         let text = text();
         let full = || {
             let mut session = Session { system: Some("Be brief.".into()), ..Session::default() };
@@ -135,11 +138,18 @@ mod tests {
         let lengths: Vec<usize> = (0..=9)
             .map(|left| text.ids(&text.prompt(&full().conversation(left, "x")).unwrap()).unwrap().len())
             .collect();
-        for (left, length) in lengths.iter().enumerate() {
-            // Exactly so many tokens as the prompt without `left` turns has, beside 10 for the answer.
-            let mut session = full();
-            let fitted = session.prompt(&text, "x", length + 10, 10).unwrap();
-            assert_eq!((fitted.left, fitted.ids.len(), session.turns()), (left, *length, 9 - left));
+        for length in &lengths {
+            // Exactly so many tokens as the prompt without some turns has, beside 10 for the answer.
+            let (context, mut session) = (length + 10, full());
+            let fitted = session.prompt(&text, "x", context, 10).unwrap();
+            let fits = |tokens: &usize| *tokens <= length.saturating_sub(context / 4);
+            let left = if *length == lengths[0] { 0 } else { lengths.iter().position(fits).unwrap_or(9) };
+            assert_eq!((fitted.left, fitted.ids.len(), session.turns()), (left, lengths[left], 9 - left));
+            // The next turns find room.
+            if (1..9).contains(&left) {
+                session.push("x", "a short answer");
+                assert_eq!(session.prompt(&text, "y", context, 10).unwrap().left, 0);
+            }
             let prompt = rendered(&session, &text, 0, "x");
             assert!(
                 prompt.contains("Be brief.") && !prompt.contains(&format!("question number {}", left.wrapping_sub(1)))

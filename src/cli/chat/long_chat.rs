@@ -1,0 +1,83 @@
+//! A test: a chat that goes on far beyond its context.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use clap::Parser;
+use lapidary::generate::{Request, Sampling};
+
+use super::super::args::RunArguments;
+use super::Session;
+
+const CONTEXT: usize = 2000;
+const TOKENS: usize = 10_000;
+/// How often the conversation is compared with one that was never cut.
+const EVERY: usize = 1000;
+/// How far logits may be off; those of the demo model go up to 30.
+const TOLERANCE: f32 = 1e-3;
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    run: RunArguments,
+}
+
+/// A message of about 150 tokens, never the same twice.
+fn message(number: usize) -> String {
+    let things = ["Vec::push", "a slice", "HashMap::entry", "String", "an iterator", "Option::map", "a trait", "Box"];
+    let part = |i: usize| format!("I have {} {} and {}. ", number * 7 + i, things[(number + i) % 8], things[i % 8]);
+    (0..9).map(part).collect::<String>() + "What does Vec::pop do?"
+}
+
+/// Bytes of memory that this process has; 0 where nobody says.
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok()).map_or(0, |pages| pages * 4096)
+}
+
+/// Turns leave at least three times, what the model then predicts is what it predicts for the same tokens run afresh, and
+/// nothing grows: neither on the device nor on the host.
+#[test]
+fn ten_thousand_tokens_of_chat() {
+    let arguments = ["", "--context", &CONTEXT.to_string(), "--precision", "exact", "--no-cache"].map(String::from);
+    let Arguments { run } = Arguments::try_parse_from(arguments).unwrap();
+    let checkpoint = Arc::new(run.model.open().unwrap());
+    let text = run.model.text().unwrap().unwrap();
+    let (mut live, mut fresh) = (run.generator(&checkpoint, None).unwrap(), run.generator(&checkpoint, None).unwrap());
+    let mut session = Session::default();
+    session.system = Some("Be brief.".into());
+    let request = Request { sampling: Sampling::GREEDY, max_tokens: Some(16) };
+    let (mut said, mut compared, mut left, mut taken) = (0, 0, 0, None);
+    for number in 0.. {
+        let question = message(number);
+        let fitted = session.prompt(&text, &question, CONTEXT, CONTEXT / 4).unwrap();
+        left += usize::from(fitted.left > 0);
+        let answer = live.generate(0, &fitted.ids, &request, &mut |_| ControlFlow::Continue(())).unwrap();
+        session.push(&question, &text.tokenizer.decode(&answer.ids[..answer.ids.len() - 1]));
+        said += text.tokenizer.encode(&question).unwrap().len() + answer.ids.len();
+        if said / EVERY > compared {
+            compared = said / EVERY;
+            let ids = [&fitted.ids[..], &answer.ids].concat();
+            fresh.forget(0);
+            let (a, b) = (live.logits(0, &ids).unwrap(), fresh.logits(0, &ids).unwrap());
+            let off = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            println!("{said} tokens, {left} times cut: off by {off:.1e}");
+            assert!(off <= TOLERANCE, "after {said} tokens: off by {off}");
+        }
+        let bytes = (live.model().allocated_bytes(), live.model().gpu().faults().driver_bytes(), resident_bytes());
+        match taken {
+            // Caches have grown to the context by the second time.
+            None if left == 2 => taken = Some(bytes),
+            Some((device, driver, host)) => {
+                assert_eq!((bytes.0, bytes.1), (device, driver), "bytes on the device after {said} tokens");
+                assert!(bytes.2 < host + (64 << 20), "{} bytes on the host, {host} before", bytes.2);
+            }
+            None => {}
+        }
+        if said >= TOKENS {
+            break;
+        }
+    }
+    assert!(left >= 3 && compared >= TOKENS / EVERY, "{left} times cut, {compared} times compared");
+}
