@@ -22,7 +22,7 @@
 //!
 //! # The floors
 //!
-//! An import points to a lower floor, to [`error`], or within its module. `threads` and `kept` stand below all.
+//! An import points to a lower floor, to [`error`], or within its module. `bytes`, `threads` and `kept` stand below all.
 //!
 //! | floor | module | what |
 //! |---|---|---|
@@ -45,7 +45,8 @@
 //!
 //! **Load.** [`checkpoint::Checkpoint::open`] parses and validates every header and reports all faults at once;
 //! `contents` reads what indexes or scales ([`model::Gemma4::load`] calls it before it touches the device). Then the form
-//! of every matrix is known, and its memory is taken; threads read blocks of matrices, repack them to the one layout, cut
+//! of every matrix is known, and all memory is taken: activations, KV cache, weights, what the planned pass needs. Before that,
+//! [`model::MemoryPlan`] rehearses the same on devices that only count, where a budget is to be kept. Then threads read blocks of matrices, repack them to the one layout, cut
 //! them for the ranks and write them to their devices through staging buffers of their own, while pipelines compile. Host
 //! memory holds a few blocks a thread, never a second copy of the model.
 //!
@@ -79,6 +80,7 @@
 //! * No kernel reads workgroup memory that it has not written, and none of the plain ones needs more than WebGPU's floor: 8
 //!   storage buffers, 256 threads, 16 KiB, 128 MiB bindings. Larger weights come in parts.
 
+mod bytes;
 pub mod checkpoint;
 pub mod doctor;
 pub mod error;
@@ -93,4 +95,5 @@ pub mod reference;
 pub mod text;
 mod threads;
 
+pub use bytes::Bytes;
 pub use error::{Error, Faults, Result};

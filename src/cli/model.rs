@@ -91,13 +91,21 @@ impl RunArguments {
         self.context.unwrap_or(usize::MAX).min(checkpoint.config.max_position_embeddings)
     }
 
+    /// How the model is laid out.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where arguments contradict each other.
+    pub(super) fn options(&self) -> Result<Options> {
+        let options = Options { context: self.context, parallel: self.ranks.parallel()?, ..Options::default() };
+        Ok(self.kernels.apply(options))
+    }
+
     /// Loads the model: a progress bar where stderr is a terminal, then one line about what runs on what.
     ///
     /// # Errors
     /// Those of [`lapidary::gpu::Gpu::open`] and [`Gemma4::load_on`].
     pub(super) fn load(&self, checkpoint: &Checkpoint) -> Result<Gemma4> {
-        let options = Options { context: self.context, parallel: self.ranks.parallel()?, ..Options::default() };
-        let options = self.kernels.apply(options);
+        let options = self.options()?;
         let gpus = self.ranks.devices(self.adapter.as_deref(), &self.kernels.device)?;
         let bars = Bars::default();
         let model = Gemma4::load_on(gpus, checkpoint, &options, &|progress| bars.show(progress));

@@ -18,12 +18,12 @@ use crate::quant::{Dtype, StoredGroups, requantize};
 
 /// Takes the memory of all weights on the devices of all ranks, and notes what is to be uploaded there. Little is read:
 /// norms and other vectors.
-pub(super) struct Loader<'r, 'a> {
-    pub ranks: &'r [(Arc<Gpu>, Share)],
-    pub checkpoint: &'a Checkpoint,
-    pub contents: &'r Contents,
-    pub options: &'r Options,
-    pub uploads: Uploads<'a>,
+struct Loader<'r, 'a> {
+    ranks: &'r [(Arc<Gpu>, Share)],
+    checkpoint: &'a Checkpoint,
+    contents: &'r Contents,
+    options: &'r Options,
+    uploads: Uploads<'a>,
 }
 
 /// One value for each rank, taken in the order of ranks.
@@ -39,9 +39,20 @@ fn next_of<T>(values: &mut Option<PerRank<T>>) -> Option<T> {
     values.as_mut().map(next)
 }
 
+/// Takes the memory of all weights of `checkpoint` on the devices of `ranks`; also what is to be uploaded there.
+pub(super) fn reserve<'a>(
+    ranks: &[(Arc<Gpu>, Share)],
+    (checkpoint, contents): (&'a Checkpoint, &Contents),
+    options: &Options,
+) -> Result<(Vec<ModelWeights>, Option<Uploads<'a>>)> {
+    let uploads = Uploads::new(checkpoint, ranks.iter().map(|(gpu, _)| gpu.clone()));
+    let mut loader = Loader { ranks, checkpoint, contents, options, uploads };
+    Ok((loader.model()?, Some(loader.uploads)))
+}
+
 impl Loader<'_, '_> {
     /// The weights of each rank, still without what is to be uploaded.
-    pub(super) fn model(&mut self) -> Result<Vec<ModelWeights>> {
+    fn model(&mut self) -> Result<Vec<ModelWeights>> {
         let mut norms = self.norms()?;
         let mut embed_tokens = self.linear("embed_tokens", |share| Part::Columns(share.vocab.clone()))?;
         let mut lm_head = match self.checkpoint.has("lm_head") {
@@ -79,6 +90,14 @@ impl Loader<'_, '_> {
         })
     }
 
+    /// The values of a vector; where nothing is behind the devices, as many zeros, and nothing is read.
+    fn vector(&self, name: &str) -> Result<Vec<f32>> {
+        match self.ranks.iter().all(|(gpu, _)| gpu.rehearses()) {
+            true => Ok(vec![0.0; self.checkpoint.vector_len(name)]),
+            false => self.checkpoint.vector(name),
+        }
+    }
+
     /// The table of all norms.
     fn norms(&self) -> Result<PerRank<Tensor>> {
         let c = &self.checkpoint.config;
@@ -90,14 +109,14 @@ impl Loader<'_, '_> {
                 if !self.checkpoint.has(&name_in_layer) {
                     continue; // What a layer does not have, nothing reads.
                 }
-                row.copy_from_slice(&self.checkpoint.vector(&name_in_layer)?);
+                row.copy_from_slice(&self.vector(&name_in_layer)?);
                 if *name == "router.scale" {
                     let root = (c.hidden_size as f32).powf(-0.5);
                     row.iter_mut().for_each(|v| *v *= root);
                 }
             }
         }
-        rows.next().expect("one row more").copy_from_slice(&self.checkpoint.vector("norm.weight")?);
+        rows.next().expect("one row more").copy_from_slice(&self.vector("norm.weight")?);
         self.each(|gpu| Tensor::from_rows(gpu, "norms", c.hidden_size, &norms))
     }
 
@@ -105,7 +124,7 @@ impl Loader<'_, '_> {
         if self.checkpoint.config.hidden_size_per_layer_input == 0 {
             return Ok(None);
         }
-        let norm = self.checkpoint.vector("per_layer_projection_norm.weight")?;
+        let norm = self.vector("per_layer_projection_norm.weight")?;
         let norms = self.compact("per_layer_projection_norm", 1, &norm)?;
         let table = self.checkpoint.row_reader("embed_tokens_per_layer")?;
         let part = |share: &Share| Part::Columns(share.per_layer_context.clone());
@@ -121,9 +140,9 @@ impl Loader<'_, '_> {
         let layer = &checkpoint.config.layers[l];
         let at = |name: &str| format!("layers.{l}.{name}");
         let own_kv = layer.kv_source.is_none();
-        let mut qk_norm = checkpoint.vector(&at("self_attn.q_norm.weight"))?;
+        let mut qk_norm = self.vector(&at("self_attn.q_norm.weight"))?;
         if own_kv {
-            qk_norm.extend(checkpoint.vector(&at("self_attn.k_norm.weight"))?);
+            qk_norm.extend(self.vector(&at("self_attn.k_norm.weight"))?);
         }
         // A layer without keys of its own has no k_norm, and nothing reads the second row.
         qk_norm.resize(2 * layer.head_dim, 0.0);
@@ -152,7 +171,7 @@ impl Loader<'_, '_> {
                 Some(gates.zip(outs).collect::<Vec<_>>().into_iter())
             }
         };
-        let layer_scalar = checkpoint.vector(&at("layer_scalar"))?[0];
+        let layer_scalar = self.vector(&at("layer_scalar"))?[0];
         let weights = |_| LayerWeights {
             qkv: next(&mut qkv),
             o_proj: next(&mut o_proj),
@@ -173,7 +192,7 @@ impl Loader<'_, '_> {
     }
 
     fn moe(&mut self, l: usize) -> Result<PerRank<MoeWeights>> {
-        let scales = self.checkpoint.vector(&format!("layers.{l}.router.per_expert_scale"))?;
+        let scales = self.vector(&format!("layers.{l}.router.per_expert_scale"))?;
         let mut scales = self.compact("per_expert_scale", 1, &scales)?;
         let mut routers = self.linear(&format!("layers.{l}.router.proj"), |_| Part::Whole)?;
         let gate_up = self.gates_of_experts(l)?;

@@ -6,6 +6,7 @@
 //! of several slots are a batch. Running a step uploads its rows and records the list; nothing is allocated.
 
 mod activations;
+mod advice;
 mod ahead;
 mod fault;
 mod gemma4;
@@ -16,6 +17,7 @@ mod memory;
 mod op;
 mod options;
 mod pass;
+mod prepared;
 mod rank;
 mod run;
 mod share;
@@ -27,7 +29,7 @@ mod weights;
 
 pub use ahead::Next;
 pub use gemma4::{Activation, Gemma4, Output, Want};
-pub use memory::MemoryPlan;
+pub use memory::{DevicePlan, MemoryPlan};
 pub use options::{Head, LoadTimes, Options, Precision, Progress};
 pub use rank::RankMemory;
 pub use step::Row;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::memory::MemoryPlan;
+use super::kv_cache::largest_position_bytes;
 use crate::checkpoint::Config;
 use crate::gpu::{Ability, Gpu, Tier, Tiers};
 use crate::kernels::KvDtype;
@@ -31,6 +31,9 @@ pub struct Options {
     pub tier: Option<Tier>,
     /// How the KV cache holds keys and values; `None` for what goes with the precision.
     pub kv: Option<KvDtype>,
+    /// Bytes that may be taken on each device; `None` for as many as there are. Within a budget the KV cache of the whole
+    /// context is taken at once.
+    pub memory: Option<u64>,
     /// A folder for compiled pipelines; `None` to compile them in every run.
     pub cache: Option<PathBuf>,
 }
@@ -138,6 +141,7 @@ impl Default for Options {
             precision: Precision::Exact,
             tier: None,
             kv: None,
+            memory: None,
             cache: None,
         }
     }
@@ -173,7 +177,7 @@ pub enum Progress {
 
 /// The context to plan for: what was asked, or the model's own, within what one binding of a full layer can hold.
 pub(super) fn context_length(config: &Config, options: &Options, gpu: &Gpu) -> Result<usize> {
-    let position_bytes = MemoryPlan::largest_position_bytes(config, options.kv_on(gpu)?) * options.slots as u64;
+    let position_bytes = largest_position_bytes(config, options.kv_on(gpu)?) * options.slots as u64;
     let fits = (gpu.max_binding_bytes() / position_bytes.max(1)) as usize;
     match options.context {
         None => Ok(config.max_position_embeddings.min(fits)),

@@ -6,6 +6,9 @@
 use std::sync::Arc;
 
 use super::Gemma4;
+use super::advice;
+use super::gemma4::supported;
+use super::memory::rehearse;
 use super::options::{Head, Options, Progress};
 use super::share::Share;
 use super::weights::{
@@ -76,8 +79,9 @@ impl Gemma4 {
         options: &Options,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Self> {
-        let (ranks, copy) = (vec![(Arc::new(gpu), Share::whole(&config))], config.clone());
-        Self::assemble(copy, ranks, options, progress, |ranks| {
+        supported(&config)?;
+        let ranks = vec![(Arc::new(gpu), Share::whole(&config))];
+        let make = |ranks: &[(Arc<Gpu>, Share)], options: &Options, progress: &dyn Fn(Progress)| {
             let planner = Planner::new(&ranks[0].0);
             let max_part_bytes = options.max_part_bytes.unwrap_or(planner.gpu.max_binding_bytes());
             let counts = config.parameter_counts();
@@ -97,16 +101,20 @@ impl Gemma4 {
                 total_bytes,
             };
             Ok((vec![maker.model()?], None))
-        })
+        };
+        let plan = |options: &Options| rehearse(&ranks, options, |ranks| make(ranks, options, &|_| ()));
+        advice::check(&plan, options)?;
+        let weights = |ranks: &[_]| make(ranks, options, &|done| progress(done));
+        Self::assemble(config.clone(), ranks.clone(), options, (&plan, progress), weights)
     }
 }
 
-/// Makes weights; the twin of [`super::loader::Loader`].
+/// Makes weights; the twin of [`super::loader`].
 struct Maker<'a> {
     planner: &'a Planner<'a>,
     config: &'a Config,
     outliers: Outliers,
-    progress: &'a (dyn Fn(Progress) + Sync),
+    progress: &'a dyn Fn(Progress),
     max_part_bytes: u64,
     head: Head,
     done_bytes: u64,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::options::Progress;
 use crate::checkpoint::{Checkpoint, Content, MatrixFormat, MatrixInfo};
-use crate::gpu::{Gpu, Uploader};
+use crate::gpu::{Gpu, UPLOADER_BYTES, Uploader};
 use crate::kernels::Weights;
 use crate::parallel::Part;
 use crate::quant::requantize::{self, Deviation, requantize};
@@ -83,6 +83,15 @@ impl<'a> Uploads<'a> {
         self.jobs.extend(rows.map(|rows| Job { source: source.clone(), rows }));
     }
 
+    /// Bytes of staging memory that it takes at most on each device, while it runs.
+    pub(super) fn staging_bytes(&self) -> u64 {
+        self.threads().min(self.jobs.len()) as u64 * UPLOADER_BYTES
+    }
+
+    fn threads(&self) -> usize {
+        threads::available().min(MAX_THREADS)
+    }
+
     /// Does all of it; returns what requantizing changed.
     ///
     /// # Errors
@@ -100,7 +109,7 @@ impl<'a> Uploads<'a> {
             progress(Progress::Weights { done: *done, total });
             Ok(deviation)
         };
-        let deviations = threads::map_in_order(&self.jobs, threads::available().min(MAX_THREADS), uploaders, work)?;
+        let deviations = threads::map_in_order(&self.jobs, self.threads(), uploaders, work)?;
         self.gpus.iter().try_for_each(|gpu| gpu.wait())?;
         self.checkpoint.check_unchanged()?;
         Ok(deviations.into_iter().flatten().reduce(|mut sum, more| {

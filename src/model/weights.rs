@@ -102,18 +102,29 @@ pub(super) struct MoeWeights {
     pub experts: GatedWeights,
 }
 
+impl GatedWeights {
+    fn size_bytes(&self) -> u64 {
+        self.gate_up.size_bytes() + self.down_proj.size_bytes()
+    }
+}
+
 impl ModelWeights {
+    /// Bytes of the embedding, of a head of its own, and of all experts.
+    pub(super) fn parts(&self) -> (u64, u64, u64) {
+        let head = self.lm_head.as_ref().map_or(0, Weights::size_bytes);
+        let experts = self.layers.iter().filter_map(|layer| layer.moe.as_ref()).map(|moe| moe.experts.size_bytes());
+        (self.embed_tokens.size_bytes(), head, experts.sum())
+    }
+
     /// Bytes on the device.
     pub(super) fn size_bytes(&self) -> u64 {
-        let gated = |w: &GatedWeights| w.gate_up.size_bytes() + w.down_proj.size_bytes();
         let bytes = |tensor: &Tensor| tensor.bytes(tensor.rows);
         let layer = |w: &LayerWeights| {
-            let moe = w
-                .moe
-                .as_ref()
-                .map_or(0, |moe| moe.router_proj.size_bytes() + bytes(&moe.per_expert_scale) + gated(&moe.experts));
+            let moe = w.moe.as_ref().map_or(0, |moe| {
+                moe.router_proj.size_bytes() + bytes(&moe.per_expert_scale) + moe.experts.size_bytes()
+            });
             let per_layer = w.per_layer.as_ref().map_or(0, |(gate, out)| gate.size_bytes() + out.size_bytes());
-            w.qkv.size_bytes() + w.o_proj.size_bytes() + bytes(&w.qk_norm) + gated(&w.mlp) + moe + per_layer
+            w.qkv.size_bytes() + w.o_proj.size_bytes() + bytes(&w.qk_norm) + w.mlp.size_bytes() + moe + per_layer
         };
         let per_layer = self
             .per_layer
