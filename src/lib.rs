@@ -71,7 +71,8 @@
 //! * Rows of activations are padded to whole chunks of 32 values with zeros, so that products read them unguarded.
 //! * Group indices are global: they count from row 0 of the full matrix, minus the first group that is stored. Only
 //!   [`quant::RowShard`] carries such an offset; a whole matrix and a column shard have no field for it.
-//! * All ranks run the same list of dispatches and stop at the same places, where partial results are added up.
+//! * All ranks stop at the same places, where partial results are added up; which kernels stand between depends on where a
+//!   rank's cuts fall.
 //! * The router is dense in memory, whatever the file holds; an incomplete triple is an error.
 //! * Residual stream, norms, router, softmax and all sums are f32; the order of every sum is fixed.
 //! * Sliding layers hold a ring of the window and 15 positions; full layers start small and double.
