@@ -12,6 +12,8 @@ mod dispatches;
 mod fault;
 #[path = "model/fixtures.rs"]
 mod fixtures;
+#[path = "model/host_experts.rs"]
+mod host_experts;
 #[path = "model/memory.rs"]
 mod memory;
 #[path = "model/precision.rs"]

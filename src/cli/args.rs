@@ -57,6 +57,10 @@ pub(super) struct KernelArguments {
     /// read, with what would fit; without it, as much as the device gives
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(super) memory: Option<Bytes>,
+    /// Keep the experts of the first N layers in host memory and bring those that a step needs to the GPU: slower, but a model
+    /// fits that otherwise would not
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    pub(super) host_experts: Option<usize>,
     #[command(flatten)]
     pub(super) device: DeviceArguments,
 }
@@ -143,7 +147,8 @@ impl KernelArguments {
             KvName::Int8 => KvDtype::Int8,
         });
         let memory = self.memory.map(|Bytes(bytes)| bytes);
-        Options { head: self.head(), precision, tier, kv, memory, cache: self.device.cache(), ..options }
+        let host_experts = self.host_experts.unwrap_or(0);
+        Options { head: self.head(), precision, tier, kv, memory, host_experts, cache: self.device.cache(), ..options }
     }
 }
 

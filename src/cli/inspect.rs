@@ -49,6 +49,10 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
             text.push_str(&format!("\nGPU memory at a context of {}{on}\n", plan.context));
             text.push_str(&table(&memory(device, plan.chunk_rows), 2, &[1]));
         }
+        if plan.host_experts > 0 {
+            let (layers, bytes) = (plural(options.host_experts, "layer"), size(plan.host_experts));
+            text.push_str(&format!("  experts of the first {layers} in host memory: {bytes}\n"));
+        }
         if !arguments.has_adapter() {
             text.push_str(
                 "  planned for a card with integer dot products; --adapter NAME plans for one that is there\n",

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::memory::{DevicePlan, MemoryPlan};
 use super::options::{Head, Options};
 use super::share::Share;
+use crate::checkpoint::Config;
 use crate::gpu::Gpu;
 use crate::kernels::KvDtype;
 use crate::{Bytes, Error, Result};
@@ -21,12 +22,13 @@ pub(super) type Plan<'a> = dyn Fn(&Options) -> Result<MemoryPlan> + 'a;
 ///
 /// # Errors
 /// [`Error::Memory`] with what was asked, what the plan says, and what would fit; those of `plan`.
-pub(super) fn check(plan: &Plan, options: &Options) -> Result<()> {
+pub(super) fn check(plan: &Plan, config: &Config, options: &Options) -> Result<()> {
     let Some(budget) = options.memory else { return Ok(()) };
     let asked = plan(options)?;
     let Some(device) = asked.devices.iter().find(|device| device.total() > budget) else { return Ok(()) };
     let planned = planned(device, &asked);
-    let search = Search { plan, options, rooms: vec![budget; asked.devices.len()] };
+    let (layers, rooms) = (expert_layers(config), vec![budget; asked.devices.len()]);
+    let search = Search { plan, options, layers, rooms };
     Err(Error::Memory(format!("a budget of {}, but {planned}; {}", Bytes(budget), search.remedies())))
 }
 
@@ -45,11 +47,14 @@ impl Rooms {
     }
 
     /// `error` of a load; with advice where it is of a device that had no room for a buffer.
-    pub(super) fn explain(&self, error: Error, plan: &Plan, options: &Options) -> Error {
+    pub(super) fn explain(&self, error: Error, plan: &Plan, config: &Config, options: &Options) -> Error {
         let room = |(gpu, before): &(Arc<Gpu>, u64)| gpu.refused_at().map(|bytes| bytes.saturating_sub(*before));
         let rooms: Vec<Option<u64>> = self.0.iter().map(room).collect();
         match rooms.iter().any(Option::is_some) {
-            true => explain(error, plan, options, rooms.iter().map(|room| room.unwrap_or(u64::MAX)).collect()),
+            true => {
+                let rooms = rooms.iter().map(|room| room.unwrap_or(u64::MAX)).collect();
+                explain(error, plan, (config, options), rooms)
+            }
             false => error,
         }
     }
@@ -57,7 +62,7 @@ impl Rooms {
 
 /// `error`, which a device gave that had no room, with what the plan says and what would fit in what was taken before:
 /// `rooms` are bytes for each device.
-fn explain(error: Error, plan: &Plan, options: &Options, rooms: Vec<u64>) -> Error {
+fn explain(error: Error, plan: &Plan, (config, options): (&Config, &Options), rooms: Vec<u64>) -> Error {
     let Error::Memory(message) = error else { return error };
     // Advice is for what is there once the cache is full.
     let options = Options { memory: Some(0), ..options.clone() };
@@ -65,8 +70,13 @@ fn explain(error: Error, plan: &Plan, options: &Options, rooms: Vec<u64>) -> Err
     let short = asked.devices.iter().zip(&rooms).find(|(device, room)| device.total() > **room);
     let Some((device, room)) = short else { return Error::Memory(message) };
     let planned = planned(device, &asked);
-    let search = Search { plan, options: &options, rooms: rooms.clone() };
+    let search = Search { plan, options: &options, layers: expert_layers(config), rooms: rooms.clone() };
     Error::Memory(format!("{message}; {planned}; in the {} that were found, {}", Bytes(*room), search.remedies()))
+}
+
+/// Layers whose experts may go to host memory.
+fn expert_layers(config: &Config) -> usize {
+    if config.is_moe() { config.num_hidden_layers } else { 0 }
 }
 
 fn planned(device: &DevicePlan, plan: &MemoryPlan) -> String {
@@ -79,6 +89,7 @@ struct Change {
     context: Option<usize>,
     int8_kv: bool,
     int4_head: bool,
+    host_experts: Option<usize>,
 }
 
 impl Change {
@@ -87,6 +98,7 @@ impl Change {
             context: self.context.or(options.context),
             kv: if self.int8_kv { Some(KvDtype::Int8) } else { options.kv },
             head: if self.int4_head { Head::Int4 } else { options.head },
+            host_experts: self.host_experts.unwrap_or(options.host_experts),
             ..options.clone()
         }
     }
@@ -99,6 +111,7 @@ impl fmt::Display for Change {
         words.extend(self.context.map(|context| format!("--context {context}")));
         words.extend(self.int8_kv.then(|| "--kv int8".to_owned()));
         words.extend(self.int4_head.then(|| "--head int4".to_owned()));
+        words.extend(self.host_experts.map(|layers| format!("--host-experts {layers}")));
         f.write_str(&words.join(" "))
     }
 }
@@ -107,6 +120,8 @@ impl fmt::Display for Change {
 struct Search<'a> {
     plan: &'a Plan<'a>,
     options: &'a Options,
+    /// Layers with experts, which may go to host memory.
+    layers: usize,
     /// Bytes that there are on each device.
     rooms: Vec<u64>,
 }
@@ -130,7 +145,8 @@ impl Search<'_> {
     fn singles(&self) -> Vec<Change> {
         let fixed = [Change { int8_kv: true, ..Change::default() }, Change { int4_head: true, ..Change::default() }];
         let context = self.largest_context(Change::default());
-        context.into_iter().chain(fixed.into_iter().filter(|change| self.fits(*change))).collect()
+        let fixed = fixed.into_iter().filter(|change| self.fits(*change));
+        context.into_iter().chain(fixed).chain(self.fewest_host_experts(Change::default())).collect()
     }
 
     /// As few changes as suffice, one after the other; else all of them, and the bytes that they take.
@@ -146,6 +162,14 @@ impl Search<'_> {
             if self.fits(all) {
                 return Ok(all);
             }
+        }
+        if let Some(change) = self.fewest_host_experts(all) {
+            return Ok(change);
+        }
+        let tried = Change { host_experts: Some(self.layers), ..all };
+        let bytes = if self.layers > 0 { self.bytes(tried) } else { u64::MAX };
+        if bytes < least {
+            (all, least) = (tried, bytes);
         }
         if let Some(change) = self.largest_context(all) {
             return Ok(change);
@@ -164,6 +188,15 @@ impl Search<'_> {
         let with = |context| Change { context: Some(context), ..change };
         let most = last(MIN_CONTEXT, asked, |context| self.fits(with(context)))?;
         Some(with(most))
+    }
+
+    /// `change` with the fewest layers' experts in host memory with which it fits, where there are such.
+    fn fewest_host_experts(&self, change: Change) -> Option<Change> {
+        let with = |layers| Change { host_experts: Some(layers), ..change };
+        let (first, end) = (self.options.host_experts + 1, self.layers + 1);
+        // The first that fits stands behind the last that does not.
+        let fewest = last(first, end, |layers| !self.fits(with(layers))).map_or(first, |last| last + 1);
+        (fewest < end).then(|| with(fewest))
     }
 
     fn fits(&self, change: Change) -> bool {

@@ -105,7 +105,7 @@ impl Gemma4 {
         let start = Instant::now();
         let contents = checkpoint.contents()?;
         let plan = |options: &Options| MemoryPlan::with_contents(&gpus, checkpoint, &contents, options);
-        advice::check(&plan, options)?;
+        advice::check(&plan, &checkpoint.config, options)?;
         let verified = start.elapsed();
         let weights = |ranks: &[_]| loader::reserve(ranks, (checkpoint, &contents), options);
         let mut model = Self::assemble(checkpoint.config.clone(), ranks, options, (&plan, progress), weights)?;
@@ -137,7 +137,7 @@ impl Gemma4 {
             load_times.pipelines += before;
             Ok((ranks, head, load_times))
         };
-        let (ranks, head, load_times) = load().map_err(|error| rooms.explain(error, plan, options))?;
+        let (ranks, head, load_times) = load().map_err(|error| rooms.explain(error, plan, &config, options))?;
         for rank in &ranks {
             rank.gpu.wait()?;
             rank.gpu.save_pipeline_cache();
@@ -191,6 +191,12 @@ impl Gemma4 {
     /// For each rank its device, its query heads and what it holds there.
     pub fn ranks(&self) -> impl Iterator<Item = (&Gpu, Range<usize>, RankMemory)> {
         self.ranks.iter().map(|rank| (&*rank.gpu, rank.share.heads.clone(), rank.memory()))
+    }
+
+    /// Layers whose experts are in host memory, the first ones, and the bytes that these take there.
+    pub fn host_experts(&self) -> (usize, u64) {
+        let hosted = |rank: &Rank| rank.weights().hosted();
+        (hosted(&self.ranks[0]).0, self.ranks.iter().map(|rank| hosted(rank).1).sum())
     }
 
     /// Positions that a sequence can have; less than was planned once the device had no room for more.

@@ -24,6 +24,8 @@ pub struct MemoryPlan {
     pub context: usize,
     /// Rows of a prefill chunk.
     pub chunk_rows: usize,
+    /// Bytes of experts that stay in host memory.
+    pub host_experts: u64,
 }
 
 /// Bytes on one device, by what they are for.
@@ -37,7 +39,7 @@ pub struct DevicePlan {
     pub head: u64,
     /// Attention, dense MLPs, routers and norms.
     pub layers: u64,
-    /// The experts that are on the device.
+    /// The experts that are on the device; of those in host memory, as many as one layer has.
     pub experts: u64,
     /// Keys and values of all slots at the full context.
     pub kv_cache: u64,
@@ -81,7 +83,8 @@ impl MemoryPlan {
     /// [`crate::Error::Memory`] with the plan and what would fit; those of [`MemoryPlan::new`].
     pub fn check(gpus: &[Arc<Gpu>], checkpoint: &Checkpoint, options: &Options) -> Result<()> {
         let claimed = checkpoint.claimed_contents();
-        advice::check(&|options| Self::with_contents(gpus, checkpoint, &claimed, options), options)
+        let plan = |options: &Options| Self::with_contents(gpus, checkpoint, &claimed, options);
+        advice::check(&plan, &checkpoint.config, options)
     }
 
     /// Bytes on all devices once the model is loaded: what [`super::Gemma4::allocated_bytes`] says then, of devices that hold
@@ -178,5 +181,6 @@ pub(super) fn rehearse<'a>(
         devices: devices.iter().map(device).collect(),
         context: sizes.context,
         chunk_rows: sizes.chunk_rows,
+        host_experts: taken.iter().map(|rank| rank.weights().hosted().1).sum(),
     })
 }

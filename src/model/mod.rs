@@ -10,6 +10,7 @@ mod advice;
 mod ahead;
 mod fault;
 mod gemma4;
+mod host_experts;
 mod kv_cache;
 mod layer;
 mod loader;

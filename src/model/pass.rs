@@ -64,6 +64,7 @@ impl PlannedPass {
         let mut lists = self.shapes.into_iter().map(|shape| {
             let op = |op| match op {
                 Some(Op::Capture { name, tensor }) => Op::Capture { name, tensor },
+                Some(Op::BringExperts(l)) => Op::BringExperts(l),
                 Some(Op::AllReduce(tensor)) => Op::AllReduce(tensor),
                 Some(Op::AllGather { from, to }) => Op::AllGather { from, to },
                 Some(Op::Dispatch(_)) | None => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::activations::{Activations, FEW_ROWS, rotations};
 use super::ahead::Ahead;
+use super::host_experts::Windows;
 use super::kv_cache::KvCache;
 use super::op::Op;
 use super::pass::{Pass, PassPlan, PlannedPass};
@@ -44,6 +45,8 @@ pub(super) struct Rank<P = Pass> {
     activation_bytes: u64,
     /// What the plan of the pass took: parameters, and what products keep of their inputs.
     planner_bytes: u64,
+    /// Where experts that are in host memory come to, if any are.
+    pub windows: Option<Windows>,
     /// Where results that ranks combine come to the host, by tensor.
     partial: Vec<(Tensor, Readback)>,
 }
@@ -60,6 +63,7 @@ impl Rank<PlannedPass> {
         let ids = Readback::new(&gpu, &activations.ids, FEW_ROWS)?;
         let logits = Readback::new(&gpu, &activations.logits, FEW_ROWS)?;
         let ahead = Ahead::new(&gpu, &activations)?;
+        let windows = Windows::new(&gpu, &weights, &activations)?;
         let mut partial: Vec<(Tensor, Readback)> = Vec::new();
         for op in pass.between() {
             let (Op::AllReduce(tensor) | Op::AllGather { from: tensor, .. }) = op else { continue };
@@ -80,6 +84,7 @@ impl Rank<PlannedPass> {
             weights,
             activation_bytes,
             planner_bytes,
+            windows,
             partial,
         })
     }
@@ -99,6 +104,7 @@ impl Rank<PlannedPass> {
             weights: self.weights,
             activation_bytes: self.activation_bytes,
             planner_bytes: self.planner_bytes,
+            windows: self.windows,
             partial: self.partial,
         })
     }
@@ -121,6 +127,7 @@ impl<P> Rank<P> {
                 + self.ids.size_bytes()
                 + self.logits.size_bytes()
                 + self.ahead.size_bytes()
+                + self.windows.as_ref().map_or(0, Windows::size_bytes)
                 + partial,
         }
     }

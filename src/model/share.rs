@@ -85,6 +85,7 @@ fn shares(checkpoint: &Checkpoint, parallel: &Parallel) -> Result<Vec<Share>> {
 /// As [`shares`]; [`Error::Usage`] for more devices than ranks.
 pub(super) fn place(gpus: &[Arc<Gpu>], checkpoint: &Checkpoint, options: &Options) -> Result<Vec<(Arc<Gpu>, Share)>> {
     let shares = shares(checkpoint, &options.parallel)?;
+    options.check_host_experts(&checkpoint.config)?;
     if gpus.len() > shares.len() {
         let (gpus, ranks) = (gpus.len(), shares.len());
         let plural = if ranks == 1 { "" } else { "s" };

@@ -57,6 +57,39 @@ fn what_exceeds_a_budget_ends_with_4() {
     assert!(found.code == Some(4) && found.err.starts_with("error: a budget of 3.0 MiB, but "), "{}", found.err);
 }
 
+/// The answer is the same; where experts are is said at the start, and by `inspect`.
+#[test]
+fn experts_in_host_memory() {
+    let generate = |more: &[&str]| {
+        let prompt = ["generate", "--prompt", "What does Vec::push do?", "--temperature", "0", "--max-tokens", "12"];
+        run(&[&prompt, more].concat())
+    };
+    let plain = generate(&[]);
+    assert!(!plain.err.contains("host memory"), "{}", plain.err);
+    let hosted = generate(&["--host-experts", "3"]);
+    let line = hosted.err.lines().find(|line| line.contains("host memory")).map(str::to_owned);
+    let line = line.unwrap_or_else(|| panic!("{}", hosted.err));
+    assert!(
+        line.starts_with("experts of the first 3 layers stay in host memory, ") && line.ends_with(", and are streamed")
+    );
+    assert_eq!(hosted.ok(), plain.ok());
+    let out = run(&["inspect", "--host-experts", "3"]).ok();
+    assert!(out.contains("\n  experts of the first 3 layers in host memory: "), "{out}");
+    let bench = ["bench", "--model", &bare_model(), "-p", "20", "-n", "2", "-r", "1", "--host-experts", "1"];
+    let found = run(&bench);
+    assert!(found.err.contains("experts of the first 1 layer stay in host memory, "), "{}", found.err);
+    found.ok();
+    for (command, why) in [
+        (&["generate", "--ids", "2", "--host-experts", "9"][..], "expected at most 8"),
+        (&["generate", "--ids", "2", "--host-experts", "0"], "at least 1"),
+        (&["inspect", "--model", "tests/golden/dense-gptq-desc-act", "--host-experts", "1"], "has no experts"),
+        (&["bench", "--synthetic", "26b-a4b", "--layers", "1", "--host-experts", "1"], "a model of files"),
+    ] {
+        let found = run(command);
+        assert!(found.code == Some(2) && found.err.contains(why), "{command:?}: {}", found.err);
+    }
+}
+
 #[test]
 fn what_is_offered_fits() {
     let generate = |more: &[&str]| {

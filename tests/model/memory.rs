@@ -8,7 +8,7 @@ use lapidary::gpu::{Gpu, Tier};
 use lapidary::kernels::KvDtype;
 use lapidary::model::{Gemma4, Head, MemoryPlan, Options, Precision, Want};
 use lapidary::parallel::{Parallel, Shares, Split};
-use lapidary::{Error, Result};
+use lapidary::{Bytes, Error, Result};
 
 use super::device::open;
 use super::fixtures::{Set, sets};
@@ -163,9 +163,9 @@ fn changes_that_fit_together() {
     let message = refusal(budget(total(&both)));
     assert!(message.ends_with("; what fits: --kv int8 --head int4"), "{message}");
     let message = refusal(budget(1 << 20));
-    let least = total(&Options { context: Some(256), ..both });
-    let expected =
-        format!("; nothing fits: the least, with --context 256 --kv int8 --head int4, is {}", lapidary::Bytes(least));
+    let least = Bytes(total(&Options { context: Some(256), host_experts: 8, ..both }));
+    let changes = "--context 256 --kv int8 --head int4 --host-experts 8";
+    let expected = format!("; nothing fits: the least, with {changes}, is {least}");
     assert!(message.ends_with(&expected), "{message}, expected {expected}");
 }
 
