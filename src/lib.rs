@@ -22,7 +22,7 @@
 //!
 //! # The floors
 //!
-//! An import points to a lower floor, to [`error`], or within its module. `threads` and `kept` stand below all.
+//! An import points to a lower floor, to [`error`], or within its module. `bytes`, `threads` and `kept` stand below all.
 //!
 //! | floor | module | what |
 //! |---|---|---|
@@ -45,9 +45,11 @@
 //!
 //! **Load.** [`checkpoint::Checkpoint::open`] parses and validates every header and reports all faults at once;
 //! `contents` reads what indexes or scales ([`model::Gemma4::load`] calls it before it touches the device). Then the form
-//! of every matrix is known, and its memory is taken; threads read blocks of matrices, repack them to the one layout, cut
+//! of every matrix is known, and all memory is taken: activations, KV cache, weights, what the planned pass needs. Before that,
+//! [`model::MemoryPlan`] rehearses the same on devices that only count, where a budget is to be kept. Then threads read blocks of matrices, repack them to the one layout, cut
 //! them for the ranks and write them to their devices through staging buffers of their own, while pipelines compile. Host
-//! memory holds a few blocks a thread, never a second copy of the model.
+//! memory holds a few blocks a thread, never a second copy of the model; of experts that are to stay there
+//! ([`model::Options::host_experts`]), the only one.
 //!
 //! **Run.** Text becomes ids becomes a **step**: a list of rows `(slot, position, token)`. One row is a decode step, many
 //! rows of a slot a prefill chunk, rows of several slots a batch. There is one forward pass, and it takes rows. It is a
@@ -70,7 +72,8 @@
 //! * Rows of activations are padded to whole chunks of 32 values with zeros, so that products read them unguarded.
 //! * Group indices are global: they count from row 0 of the full matrix, minus the first group that is stored. Only
 //!   [`quant::RowShard`] carries such an offset; a whole matrix and a column shard have no field for it.
-//! * All ranks run the same list of dispatches and stop at the same places, where partial results are added up.
+//! * All ranks stop at the same places, where partial results are added up or experts come from host memory; which kernels
+//!   stand between depends on where a rank's cuts fall.
 //! * The router is dense in memory, whatever the file holds; an incomplete triple is an error.
 //! * Residual stream, norms, router, softmax and all sums are f32; the order of every sum is fixed.
 //! * Sliding layers hold a ring of the window and 15 positions; full layers start small and double.
@@ -79,6 +82,7 @@
 //! * No kernel reads workgroup memory that it has not written, and none of the plain ones needs more than WebGPU's floor: 8
 //!   storage buffers, 256 threads, 16 KiB, 128 MiB bindings. Larger weights come in parts.
 
+mod bytes;
 pub mod checkpoint;
 pub mod doctor;
 pub mod error;
@@ -93,4 +97,5 @@ pub mod reference;
 pub mod text;
 mod threads;
 
+pub use bytes::Bytes;
 pub use error::{Error, Faults, Result};

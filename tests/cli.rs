@@ -14,6 +14,8 @@ mod faults;
 mod generate;
 #[path = "cli/load.rs"]
 mod load;
+#[path = "cli/memory.rs"]
+mod memory;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/precision.rs"]

@@ -26,6 +26,18 @@ impl Checkpoint {
         read_vector(&self.index, id)
     }
 
+    /// Values of the vector `name`; nothing is read.
+    ///
+    /// # Panics
+    /// Like [`Self::vector`].
+    pub fn vector_len(&self, name: &str) -> usize {
+        let found = self.resolved.vectors.get(name);
+        assert!(found.is_some(), "no vector {name:?} in this model");
+        let tensor = &self.index.tensors[found.expect("asserted above").0];
+        let dtype = tensor.float().expect("open() checked the dtype");
+        tensor.size_bytes as usize / dtype.size_bytes()
+    }
+
     /// The matrix `name`; see [`Self::matrix_info`]. A router comes dense in f32, however the file stores it.
     ///
     /// # Errors

@@ -100,6 +100,18 @@ impl Checkpoint {
         all.into_result(Contents { matrices: matrices.collect(), experts, num_experts: self.config.num_experts })
     }
 
+    /// What [`Self::contents`] would find if the configuration and the names of tensors said it all: nothing is read. Zero
+    /// points may turn out to be all alike, whatever the configuration says, and a `g_idx` to be in order.
+    pub fn claimed_contents(&self) -> Contents {
+        let claimed = |info: &MatrixInfo| match info.format {
+            MatrixFormat::Dense(_) => Content::default(),
+            MatrixFormat::Packed { symmetric, per_row, .. } => Content { asymmetric: !symmetric, reordered: per_row },
+        };
+        let matrices = self.resolved.matrices.iter().map(|(name, info)| (name.clone(), claimed(info)));
+        let experts = self.resolved.experts.iter().map(claimed).collect();
+        Contents { matrices: matrices.collect(), experts, num_experts: self.config.num_experts }
+    }
+
     fn verify_vector(&self, id: usize, faults: &mut Faults) -> Result<Content> {
         let values = read_vector(&self.index, id)?;
         if let Some(element) = values.iter().position(|value| !value.is_finite()) {

@@ -7,7 +7,7 @@ use lapidary::doctor;
 use lapidary::gpu::{Gpu, Mask, Tier};
 use lapidary::kernels::KvDtype;
 use lapidary::model::{self, Head, Options};
-use lapidary::{Error, Result};
+use lapidary::{Bytes, Error, Result};
 
 use super::cache;
 use super::ranks::RankArguments;
@@ -53,8 +53,20 @@ pub(super) struct KernelArguments {
     /// Requantize a dense head, which is also the embedding where they are tied; without it, int8 for --precision fast
     #[arg(long, value_enum)]
     pub(super) head: Option<HeadName>,
+    /// GPU memory that may be taken, on each device: 8G or 7.5GiB, in powers of 1024. What does not fit is refused before it is
+    /// read, with what would fit; without it, as much as the device gives
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) memory: Option<Bytes>,
+    /// Keep the experts of the first N layers in host memory and bring those that a step needs to the GPU: slower, but a model
+    /// fits that otherwise would not
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    pub(super) host_experts: Option<usize>,
     #[command(flatten)]
     pub(super) device: DeviceArguments,
+}
+
+fn size(text: &str) -> std::result::Result<Bytes, String> {
+    text.parse().map_err(|error: Error| error.to_string())
 }
 
 /// What of an adapter is used.
@@ -134,7 +146,9 @@ impl KernelArguments {
             KvName::F16 => KvDtype::F16,
             KvName::Int8 => KvDtype::Int8,
         });
-        Options { head: self.head(), precision, tier, kv, cache: self.device.cache(), ..options }
+        let memory = self.memory.map(|Bytes(bytes)| bytes);
+        let host_experts = self.host_experts.unwrap_or(0);
+        Options { head: self.head(), precision, tier, kv, memory, host_experts, cache: self.device.cache(), ..options }
     }
 }
 

@@ -1,68 +1,96 @@
-//! `lapidary inspect`: what a checkpoint holds and takes, without a GPU.
+//! `lapidary inspect`: what a checkpoint holds, and what it takes of a GPU; without one, unless one is named.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use lapidary::Error;
 use lapidary::checkpoint::{Checkpoint, Config, LayerKind};
-use lapidary::model::{MemoryPlan, Options};
+use lapidary::gpu::Gpu;
+use lapidary::model::{DevicePlan, MemoryPlan};
 
-use super::args::{IdleAdapter, ModelArguments, at_least_one};
+use super::args::RunArguments;
 use super::terminal::{count, plural, size, table};
 
 /// Show a model's architecture, formats and GPU memory
 ///
-/// Reads configuration and headers only, and opens no GPU. A directory with config.json alone is shown as far as that goes.
+/// Reads configuration and headers only. The memory is what loading takes with the same arguments, on the adapter that is
+/// named; without --adapter no GPU is opened, and it is what a usual card would give. A directory with config.json alone is
+/// shown as far as that goes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
-  lapidary inspect --model DIR --context 32768")]
+Examples:
+  lapidary inspect --model DIR --context 32768
+  lapidary inspect --model DIR --adapter nvidia --memory 8G    whether it fits, and what would")]
 pub(super) struct Arguments {
     #[command(flatten)]
-    model: ModelArguments,
-    #[command(flatten)]
-    adapter: IdleAdapter,
-    /// Context to plan the memory for [default: the model's]
-    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
-    context: Option<usize>,
+    run: RunArguments,
 }
 
 /// Runs the command.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
-    let source = arguments.model.source();
-    let mut text = format!("{}\n", arguments.model.name());
+    let source = arguments.run.model.source();
+    let mut text = format!("{}\n", arguments.run.model.name());
+    let mut fits = Ok(());
     if source.is_config_only() {
         let config = Checkpoint::read_config(&source)?;
-        arguments.context_within(&config)?;
+        arguments.check_context(&config)?;
         text.push_str(&table(&architecture(&config), 2, &[]));
         text.push_str("\nno tensors in this directory: formats and GPU memory are not known\n");
     } else {
         let checkpoint = Checkpoint::open(source)?;
-        let context = arguments.context_within(&checkpoint.config)?;
         text.push_str(&table(&architecture(&checkpoint.config), 2, &[]));
         text.push_str("\ntensors\n");
         text.push_str(&table(&tensors(&checkpoint), 2, &[2, 3, 4]));
         text.push_str(&skipped(&checkpoint));
-        text.push_str(&format!("\nGPU memory at a context of {context}\n"));
-        let options = Options::default();
-        let plan = MemoryPlan::new(&checkpoint, context, options.chunk_rows, options.kv());
-        text.push_str(&table(&memory(&plan), 2, &[1]));
+        let (options, gpus) = (arguments.run.options()?, arguments.devices()?);
+        let plan = MemoryPlan::new(&gpus, &checkpoint, &options)?;
+        for device in &plan.devices {
+            let on = if arguments.has_adapter() { format!(" on {}", device.name) } else { String::new() };
+            text.push_str(&format!("\nGPU memory at a context of {}{on}\n", plan.context));
+            text.push_str(&table(&memory(device, plan.chunk_rows), 2, &[1]));
+        }
+        if plan.host_experts > 0 {
+            let (layers, bytes) = (plural(options.host_experts, "layer"), size(plan.host_experts));
+            text.push_str(&format!("  experts of the first {layers} in host memory: {bytes}\n"));
+        }
+        if !arguments.has_adapter() {
+            text.push_str(
+                "  planned for a card with integer dot products; --adapter NAME plans for one that is there\n",
+            );
+        }
+        // What does not fit is shown first.
+        fits = MemoryPlan::check(&gpus, &checkpoint, &options);
     }
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()?;
+    fits?;
     Ok(0)
 }
 
 impl Arguments {
-    /// The context to plan for: what was asked, or the model's.
-    fn context_within(&self, config: &Config) -> lapidary::Result<usize> {
+    /// Fails for a context beyond the model's.
+    fn check_context(&self, config: &Config) -> lapidary::Result<()> {
         let most = config.max_position_embeddings;
-        let context = self.context.unwrap_or(most);
-        if context > most {
-            let asked = format!("a context of {context} was asked for, but the model's is {most}");
-            return Err(Error::Usage(asked));
+        match self.run.context.filter(|context| *context > most) {
+            Some(context) => {
+                Err(Error::Usage(format!("a context of {context} was asked for, but the model's is {most}")))
+            }
+            None => Ok(()),
         }
-        Ok(context)
+    }
+
+    fn has_adapter(&self) -> bool {
+        self.run.adapter.is_some() || self.run.ranks.names_adapters()
+    }
+
+    /// The adapters that were named, or a card that need not be there.
+    fn devices(&self) -> lapidary::Result<Vec<Arc<Gpu>>> {
+        if !self.has_adapter() {
+            return Ok(vec![Arc::new(Gpu::imagined()?)]);
+        }
+        let gpus = self.run.ranks.devices(self.run.adapter.as_deref(), &self.run.kernels.device)?;
+        Ok(gpus.into_iter().map(Arc::new).collect())
     }
 }
 
@@ -149,12 +177,15 @@ fn skipped(checkpoint: &Checkpoint) -> String {
     format!("\nnot used\n{}", table(&rows, 2, &[1, 2]))
 }
 
-fn memory(plan: &MemoryPlan) -> Vec<Vec<String>> {
-    let line = |name: &str, bytes: u64, remark: String| vec![name.to_owned(), size(bytes), remark];
-    vec![
-        line("weights", plan.weights, String::new()),
-        line("KV cache", plan.kv_cache, format!("when full; {} at the start", size(plan.kv_cache_at_start))),
-        line("activations", plan.activations, format!("prefill in chunks of {}", Options::default().chunk_rows)),
-        line("total", plan.total(), String::new()),
-    ]
+fn memory(plan: &DevicePlan, chunk_rows: usize) -> Vec<Vec<String>> {
+    let weights =
+        [("embedding", plan.embedding), ("head", plan.head), ("layers", plan.layers), ("experts", plan.experts)];
+    let weights = weights.into_iter().filter(|(_, bytes)| *bytes > 0).map(|(name, bytes)| (name, bytes, String::new()));
+    let rest = [
+        ("KV cache", plan.kv_cache, format!("when full; {} at the start", size(plan.kv_cache_at_start))),
+        ("activations", plan.activations, format!("prefill in chunks of {chunk_rows}")),
+        ("staging", plan.staging, "at most, while loading".to_owned()),
+        ("total", plan.total(), String::new()),
+    ];
+    weights.chain(rest).map(|(name, bytes, remark)| vec![name.to_owned(), size(bytes), remark]).collect()
 }

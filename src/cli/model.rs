@@ -12,7 +12,7 @@ use lapidary::{Error, Result};
 
 use super::args::{ModelArguments, RunArguments};
 use super::ranks::introduce;
-use super::terminal::{note, size};
+use super::terminal::{note, plural, size};
 
 macro_rules! demo_files {
     ($($name:literal),* $(,)?) => {
@@ -91,13 +91,21 @@ impl RunArguments {
         self.context.unwrap_or(usize::MAX).min(checkpoint.config.max_position_embeddings)
     }
 
+    /// How the model is laid out.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where arguments contradict each other.
+    pub(super) fn options(&self) -> Result<Options> {
+        let options = Options { context: self.context, parallel: self.ranks.parallel()?, ..Options::default() };
+        Ok(self.kernels.apply(options))
+    }
+
     /// Loads the model: a progress bar where stderr is a terminal, then one line about what runs on what.
     ///
     /// # Errors
     /// Those of [`lapidary::gpu::Gpu::open`] and [`Gemma4::load_on`].
     pub(super) fn load(&self, checkpoint: &Checkpoint) -> Result<Gemma4> {
-        let options = Options { context: self.context, parallel: self.ranks.parallel()?, ..Options::default() };
-        let options = self.kernels.apply(options);
+        let options = self.options()?;
         let gpus = self.ranks.devices(self.adapter.as_deref(), &self.kernels.device)?;
         let bars = Bars::default();
         let model = Gemma4::load_on(gpus, checkpoint, &options, &|progress| bars.show(progress));
@@ -135,6 +143,7 @@ impl RunArguments {
             model.context()
         ));
         introduce(model);
+        introduce_host_experts(model);
         if let Some(deviation) = model.head_deviation() {
             let bits = if self.kernels.head() == Head::Int4 { "int4" } else { "int8" };
             let (relative, largest) = (100.0 * deviation.relative(), deviation.largest);
@@ -150,6 +159,18 @@ impl RunArguments {
             (Some(_), false) => note("no GPU was found: this runs on the CPU, through a software adapter"),
             (Some(adapter), true) => note(format_args!("{} is software: it runs on the CPU", adapter.info.name)),
         }
+    }
+}
+
+/// A line about experts in host memory, if there are such.
+pub(super) fn introduce_host_experts(model: &Gemma4) {
+    match model.host_experts() {
+        (0, _) => {}
+        (layers, bytes) => note(format_args!(
+            "experts of the first {} stay in host memory, {}, and are streamed",
+            plural(layers, "layer"),
+            size(bytes)
+        )),
     }
 }
 

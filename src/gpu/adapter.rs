@@ -41,7 +41,7 @@ pub struct AdapterReport {
     pub matrices: Vec<wgpu::CooperativeMatrixProperties>,
     /// Default, available or unusable, with the reason.
     pub verdict: Verdict,
-    adapter: wgpu::Adapter,
+    pub(super) adapter: wgpu::Adapter,
 }
 
 impl AdapterReport {

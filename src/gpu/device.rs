@@ -25,6 +25,8 @@ const FLUSH_BYTES: u64 = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Different tickets: far more than there are copies to the host under way.
 const TICKETS: u32 = 1023;
+/// Bytes of the buffer that holds them.
+pub(super) const TICKETS_BYTES: u64 = 4 * TICKETS as u64;
 
 /// An open device with its queue, its pipelines and the first error that it reported.
 #[derive(Debug)]
@@ -45,8 +47,12 @@ pub struct Gpu {
     tickets: OnceLock<wgpu::Buffer>,
     last_ticket: AtomicU32,
     patience: Option<Duration>,
-    allocated_bytes: Arc<AtomicU64>,
+    pub(super) allocated_bytes: Arc<AtomicU64>,
     unflushed_bytes: AtomicU64,
+    /// Bytes that were taken when a buffer found no room, or [`u64::MAX`].
+    refused_at: AtomicU64,
+    /// Nothing is behind it: bytes are counted and none is taken.
+    rehearses: bool,
 }
 
 impl Gpu {
@@ -78,9 +84,21 @@ impl Gpu {
         });
         let (device, queue) = pollster::block_on(request)
             .map_err(|e| Error::Device(format!("adapter \"{}\" could not be opened: {e}", report.info.name)))?;
+        let gpu = Self::over((device, queue), report, mask, false);
+        let tickets = gpu.storage_with("tickets", &(1..=TICKETS).collect::<Vec<_>>())?;
+        gpu.tickets.set(tickets).expect("set once");
+        Ok(gpu)
+    }
+
+    pub(super) fn over(
+        (device, queue): (wgpu::Device, wgpu::Queue),
+        report: AdapterReport,
+        mask: &Mask,
+        rehearses: bool,
+    ) -> Self {
         let (failures, allocated_bytes) = (Arc::new(Failures::default()), Arc::new(AtomicU64::new(0)));
         report_to(&device, &failures, &allocated_bytes);
-        let gpu = Gpu {
+        Gpu {
             faults: FaultInjector::new(device.clone()),
             device,
             queue,
@@ -96,10 +114,19 @@ impl Gpu {
             last_ticket: AtomicU32::new(0),
             allocated_bytes,
             unflushed_bytes: AtomicU64::new(0),
-        };
-        let tickets = gpu.storage_with("tickets", &(1..=TICKETS).collect::<Vec<_>>())?;
-        gpu.tickets.set(tickets).expect("set once");
-        Ok(gpu)
+            refused_at: AtomicU64::new(u64::MAX),
+            rehearses,
+        }
+    }
+
+    /// Whether it only counts: [`Gpu::rehearsal`].
+    pub(crate) fn rehearses(&self) -> bool {
+        self.rehearses
+    }
+
+    /// Bytes that were taken when a buffer found no room: what there is room for, at least. `None` where none was refused.
+    pub(crate) fn refused_at(&self) -> Option<u64> {
+        Some(self.refused_at.load(Ordering::Relaxed)).filter(|bytes| *bytes != u64::MAX)
     }
 
     /// The same, but waits for what was handed to the device end after `patience` with an error.
@@ -193,12 +220,17 @@ impl Gpu {
         if self.failures.is_lost() { self.failures.error().unwrap_or(other) } else { other }
     }
 
+    /// What a buffer of `size_bytes` takes.
+    pub(crate) fn taken_bytes(size_bytes: u64) -> u64 {
+        size_bytes.max(16).next_multiple_of(16)
+    }
+
     /// A zero-filled buffer.
     ///
     /// # Errors
     /// [`Error::Memory`] where it exceeds a limit or the memory that is left.
     pub fn buffer(&self, label: &str, size_bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
-        let size = size_bytes.max(16).next_multiple_of(16);
+        let size = Self::taken_bytes(size_bytes);
         if size > self.max_binding_bytes() {
             return Err(Error::Memory(format!(
                 "{label}: {size} bytes, but \"{}\" binds at most {} at once",
@@ -207,6 +239,12 @@ impl Gpu {
             )));
         }
         self.check()?;
+        if self.rehearses {
+            self.allocated_bytes.fetch_add(size, Ordering::Relaxed);
+            // Buffers are told apart by what they are, not by what they hold.
+            let descriptor = wgpu::BufferDescriptor { label: None, size: 16, usage, mapped_at_creation: false };
+            return Ok(self.device.create_buffer(&descriptor));
+        }
         let planted = self.faults.allocating();
         let out_of_memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -216,6 +254,7 @@ impl Gpu {
             mapped_at_creation: false,
         });
         if pollster::block_on(out_of_memory.pop()).is_some() || planted {
+            self.refused_at.store(self.allocated_bytes(), Ordering::Relaxed);
             return Err(Error::Memory(format!(
                 "{label}: no room for {size} bytes on \"{}\" beside {} bytes already taken",
                 self.report.info.name,
@@ -252,6 +291,9 @@ impl Gpu {
     /// As [`Gpu::check`].
     pub fn write<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer, offset_bytes: u64, data: &[T]) -> Result<()> {
         self.check()?;
+        if self.rehearses {
+            return Ok(());
+        }
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let mut offset = offset_bytes;
         for piece in bytes.chunks(UPLOAD_BYTES) {

@@ -17,6 +17,9 @@ const BUFFERS: usize = 2;
 /// Pieces begin at multiples of it: what a mapped range must.
 const ALIGNMENT: u64 = 16;
 
+/// Bytes of staging memory that an [`Uploader`] takes at most.
+pub(crate) const UPLOADER_BYTES: u64 = BUFFERS as u64 * STAGING_BYTES;
+
 /// Where words go: straight to the device, or through an [`Uploader`].
 pub trait Upload {
     /// Writes `words` at `offset_bytes` of `buffer`.

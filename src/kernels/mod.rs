@@ -18,6 +18,7 @@ pub mod fill_random;
 pub mod gather_rows;
 pub mod gelu_mul;
 pub mod head_norm_rope;
+mod host_stack;
 mod kv;
 pub mod kv_store;
 mod matmul;
@@ -48,6 +49,7 @@ use crate::Result;
 use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tensor, Tier, Tiers, Uniforms};
 
 pub use crate::quant::Random;
+pub(crate) use host_stack::HostStack;
 pub use kv::{KV_BLOCK, KvDtype};
 use round_rows::RoundedRows;
 pub(crate) use shaders::version;

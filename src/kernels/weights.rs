@@ -41,6 +41,7 @@ pub struct Weights {
     pub in_features: usize,
     pub(super) kind: Kind,
     pub(super) parts: Vec<Part>,
+    pub(super) size_bytes: u64,
 }
 
 impl Weights {
@@ -56,11 +57,7 @@ impl Weights {
 
     /// Bytes on the device.
     pub fn size_bytes(&self) -> u64 {
-        let buffers = |part: &Part| {
-            let optional = [&part.scales, &part.zeros, &part.g_idx].into_iter().flatten();
-            optional.map(wgpu::Buffer::size).sum::<u64>() + part.data.size()
-        };
-        self.parts.iter().map(buffers).sum()
+        self.size_bytes
     }
 
     /// Makes a stack `[matrices, out_features, in_features]` of random weights where it lies, in parts of at most
@@ -83,6 +80,9 @@ impl Weights {
         builder.kind = Some(kind);
         builder.allocate(kind)?;
         builder.rows = n_matrices * out_features;
+        if planner.gpu.rehearses() {
+            return builder.finish();
+        }
         let (data, scales) = random.bits(in_features);
         let mut seed = label.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(0x0100_0193) ^ u32::from(byte));
         let mut fills = Vec::new();

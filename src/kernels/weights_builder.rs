@@ -19,6 +19,7 @@ pub struct WeightsBuilder<'a> {
     out_features: usize,
     in_features: usize,
     max_part_bytes: u64,
+    size_bytes: u64,
     pub(super) kind: Option<Kind>,
     pub(super) parts: Vec<Part>,
     /// Rows uploaded so far, of all matrices.
@@ -39,6 +40,7 @@ impl<'a> WeightsBuilder<'a> {
             out_features,
             in_features,
             max_part_bytes: gpu.max_binding_bytes(),
+            size_bytes: 0,
             kind: None,
             parts: Vec::new(),
             rows: 0,
@@ -151,7 +153,15 @@ impl<'a> WeightsBuilder<'a> {
             in_features: self.in_features,
             kind: self.kind.expect("a stack has at least one matrix"),
             parts: self.parts,
+            size_bytes: self.size_bytes,
         })
+    }
+
+    /// A buffer of the stack.
+    fn storage(&mut self, what: &str, bytes: u64) -> Result<wgpu::Buffer> {
+        let buffer = self.gpu.storage(&format!("{}{what}", self.label), bytes)?;
+        self.size_bytes += Gpu::taken_bytes(bytes);
+        Ok(buffer)
     }
 
     pub(super) fn allocate(&mut self, kind: Kind) -> Result<()> {
@@ -177,10 +187,10 @@ impl<'a> WeightsBuilder<'a> {
                     Kind::Dense(_) => None,
                     Kind::Packed { scale_dtype, groups, .. } => {
                         let words = scale_dtype.words(groups) as u64;
-                        Some(self.gpu.storage(&format!("{}.scales", self.label), rows * words * 4)?)
+                        Some(self.storage(".scales", rows * words * 4)?)
                     }
                 };
-                let data = self.gpu.storage(&self.label, rows * row_bytes)?;
+                let data = self.storage("", rows * row_bytes)?;
                 self.parts.push(Part {
                     first_matrix,
                     n_matrices,
@@ -197,9 +207,10 @@ impl<'a> WeightsBuilder<'a> {
     }
 
     fn allocate_zeros(&mut self, groups: usize, bits: u32) -> Result<()> {
-        for part in &mut self.parts {
-            let words = part.n_matrices * part.n_rows * PackedMatrix::zero_words(groups, bits);
-            part.zeros = Some(self.gpu.storage(&format!("{}.zeros", self.label), words as u64 * 4)?);
+        for part in 0..self.parts.len() {
+            let rows = self.parts[part].n_matrices * self.parts[part].n_rows;
+            let words = rows * PackedMatrix::zero_words(groups, bits);
+            self.parts[part].zeros = Some(self.storage(".zeros", words as u64 * 4)?);
         }
         Ok(())
     }
@@ -207,9 +218,9 @@ impl<'a> WeightsBuilder<'a> {
     fn allocate_tables(&mut self) -> Result<()> {
         self.per_row = true;
         let table_bytes = self.in_features.next_multiple_of(CHUNK) as u64 * 4;
-        for part in &mut self.parts {
-            let label = format!("{}.g_idx", self.label);
-            part.g_idx = Some(self.gpu.storage(&label, part.n_matrices as u64 * table_bytes)?);
+        for part in 0..self.parts.len() {
+            let bytes = self.parts[part].n_matrices as u64 * table_bytes;
+            self.parts[part].g_idx = Some(self.storage(".g_idx", bytes)?);
         }
         Ok(())
     }

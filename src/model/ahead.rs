@@ -111,10 +111,11 @@ impl Rank {
 
 impl Gemma4 {
     /// True where steps of `n_rows` rows can be submitted ahead of their tokens: on one rank, where the host has nothing
-    /// to look up for a token, and where rows are few.
+    /// to look up for a token and no experts to bring, and where rows are few.
     pub fn runs_ahead(&self, n_rows: usize) -> bool {
         let few = (1..=FEW_ROWS).contains(&n_rows);
-        few && matches!(&*self.ranks, [rank] if rank.activations.per_layer.is_none())
+        let on_device = |rank: &Rank| rank.activations.per_layer.is_none() && rank.windows.is_none();
+        few && matches!(&*self.ranks, [rank] if on_device(rank))
     }
 
     /// Submits a step with one row for each of some slots and does not wait for it; none of `suppressed`, at most

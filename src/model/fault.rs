@@ -131,13 +131,16 @@ impl Watched {
                     planned.extend(looks);
                 }
                 Op::Capture { .. } => {}
-                exchange @ (Op::AllReduce(_) | Op::AllGather { .. }) => order.push(Some(exchange)),
+                exchange @ (Op::BringExperts(_) | Op::AllReduce(_) | Op::AllGather { .. }) => {
+                    order.push(Some(exchange))
+                }
             }
         }
         clear(rank, &planned)?;
         let mut bound = planner.bind(&planned, &|_, _| ())?.into_iter();
         let mut next = || Op::Dispatch(bound.next().expect("one bound dispatch for each planned"));
         let ops = order.into_iter().map(|op| match op {
+            Some(Op::BringExperts(l)) => Op::BringExperts(l),
             Some(Op::AllReduce(tensor)) => Op::AllReduce(tensor),
             Some(Op::AllGather { from, to }) => Op::AllGather { from, to },
             Some(Op::Capture { .. } | Op::Dispatch(_)) | None => next(),

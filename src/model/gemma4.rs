@@ -8,9 +8,13 @@ use std::thread;
 use std::time::Instant;
 
 use super::activations::FEW_ROWS;
-use super::loader::Loader;
-use super::options::{LoadTimes, Options, Progress, context_length, most_chunk_rows};
-use super::rank::{Prepared, Rank, RankMemory};
+use super::advice::{self, Plan, Rooms};
+use super::loader;
+use super::memory::MemoryPlan;
+use super::options::{LoadTimes, Options, Progress};
+use super::pass::PlannedPass;
+use super::prepared::{Sizes, take};
+use super::rank::{Rank, RankMemory};
 use super::run::Run;
 use super::share::{self, Share};
 use super::step::Row;
@@ -100,62 +104,52 @@ impl Gemma4 {
         options: &Options,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Self> {
-        let config = checkpoint.config.clone();
-        let shares = share::shares(checkpoint, &options.parallel)?;
-        if gpus.len() > shares.len() {
-            let (gpus, ranks) = (gpus.len(), shares.len());
-            let plural = if ranks == 1 { "" } else { "s" };
-            return Err(Error::Usage(format!(
-                "{gpus} adapters for {ranks} rank{plural}, expected at most one for each rank"
-            )));
-        }
+        let gpus: Vec<Arc<Gpu>> = gpus.into_iter().map(Into::into).collect();
+        let ranks = share::place(&gpus, checkpoint, options)?;
+        supported(&checkpoint.config)?;
+        // Before anything is read, as far as headers tell; then again, as exact as loading itself.
+        MemoryPlan::check(&gpus, checkpoint, options)?;
         let start = Instant::now();
         let contents = checkpoint.contents()?;
+        let plan = |options: &Options| MemoryPlan::with_contents(&gpus, checkpoint, &contents, options);
+        advice::check(&plan, &checkpoint.config, options)?;
         let verified = start.elapsed();
-        let gpus: Vec<Arc<Gpu>> = gpus.into_iter().map(Into::into).collect();
-        let n_ranks = shares.len();
-        let gpu_of = |rank: usize| gpus[rank * gpus.len() / n_ranks].clone();
-        let ranks = shares.into_iter().enumerate().map(|(rank, share)| (gpu_of(rank), share)).collect();
-        let mut model = Self::assemble(config, ranks, options, progress, |ranks| {
-            let uploads = Uploads::new(checkpoint, gpus.iter().cloned());
-            let mut loader = Loader { ranks, checkpoint, contents: &contents, options, uploads };
-            Ok((loader.model()?, Some(loader.uploads)))
-        })?;
+        let weights = |ranks: &[_]| loader::reserve(ranks, (checkpoint, &contents), options);
+        let mut model = Self::assemble(checkpoint.config.clone(), ranks, options, (&plan, progress), weights)?;
         model.load_times.weights += verified;
         model.load_times.pipelines += verified;
         Ok(model)
     }
 
-    /// A model of `config` on the devices of its ranks: takes the memory of activations and caches, then calls `weights`
-    /// for the weights of each rank, then compiles while what these still lack is uploaded.
+    /// A model of `config` on the devices of its ranks: takes all memory, `weights` for the weights of each rank, then compiles
+    /// while what these still lack is uploaded. `plan` says what it takes.
     pub(super) fn assemble<'a>(
         config: Config,
         ranks: Vec<(Arc<Gpu>, Share)>,
         options: &Options,
-        progress: &(dyn Fn(Progress) + Sync),
+        (plan, progress): (&Plan, &(dyn Fn(Progress) + Sync)),
         weights: impl FnOnce(&[(Arc<Gpu>, Share)]) -> Result<(Vec<ModelWeights>, Option<Uploads<'a>>)>,
     ) -> Result<Self> {
-        supported(&config)?;
         let start = Instant::now();
-        let context = ranks.iter().map(|(gpu, share)| context_length(&share.config, options, gpu));
-        let context = context.collect::<Result<Vec<_>>>()?.into_iter().min().expect("at least one rank");
-        let most_rows = ranks.iter().map(|(gpu, _)| most_chunk_rows(gpu)).min().expect("at least one rank");
-        let chunk_rows = options.chunk_rows.min(most_rows).max(FEW_ROWS).min(context.max(FEW_ROWS));
-        let prepare =
-            |(gpu, share): &(Arc<Gpu>, Share)| Prepared::new(gpu.clone(), share.clone(), chunk_rows, context, options);
-        let prepared = ranks.iter().map(prepare).collect::<Result<Vec<_>>>()?;
-        let (weights, uploads) = weights(&ranks)?;
-        if let Some(folder) = &options.cache {
-            ranks.iter().for_each(|(gpu, _)| gpu.use_pipeline_cache(folder, &kernels::version()));
-        }
-        let before = start.elapsed();
-        let (ranks, head, mut load_times) = bind(prepared, weights, uploads, progress)?;
-        load_times.weights += before;
-        load_times.pipelines += before;
+        let rooms = Rooms::before(&ranks);
+        let sizes = Sizes::of(&ranks, options)?;
+        let load = || {
+            let (planned, uploads) = take(&ranks, sizes, options, weights)?;
+            if let Some(folder) = &options.cache {
+                ranks.iter().for_each(|(gpu, _)| gpu.use_pipeline_cache(folder, &kernels::version()));
+            }
+            let before = start.elapsed();
+            let (ranks, head, mut load_times) = bind(planned, uploads, progress)?;
+            load_times.weights += before;
+            load_times.pipelines += before;
+            Ok((ranks, head, load_times))
+        };
+        let (ranks, head, load_times) = load().map_err(|error| rooms.explain(error, plan, &config, options))?;
         for rank in &ranks {
             rank.gpu.wait()?;
             rank.gpu.save_pipeline_cache();
         }
+        let Sizes { context, chunk_rows } = sizes;
         Ok(Gemma4 {
             config,
             context,
@@ -213,6 +207,12 @@ impl Gemma4 {
     /// For each rank its device, its query heads and what it holds there.
     pub fn ranks(&self) -> impl Iterator<Item = (&Gpu, Range<usize>, RankMemory)> {
         self.ranks.iter().map(|rank| (&*rank.gpu, rank.share.heads.clone(), rank.memory()))
+    }
+
+    /// Layers whose experts are in host memory, the first ones, and the bytes that these take there.
+    pub fn host_experts(&self) -> (usize, u64) {
+        let hosted = |rank: &Rank| rank.weights().hosted();
+        (hosted(&self.ranks[0]).0, self.ranks.iter().map(|rank| hosted(rank).1).sum())
     }
 
     /// Positions that a sequence can have; less than was planned once the device had no room for more.
@@ -358,8 +358,7 @@ impl Gemma4 {
 /// Compiles and binds the passes of all ranks while `uploads` run, whose errors come first; also what requantizing the head
 /// changed.
 fn bind(
-    prepared: Vec<Prepared>,
-    weights: Vec<ModelWeights>,
+    planned: Vec<Rank<PlannedPass>>,
     uploads: Option<Uploads>,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<(Vec<Rank>, Option<Deviation>, LoadTimes)> {
@@ -375,10 +374,9 @@ fn bind(
         streaming.store(false, Ordering::Relaxed);
         uploaded.map(|head| (head, start.elapsed()))
     };
-    let rank = |(prepared, weights)| Rank::new(prepared, weights, &compiling);
     thread::scope(|scope| {
         let uploading = uploads.map(|uploads| scope.spawn(|| upload(uploads)));
-        let ranks = prepared.into_iter().zip(weights).map(rank).collect::<Result<Vec<_>>>();
+        let ranks = planned.into_iter().map(|rank| rank.bind(&compiling)).collect::<Result<Vec<_>>>();
         let pipelines = start.elapsed();
         let uploaded = uploading.map(|thread| thread.join().expect("uploading reports errors and does not panic"));
         let (head, weights) = uploaded.transpose()?.unwrap_or_default();
@@ -387,7 +385,7 @@ fn bind(
 }
 
 /// Combinations that no released model has and this forward pass does not do.
-fn supported(config: &Config) -> Result<()> {
+pub(super) fn supported(config: &Config) -> Result<()> {
     if config.hidden_size_per_layer_input > 0 && config.is_moe() {
         return Err(Error::model(
             "config.json: both experts and hidden_size_per_layer_input, expected at most one of them, as in all released \

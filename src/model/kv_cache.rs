@@ -2,9 +2,10 @@
 
 use super::activations::FEW_ROWS;
 use crate::Result;
-use crate::checkpoint::{Config, LayerKind};
+use crate::checkpoint::{Config, LayerConfig, LayerKind};
 use crate::gpu::{Gpu, Recorder, Tensor};
 use crate::kernels::KvDtype;
+use crate::quant::CHUNK;
 
 /// Positions that a full layer's cache starts with; it doubles when they are used up.
 const FIRST_CAPACITY: usize = 2048;
@@ -44,13 +45,24 @@ pub(super) fn ring_capacity(window: usize, context: usize) -> usize {
     (window + FEW_ROWS - 1).min(context)
 }
 
-/// Positions that a full layer holds at first.
-pub(super) fn first_capacity(context: usize) -> usize {
-    FIRST_CAPACITY.min(context)
+/// Bytes of keys, or of values, of one position in the widest full layer.
+pub(super) fn largest_position_bytes(config: &Config, kv: KvDtype) -> u64 {
+    let full = config.layers.iter().filter(|layer| layer.kind == LayerKind::Full);
+    let words =
+        |layer: &LayerConfig| (layer.num_key_value_heads * kv.head_words(layer.head_dim)).next_multiple_of(CHUNK);
+    full.map(|layer| 4 * words(layer) as u64).max().unwrap_or(0)
 }
 
 impl KvCache {
-    pub(super) fn new(gpu: &Gpu, config: &Config, slots: usize, context: usize, dtype: KvDtype) -> Result<Self> {
+    /// A cache for `context` positions in each of `slots`: full layers have room for all of them at once where it `is_full`,
+    /// else for few at first.
+    pub(super) fn new(
+        gpu: &Gpu,
+        config: &Config,
+        slots: usize,
+        (context, is_full): (usize, bool),
+        dtype: KvDtype,
+    ) -> Result<Self> {
         let mut layers = Vec::new();
         for (l, layer) in config.layers.iter().enumerate() {
             if layer.kv_source.is_some() {
@@ -59,7 +71,8 @@ impl KvCache {
             }
             let capacity = match layer.kind {
                 LayerKind::Sliding => ring_capacity(config.sliding_window, context),
-                LayerKind::Full => first_capacity(context),
+                LayerKind::Full if is_full => context,
+                LayerKind::Full => FIRST_CAPACITY.min(context),
             };
             let width = layer.num_key_value_heads * dtype.head_words(layer.head_dim);
             let new = |what| Tensor::new(gpu, &format!("layer.{l:02}/{what}_cache"), slots * capacity, width);
@@ -112,6 +125,16 @@ impl KvCache {
     /// Bytes of all buffers.
     pub(super) fn size_bytes(&self) -> u64 {
         self.layers.iter().flatten().map(|layer| layer.k.bytes(layer.k.rows) + layer.v.bytes(layer.v.rows)).sum()
+    }
+
+    /// Bytes on the device once full layers have grown to the context.
+    pub(super) fn full_size_bytes(&self) -> u64 {
+        let capacity = |layer: &LayerCache| match layer.kind {
+            LayerKind::Sliding => layer.capacity,
+            LayerKind::Full => self.context,
+        };
+        let bytes = |layer: &LayerCache| layer.k.bytes(self.slots.len() * capacity(layer)) * 2;
+        self.layers.iter().flatten().map(bytes).sum()
     }
 
     /// Positions that every full layer has room for.

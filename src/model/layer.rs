@@ -298,6 +298,9 @@ impl LayerPlan<'_> {
             ops.push(Op::Dispatch(router::plan(self.planner, &label("router"), choice)?));
         }
         ops.push(Op::capture(format!("layer.{l}.router.weights"), weights));
+        if !w.hosted.is_empty() {
+            ops.push(Op::BringExperts(l));
+        }
         let top_k = ids.width;
         let rows = |repeat| match self.body {
             Body::One | Body::Two | Body::Few => Rows::Experts { ids, repeat, several: self.body != Body::One },

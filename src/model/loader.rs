@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::host_experts::Hosted;
 use super::options::Options;
 use super::share::Share;
 use super::uploads::{Source, Target, Uploads};
@@ -12,18 +13,27 @@ use super::weights::{
 use crate::Result;
 use crate::checkpoint::{Checkpoint, Content, Contents, MatrixFormat, MatrixInfo, Projection, Role};
 use crate::gpu::{Gpu, Tensor};
-use crate::kernels::{Form, Weights, WeightsBuilder};
+use crate::kernels::{Form, HostStack, Weights, WeightsBuilder};
 use crate::parallel::Part;
 use crate::quant::{Dtype, StoredGroups, requantize};
 
 /// Takes the memory of all weights on the devices of all ranks, and notes what is to be uploaded there. Little is read:
 /// norms and other vectors.
-pub(super) struct Loader<'r, 'a> {
-    pub ranks: &'r [(Arc<Gpu>, Share)],
-    pub checkpoint: &'a Checkpoint,
-    pub contents: &'r Contents,
-    pub options: &'r Options,
-    pub uploads: Uploads<'a>,
+struct Loader<'r, 'a> {
+    ranks: &'r [(Arc<Gpu>, Share)],
+    checkpoint: &'a Checkpoint,
+    contents: &'r Contents,
+    options: &'r Options,
+    uploads: Uploads<'a>,
+    /// For each rank the windows of experts that stay in host memory.
+    windows: Vec<Vec<Window>>,
+}
+
+/// A stack that those of several layers share, one at a time.
+struct Window {
+    /// Name of the stack in a layer, shape of a matrix, form.
+    key: (&'static str, [usize; 2], Form),
+    weights: Weights,
 }
 
 /// One value for each rank, taken in the order of ranks.
@@ -39,9 +49,21 @@ fn next_of<T>(values: &mut Option<PerRank<T>>) -> Option<T> {
     values.as_mut().map(next)
 }
 
+/// Takes the memory of all weights of `checkpoint` on the devices of `ranks`; also what is to be uploaded there.
+pub(super) fn reserve<'a>(
+    ranks: &[(Arc<Gpu>, Share)],
+    (checkpoint, contents): (&'a Checkpoint, &Contents),
+    options: &Options,
+) -> Result<(Vec<ModelWeights>, Option<Uploads<'a>>)> {
+    let uploads = Uploads::new(checkpoint, ranks.iter().map(|(gpu, _)| gpu.clone()));
+    let windows = ranks.iter().map(|_| Vec::new()).collect();
+    let mut loader = Loader { ranks, checkpoint, contents, options, uploads, windows };
+    Ok((loader.model()?, Some(loader.uploads)))
+}
+
 impl Loader<'_, '_> {
     /// The weights of each rank, still without what is to be uploaded.
-    pub(super) fn model(&mut self) -> Result<Vec<ModelWeights>> {
+    fn model(&mut self) -> Result<Vec<ModelWeights>> {
         let mut norms = self.norms()?;
         let mut embed_tokens = self.linear("embed_tokens", |share| Part::Columns(share.vocab.clone()))?;
         let mut lm_head = match self.checkpoint.has("lm_head") {
@@ -55,14 +77,17 @@ impl Loader<'_, '_> {
                 rank.push(layer);
             }
         }
-        let model = |layers| ModelWeights {
+        let windows = std::mem::take(&mut self.windows).into_iter();
+        let windows = windows.map(|windows| windows.into_iter().map(|window| window.weights).collect());
+        let model = |(layers, windows)| ModelWeights {
             embed_tokens: next(&mut embed_tokens),
             lm_head: next_of(&mut lm_head),
             norms: next(&mut norms),
             per_layer: next_of(&mut per_layer),
             layers,
+            windows,
         };
-        Ok(layers.into_iter().map(model).collect())
+        Ok(layers.into_iter().zip(windows).map(model).collect())
     }
 
     /// What `upload` makes of one value on each rank's device.
@@ -79,6 +104,14 @@ impl Loader<'_, '_> {
         })
     }
 
+    /// The values of a vector; where nothing is behind the devices, as many zeros, and nothing is read.
+    fn vector(&self, name: &str) -> Result<Vec<f32>> {
+        match self.ranks.iter().all(|(gpu, _)| gpu.rehearses()) {
+            true => Ok(vec![0.0; self.checkpoint.vector_len(name)]),
+            false => self.checkpoint.vector(name),
+        }
+    }
+
     /// The table of all norms.
     fn norms(&self) -> Result<PerRank<Tensor>> {
         let c = &self.checkpoint.config;
@@ -90,14 +123,14 @@ impl Loader<'_, '_> {
                 if !self.checkpoint.has(&name_in_layer) {
                     continue; // What a layer does not have, nothing reads.
                 }
-                row.copy_from_slice(&self.checkpoint.vector(&name_in_layer)?);
+                row.copy_from_slice(&self.vector(&name_in_layer)?);
                 if *name == "router.scale" {
                     let root = (c.hidden_size as f32).powf(-0.5);
                     row.iter_mut().for_each(|v| *v *= root);
                 }
             }
         }
-        rows.next().expect("one row more").copy_from_slice(&self.checkpoint.vector("norm.weight")?);
+        rows.next().expect("one row more").copy_from_slice(&self.vector("norm.weight")?);
         self.each(|gpu| Tensor::from_rows(gpu, "norms", c.hidden_size, &norms))
     }
 
@@ -105,7 +138,7 @@ impl Loader<'_, '_> {
         if self.checkpoint.config.hidden_size_per_layer_input == 0 {
             return Ok(None);
         }
-        let norm = self.checkpoint.vector("per_layer_projection_norm.weight")?;
+        let norm = self.vector("per_layer_projection_norm.weight")?;
         let norms = self.compact("per_layer_projection_norm", 1, &norm)?;
         let table = self.checkpoint.row_reader("embed_tokens_per_layer")?;
         let part = |share: &Share| Part::Columns(share.per_layer_context.clone());
@@ -121,9 +154,9 @@ impl Loader<'_, '_> {
         let layer = &checkpoint.config.layers[l];
         let at = |name: &str| format!("layers.{l}.{name}");
         let own_kv = layer.kv_source.is_none();
-        let mut qk_norm = checkpoint.vector(&at("self_attn.q_norm.weight"))?;
+        let mut qk_norm = self.vector(&at("self_attn.q_norm.weight"))?;
         if own_kv {
-            qk_norm.extend(checkpoint.vector(&at("self_attn.k_norm.weight"))?);
+            qk_norm.extend(self.vector(&at("self_attn.k_norm.weight"))?);
         }
         // A layer without keys of its own has no k_norm, and nothing reads the second row.
         qk_norm.resize(2 * layer.head_dim, 0.0);
@@ -152,7 +185,7 @@ impl Loader<'_, '_> {
                 Some(gates.zip(outs).collect::<Vec<_>>().into_iter())
             }
         };
-        let layer_scalar = checkpoint.vector(&at("layer_scalar"))?[0];
+        let layer_scalar = self.vector(&at("layer_scalar"))?[0];
         let weights = |_| LayerWeights {
             qkv: next(&mut qkv),
             o_proj: next(&mut o_proj),
@@ -173,15 +206,17 @@ impl Loader<'_, '_> {
     }
 
     fn moe(&mut self, l: usize) -> Result<PerRank<MoeWeights>> {
-        let scales = self.checkpoint.vector(&format!("layers.{l}.router.per_expert_scale"))?;
+        let scales = self.vector(&format!("layers.{l}.router.per_expert_scale"))?;
         let mut scales = self.compact("per_expert_scale", 1, &scales)?;
         let mut routers = self.linear(&format!("layers.{l}.router.proj"), |_| Part::Whole)?;
-        let gate_up = self.gates_of_experts(l)?;
-        let down = self.experts(l, &[Projection::Down], "down_proj")?;
-        let weights = gated(gate_up, down).map(|experts| MoeWeights {
+        let mut hosted: Vec<Vec<Hosted>> = self.ranks.iter().map(|_| Vec::new()).collect();
+        let gate_up = self.gates_of_experts(l, &mut hosted)?;
+        let down = self.experts(l, &[Projection::Down], "down_proj", &mut hosted)?;
+        let weights = gated(gate_up, down).zip(hosted).map(|(experts, hosted)| MoeWeights {
             router_proj: next(&mut routers),
             per_expert_scale: next(&mut scales),
             experts,
+            hosted,
         });
         Ok(weights.collect::<Vec<_>>().into_iter())
     }
@@ -295,27 +330,32 @@ impl Loader<'_, '_> {
     }
 
     /// Gate and up of all experts of a layer, in one stack where their formats agree.
-    fn gates_of_experts(&mut self, l: usize) -> Result<PerRank<Joined>> {
+    fn gates_of_experts(&mut self, l: usize, hosted: &mut [Vec<Hosted>]) -> Result<PerRank<Joined>> {
         let both = [Projection::Gate, Projection::Up];
         let info = |(e, projection)| self.checkpoint.expert_info(l, e, projection).format;
         let all = (0..self.checkpoint.config.num_experts).flat_map(|e| both.map(|projection| (e, projection)));
         if joinable(&all.map(info).collect::<Vec<_>>()) {
-            let stacks = self.experts(l, &both, "gate_up_proj")?;
+            let stacks = self.experts(l, &both, "gate_up_proj", hosted)?;
             return Ok(stacks.map(|weights| Joined(vec![("gate_up_proj", weights)])).collect::<Vec<_>>().into_iter());
         }
-        let gate = self.experts(l, &both[..1], "gate_proj")?;
-        let up = self.experts(l, &both[1..], "up_proj")?;
+        let gate = self.experts(l, &both[..1], "gate_proj", hosted)?;
+        let up = self.experts(l, &both[1..], "up_proj", hosted)?;
         let pairs = gate.zip(up).map(|(gate, up)| Joined(vec![("gate_proj", gate), ("up_proj", up)]));
         Ok(pairs.collect::<Vec<_>>().into_iter())
     }
 
     /// Projections of all experts of a layer, of each expert one behind the other: each rank's experts, and of these its
-    /// columns or rows.
-    fn experts(&mut self, l: usize, projections: &[Projection], label: &str) -> Result<PerRank<Weights>> {
+    /// columns or rows. What stays in host memory is added to what each rank has `hosted`; then these are windows.
+    fn experts(
+        &mut self,
+        l: usize,
+        projections: &[Projection],
+        label: &'static str,
+        hosted: &mut [Vec<Hosted>],
+    ) -> Result<PerRank<Weights>> {
         let checkpoint = self.checkpoint;
         let first = checkpoint.expert_info(l, 0, projections[0]);
         let (n, k) = (first.out_features, first.in_features);
-        let label = format!("layers.{l}.experts.{label}");
         let each: Vec<(usize, usize, Projection)> = (0..checkpoint.config.num_experts)
             .flat_map(|e| projections.iter().enumerate().map(move |(i, &projection)| (e, i, projection)))
             .collect();
@@ -323,25 +363,33 @@ impl Loader<'_, '_> {
         let content = content.reduce(Content::or).unwrap_or_default();
         let stored = stored_groups(content, first);
         let (mut all, mut arcs) = (Vec::new(), Vec::new());
-        for (gpu, share) in self.ranks {
+        for (rank, (gpu, share)) in self.ranks.iter().enumerate() {
             let own = share.expert_columns.clone();
             let (part, shape) = match projections[0] {
                 Projection::Gate | Projection::Up => (Part::Columns(own.clone()), [own.len() * projections.len(), k]),
                 Projection::Down => (Part::Rows(own.clone()), [n, own.len()]),
             };
-            let form = self.form(&label, first, content, (&part, stored));
-            let builder = self.builder(gpu, &label, share.experts.len(), shape).first_matrix(share.experts.start);
-            let weights = builder.reserve(&form)?;
-            arcs.push((part, Arc::new(weights.clone())));
+            let form = self.form(label, first, content, (&part, stored));
+            let (weights, host) = match l < self.options.host_experts {
+                true => {
+                    let window = self.window(rank, (label, shape, form))?;
+                    let weights = self.windows[rank][window].weights.clone();
+                    let stack = Arc::new(HostStack::new(gpu, &weights));
+                    hosted[rank].push(Hosted { stack: stack.clone(), window });
+                    (weights, Some(stack))
+                }
+                false => (self.stack_of_experts(rank, &format!("layers.{l}.experts.{label}"), shape, &form)?, None),
+            };
+            arcs.push((part, Arc::new(weights.clone()), host));
             all.push(weights);
         }
         for (e, i, projection) in each {
             let mut targets = Vec::new();
-            for ((gpu, share), (part, weights)) in self.ranks.iter().zip(&arcs) {
+            for ((gpu, share), (part, weights, host)) in self.ranks.iter().zip(&arcs) {
                 if share.experts.contains(&e) {
                     let place = (e - share.experts.start, i * share.expert_columns.len());
-                    let (gpu, weights, part) = (gpu.clone(), weights.clone(), part.clone());
-                    targets.push(Target { gpu, weights, part, place, stored });
+                    let (gpu, weights, host, part) = (gpu.clone(), weights.clone(), host.clone(), part.clone());
+                    targets.push(Target { gpu, weights, host, part, place, stored });
                 }
             }
             let (info, content) = (checkpoint.expert_info(l, e, projection), self.contents.expert(l, e, projection));
@@ -349,6 +397,22 @@ impl Loader<'_, '_> {
             self.uploads.add(Source { name, info, content, requantized_bits: None, targets });
         }
         Ok(all.into_iter())
+    }
+
+    /// A stack for all experts of a rank.
+    fn stack_of_experts(&self, rank: usize, label: &str, shape: [usize; 2], form: &Form) -> Result<Weights> {
+        let (gpu, share) = &self.ranks[rank];
+        self.builder(gpu, label, share.experts.len(), shape).first_matrix(share.experts.start).reserve(form)
+    }
+
+    /// The number of a rank's window for stacks like this one.
+    fn window(&mut self, rank: usize, key: (&'static str, [usize; 2], Form)) -> Result<usize> {
+        if let Some(known) = self.windows[rank].iter().position(|window| window.key == key) {
+            return Ok(known);
+        }
+        let weights = self.stack_of_experts(rank, &format!("window.{}", key.0), key.1, &key.2)?;
+        self.windows[rank].push(Window { key, weights });
+        Ok(self.windows[rank].len() - 1)
     }
 
     fn builder<'g>(&self, gpu: &'g Gpu, label: &str, count: usize, [n, k]: [usize; 2]) -> WeightsBuilder<'g> {
@@ -382,7 +446,7 @@ fn stored_groups(content: Content, info: &MatrixInfo) -> StoredGroups {
 }
 
 fn target(gpu: &Arc<Gpu>, weights: &Weights, part: Part, place: (usize, usize), stored: StoredGroups) -> Target {
-    Target { gpu: gpu.clone(), weights: Arc::new(weights.clone()), part, place, stored }
+    Target { gpu: gpu.clone(), weights: Arc::new(weights.clone()), host: None, part, place, stored }
 }
 
 fn gated(gate_up: PerRank<Joined>, down: PerRank<Weights>) -> PerRank<GatedWeights> {

@@ -1,146 +1,186 @@
-//! How much device memory a model takes, without a device.
+//! What a model takes of each device's memory, known before anything is read or taken: loading is rehearsed on devices that
+//! only count (`gpu/rehearsal.rs`), so that the plan is what loading does, not a formula beside it.
 
-use super::activations::{FEW_ROWS, head_shapes, mlp_widths, rotations};
-use super::kv_cache::{first_capacity, ring_capacity};
-use super::weights::NORMS_PER_LAYER;
-use crate::checkpoint::{Checkpoint, Config, LayerConfig, LayerKind, MatrixFormat, MatrixInfo, Projection};
-use crate::kernels::moe_group::Groups;
-use crate::kernels::{KvDtype, argmax, attention, sample, strip_max, suppress};
-use crate::quant::{CHUNK, DenseMatrix, Dtype, PackedMatrix};
+use std::fmt;
+use std::sync::Arc;
 
-/// Bytes on the device, by what they are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use super::advice;
+use super::loader;
+use super::options::Options;
+use super::prepared::{Sizes, take};
+use super::share::{self, Share};
+use super::uploads::Uploads;
+use super::weights::ModelWeights;
+use crate::checkpoint::{Checkpoint, Contents};
+use crate::gpu::Gpu;
+use crate::{Bytes, Result};
+
+/// What a model takes of all its devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// Weights in the kernels' layout.
-    pub weights: u64,
-    /// Keys and values of a slot at the full context.
+    /// Each device once, in the order of the ranks.
+    pub devices: Vec<DevicePlan>,
+    /// Positions that a sequence can have.
+    pub context: usize,
+    /// Rows of a prefill chunk.
+    pub chunk_rows: usize,
+    /// Bytes of experts that stay in host memory.
+    pub host_experts: u64,
+}
+
+/// Bytes on one device, by what they are for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DevicePlan {
+    /// The adapter's name.
+    pub name: String,
+    /// The embedding, which may be the head too.
+    pub embedding: u64,
+    /// The head, where it is a matrix of its own.
+    pub head: u64,
+    /// Attention, dense MLPs, routers and norms.
+    pub layers: u64,
+    /// The experts that are on the device; of those in host memory, as many as one layer has.
+    pub experts: u64,
+    /// Keys and values of all slots at the full context.
     pub kv_cache: u64,
-    /// Keys and values of a slot as first allocated; full layers grow from here.
+    /// Keys and values as first allocated; without a budget, full layers grow from here.
     pub kv_cache_at_start: u64,
-    /// Intermediate values of a step.
+    /// Intermediate values of a step, parameters of its dispatches, results on their way to the host.
     pub activations: u64,
+    /// What weights pass through while they are loaded, at most; given back then.
+    pub staging: u64,
 }
 
 impl MemoryPlan {
-    /// The plan for `checkpoint` with one slot, `context` positions held as `kv`, and prefill chunks of `chunk_rows`.
-    pub fn new(checkpoint: &Checkpoint, context: usize, chunk_rows: usize, kv: KvDtype) -> Self {
-        let config = &checkpoint.config;
-        MemoryPlan {
-            weights: weights_bytes(checkpoint),
-            kv_cache: kv_bytes(config, kv, context, context),
-            kv_cache_at_start: kv_bytes(config, kv, context, first_capacity(context)),
-            activations: activation_bytes(config, kv, chunk_rows.max(FEW_ROWS)),
-        }
+    /// The plan for `checkpoint` on `gpus`, as [`super::Gemma4::load_on`] takes them, from configuration and headers: nothing
+    /// is read. What only data tells is taken as the configuration says: whether zero points are all alike, and whether a
+    /// `g_idx` is in order. It is a small part of the weights.
+    ///
+    /// # Errors
+    /// Those of [`super::Gemma4::load_on`] that a device does not tell: [`crate::Error::Usage`] for options that do not fit the
+    /// model or the device, [`crate::Error::Memory`] for a tensor that exceeds the device's limits.
+    pub fn new(gpus: &[Arc<Gpu>], checkpoint: &Checkpoint, options: &Options) -> Result<Self> {
+        Self::with_contents(gpus, checkpoint, &checkpoint.claimed_contents(), options)
     }
 
-    /// All of it at the full context.
+    /// As [`MemoryPlan::new`] with what the data tells: exactly what loading takes.
+    ///
+    /// # Errors
+    /// As [`MemoryPlan::new`].
+    pub fn with_contents(
+        gpus: &[Arc<Gpu>],
+        checkpoint: &Checkpoint,
+        contents: &Contents,
+        options: &Options,
+    ) -> Result<Self> {
+        let ranks = share::place(gpus, checkpoint, options)?;
+        rehearse(&ranks, options, |ranks| loader::reserve(ranks, (checkpoint, contents), options))
+    }
+
+    /// Fails where the plan of [`MemoryPlan::new`] exceeds the budget of `options`, with what would fit.
+    ///
+    /// # Errors
+    /// [`crate::Error::Memory`] with the plan and what would fit; those of [`MemoryPlan::new`].
+    pub fn check(gpus: &[Arc<Gpu>], checkpoint: &Checkpoint, options: &Options) -> Result<()> {
+        let claimed = checkpoint.claimed_contents();
+        let plan = |options: &Options| Self::with_contents(gpus, checkpoint, &claimed, options);
+        advice::check(&plan, &checkpoint.config, options)
+    }
+
+    /// Bytes on all devices once the model is loaded: what [`super::Gemma4::allocated_bytes`] says then, of devices that hold
+    /// nothing else.
+    pub fn at_start(&self) -> u64 {
+        self.devices.iter().map(DevicePlan::at_start).sum()
+    }
+}
+
+impl DevicePlan {
+    /// Bytes of weights.
+    pub fn weights(&self) -> u64 {
+        self.embedding + self.head + self.layers + self.experts
+    }
+
+    /// Bytes once the model is loaded.
+    pub fn at_start(&self) -> u64 {
+        self.weights() + self.activations + self.kv_cache_at_start
+    }
+
+    /// The most that is taken at a time, whatever the model runs. Without a budget the KV cache may take twice as much for the
+    /// moment in which it grows, old buffers beside new ones.
     pub fn total(&self) -> u64 {
-        self.weights + self.kv_cache + self.activations
-    }
-
-    /// Bytes of keys, or of values, of one position in the widest full layer.
-    pub(super) fn largest_position_bytes(config: &Config, kv: KvDtype) -> u64 {
-        let full = config.layers.iter().filter(|layer| layer.kind == LayerKind::Full);
-        full.map(|layer| 4 * kv_words(layer, kv)).max().unwrap_or(0)
+        self.weights() + self.activations + self.kv_cache.max(self.kv_cache_at_start + self.staging)
     }
 }
 
-fn padded(width: usize) -> u64 {
-    width.next_multiple_of(CHUNK) as u64
-}
-
-/// Words of a position's keys, or of its values.
-fn kv_words(layer: &LayerConfig, kv: KvDtype) -> u64 {
-    padded(layer.num_key_value_heads * kv.head_words(layer.head_dim))
-}
-
-fn kv_bytes(config: &Config, kv: KvDtype, context: usize, full_capacity: usize) -> u64 {
-    let own = config.layers.iter().filter(|layer| layer.kv_source.is_none());
-    own.map(|layer| {
-        let capacity = match layer.kind {
-            LayerKind::Sliding => ring_capacity(config.sliding_window, context),
-            LayerKind::Full => full_capacity,
-        };
-        2 * capacity as u64 * kv_words(layer, kv) * 4
-    })
-    .sum()
-}
-
-fn matrix_bytes(info: &MatrixInfo) -> u64 {
-    let rows = info.out_features as u64;
-    4 * match info.format {
-        MatrixFormat::Dense(dtype) => rows * DenseMatrix::row_words(info.in_features, dtype) as u64,
-        MatrixFormat::Packed { bits, groups, scale_dtype, symmetric, per_row, .. } => {
-            let zeros = if symmetric { 0 } else { PackedMatrix::zero_words(groups, bits) };
-            let table = if per_row { padded(info.in_features) } else { 0 };
-            rows * (PackedMatrix::code_words(info.in_features, bits) + scale_dtype.words(groups) + zeros) as u64 + table
-        }
+impl fmt::Display for DevicePlan {
+    /// The total and its parts in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            ("embedding", self.embedding),
+            ("head", self.head),
+            ("layers", self.layers),
+            ("experts", self.experts),
+            ("KV cache", self.kv_cache),
+            ("activations", self.activations),
+            ("staging", self.staging),
+        ];
+        let parts = parts.iter().filter(|(_, bytes)| *bytes > 0);
+        let parts: Vec<_> = parts.map(|(name, bytes)| format!("{name} {}", Bytes(*bytes))).collect();
+        write!(f, "{} on \"{}\" ({})", Bytes(self.total()), self.name, parts.join(", "))
     }
 }
 
-fn weights_bytes(checkpoint: &Checkpoint) -> u64 {
-    let c = &checkpoint.config;
-    let mut bytes = (c.num_hidden_layers * NORMS_PER_LAYER + 1) as u64 * padded(c.hidden_size) * 4;
-    let mut add = |name: &str| {
-        if checkpoint.has(name) {
-            bytes += matrix_bytes(checkpoint.matrix_info(name));
-        }
-    };
-    add("embed_tokens");
-    add("lm_head");
-    add("per_layer_model_projection"); // The per-layer embedding stays in its file.
-    for l in 0..c.num_hidden_layers {
-        for name in ["per_layer_input_gate", "per_layer_projection"] {
-            add(&format!("layers.{l}.{name}"));
-        }
-        for name in ["q_proj", "k_proj", "v_proj", "o_proj"] {
-            add(&format!("layers.{l}.self_attn.{name}"));
-        }
-        for name in ["gate_proj", "up_proj", "down_proj"] {
-            add(&format!("layers.{l}.mlp.{name}"));
-        }
-    }
-    for (l, layer) in c.layers.iter().enumerate() {
-        bytes += 2 * layer.head_dim as u64 * 4;
-        if c.is_moe() {
-            // The router is dense in memory, whatever the file holds.
-            let router = checkpoint.matrix_info(&format!("layers.{l}.router.proj"));
-            let row_words = DenseMatrix::row_words(router.in_features, Dtype::F32);
-            bytes += (router.out_features * row_words * 4 + c.num_experts * 4) as u64;
-            for e in 0..c.num_experts {
-                bytes += Projection::ALL.iter().map(|&p| matrix_bytes(checkpoint.expert_info(l, e, p))).sum::<u64>();
+/// Takes what [`take`] would take of the devices of `ranks`, of devices that only count.
+pub(super) fn rehearse<'a>(
+    ranks: &[(Arc<Gpu>, Share)],
+    options: &Options,
+    weights: impl FnOnce(&[(Arc<Gpu>, Share)]) -> Result<(Vec<ModelWeights>, Option<Uploads<'a>>)>,
+) -> Result<MemoryPlan> {
+    let mut devices: Vec<(&Arc<Gpu>, Arc<Gpu>)> = Vec::new();
+    let mut counting = Vec::new();
+    for (gpu, share) in ranks {
+        let known = devices.iter().find(|(known, _)| Arc::ptr_eq(known, gpu)).map(|(_, rehearsal)| rehearsal.clone());
+        let rehearsal = match known {
+            Some(rehearsal) => rehearsal,
+            None => {
+                devices.push((gpu, Arc::new(gpu.rehearsal()?)));
+                devices[devices.len() - 1].1.clone()
             }
+        };
+        counting.push((rehearsal, share.clone()));
+    }
+    let sizes = Sizes::of(&counting, options)?;
+    let (taken, uploads) = take(&counting, sizes, options, weights)?;
+    let staging = uploads.map_or(0, |uploads| uploads.staging_bytes());
+    let device = |(_, gpu): &(&Arc<Gpu>, Arc<Gpu>)| {
+        let mut plan = DevicePlan {
+            name: gpu.adapter().info.name.clone(),
+            embedding: 0,
+            head: 0,
+            layers: 0,
+            experts: 0,
+            kv_cache: 0,
+            kv_cache_at_start: 0,
+            activations: 0,
+            staging,
+        };
+        for rank in taken.iter().filter(|rank| Arc::ptr_eq(&rank.gpu, gpu)) {
+            let weights = rank.weights();
+            let (embedding, head, experts) = weights.parts();
+            plan.embedding += embedding;
+            plan.head += head;
+            plan.experts += experts;
+            plan.layers += weights.size_bytes() - embedding - head - experts;
+            plan.kv_cache += rank.cache.full_size_bytes();
+            plan.kv_cache_at_start += rank.cache.size_bytes();
         }
-    }
-    bytes
-}
-
-fn activation_bytes(config: &Config, kv: KvDtype, rows: usize) -> u64 {
-    let (rows, hidden) = (rows as u64, padded(config.hidden_size));
-    let pairs: usize = rotations(config).iter().map(|(_, rope)| rope.rotated_pairs).sum();
-    let mut row = 8 + 2 * pairs as u64 + 4 * hidden;
-    let mut shares = 0;
-    for (head_dim, kv_heads) in head_shapes(config) {
-        shares += attention::share_words(config.num_attention_heads, kv_heads, head_dim, FEW_ROWS) as u64;
-        row += padded((config.num_attention_heads + 2 * kv_heads) * head_dim);
-        row += 2 * padded(config.num_attention_heads * head_dim) + 2 * padded(kv_heads * kv.head_words(head_dim));
-    }
-    let n = config.hidden_size_per_layer_input;
-    if n > 0 {
-        row += 3 * padded(config.num_hidden_layers * n) + 2 * padded(n);
-    }
-    row += mlp_widths(config).into_iter().map(|width| padded(2 * width) + padded(width)).sum::<u64>();
-    if config.is_moe() {
-        row += 3 * hidden + padded(config.num_experts);
-        row += config.top_k_experts as u64
-            * (3 + padded(2 * config.moe_intermediate_size) + padded(config.moe_intermediate_size) + hidden);
-    }
-    let places = match config.is_moe() {
-        true => Groups::places(rows as usize, config.top_k_experts, config.num_experts) as u64 * 4,
-        false => 0,
+        plan.activations = gpu.allocated_bytes() - plan.weights() - plan.kv_cache_at_start;
+        plan
     };
-    // Logits stand twice: on the device and where the host reads them.
-    let choice = argmax::SCRATCH_WIDTH + strip_max::strips(config.vocab_size) + sample::DRAW_WORDS;
-    let head = FEW_ROWS as u64 * (hidden + 2 * padded(config.vocab_size) + choice as u64) + suppress::MAX_IDS as u64;
-    4 * (rows * row + shares + places + head)
+    Ok(MemoryPlan {
+        devices: devices.iter().map(device).collect(),
+        context: sizes.context,
+        chunk_rows: sizes.chunk_rows,
+        host_experts: taken.iter().map(|rank| rank.weights().hosted().1).sum(),
+    })
 }

@@ -6,9 +6,11 @@
 //! of several slots are a batch. Running a step uploads its rows and records the list; nothing is allocated.
 
 mod activations;
+mod advice;
 mod ahead;
 mod fault;
 mod gemma4;
+mod host_experts;
 mod kv_cache;
 mod layer;
 mod loader;
@@ -16,6 +18,7 @@ mod memory;
 mod op;
 mod options;
 mod pass;
+mod prepared;
 mod rank;
 mod run;
 mod share;
@@ -27,7 +30,7 @@ mod weights;
 
 pub use ahead::Next;
 pub use gemma4::{Activation, Gemma4, Output, Want};
-pub use memory::MemoryPlan;
+pub use memory::{DevicePlan, MemoryPlan};
 pub use options::{Head, LoadTimes, Options, Precision, Progress};
 pub use rank::RankMemory;
 pub use step::Row;

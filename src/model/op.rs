@@ -40,6 +40,8 @@ pub(super) enum Op<D = Planned> {
         name: String,
         tensor: Tensor,
     },
+    /// Experts that this layer chose, as far as they are in host memory, come to the device.
+    BringExperts(usize),
     /// The ranks' partial results become their sum, in every rank.
     AllReduce(Tensor),
     /// The ranks' columns `from` become all columns `to`, in every rank.

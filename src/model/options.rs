@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::memory::MemoryPlan;
+use super::kv_cache::largest_position_bytes;
 use crate::checkpoint::Config;
 use crate::gpu::{Ability, Gpu, Tier, Tiers};
 use crate::kernels::KvDtype;
@@ -31,6 +31,11 @@ pub struct Options {
     pub tier: Option<Tier>,
     /// How the KV cache holds keys and values; `None` for what goes with the precision.
     pub kv: Option<KvDtype>,
+    /// Layers, from the first on, whose experts stay in host memory; a step brings those that it needs to the device.
+    pub host_experts: usize,
+    /// Bytes that may be taken on each device; `None` for as many as there are. Within a budget the KV cache of the whole
+    /// context is taken at once.
+    pub memory: Option<u64>,
     /// A folder for compiled pipelines; `None` to compile them in every run.
     pub cache: Option<PathBuf>,
 }
@@ -93,6 +98,24 @@ impl Options {
         }
     }
 
+    /// Fails for experts that the model does not have.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with what was asked for and what there is.
+    pub(super) fn check_host_experts(&self, config: &Config) -> Result<()> {
+        let (asked, layers) = (self.host_experts, config.num_hidden_layers);
+        match asked {
+            0 => Ok(()),
+            _ if !config.is_moe() => {
+                Err(Error::Usage(format!("host experts {asked}: the model has no experts, expected 0")))
+            }
+            _ if asked > layers => Err(Error::Usage(format!(
+                "host experts {asked}: the model has experts in {layers} layers, expected at most {layers}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// How the KV cache holds keys and values.
     pub fn kv(&self) -> KvDtype {
         self.kv.unwrap_or(match self.precision {
@@ -138,6 +161,8 @@ impl Default for Options {
             precision: Precision::Exact,
             tier: None,
             kv: None,
+            host_experts: 0,
+            memory: None,
             cache: None,
         }
     }
@@ -173,7 +198,7 @@ pub enum Progress {
 
 /// The context to plan for: what was asked, or the model's own, within what one binding of a full layer can hold.
 pub(super) fn context_length(config: &Config, options: &Options, gpu: &Gpu) -> Result<usize> {
-    let position_bytes = MemoryPlan::largest_position_bytes(config, options.kv_on(gpu)?) * options.slots as u64;
+    let position_bytes = largest_position_bytes(config, options.kv_on(gpu)?) * options.slots as u64;
     let fits = (gpu.max_binding_bytes() / position_bytes.max(1)) as usize;
     match options.context {
         None => Ok(config.max_position_embeddings.min(fits)),

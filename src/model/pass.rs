@@ -7,7 +7,7 @@ use super::op::{Body, Op};
 use super::share::Share;
 use super::weights::{ModelWeights, Norm, norm_row};
 use crate::Result;
-use crate::gpu::Dispatch;
+use crate::gpu::{Dispatch, Gpu};
 use crate::kernels::product::Rows;
 use crate::kernels::rounded::Input;
 use crate::kernels::{
@@ -32,6 +32,14 @@ pub(super) struct Pass {
     pub sample: Vec<Op<Dispatch>>,
 }
 
+/// A forward pass that is planned: its buffers are there, its pipelines are not compiled.
+#[derive(Debug)]
+pub(super) struct PlannedPass {
+    planned: Vec<Planned>,
+    /// The lists of [`Pass`] in its order; `None` where the next of `planned` stands.
+    shapes: Vec<Vec<Option<Op>>>,
+}
+
 impl Pass {
     /// From the rows of a step of `n_rows` to their final state.
     pub(super) fn body(&self, n_rows: usize) -> &[Op<Dispatch>] {
@@ -44,6 +52,39 @@ impl Pass {
     }
 }
 
+impl PlannedPass {
+    /// What the bodies have beside dispatches.
+    pub(super) fn between(&self) -> impl Iterator<Item = &Op> {
+        self.shapes[..Body::ALL.len()].iter().flatten().flatten()
+    }
+
+    /// Compiles and binds it.
+    pub(super) fn bind(self, gpu: &Gpu, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Pass> {
+        let mut bound = Planner::new(gpu).bind(&self.planned, progress)?.into_iter();
+        let mut lists = self.shapes.into_iter().map(|shape| {
+            let op = |op| match op {
+                Some(Op::Capture { name, tensor }) => Op::Capture { name, tensor },
+                Some(Op::BringExperts(l)) => Op::BringExperts(l),
+                Some(Op::AllReduce(tensor)) => Op::AllReduce(tensor),
+                Some(Op::AllGather { from, to }) => Op::AllGather { from, to },
+                Some(Op::Dispatch(_)) | None => {
+                    Op::Dispatch(bound.next().expect("one bound dispatch for each planned"))
+                }
+            };
+            shape.into_iter().map(op).collect::<Vec<_>>()
+        });
+        let mut next = || lists.next().expect("as many lists as were planned");
+        Ok(Pass {
+            bodies: std::array::from_fn(|_| next()),
+            heads: std::array::from_fn(|_| next()),
+            head_of_chosen: next(),
+            suppress: next(),
+            argmax: next(),
+            sample: next(),
+        })
+    }
+}
+
 /// What a pass is planned from.
 pub(super) struct PassPlan<'a> {
     pub share: &'a Share,
@@ -53,8 +94,8 @@ pub(super) struct PassPlan<'a> {
 }
 
 impl PassPlan<'_> {
-    /// Plans, compiles and binds everything.
-    pub(super) fn bind(&self, planner: &Planner, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Pass> {
+    /// Plans everything.
+    pub(super) fn plan(&self, planner: &Planner) -> Result<PlannedPass> {
         let mut lists = Body::ALL.into_iter().map(|body| self.body(planner, body)).collect::<Result<Vec<_>>>()?;
         for body in [Body::One, Body::Two, Body::Few] {
             lists.push(self.head(planner, body)?);
@@ -75,27 +116,7 @@ impl PassPlan<'_> {
                 .collect();
             shapes.push(shape);
         }
-        let mut bound = planner.bind(&planned, progress)?.into_iter();
-        let mut lists = shapes.into_iter().map(|shape| {
-            let op = |op| match op {
-                Some(Op::Capture { name, tensor }) => Op::Capture { name, tensor },
-                Some(Op::AllReduce(tensor)) => Op::AllReduce(tensor),
-                Some(Op::AllGather { from, to }) => Op::AllGather { from, to },
-                Some(Op::Dispatch(_)) | None => {
-                    Op::Dispatch(bound.next().expect("one bound dispatch for each planned"))
-                }
-            };
-            shape.into_iter().map(op).collect::<Vec<_>>()
-        });
-        let mut next = || lists.next().expect("as many lists as were planned");
-        Ok(Pass {
-            bodies: std::array::from_fn(|_| next()),
-            heads: std::array::from_fn(|_| next()),
-            head_of_chosen: next(),
-            suppress: next(),
-            argmax: next(),
-            sample: next(),
-        })
+        Ok(PlannedPass { planned, shapes })
     }
 
     /// (1) embedding, the layers, (15) final norm.

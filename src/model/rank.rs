@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::activations::{Activations, FEW_ROWS, rotations};
 use super::ahead::Ahead;
+use super::host_experts::Windows;
 use super::kv_cache::KvCache;
 use super::op::Op;
-use super::options::Options;
-use super::pass::{Pass, PassPlan};
+use super::pass::{Pass, PassPlan, PlannedPass};
+use super::prepared::Prepared;
 use super::share::Share;
 use super::step::{Row, step_rows};
 use super::weights::ModelWeights;
@@ -26,89 +27,93 @@ pub struct RankMemory {
     pub activations: u64,
 }
 
-/// What one rank runs with.
+/// What one rank runs with; its pass may still wait to be compiled.
 #[derive(Debug)]
-pub(super) struct Rank {
+pub(super) struct Rank<P = Pass> {
     pub gpu: Arc<Gpu>,
     pub share: Share,
     pub activations: Activations,
     pub cache: KvCache,
     /// The kernels that it runs with.
     pub tiers: Tiers,
-    pub pass: Pass,
+    pub pass: P,
     pub ids: Readback,
     pub logits: Readback,
     /// Steps under way whose tokens are not read yet.
     pub ahead: Ahead,
     weights: ModelWeights,
     activation_bytes: u64,
+    /// What the plan of the pass took: parameters, and what products keep of their inputs.
+    planner_bytes: u64,
+    /// Where experts that are in host memory come to, if any are.
+    pub windows: Option<Windows>,
     /// Where results that ranks combine come to the host, by tensor.
     partial: Vec<(Tensor, Readback)>,
 }
 
-/// What a rank has before its weights are there.
-pub(super) struct Prepared {
-    pub gpu: Arc<Gpu>,
-    pub share: Share,
-    pub activations: Activations,
-    pub cache: KvCache,
-    pub tiers: Tiers,
-    pub activation_bytes: u64,
-}
-
-impl Prepared {
-    /// Takes the memory that a rank needs beside its weights.
-    pub(super) fn new(gpu: Arc<Gpu>, share: Share, rows: usize, context: usize, options: &Options) -> Result<Self> {
-        let (tiers, kv) = (options.tiers(&gpu)?, options.kv_on(&gpu)?);
-        let before = gpu.allocated_bytes();
-        let activations = Activations::new(&gpu, &share, rows, tiers.few, kv)?;
-        let activation_bytes = gpu.allocated_bytes() - before;
-        let cache = KvCache::new(&gpu, &share.config, options.slots, context, kv)?;
-        Ok(Prepared { gpu, share, activations, cache, tiers, activation_bytes })
-    }
-}
-
-impl Rank {
-    /// Compiles and binds the pass.
-    pub(super) fn new(
-        prepared: Prepared,
-        weights: ModelWeights,
-        progress: &(dyn Fn(usize, usize) + Sync),
-    ) -> Result<Self> {
+impl Rank<PlannedPass> {
+    /// Plans the pass, and takes the memory that it needs beside activations, cache and weights: from here on nothing more
+    /// is taken until the cache grows.
+    pub(super) fn plan(prepared: Prepared, weights: ModelWeights) -> Result<Self> {
         let Prepared { gpu, share, activations, cache, tiers, activation_bytes } = prepared;
+        let before = gpu.allocated_bytes();
         let plan = PassPlan { share: &share, weights: &weights, activations: &activations, cache: &cache };
-        let pass = plan.bind(&Planner::new(&gpu).with_tiers(tiers), progress)?;
+        let pass = plan.plan(&Planner::new(&gpu).with_tiers(tiers))?;
+        let planner_bytes = gpu.allocated_bytes() - before;
         let ids = Readback::new(&gpu, &activations.ids, FEW_ROWS)?;
         let logits = Readback::new(&gpu, &activations.logits, FEW_ROWS)?;
         let ahead = Ahead::new(&gpu, &activations)?;
+        let windows = Windows::new(&gpu, &weights, &activations)?;
         let mut partial: Vec<(Tensor, Readback)> = Vec::new();
-        for op in pass.bodies.iter().flatten() {
+        for op in pass.between() {
             let (Op::AllReduce(tensor) | Op::AllGather { from: tensor, .. }) = op else { continue };
             if partial.iter().all(|(known, _)| known.buffer != tensor.buffer) {
                 partial.push((tensor.clone(), Readback::new(&gpu, tensor, tensor.rows)?));
             }
         }
-        Ok(Rank { gpu, share, activations, cache, tiers, pass, ids, logits, ahead, weights, activation_bytes, partial })
+        Ok(Rank {
+            gpu,
+            share,
+            activations,
+            cache,
+            tiers,
+            pass,
+            ids,
+            logits,
+            ahead,
+            weights,
+            activation_bytes,
+            planner_bytes,
+            windows,
+            partial,
+        })
     }
 
+    /// Compiles and binds the pass.
+    pub(super) fn bind(self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Rank> {
+        Ok(Rank {
+            pass: self.pass.bind(&self.gpu, progress)?,
+            gpu: self.gpu,
+            share: self.share,
+            activations: self.activations,
+            cache: self.cache,
+            tiers: self.tiers,
+            ids: self.ids,
+            logits: self.logits,
+            ahead: self.ahead,
+            weights: self.weights,
+            activation_bytes: self.activation_bytes,
+            planner_bytes: self.planner_bytes,
+            windows: self.windows,
+            partial: self.partial,
+        })
+    }
+}
+
+impl<P> Rank<P> {
     /// What it multiplies with.
     pub(super) fn weights(&self) -> &ModelWeights {
         &self.weights
-    }
-
-    /// Where `tensor`, which ranks combine, comes to the host.
-    pub(super) fn partial(&self, tensor: &Tensor) -> &Readback {
-        let known = self.partial.iter().find(|(known, _)| known.buffer == tensor.buffer);
-        &known.expect("made for every tensor of the pass").1
-    }
-
-    /// Seconds of the longest kernel of a chunk of `rows`, of those that were ever timed.
-    pub(super) fn longest_dispatch(&self, rows: usize) -> f64 {
-        let dispatches = self.pass.body(rows).iter().filter_map(|op| match op {
-            Op::Dispatch(dispatch) => dispatch.seconds(rows),
-            Op::Capture { .. } | Op::AllReduce(_) | Op::AllGather { .. } => None,
-        });
-        dispatches.fold(0.0, f64::max)
     }
 
     /// Bytes on the device.
@@ -118,11 +123,30 @@ impl Rank {
             weights: self.weights.size_bytes(),
             kv_cache: self.cache.size_bytes(),
             activations: self.activation_bytes
+                + self.planner_bytes
                 + self.ids.size_bytes()
                 + self.logits.size_bytes()
                 + self.ahead.size_bytes()
+                + self.windows.as_ref().map_or(0, Windows::size_bytes)
                 + partial,
         }
+    }
+}
+
+impl Rank {
+    /// Seconds of the longest kernel of a chunk of `rows`, of those that were ever timed.
+    pub(super) fn longest_dispatch(&self, rows: usize) -> f64 {
+        let dispatches = self.pass.body(rows).iter().filter_map(|op| match op {
+            Op::Dispatch(dispatch) => dispatch.seconds(rows),
+            Op::Capture { .. } | Op::BringExperts(_) | Op::AllReduce(_) | Op::AllGather { .. } => None,
+        });
+        dispatches.fold(0.0, f64::max)
+    }
+
+    /// Where `tensor`, which ranks combine, comes to the host.
+    pub(super) fn partial(&self, tensor: &Tensor) -> &Readback {
+        let known = self.partial.iter().find(|(known, _)| known.buffer == tensor.buffer);
+        &known.expect("made for every tensor of the pass").1
     }
 
     /// Makes room for positions up to `len`, and binds the pass again where buffers were replaced.
@@ -134,7 +158,12 @@ impl Rank {
                 activations: &self.activations,
                 cache: &self.cache,
             };
-            self.pass = plan.bind(&Planner::new(&self.gpu).with_tiers(self.tiers), &|_, _| ())?;
+            let before = self.gpu.allocated_bytes();
+            let pass = plan.plan(&Planner::new(&self.gpu).with_tiers(self.tiers))?;
+            let planner_bytes = self.gpu.allocated_bytes() - before;
+            self.pass = pass.bind(&self.gpu, &|_, _| ())?;
+            // The old pass was the only one to hold what its plan took.
+            self.gpu.forget_bytes(std::mem::replace(&mut self.planner_bytes, planner_bytes));
         }
         Ok(())
     }

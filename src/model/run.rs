@@ -50,24 +50,36 @@ impl<'a> Run<'a> {
         let recorders = ranks.iter().map(|rank| Recorder::paced(&rank.gpu)).collect();
         let mut run = Run { ranks, collective, recorders, n_rows };
         let mut captures = Vec::new();
-        let mut at = 0;
-        while at < bodies[0].len() {
-            if matches!(bodies[0][at], Op::AllReduce(_) | Op::AllGather { .. }) {
-                let count = bodies[0][at..].iter().take_while(|op| is_exchange(op)).count();
-                run.exchange(&bodies.iter().map(|ops| &ops[at..at + count]).collect::<Vec<_>>())?;
-                at += count;
-                continue;
-            }
-            for (recorder, ops) in run.recorders.iter_mut().zip(&bodies) {
-                if let Op::Dispatch(dispatch) = &ops[at] {
-                    recorder.dispatch(dispatch, n_rows);
+        // Where each rank is in its list: how kernels are fused depends on where its cuts fall.
+        let mut at = vec![0; bodies.len()];
+        loop {
+            for (rank, (ops, at)) in bodies.iter().zip(&mut at).enumerate() {
+                while let Some(op) = ops.get(*at).filter(|op| !is_stop(op)) {
+                    match op {
+                        Op::Dispatch(dispatch) => run.recorders[rank].dispatch(dispatch, n_rows),
+                        // What is looked at is whole, and the same in every rank.
+                        Op::Capture { name, tensor } if keep && rank == 0 => {
+                            captures.push((name.clone(), tensor.width, run.recorders[0].read_back(tensor, n_rows)?));
+                        }
+                        _ => {}
+                    }
+                    *at += 1;
                 }
             }
-            // What is looked at is whole, and the same in every rank.
-            if let (Op::Capture { name, tensor }, true) = (&bodies[0][at], keep) {
-                captures.push((name.clone(), tensor.width, run.recorders[0].read_back(tensor, n_rows)?));
-            }
-            at += 1;
+            let count = match bodies[0].get(at[0]) {
+                None => break,
+                Some(Op::BringExperts(l)) => {
+                    run.bring_experts(*l)?;
+                    1
+                }
+                Some(_) => {
+                    let count = bodies[0][at[0]..].iter().take_while(|op| is_exchange(op)).count();
+                    let exchanges = bodies.iter().zip(&at).map(|(ops, at)| &ops[*at..*at + count]);
+                    run.exchange(&exchanges.collect::<Vec<_>>())?;
+                    count
+                }
+            };
+            at.iter_mut().for_each(|at| *at += count);
         }
         if captures.is_empty() {
             return Ok((run, Vec::new()));
@@ -89,12 +101,23 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Submits what was recorded, and brings the experts that layer `l` chose to the devices.
+    fn bring_experts(&mut self, l: usize) -> Result<()> {
+        for (rank, recorder) in self.ranks.iter().zip(&mut self.recorders) {
+            rank.read_choice(recorder, self.n_rows);
+        }
+        self.submit();
+        self.ranks.iter().try_for_each(|rank| rank.bring_experts(l, self.n_rows))
+    }
+
     /// Submits what was recorded, combines the results of all ranks and hands them back: `ops[rank]` are the exchanges.
     fn exchange(&mut self, ops: &[&'a [Op<Dispatch>]]) -> Result<()> {
         let tensors = |op: &'a Op<Dispatch>| match op {
             Op::AllReduce(tensor) => Exchange::Sum(tensor),
             Op::AllGather { from, to } => Exchange::Columns(from, to),
-            Op::Dispatch(_) | Op::Capture { .. } => unreachable!("all ranks exchange at the same places"),
+            Op::Dispatch(_) | Op::Capture { .. } | Op::BringExperts(_) => {
+                unreachable!("all ranks exchange at the same places")
+            }
         };
         for ((rank, recorder), ops) in self.ranks.iter().zip(&mut self.recorders).zip(ops) {
             for op in *ops {
@@ -179,6 +202,11 @@ impl<'a> Run<'a> {
         let widths: Vec<usize> = self.ranks.iter().map(|rank| rank.activations.logits.width).collect();
         Ok(self.collective.all_gather(&self.ranks.iter().map(read).collect::<Result<Vec<_>>>()?, &widths))
     }
+}
+
+/// Whether all ranks stop there, for what the host does.
+fn is_stop(op: &Op<Dispatch>) -> bool {
+    is_exchange(op) || matches!(op, Op::BringExperts(_))
 }
 
 fn is_exchange(op: &Op<Dispatch>) -> bool {

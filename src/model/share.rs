@@ -1,8 +1,11 @@
 //! What one rank computes: its ranges of heads, columns, experts and vocabulary, and the sizes that follow.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::options::Options;
 use crate::checkpoint::{Checkpoint, Config, LayerConfig, MatrixFormat, MatrixInfo, Projection};
+use crate::gpu::Gpu;
 use crate::parallel::{Cut, Parallel, Split};
 use crate::{Error, Result};
 
@@ -68,12 +71,31 @@ impl Units {
 ///
 /// # Errors
 /// [`Error::Usage`] where a rank would hold nothing of something, or where there are no experts to split.
-pub(super) fn shares(checkpoint: &Checkpoint, parallel: &Parallel) -> Result<Vec<Share>> {
+fn shares(checkpoint: &Checkpoint, parallel: &Parallel) -> Result<Vec<Share>> {
     let units = match parallel.cut {
         Cut::Even => Units::ones(&checkpoint.config),
         Cut::Aligned => Units::of(checkpoint),
     };
     cut(&checkpoint.config, parallel, &units)
+}
+
+/// The shares of all ranks on their devices: as many neighbouring ranks on each, as far as they divide.
+///
+/// # Errors
+/// As [`shares`]; [`Error::Usage`] for more devices than ranks.
+pub(super) fn place(gpus: &[Arc<Gpu>], checkpoint: &Checkpoint, options: &Options) -> Result<Vec<(Arc<Gpu>, Share)>> {
+    let shares = shares(checkpoint, &options.parallel)?;
+    options.check_host_experts(&checkpoint.config)?;
+    if gpus.len() > shares.len() {
+        let (gpus, ranks) = (gpus.len(), shares.len());
+        let plural = if ranks == 1 { "" } else { "s" };
+        return Err(Error::Usage(format!(
+            "{gpus} adapters for {ranks} rank{plural}, expected at most one for each rank"
+        )));
+    }
+    let n_ranks = shares.len();
+    let gpu_of = |rank: usize| gpus[rank * gpus.len() / n_ranks].clone();
+    Ok(shares.into_iter().enumerate().map(|(rank, share)| (gpu_of(rank), share)).collect())
 }
 
 fn cut(c: &Config, parallel: &Parallel, units: &Units) -> Result<Vec<Share>> {

@@ -6,16 +6,19 @@
 use std::sync::Arc;
 
 use super::Gemma4;
+use super::advice;
+use super::gemma4::supported;
+use super::memory::rehearse;
 use super::options::{Head, Options, Progress};
 use super::share::Share;
 use super::weights::{
     GatedWeights, Joined, LayerWeights, ModelWeights, MoeWeights, NORMS_PER_LAYER, Norm, PerLayerWeights, norm_row,
 };
-use crate::Result;
 use crate::checkpoint::{Config, RowReader};
 use crate::gpu::{Gpu, Tensor};
 use crate::kernels::{Planner, Random, Weights};
 use crate::quant::{Dtype, requantize};
+use crate::{Error, Result};
 
 /// Input rows of a quantization group.
 const GROUP_SIZE: usize = 128;
@@ -76,8 +79,14 @@ impl Gemma4 {
         options: &Options,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Self> {
-        let (ranks, copy) = (vec![(Arc::new(gpu), Share::whole(&config))], config.clone());
-        Self::assemble(copy, ranks, options, progress, |ranks| {
+        supported(&config)?;
+        if options.host_experts > 0 {
+            return Err(Error::Usage(
+                "experts in host memory: a synthetic model's are made on the device, expected a model of files".into(),
+            ));
+        }
+        let ranks = vec![(Arc::new(gpu), Share::whole(&config))];
+        let make = |ranks: &[(Arc<Gpu>, Share)], options: &Options, progress: &dyn Fn(Progress)| {
             let planner = Planner::new(&ranks[0].0);
             let max_part_bytes = options.max_part_bytes.unwrap_or(planner.gpu.max_binding_bytes());
             let counts = config.parameter_counts();
@@ -97,16 +106,20 @@ impl Gemma4 {
                 total_bytes,
             };
             Ok((vec![maker.model()?], None))
-        })
+        };
+        let plan = |options: &Options| rehearse(&ranks, options, |ranks| make(ranks, options, &|_| ()));
+        advice::check(&plan, &config, options)?;
+        let weights = |ranks: &[_]| make(ranks, options, &|done| progress(done));
+        Self::assemble(config.clone(), ranks.clone(), options, (&plan, progress), weights)
     }
 }
 
-/// Makes weights; the twin of [`super::loader::Loader`].
+/// Makes weights; the twin of [`super::loader`].
 struct Maker<'a> {
     planner: &'a Planner<'a>,
     config: &'a Config,
     outliers: Outliers,
-    progress: &'a (dyn Fn(Progress) + Sync),
+    progress: &'a dyn Fn(Progress),
     max_part_bytes: u64,
     head: Head,
     done_bytes: u64,
@@ -142,7 +155,7 @@ impl Maker<'_> {
         };
         let layers = (0..c.num_hidden_layers).map(|l| self.layer(l)).collect::<Result<_>>()?;
         self.planner.gpu.wait()?;
-        Ok(ModelWeights { embed_tokens, lm_head, norms, per_layer, layers })
+        Ok(ModelWeights { embed_tokens, lm_head, norms, per_layer, layers, windows: Vec::new() })
     }
 
     fn layer(&mut self, l: usize) -> Result<LayerWeights> {
@@ -179,6 +192,7 @@ impl Maker<'_> {
             router_proj: self.stack(&format!("layers.{l}.router.proj"), router, Random::Dense(Dtype::F32))?,
             per_expert_scale: self.ones("per_expert_scale", 1, c.num_experts)?,
             experts: self.gated(&format!("layers.{l}.experts"), c.num_experts, c.moe_intermediate_size)?,
+            hosted: Vec::new(),
         })
     }
 

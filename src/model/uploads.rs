@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use super::options::Progress;
 use crate::checkpoint::{Checkpoint, Content, MatrixFormat, MatrixInfo};
-use crate::gpu::{Gpu, Uploader};
-use crate::kernels::Weights;
+use crate::gpu::{Gpu, UPLOADER_BYTES, Uploader};
+use crate::kernels::{HostStack, Weights};
 use crate::parallel::Part;
 use crate::quant::requantize::{self, Deviation, requantize};
 use crate::quant::{Matrix, StoredGroups};
@@ -47,6 +47,8 @@ pub(super) struct Source<'a> {
 pub(super) struct Target {
     pub gpu: Arc<Gpu>,
     pub weights: Arc<Weights>,
+    /// Host memory that takes it instead: `weights` are its window.
+    pub host: Option<Arc<HostStack>>,
     pub part: Part,
     /// Matrix of the stack, and the row there at which the part begins.
     pub place: (usize, usize),
@@ -83,6 +85,15 @@ impl<'a> Uploads<'a> {
         self.jobs.extend(rows.map(|rows| Job { source: source.clone(), rows }));
     }
 
+    /// Bytes of staging memory that it takes at most on each device, while it runs.
+    pub(super) fn staging_bytes(&self) -> u64 {
+        self.threads().min(self.jobs.len()) as u64 * UPLOADER_BYTES
+    }
+
+    fn threads(&self) -> usize {
+        threads::available().min(MAX_THREADS)
+    }
+
     /// Does all of it; returns what requantizing changed.
     ///
     /// # Errors
@@ -100,7 +111,7 @@ impl<'a> Uploads<'a> {
             progress(Progress::Weights { done: *done, total });
             Ok(deviation)
         };
-        let deviations = threads::map_in_order(&self.jobs, threads::available().min(MAX_THREADS), uploaders, work)?;
+        let deviations = threads::map_in_order(&self.jobs, self.threads(), uploaders, work)?;
         self.gpus.iter().try_for_each(|gpu| gpu.wait())?;
         self.checkpoint.check_unchanged()?;
         Ok(deviations.into_iter().flatten().reduce(|mut sum, more| {
@@ -140,7 +151,11 @@ impl Job<'_> {
 impl Target {
     /// Uploads what the part takes of `matrix`, which holds the output features `outputs` of the whole.
     fn upload(&self, uploader: &mut Uploader, outputs: &Range<usize>, matrix: &Matrix) -> Result<()> {
-        let (weights, (index, first)) = (&self.weights, self.place);
+        let (index, first) = self.place;
+        let mut write = |place: (usize, usize), matrix: &Matrix| match &self.host {
+            Some(host) => host.write(place, matrix),
+            None => self.weights.write(uploader, place, matrix),
+        };
         match &self.part {
             Part::Columns(own) => {
                 let (start, end) = (own.start.max(outputs.start), own.end.min(outputs.end));
@@ -149,18 +164,18 @@ impl Target {
                 }
                 let place = (index, first + start - own.start);
                 match (start..end) == *outputs {
-                    true => weights.write(uploader, place, matrix),
+                    true => write(place, matrix),
                     false => {
                         let own_rows = start - outputs.start..end - outputs.start;
-                        weights.write(uploader, place, &matrix.column_shard(own_rows))
+                        write(place, &matrix.column_shard(own_rows))
                     }
                 }
             }
             Part::Rows(own) if *own != (0..matrix.in_features()) => {
                 let shard = matrix.row_shard(own.clone(), self.stored);
-                weights.write(uploader, (index, first + outputs.start), &shard)
+                write((index, first + outputs.start), &shard)
             }
-            Part::Rows(_) | Part::Whole => weights.write(uploader, (index, first + outputs.start), matrix),
+            Part::Rows(_) | Part::Whole => write((index, first + outputs.start), matrix),
         }
     }
 }

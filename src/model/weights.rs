@@ -1,5 +1,6 @@
 //! A rank's weights on its device, with the checkpoint's names.
 
+use super::host_experts::Hosted;
 use crate::checkpoint::RowReader;
 use crate::gpu::Tensor;
 use crate::kernels::Weights;
@@ -48,6 +49,8 @@ pub(super) struct ModelWeights {
     pub norms: Tensor,
     pub per_layer: Option<PerLayerWeights>,
     pub layers: Vec<LayerWeights>,
+    /// What layers with experts in host memory share: each a stack of experts.
+    pub windows: Vec<Weights>,
 }
 
 /// What the per-layer inputs are made with.
@@ -99,21 +102,43 @@ pub(super) struct MoeWeights {
     pub router_proj: Weights,
     /// `[1, num_experts]`.
     pub per_expert_scale: Tensor,
+    /// On the device; of experts in host memory, windows.
     pub experts: GatedWeights,
+    /// The stacks of `experts` that are in host memory: all or none.
+    pub hosted: Vec<Hosted>,
+}
+
+impl MoeWeights {
+    /// Bytes of experts that are this layer's own on the device.
+    fn own_bytes(&self) -> u64 {
+        if self.hosted.is_empty() { self.experts.size_bytes() } else { 0 }
+    }
+}
+
+impl GatedWeights {
+    fn size_bytes(&self) -> u64 {
+        self.gate_up.size_bytes() + self.down_proj.size_bytes()
+    }
 }
 
 impl ModelWeights {
+    /// Bytes of the embedding, of a head of its own, and of all experts.
+    pub(super) fn parts(&self) -> (u64, u64, u64) {
+        let head = self.lm_head.as_ref().map_or(0, Weights::size_bytes);
+        let experts = self.layers.iter().filter_map(|layer| layer.moe.as_ref()).map(MoeWeights::own_bytes);
+        (self.embed_tokens.size_bytes(), head, experts.sum::<u64>() + self.windows_bytes())
+    }
+
     /// Bytes on the device.
     pub(super) fn size_bytes(&self) -> u64 {
-        let gated = |w: &GatedWeights| w.gate_up.size_bytes() + w.down_proj.size_bytes();
         let bytes = |tensor: &Tensor| tensor.bytes(tensor.rows);
         let layer = |w: &LayerWeights| {
             let moe = w
                 .moe
                 .as_ref()
-                .map_or(0, |moe| moe.router_proj.size_bytes() + bytes(&moe.per_expert_scale) + gated(&moe.experts));
+                .map_or(0, |moe| moe.router_proj.size_bytes() + bytes(&moe.per_expert_scale) + moe.own_bytes());
             let per_layer = w.per_layer.as_ref().map_or(0, |(gate, out)| gate.size_bytes() + out.size_bytes());
-            w.qkv.size_bytes() + w.o_proj.size_bytes() + bytes(&w.qk_norm) + gated(&w.mlp) + moe + per_layer
+            w.qkv.size_bytes() + w.o_proj.size_bytes() + bytes(&w.qk_norm) + w.mlp.size_bytes() + moe + per_layer
         };
         let per_layer = self
             .per_layer
@@ -124,5 +149,17 @@ impl ModelWeights {
             + bytes(&self.norms)
             + per_layer
             + self.layers.iter().map(layer).sum::<u64>()
+            + self.windows_bytes()
+    }
+
+    fn windows_bytes(&self) -> u64 {
+        self.windows.iter().map(Weights::size_bytes).sum()
+    }
+
+    /// Layers whose experts are in host memory, and the bytes that these take there.
+    pub(super) fn hosted(&self) -> (usize, u64) {
+        let moe = self.layers.iter().filter_map(|layer| layer.moe.as_ref()).filter(|moe| !moe.hosted.is_empty());
+        let bytes = |moe: &MoeWeights| moe.hosted.iter().map(|hosted| hosted.stack.size_bytes()).sum::<u64>();
+        moe.fold((0, 0), |(layers, sum), moe| (layers + 1, sum + bytes(moe)))
     }
 }

@@ -10,12 +10,14 @@ fn cut_models_say_the_same() {
     let whole = run(&PROMPT);
     assert!(!whole.err.contains("rank 0"), "{}", whole.err);
     let expected = whole.ok();
-    let cuts: [&[&str]; 6] = [
+    let cuts: [&[&str]; 7] = [
         &["--tensor-parallel", "1"],
         &["--tensor-parallel", "2"],
         &["--tensor-parallel", "4", "--cut", "aligned"],
         &["--tensor-parallel", "3", "--split", "expert"],
         &["--shares", "5,3"],
+        // One rank's cut leaves whole chunks and fuses kernels, the other's does not.
+        &["--shares", "5,3", "--tier", "dot"],
         &["--adapters", "vulkan,vulkan"],
     ];
     for cut in cuts {

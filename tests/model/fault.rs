@@ -78,7 +78,18 @@ fn the_kernel_that_overflows_is_named() {
             Options::default(),
             "layer 3, after_attention (kernel add_norm)",
         ),
-        ("moe-gptq-desc-act", norm(2, "post_feedforward_layernorm"), dot, "layer 2, moe_combine (kernel moe_combine"),
+        (
+            "moe-gptq-desc-act",
+            norm(2, "post_feedforward_layernorm"),
+            dot.clone(),
+            "layer 2, moe_combine (kernel moe_combine",
+        ),
+        (
+            "moe-gptq-desc-act",
+            norm(2, "post_feedforward_layernorm"),
+            Options { host_experts: 3, ..dot },
+            "layer 2, moe_combine (kernel moe_combine",
+        ),
     ] {
         let (_folder, checkpoint) = planted(set, &tensor, 0..HIDDEN, HUGE);
         let mut generator = generator(&checkpoint, &options);

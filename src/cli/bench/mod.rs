@@ -16,7 +16,7 @@ use lapidary::model::{Gemma4, Options};
 use lapidary::{Error, Result};
 
 use super::args::{KernelArguments, ModelArguments, at_least_one};
-use super::model::{Bars, format};
+use super::model::{Bars, format, introduce_host_experts};
 use load::Load;
 use measure::{Bench, Case, Test, copy_rate};
 use show::{Report, device};
@@ -213,6 +213,8 @@ impl Subject {
             None => Gemma4::synthetic(gpu, self.config.clone(), options, &|progress| bars.show(progress)),
         };
         bars.clear();
-        model
+        let model = model?;
+        introduce_host_experts(&model);
+        Ok(model)
     }
 }

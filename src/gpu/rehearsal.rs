@@ -1,0 +1,124 @@
+//! Devices with nothing behind them, on which taking memory is rehearsed: what plans and allocates is run as it is, and bytes
+//! are counted. wgpu has a backend that does nothing; the limits and the features are those of the device that is meant.
+
+use std::sync::atomic::Ordering;
+
+use super::Gpu;
+use super::adapter::{AdapterReport, Verdict};
+use super::device::TICKETS_BYTES;
+use super::mask::Mask;
+use crate::{Error, Result};
+
+impl Gpu {
+    /// A card that is not there, for planning what a model takes on one: bytes are counted, and none is taken.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where wgpu has no adapter that does nothing.
+    pub fn imagined() -> Result<Self> {
+        Self::rehearsing(imagined()?, &Mask::default())
+    }
+
+    /// A device that says of itself what this one does, but has nothing behind it: its buffers have a size that is counted
+    /// and checked against the limits, what is written to them is lost, and nothing runs. What allocates on it shows
+    /// what it would take here.
+    ///
+    /// # Errors
+    /// As [`Gpu::imagined`].
+    pub(crate) fn rehearsal(&self) -> Result<Self> {
+        let gpu = Self::rehearsing(self.adapter().clone(), self.mask())?;
+        if let Some(tiers) = self.measured_tiers.get() {
+            gpu.measured_tiers.set(*tiers).expect("a new device has none");
+        }
+        Ok(gpu)
+    }
+
+    fn rehearsing(report: AdapterReport, mask: &Mask) -> Result<Self> {
+        // What plans depend on; the rest they take from the report.
+        let features = report.features & (wgpu::Features::SUBGROUP | wgpu::Features::IMMEDIATES);
+        let max_immediate_size = report.limits.max_immediate_size;
+        let request = noop(features)?;
+        let request = request.request_device(&wgpu::DeviceDescriptor {
+            label: Some("rehearsal"),
+            required_features: features,
+            required_limits: wgpu::Limits { max_immediate_size, ..wgpu::Limits::downlevel_defaults() },
+            ..Default::default()
+        });
+        let opened = pollster::block_on(request).map_err(|e| Error::Device(format!("no rehearsal: {e}")))?;
+        let gpu = Self::over(opened, report, mask, true);
+        gpu.allocated_bytes.store(Self::taken_bytes(TICKETS_BYTES), Ordering::Relaxed);
+        Ok(gpu)
+    }
+}
+
+/// What is said of a card that is not there: limits that all cards of today have, integer dot products, no cooperative
+/// matrices.
+fn imagined() -> Result<AdapterReport> {
+    let features = wgpu::Features::SUBGROUP | wgpu::Features::IMMEDIATES;
+    let adapter = noop(features)?;
+    let info = wgpu::AdapterInfo {
+        name: "a GPU".into(),
+        device_type: wgpu::DeviceType::DiscreteGpu,
+        subgroup_min_size: 32,
+        subgroup_max_size: 32,
+        ..adapter.get_info()
+    };
+    let limits = wgpu::Limits {
+        max_buffer_size: 1 << 40,
+        // wgpu's own bound on Vulkan.
+        max_storage_buffer_binding_size: (2 << 30) - 4,
+        max_storage_buffers_per_shader_stage: 16,
+        max_compute_invocations_per_workgroup: 1024,
+        max_compute_workgroup_size_x: 1024,
+        max_compute_workgroup_storage_size: 32 << 10,
+        max_immediate_size: 128,
+        ..wgpu::Limits::default()
+    };
+    let verdict = Verdict::Available("it is not there".into());
+    Ok(AdapterReport { info, limits, features, matrices: Vec::new(), verdict, adapter })
+}
+
+/// An adapter without a device behind it, which offers `features`: buffers made there are host memory.
+fn noop(features: wgpu::Features) -> Result<wgpu::Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::NOOP;
+    descriptor.flags = wgpu::InstanceFlags::empty();
+    descriptor.backend_options.noop =
+        wgpu::NoopBackendOptions { enable: true, features: Some(features), ..Default::default() };
+    let found = pollster::block_on(wgpu::Instance::new(descriptor).enumerate_adapters(wgpu::Backends::NOOP));
+    found.into_iter().next().ok_or_else(|| Error::Device("wgpu has no adapter that does nothing, expected one".into()))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::gpu::Tier;
+
+    /// A terabyte in buffers, none of which is there; but none larger than a binding.
+    #[test]
+    fn bytes_are_counted_and_not_taken() {
+        let gpu = Gpu::imagined().unwrap();
+        let own = gpu.allocated_bytes();
+        for _ in 0..1024 {
+            let buffer = gpu.storage("large", 1 << 30).unwrap();
+            gpu.write(&buffer, 1 << 29, &[1u32; 100]).unwrap();
+        }
+        assert_eq!(gpu.allocated_bytes() - own, 1 << 40);
+        let error = gpu.storage("larger", 1 << 31).unwrap_err().to_string();
+        assert!(error.starts_with("larger: 2147483648 bytes, but \"a GPU\" binds at most 2147483644"), "{error}");
+        assert_eq!((gpu.strongest_tier(), gpu.has_immediates(), gpu.has_cpu_kernels()), (Tier::Dot, true, false));
+    }
+
+    /// A rehearsal says of itself what the device says.
+    #[test]
+    fn a_rehearsal_is_like_its_device() {
+        let gpu = Gpu::open(None).unwrap();
+        let twin = gpu.rehearsal().unwrap();
+        let said = |gpu: &Gpu| {
+            let own = (gpu.has_immediates(), gpu.has_cpu_kernels(), gpu.summing_lanes(), gpu.matrix_side());
+            (own, gpu.default_tiers(), gpu.strongest_tier(), gpu.limits().clone(), gpu.allocated_bytes())
+        };
+        assert_eq!(said(&twin), said(&gpu));
+        assert!(twin.rehearses() && !gpu.rehearses());
+    }
+}
