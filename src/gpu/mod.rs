@@ -26,7 +26,7 @@ pub use device::Gpu;
 pub use fault_injector::FaultInjector;
 pub use mask::{Ability, Limit, Mask};
 pub use pass::{Dispatch, Grid, Readback, Recorder, Submission};
-pub use pipeline::{Constants, Pipeline, PipelineKey};
+pub use pipeline::{Constants, Pipeline, PipelineKey, with_immediates};
 pub use specialize::{Specialized, specialize};
 pub use tier::{Tier, Tiers};
 pub use timing::Timestamps;

@@ -1,10 +1,7 @@
 //! How far the fast path is from the exact one on the demo model's own answers, as `benches/precision` measures it on
 //! more.
 
-#[path = "../../benches/precision/compare.rs"]
-mod compare;
-
-use compare::{Difference, Sequence, Summary, differences, entropy};
+use super::compare::{Difference, Sequence, Summary, differences, entropy};
 use lapidary::gpu::Tier;
 use lapidary::kernels::KvDtype;
 use lapidary::model::{Gemma4, Head, Options, Precision};
