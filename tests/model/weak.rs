@@ -109,6 +109,11 @@ impl Trial {
         let ids: Vec<u32> = set.input_ids.iter().chain(&set.greedy_ids).copied().collect();
         let logits = logits(&mut model, &ids);
         let kernels = gpu.pipeline_keys().into_iter().collect();
+        let n_buffers = gpu.limits().max_storage_buffers_per_shader_stage;
+        let beside = gpu.pipeline_keys().iter().filter(|key| key.variant.contains("beside")).count();
+        // A router beside the dense MLP takes 12 buffers, and is worth it where activations are rounded.
+        let can = model.tiers().few >= Tier::Dot && n_buffers >= 12 && part_bytes.is_none();
+        assert_eq!(beside > 0, can, "{}: {beside} kernels with another one beside them", gpu.mask());
         let way = Way { kernels, has_immediates: gpu.has_immediates(), part_bytes };
         Trial { tier: model.tiers().many, gpu, way, logits }
     }
