@@ -83,7 +83,7 @@ fn load(gpu: &Arc<Gpu>, set: &Set, precision: Precision, part_bytes: Option<u64>
 }
 
 /// The logits of all positions: of a chunk, and of steps of one, two and five rows, which have kernels of their own.
-fn logits(model: &mut Gemma4, ids: &[u32]) -> Vec<f32> {
+pub(crate) fn logits(model: &mut Gemma4, ids: &[u32]) -> Vec<f32> {
     let (mut all, mut from) = (Vec::new(), 0);
     for to in [8, 7, 5, 0].map(|left| ids.len() - left) {
         let wanted: Vec<usize> = (0..to - from).collect();
