@@ -112,7 +112,7 @@ impl Trial {
         let n_buffers = gpu.limits().max_storage_buffers_per_shader_stage;
         let beside = gpu.pipeline_keys().iter().filter(|key| key.variant.contains("beside")).count();
         // A router beside the dense MLP takes 12 buffers, and is worth it where activations are rounded.
-        let can = model.tiers().few >= Tier::Dot && n_buffers >= 12 && part_bytes.is_none();
+        let can = model.tiers().few >= Tier::Dot && n_buffers >= 12;
         assert_eq!(beside > 0, can, "{}: {beside} kernels with another one beside them", gpu.mask());
         let way = Way { kernels, has_immediates: gpu.has_immediates(), part_bytes };
         Trial { tier: model.tiers().many, gpu, way, logits }
