@@ -117,7 +117,7 @@ pub(super) fn check_beside_wide(n_rows: usize) {
 
 fn check_beside_with(mut runner: Runner, n_rows: usize, n_experts: usize, n_in: usize, dtype: Dtype) {
     let (mut random, top_k, width) = (Random::new(951), 4, 48);
-    runner.planner.tier = Tier::Dot;
+    (runner.planner.tier, runner.planner.few_tier) = (Tier::Dot, Tier::Dot);
     let mut matrix = |n_out, n_in| {
         let spec = Spec::new(n_out, n_in, 32);
         upload(&Matrix::Packed(Unpacked::random(&mut random, spec).pack()))
