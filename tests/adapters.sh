@@ -1,5 +1,6 @@
 #!/bin/sh
-# The golden sets on other adapters than the default: the same greedy ids, and every inner tensor within the same bounds.
+# The golden sets on other adapters than the default: the same greedy ids, and every inner tensor within the same bounds; the
+# fast path within what rounding may do; and `lapidary doctor`, which runs every kernel, and finds nothing wrong.
 #   sh tests/adapters.sh
 # swiftshader  Google's Vulkan on the CPU, out of Debian's chromium-common: no f16, subgroups of 4, 256 threads, 10 buffers
 # gl           wgpu's OpenGL backend: naga's GLSL, neither f16 nor subgroups nor immediates
@@ -20,22 +21,38 @@ skips() {
     esac
 }
 
-# Runs the golden sets; fails where the adapter is not one whose line has $1.
+# Runs the tests behind $1; fails where the adapter is not one whose line has $1.
 golden() {
+    wanted=$1
+    shift
     log=$(mktemp)
-    if ! cargo test --release --locked --quiet --test model golden_sets_on_the_device -- --nocapture >"$log" 2>&1; then
+    if ! cargo test --release --locked --quiet --test model -- --nocapture "$@" >"$log" 2>&1; then
         cat "$log" >&2
         rm -f "$log"
         exit 1
     fi
-    if ! grep -q "^adapter: .*$1" "$log"; then
-        say "expected an adapter with \"$1\", found: $(grep '^adapter: ' "$log" || echo none)"
+    if ! grep -q "^adapter: .*$wanted" "$log"; then
+        say "expected an adapter with \"$wanted\", found: $(grep '^adapter: ' "$log" || echo none)"
         rm -f "$log"
         exit 1
     fi
     grep -E "^adapter: |^test result" "$log" >&2
     rm -f "$log"
 }
+
+# Examines the adapter, with the options given; prints the block for bug reports.
+doctor() {
+    report=$(mktemp)
+    if ! cargo run --release --locked --quiet -- doctor --no-cache "$@" >"$report" 2>&1; then
+        cat "$report" >&2
+        rm -f "$report"
+        exit 1
+    fi
+    tail -n 12 "$report" >&2
+    rm -f "$report"
+}
+exact=golden_sets_on_the_device
+fast=golden_sets_in_fast_precision
 
 # Prints the path of SwiftShader's description, unpacked where nothing is installed.
 swiftshader() {
@@ -58,7 +75,7 @@ elif ! grep -qs '^ID=debian' /etc/os-release; then
 else
     say "== swiftshader"
     icd=$(swiftshader) || { say "SwiftShader could not be unpacked from chromium-common"; exit 1; }
-    (export VK_DRIVER_FILES="$icd" && golden SwiftShader)
+    (export VK_DRIVER_FILES="$icd" && golden SwiftShader $exact $fast && doctor)
 fi
 if ! skips gl; then
     say "== gl"
@@ -66,11 +83,12 @@ if ! skips gl; then
         apt_works && install libegl1 || { say "OpenGL needs libEGL (Debian, Ubuntu: apt install libegl1)"; exit 1; }
     fi
     # Without any Vulkan driver, OpenGL is what is left.
-    (export VK_DRIVER_FILES=/nonexistent && golden "Core Profile")
+    (export VK_DRIVER_FILES=/nonexistent && golden "Core Profile" $exact)
 fi
 if ! skips weak; then
     say "== weak"
     weak=f16,subgroups,dot,timestamps,immediates,buffers=8,binding=64M,buffer=256M,threads=256,workgroup=16K
-    (export LAPIDARY_TEST_WITHOUT="$weak" && golden 'without "f16,subgroups,dot')
+    (export LAPIDARY_TEST_WITHOUT="$weak" && golden 'without "f16,subgroups,dot' $exact $fast)
+    doctor --disable "$weak"
 fi
 [ -z "$skipped" ] || say "adapters skipped by LAPIDARY_SKIP_ADAPTERS:$skipped"

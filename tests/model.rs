@@ -4,6 +4,8 @@
 
 #[path = "model/ahead.rs"]
 mod ahead;
+#[path = "../benches/precision/compare.rs"]
+mod compare;
 #[path = "common/device.rs"]
 mod device;
 #[path = "model/dispatches.rs"]
@@ -20,6 +22,8 @@ mod memory;
 mod precision;
 #[path = "model/steps.rs"]
 mod steps;
+#[path = "model/weak.rs"]
+mod weak;
 
 use std::path::Path;
 

@@ -34,6 +34,7 @@ else
     say "== not run: tests/oracle.sh, which needs python3 with numpy, LAPIDARY_FIXTURES and $oracle"
 fi
 step sh tests/adapters.sh
+step sh tests/tint.sh
 step cargo run --release --locked --quiet -- devices
 say ""
 if [ -n "${LAPIDARY_FIXTURES:-}" ]; then sets=$LAPIDARY_FIXTURES; else sets=tests/golden; fi

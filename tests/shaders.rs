@@ -1,21 +1,23 @@
 //! Every shader in every variant and with every set of constants, without a GPU: valid WGSL, translatable to SPIR-V, MSL
 //! and HLSL, within WebGPU's limits, and with the field offsets that the host writes.
 
+#[path = "shaders/constants.rs"]
+mod constants;
+#[path = "shaders/texts.rs"]
+mod texts;
+#[path = "shaders/translations.rs"]
+mod translations;
+
 use std::collections::BTreeSet;
 
-use lapidary::gpu::specialize;
-use lapidary::kernels::{self, SHADERS, Shader};
-use naga::back::{hlsl, msl, spv};
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use lapidary::kernels::{self, SHADERS};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
+use texts::{Text, for_each, for_each_of, has_matrices, name, parse, texts, validate};
 
 /// WebGPU's limits, which the plain kernels keep.
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 const MAX_INVOCATIONS: u32 = 256;
-
-/// What naga asks for beyond nothing, and WebGPU has always: packing f16 into words.
-const CORE: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
 
 type Fields = &'static [(&'static str, usize)];
 
@@ -53,193 +55,6 @@ fn fields(stem: &str) -> Fields {
         "copy_words" => kernels::copy_words::FIELDS,
         other => panic!("{other}: a shader without parameters known to this test"),
     }
-}
-
-/// The values that the host gives each `override` constant.
-fn values(constant: &str) -> &'static [u32] {
-    match constant {
-        "DTYPE" | "SCALE_DTYPE" => &[0, 1, 2],
-        "BITS" => &[4, 8],
-        "GROUP_SIZE" => &[32, 2112],
-        "PER_ROW" | "HAS_ZEROS" | "EXPERTS" | "TO_CACHE" | "FROM_CACHE" | "SUMMED" | "CLEAR" | "GATED" | "SUM"
-        | "ADD" | "WHOLE" | "STORES" | "LAST" | "DIRECT" | "AHEAD" | "INTERLEAVED" | "SQUARES" => &[0, 1],
-        "RUN" => &[1, 8, 32],
-        "LANES" => &[1, 16, 64],
-        "LANE_ROWS" => &[2, 4],
-        "CHUNKS" => &[0, 22, 88],
-        "SLOTS" => &[1, 8],
-        "SUBGROUP" => &[8, 32],
-        "THREADS" => &[64, 16, 256],
-        "HEADS" => &[1, 2, 4],
-        // Of 4 heads of 512 dimensions, which take the most.
-        "ROOM" => &[768],
-        "UNITS" => &[384],
-        "ROUNDS" => &[1, 3],
-        "KV_DTYPE" => &[0, 1, 2],
-        "Q_SIDE" => &[16, 8],
-        "LINES" => &[64, 32],
-        "KEYS" => &[32, 64],
-        "STAGE" => &[784],
-        "HEAD_DIM" => &[16, 512],
-        "BLOCK" => &[32],
-        "SPLITS" => &[1, 64],
-        "HELD" => &[0, 3, 6],
-        "COLUMNS" => &[16],
-        "PLACES" => &[16, 64],
-        "BESIDE" => &[1, 128],
-        "X_ROWS" => &[1, 2, 4],
-        "WIDTH" => &[33, 2816],
-        "LANES_T" | "LANES_N" => &[8],
-        "ROWS" => &[8],
-        "K_STEP" => &[16, 32],
-        "BLOCKS_T" => &[2, 1],
-        "BLOCKS_N" => &[2, 4],
-        "ACROSS" => &[4, 2],
-        "MATRIX_LANES" => &[128, 64, 256],
-        "CELLS_X" | "CELLS_W" => &[640, 1280],
-        "RESULTS" => &[1024],
-        "SHARES" => &[1, 8],
-        "SHARE_ROWS" => &[2048],
-        "SCALES_X" | "SCALES_W" => &[128, 256],
-        // Of the product of many rows with 8 rows a lane, which is the larger.
-        "QUADS_X" => &[320],
-        "QUADS_W" => &[320],
-        "X_REPEAT" => &[8],
-        "TILE_T" => &[32],
-        "N_EXPERTS" => &[8, 128],
-        "TOP_K" => &[2, 8],
-        "PARTS" | "LANE_QUADS" => &[1, 2],
-        "PART_QUADS" => &[2, 16],
-        "STRIPS" => &[4, 4096],
-        "PLACE_BITS" => &[8, 18, 31],
-        "OUTPUTS" => &[0, 1, 2, 3],
-        "BESIDE_DTYPE" => &[0, 1, 2],
-        "BESIDE_QUADS" | "BESIDE_X" | "BESIDE_Y" => &[8, 704],
-        "LOGIT_QUADS" => &[2, 32],
-        "COUNTS" => &[8, 256],
-        other => panic!("override {other}: a constant whose values this test does not know"),
-    }
-}
-
-/// A shader's text: as every device runs it, or with its parts for subgroups.
-#[derive(Clone, Copy)]
-struct Text {
-    shader: &'static Shader,
-    subgroups: bool,
-}
-
-impl std::ops::Deref for Text {
-    type Target = Shader;
-
-    fn deref(&self) -> &Shader {
-        self.shader
-    }
-}
-
-impl Text {
-    fn wgsl(&self) -> String {
-        self.shader.wgsl(self.subgroups)
-    }
-}
-
-/// All texts: two of the shaders that have parts for subgroups.
-fn texts() -> impl Iterator<Item = Text> {
-    let both = SHADERS.iter().flat_map(|shader| [false, true].map(|subgroups| Text { shader, subgroups }));
-    both.filter(|text| !text.subgroups || text.has_subgroups())
-}
-
-fn name(text: &Text) -> String {
-    let by = if text.subgroups { " by subgroups" } else { "" };
-    format!("{} {}", text.stem, text.variant).trim_end().to_string() + by
-}
-
-fn parse(shader: &Text) -> Module {
-    let wgsl = shader.wgsl();
-    naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| panic!("{}:\n{}", name(shader), e.emit_to_string(&wgsl)))
-}
-
-/// True for the shaders of the tier of cooperative matrices, which go beyond WebGPU's floor.
-fn has_matrices(shader: &Text) -> bool {
-    shader.variant.contains("matrix")
-}
-
-/// What a shader may use: the plain ones are core WGSL.
-fn capabilities(shader: &Text) -> Capabilities {
-    match (has_matrices(shader), shader.wgsl().starts_with("enable f16;"), shader.subgroups) {
-        (true, ..) => CORE | Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX,
-        (_, true, _) => CORE | Capabilities::SHADER_FLOAT16,
-        (_, _, true) => CORE | Capabilities::SUBGROUP,
-        _ => CORE,
-    }
-}
-
-fn validate(shader: &Text, module: &Module) -> ModuleInfo {
-    Validator::new(ValidationFlags::all(), capabilities(shader))
-        .validate(module)
-        .unwrap_or_else(|e| panic!("{}: {}", name(shader), e.emit_to_string(&shader.wgsl())))
-}
-
-/// Combinations of values of the shader's `override` constants: all where they are few, else every pair of values of every
-/// two constants, the others at their first value.
-fn combinations(module: &Module) -> BTreeSet<Vec<(String, u32)>> {
-    let names: Vec<&String> =
-        module.overrides.iter().map(|(_, constant)| constant.name.as_ref().expect("overrides have names")).collect();
-    let with = |chosen: &[(usize, u32)]| -> Vec<(String, u32)> {
-        let value = |i: usize| chosen.iter().find(|(at, _)| *at == i).map_or(values(names[i])[0], |(_, value)| *value);
-        names.iter().enumerate().map(|(i, name)| ((*name).clone(), value(i))).collect()
-    };
-    let sizes = names.iter().map(|name| values(name).len());
-    if sizes.product::<usize>() > 1000 {
-        let mut pairs = BTreeSet::new();
-        for (i, j) in (0..names.len()).flat_map(|i| (0..i).map(move |j| (i, j))) {
-            for &a in values(names[i]) {
-                pairs.extend(values(names[j]).iter().map(|&b| with(&[(i, a), (j, b)])));
-            }
-        }
-        return pairs;
-    }
-    let mut all = vec![Vec::new()];
-    for (i, name) in names.iter().enumerate() {
-        let extended = |chosen: &Vec<(usize, u32)>| {
-            let chosen = chosen.clone();
-            values(name).iter().map(move |&value| [chosen.clone(), vec![(i, value)]].concat()).collect::<Vec<_>>()
-        };
-        all = all.iter().flat_map(extended).collect();
-    }
-    all.iter().map(|chosen| with(chosen)).collect()
-}
-
-/// Attention has a lane for each position of a block at least; rounded tiles read whole chunks of 32.
-fn is_possible(constants: &[(String, u32)]) -> bool {
-    let value = |wanted: &str| constants.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
-    let is_rounded = value("ACROSS").or(value("SCALES_X")).is_some();
-    !(is_rounded && value("K_STEP") == Some(16))
-        && value("BLOCK").is_none_or(|block| value("THREADS").is_none_or(|threads| threads >= block))
-}
-
-/// Runs `check` on each shader with each combination of constants put in, as devices get it; returns how many there were.
-fn for_each(check: impl Fn(&str, &Module, &ModuleInfo)) -> usize {
-    for_each_of(|_| true, check)
-}
-
-/// As [`for_each`], for the shaders that `wanted` picks.
-fn for_each_of(wanted: impl Fn(&Text) -> bool, check: impl Fn(&str, &Module, &ModuleInfo)) -> usize {
-    let mut count = 0;
-    for shader in &texts().filter(wanted).collect::<Vec<_>>() {
-        let module = parse(shader);
-        validate(shader, &module);
-        for constants in combinations(&module).into_iter().filter(|constants| is_possible(constants)) {
-            let what = format!("{} {constants:?}", name(shader));
-            let given: Vec<_> = constants.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-            let module = specialize(&shader.wgsl(), &given).unwrap_or_else(|e| panic!("{what}: {e}")).module;
-            let info = Validator::new(ValidationFlags::all(), capabilities(shader))
-                .validate(&module)
-                .unwrap_or_else(|e| panic!("{what}: {e:?}"));
-            check(&what, &module, &info);
-            count += 1;
-        }
-    }
-    count
 }
 
 #[test]
@@ -372,50 +187,4 @@ fn workgroup_memory_of_matrices_is_aligned() {
         }
     });
     assert!(count > 0, "no shaders with matrices");
-}
-
-#[test]
-fn translates_to_spirv() {
-    for_each(|what, module, info| {
-        let options = spv::Options { lang_version: (1, 3), ..spv::Options::default() };
-        let entry = spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: "main".to_string() };
-        let words = spv::write_vec(module, info, &options, Some(&entry)).unwrap_or_else(|e| panic!("{what}: {e}"));
-        assert_eq!(words[0], 0x0723_0203, "{what}: SPIR-V's magic number");
-    });
-}
-
-#[test]
-fn translates_to_msl() {
-    for_each(|what, module, info| {
-        let options = msl::Options { lang_version: (2, 4), ..msl::Options::default() };
-        let (text, translation) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())
-            .unwrap_or_else(|e| panic!("{what}: {e}"));
-        for entry in translation.entry_point_names {
-            let entry = entry.unwrap_or_else(|e| panic!("{what}: {e}"));
-            assert!(text.contains(&format!("kernel void {entry}(")), "{what}: no kernel in\n{text}");
-        }
-    });
-}
-
-#[test]
-fn translates_to_hlsl() {
-    // DX12 has no cooperative matrices.
-    for_each_of(
-        |shader| !has_matrices(shader),
-        |what, module, info| {
-            for shader_model in [hlsl::ShaderModel::V6_0, hlsl::ShaderModel::V6_6] {
-                let options = hlsl::Options { shader_model, ..hlsl::Options::default() };
-                let entry =
-                    hlsl::PipelineOptions { entry_point: Some((naga::ShaderStage::Compute, "main".to_string())) };
-                let mut text = String::new();
-                let written = hlsl::Writer::new(&mut text, &options, &entry)
-                    .write(module, info, None)
-                    .unwrap_or_else(|e| panic!("{what} {shader_model:?}: {e}"));
-                for entry in written.entry_point_names {
-                    entry.unwrap_or_else(|e| panic!("{what} {shader_model:?}: {e}"));
-                }
-                assert!(text.contains("[numthreads("), "{what} {shader_model:?}: no entry point in\n{text}");
-            }
-        },
-    );
 }

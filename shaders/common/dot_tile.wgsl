@@ -36,8 +36,9 @@ fn x_at(tile: Tile, t: u32) -> u32 {
     return x_row(tile, min(t, tile.count - 1u)) * quads;
 }
 
-// Makes the tile's output features from n0 on. Called by all lanes of a workgroup or by none.
-fn multiply(tile: Tile, n0: u32, lane: u32) {
+// Makes the tile's output features from n0 on, of all input features: there is one share. Called by all lanes of a
+// workgroup or by none.
+fn multiply(tile: Tile, n0: u32, number: u32, lane: u32) {
     let lane_n = lane % LANES_N;
     let lane_t = lane / LANES_N;
     var low: Sums;  // rows lane_t + LANES_T * (0 to 3)

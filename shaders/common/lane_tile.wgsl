@@ -20,7 +20,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let tile = tile_at(group.y);
     share = group.z;
     if tile.count > 0u {
-        multiply(tile, group.x * LANES_N * 8u, lane);
+        // An argument: browsers take what comes from a private variable to differ among lanes, and refuse barriers behind it.
+        multiply(tile, group.x * LANES_N * 8u, group.z, lane);
     }
 }
 

@@ -44,8 +44,8 @@ fn x_at(tile: Tile, t: u32) -> u32 {
     return x_row(tile, min(t, tile.count - 1u)) * (params.x_stride / 4u);
 }
 
-// Makes the tile's output features from n0 on. Called by all lanes of a workgroup or by none.
-fn multiply(tile: Tile, n0: u32, lane: u32) {
+// Makes the tile's output features from n0 on, of a share's input features. Called by all lanes of a workgroup or by none.
+fn multiply(tile: Tile, n0: u32, number: u32, lane: u32) {
     let lane_n = lane % LANES_N;
     let lane_t = lane / LANES_N;
     var low: Sums;  // rows lane_t + LANES_T * (0 to 3)
@@ -54,9 +54,9 @@ fn multiply(tile: Tile, n0: u32, lane: u32) {
         add_direct(tile, n0 + lane_n, lane_t, &low, &high);
     } else {
         // The next step's operands are on their way while this one's are multiplied.
-        let end = share_begin(share + 1u);
-        var held = fetch(tile, n0, share_begin(share), lane);
-        for (var k = share_begin(share); k < end; k += K_STEP) {
+        let end = share_begin(number + 1u);
+        var held = fetch(tile, n0, share_begin(number), lane);
+        for (var k = share_begin(number); k < end; k += K_STEP) {
             put(tile, n0, k, lane, held);
             workgroupBarrier();
             if k + K_STEP < end {

@@ -22,7 +22,7 @@ fn round_quads(output: u32, t: u32, lane: u32, j: u32, value: vec4<f32>) {
     }
     let even = packed[lane / 2u * 2u];
     let odd = packed[lane / 2u * 2u + 1u];
-    let word = select((even & 0xffffu) | odd << 16u, even >> 16u | (odd & 0xffff0000u), lane % 2u == 1u);
+    let word = select((even & 0xffffu) | (odd << 16u), (even >> 16u) | (odd & 0xffff0000u), lane % 2u == 1u);
     put(output, place_of(t, block % 2u, block), lane % 4u, word);
     if lane % 4u == 0u {
         let sum = dot4I8Packed(packed[lane], 0x01010101u) + dot4I8Packed(packed[lane + 1u], 0x01010101u)

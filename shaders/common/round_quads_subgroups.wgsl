@@ -17,7 +17,7 @@ fn round_quads(output: u32, t: u32, lane: u32, j: u32, value: vec4<f32>) {
     if block * 16u >= WIDTH {
         return;
     }
-    let word = select((own & 0xffffu) | other << 16u, other >> 16u | (own & 0xffff0000u), lane % 2u == 1u);
+    let word = select((own & 0xffffu) | (other << 16u), (other >> 16u) | (own & 0xffff0000u), lane % 2u == 1u);
     put(output, place_of(t, block % 2u, block), lane % 4u, word);
     if lane % 4u == 0u {
         put_scale(output, t, block, step.x, step.x * f32(sum));

@@ -24,10 +24,10 @@ fn dot16(packed: vec2<u32>, x: vec4<u32>) -> i32 {
 
 // Eight activations in two words by number: 0 1 2 3, then 4 5 6 7.
 fn in_order(even: u32, odd: u32) -> vec2<u32> {
-    let low = (vec2(even, odd) & vec2(0xffu)) << vec2(0u, 8u) | (vec2(even, odd) & vec2(0xff00u)) << vec2(8u, 16u);
+    let low = ((vec2(even, odd) & vec2(0xffu)) << vec2(0u, 8u)) | ((vec2(even, odd) & vec2(0xff00u)) << vec2(8u, 16u));
     let high = (vec2(even, odd) >> vec2(16u)) & vec2(0xffu);
     let last = (vec2(even, odd) >> vec2(24u));
-    return vec2(low.x | low.y, high.x | high.y << 8u | last.x << 16u | last.y << 24u);
+    return vec2(low.x | low.y, high.x | (high.y << 8u) | (last.x << 16u) | (last.y << 24u));
 }
 
 // The sum of 16 products with codes of 8 bits, less 128 each so that they are signed.

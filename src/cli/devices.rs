@@ -47,6 +47,9 @@ fn fits(report: &AdapterReport, wanted: Option<&str>) -> bool {
     [&report.info.name, &report.driver(), report.api()].iter().any(|field| field.to_lowercase().contains(&wanted))
 }
 
+const NO_DXC: &str = "FXC, without f16, subgroups and integer dot products; put dxcompiler.dll and dxil.dll beside the \
+                      program for DXC";
+
 fn describe(report: &AdapterReport) -> Vec<Vec<String>> {
     let verdict = match &report.verdict {
         Verdict::Default(why) => format!("the default: {why}"),
@@ -63,7 +66,7 @@ fn describe(report: &AdapterReport) -> Vec<Vec<String>> {
         format!("{} workgroups a dimension", l.max_compute_workgroups_per_dimension),
     ];
     let row = |key: &str, value: String| vec![key.to_owned(), value];
-    vec![
+    let mut rows = vec![
         row("verdict", verdict),
         row("type", kind(report).to_owned()),
         row("API", report.api().to_owned()),
@@ -71,7 +74,11 @@ fn describe(report: &AdapterReport) -> Vec<Vec<String>> {
         row("limits", limits[..3].join(", ")),
         row("", limits[3..].join(", ")),
         row("features", features(report)),
-    ]
+    ];
+    if report.lacks_dxc() {
+        rows.push(row("compiler", NO_DXC.to_owned()));
+    }
+    rows
 }
 
 /// What sort of device it is.

@@ -67,6 +67,12 @@ impl AdapterReport {
         }
     }
 
+    /// True on DX12 where shaders are compiled by FXC, which Windows has of its own: then there is no f16, no subgroups and
+    /// no instruction for integer dot products. wgpu takes DXC where it finds dxcompiler.dll.
+    pub fn lacks_dxc(&self) -> bool {
+        lacks_dxc(self.info.backend, self.features)
+    }
+
     /// Driver name and version.
     pub fn driver(&self) -> String {
         [self.info.driver.trim(), self.info.driver_info.trim()].join(" ").trim().to_string()
@@ -97,6 +103,13 @@ impl AdapterReport {
             DeviceType::Other => "of unknown type",
         }
     }
+}
+
+/// wgpu does not say which compiler it has found. These features come with DXC's shader models from 6.0 on, and DX12 has
+/// such on every GPU that has any of them.
+fn lacks_dxc(backend: Backend, features: wgpu::Features) -> bool {
+    use wgpu::Features as F;
+    backend == Backend::Dx12 && !features.intersects(F::SUBGROUP | F::SHADER_INT64 | F::SHADER_F16)
 }
 
 fn missing(limits: &wgpu::Limits, flags: wgpu::DownlevelFlags) -> Option<String> {
@@ -218,7 +231,18 @@ pub(super) fn choose(wanted: Option<&str>, nth: usize, mask: &Mask) -> Result<Ad
 
 #[cfg(test)]
 mod tests {
-    use super::nth_alike;
+    use wgpu::{Backend, Features};
+
+    use super::{lacks_dxc, nth_alike};
+
+    #[test]
+    fn fxc_is_told_from_dxc() {
+        let fxc = Features::TIMESTAMP_QUERY | Features::IMMEDIATES;
+        assert!(lacks_dxc(Backend::Dx12, fxc) && !lacks_dxc(Backend::Vulkan, fxc));
+        for with in [Features::SUBGROUP, Features::SHADER_INT64, Features::SHADER_F16] {
+            assert!(!lacks_dxc(Backend::Dx12, fxc | with));
+        }
+    }
 
     #[test]
     fn equal_cards_are_taken_in_turn() {

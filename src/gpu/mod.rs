@@ -29,7 +29,7 @@ pub use fault_injector::FaultInjector;
 pub use mask::{Ability, Limit, Mask};
 pub(crate) use pace::TARGET_SECONDS;
 pub use pass::{Dispatch, Grid, Readback, Recorder, Submission};
-pub use pipeline::{Constants, Pipeline, PipelineKey};
+pub use pipeline::{Constants, Pipeline, PipelineKey, with_immediates};
 pub use specialize::{Specialized, specialize};
 pub use tier::{Tier, Tiers};
 pub use timing::Timestamps;

@@ -44,6 +44,11 @@ pub(super) struct Pipelines {
 const UNIFORM: &str = "@group(0) @binding(0) var<uniform> params";
 const IMMEDIATE: &str = "var<immediate> params";
 
+/// A shader's text as devices get it that have [`Gpu::has_immediates`].
+pub fn with_immediates(wgsl: &str) -> String {
+    wgsl.replace(UNIFORM, IMMEDIATE)
+}
+
 impl Gpu {
     /// The pipeline for `key`, compiled from `wgsl` unless it is there already.
     ///
@@ -75,6 +80,11 @@ impl Gpu {
             Ok(())
         };
         threads::map_in_order(keys, threads::available(), || (), work).map(drop)
+    }
+
+    /// What its compiled pipelines were made from, in no order.
+    pub fn pipeline_keys(&self) -> Vec<PipelineKey> {
+        self.pipelines.ready.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).keys().cloned().collect()
     }
 
     /// A shader module with all of wgpu's checks but two. wgpu adds a counter to every loop, so that none is endless, and
@@ -119,7 +129,7 @@ impl Gpu {
 
     fn compile(&self, key: &PipelineKey, wgsl: &str) -> Result<Pipeline> {
         let label = format!("{}/pipeline", key.stem);
-        let wgsl = if self.has_immediates() { wgsl.replace(UNIFORM, IMMEDIATE) } else { wgsl.to_owned() };
+        let wgsl = if self.has_immediates() { with_immediates(wgsl) } else { wgsl.to_owned() };
         let rejected = |why: &dyn fmt::Display| {
             let (stem, constants, name) = (key.stem, &key.constants, &self.adapter().info.name);
             Error::Device(format!("shader {stem} {constants:?} was rejected by \"{name}\": {why}"))

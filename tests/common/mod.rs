@@ -95,7 +95,7 @@ impl Runner {
     pub(crate) fn both_with_threads(threads: u32) -> [Self; 2] {
         [Tier::Plain, Tier::Dot].map(|tier| {
             let mut runner = Self::with_threads(threads);
-            runner.planner.tier = tier;
+            (runner.planner.tier, runner.planner.few_tier) = (tier, tier);
             runner
         })
     }

@@ -17,7 +17,7 @@ fn runner() -> Option<(Runner, usize)> {
         return None;
     };
     let mut runner = Runner::new();
-    runner.planner.tier = Tier::Matrix;
+    (runner.planner.tier, runner.planner.few_tier) = (Tier::Matrix, Tier::Matrix);
     Some((runner, side as usize))
 }
 

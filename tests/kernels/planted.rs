@@ -93,7 +93,7 @@ pub(super) const MATMUL: [Bug; 2] = [
 
 /// Bugs of the matrix product whose shares of the input features are added up apart.
 const SHARES: [Bug; 2] = [
-    bug("a share that overlaps the next", "let end = share_begin(share + 1u);", "let end = share_begin(share + 2u);"),
+    bug("a share that overlaps the next", "let end = share_begin(number + 1u);", "let end = share_begin(number + 2u);"),
     bug("last share not added", "s < SHARES; s++", "s + 1u < SHARES; s++"),
 ];
 

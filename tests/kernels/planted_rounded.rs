@@ -27,7 +27,7 @@ fn bugs_of_rounding_are_caught() {
     let held = || rounding::check_norms(36, 32, &[2]);
     held();
     sees(bug("largest of two quads", "max(low, max(magnitudes[first + 2u], magnitudes[first + 3u]))", "low"), held);
-    sees(bug("even words everywhere", "even >> 16u | (odd & 0xffff0000u), lane % 2u == 1u", "even, false"), held);
+    sees(bug("even words everywhere", "(even >> 16u) | (odd & 0xffff0000u), lane % 2u == 1u", "even, false"), held);
     sees(bug("sum of three quads", "+ dot4I8Packed(packed[lane + 3u], 0x01010101u)", ""), held);
     sees(bug("largest of two quads by shuffles", "largest = max(largest, subgroupShuffleXor(largest, 2u));", ""), held);
     sees(bug("sum of three quads by shuffles", "sum += subgroupShuffleXor(sum, 2u);", ""), held);

@@ -79,7 +79,7 @@ fn what_is_no_number_stays_none() {
 
 pub(super) fn dot(lanes: u32) -> Runner {
     let mut runner = Runner::with_lanes(lanes);
-    runner.planner.tier = Tier::Dot;
+    (runner.planner.tier, runner.planner.few_tier) = (Tier::Dot, Tier::Dot);
     runner
 }
 
@@ -148,7 +148,7 @@ fn products_as_gpus_run_them() {
         (Tier::Dot, 8, 2),
         (Tier::Plain, 4, 1),
     ] {
-        runner.planner.tier = tier;
+        (runner.planner.tier, runner.planner.few_tier) = (tier, tier);
         let spec = Spec { bits, asymmetric: true, ..Spec::new(33, 2112, 128) };
         let matrix = Matrix::Packed(Unpacked::random(&mut random, spec).pack());
         let x = random.values(n_rows * 2112, Spread::Normal);

@@ -28,7 +28,7 @@ pub(super) fn runner(tier: Tier, of: Tuning) -> Option<Runner> {
         return None;
     }
     let mut runner = Runner::with_tiles(of);
-    runner.planner.tier = tier;
+    (runner.planner.tier, runner.planner.few_tier) = (tier, tier);
     Some(runner)
 }
 

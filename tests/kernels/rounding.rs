@@ -117,14 +117,20 @@ pub(super) fn check_beside_wide(n_rows: usize) {
 
 fn check_beside_with(mut runner: Runner, n_rows: usize, n_experts: usize, n_in: usize, dtype: Dtype) {
     let (mut random, top_k, width) = (Random::new(951), 4, 48);
-    runner.planner.tier = Tier::Dot;
+    (runner.planner.tier, runner.planner.few_tier) = (Tier::Dot, Tier::Dot);
     let mut matrix = |n_out, n_in| {
         let spec = Spec::new(n_out, n_in, 32);
         upload(&Matrix::Packed(Unpacked::random(&mut random, spec).pack()))
     };
     let (gate_up, down) = (matrix(2 * width, n_in), matrix(40, width));
     let router = upload(&Matrix::Dense(dense(&mut random, n_experts, n_in, dtype)));
-    assert!(matvec::can_stand_beside(&runner.planner, &router), "the adapters of tests bind twelve buffers");
+    // A device that binds fewer buffers at once has the kernels that each stand alone: models ask the same
+    // (`model/weak.rs`).
+    let n_buffers = gpu().limits().max_storage_buffers_per_shader_stage;
+    assert_eq!(matvec::can_stand_beside(&runner.planner, &router), n_buffers >= 12, "{n_buffers} buffers");
+    if n_buffers < 12 {
+        return;
+    }
     let x = tensor(n_in, &random.values(n_rows * n_in, Spread::Normal));
     let router_x = tensor(n_in, &random.values(n_rows * n_in, Spread::Normal));
     let scale = compact(n_experts, &random.values(n_experts, Spread::Uniform));

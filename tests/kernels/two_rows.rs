@@ -88,7 +88,7 @@ fn columns_of_a_pair_as_gpus_run_them() {
 
 fn filling() -> Runner {
     let mut runner = Runner::new();
-    runner.planner.tier = Tier::Dot;
+    (runner.planner.tier, runner.planner.few_tier) = (Tier::Dot, Tier::Dot);
     runner.planner.tuning.matvec = Lanes::Fill { lanes: 1 << 10 };
     runner
 }
