@@ -16,6 +16,8 @@ mod fault;
 mod fixtures;
 #[path = "model/host_experts.rs"]
 mod host_experts;
+#[path = "model/marks.rs"]
+mod marks;
 #[path = "model/memory.rs"]
 mod memory;
 #[path = "model/precision.rs"]

@@ -96,7 +96,8 @@ impl RunArguments {
     /// # Errors
     /// [`Error::Usage`] where arguments contradict each other.
     pub(super) fn options(&self) -> Result<Options> {
-        let options = Options { context: self.context, parallel: self.ranks.parallel()?, ..Options::default() };
+        let options =
+            Options { context: self.context, parallel: self.ranks.parallel()?, marks: true, ..Options::default() };
         Ok(self.kernels.apply(options))
     }
 
@@ -115,7 +116,8 @@ impl RunArguments {
         Ok(model)
     }
 
-    /// As [`Self::load`], ready to generate what `text` reads. Where the device is lost, the model is loaded again, with one line about it.
+    /// As [`Self::load`], ready to generate what `text` reads. Where the device is lost, the model is loaded again, with one
+    /// line about it.
     ///
     /// # Errors
     /// As [`Self::load`].

@@ -218,7 +218,12 @@ impl Generator {
         loop {
             let id = match last {
                 None => match self.prefill(slot, prompt, Some(&mut sampler), watch)? {
-                    ControlFlow::Continue(id) => id.expect("a sampler was given"),
+                    ControlFlow::Continue(id) => {
+                        // The next turn comes back to here: templates write past answers otherwise than they were
+                        // generated.
+                        self.model.mark(slot);
+                        id.expect("a sampler was given")
+                    }
                     ControlFlow::Break(()) => return Ok(Finish::Interrupted),
                 },
                 Some(id) if ahead => self.run_ahead(slot, id, most - answer.ids.len(), &mut sampler)?,
@@ -261,6 +266,7 @@ impl Generator {
         if self.prefill(slot, prompt, None, watch)?.is_break() {
             return Ok(ControlFlow::Break(()));
         }
+        self.model.mark(slot);
         for part in ids[..ids.len() - 1].chunks(REPLAYED) {
             for &id in part {
                 self.run(slot, &[id], None)?;

@@ -257,13 +257,19 @@ impl Gemma4 {
         (0..self.slots()).all(|slot| self.len(slot) == 0)
     }
 
+    /// Makes what `slot` holds a place that [`Gemma4::truncate`] can come back to however long the text behind it becomes,
+    /// instead of the place marked before. Without [`Options::marks`] it does nothing.
+    pub fn mark(&mut self, slot: usize) {
+        self.ranks.iter_mut().for_each(|rank| rank.cache.mark(&rank.gpu, slot));
+    }
+
     /// Keeps the first `len` positions of `slot`, or none where a sliding layer's ring no longer holds the window before
-    /// them. Returns how many are kept: what lies behind must be run again. The slot's ids of [`Gemma4::submit`] that
+    /// them, nor where [`Gemma4::mark`] has copied it. Returns how many are kept: what lies behind must be run again. The slot's ids of [`Gemma4::submit`] that
     /// were not read are forgotten.
     pub fn truncate(&mut self, slot: usize, len: usize) -> usize {
         let kept = self.ranks.iter_mut().map(|rank| {
             rank.ahead.forget(slot);
-            rank.cache.truncate(slot, len)
+            rank.cache.truncate(&rank.gpu, slot, len)
         });
         kept.min().expect("at least one rank")
     }

@@ -19,6 +19,8 @@ pub(super) struct LayerCache {
     pub v: Tensor,
     pub capacity: usize,
     kind: LayerKind,
+    /// Keys and values of the ring as they were where a slot was marked, of the same shape.
+    marked: Option<(Tensor, Tensor)>,
 }
 
 /// What each slot holds, and the buffers of the layers that have keys and values of their own.
@@ -33,6 +35,14 @@ pub(super) struct KvCache {
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Slot {
+    now: Held,
+    /// What the copies of its rings hold.
+    mark: Option<Held>,
+}
+
+/// What a slot's buffers hold.
+#[derive(Debug, Default, Clone, Copy)]
+struct Held {
     /// Positions 0 to `len` are valid.
     len: usize,
     /// One more than the largest position ever written: what the rings have overwritten follows from it.
@@ -53,15 +63,22 @@ pub(super) fn largest_position_bytes(config: &Config, kv: KvDtype) -> u64 {
     full.map(|layer| 4 * words(layer) as u64).max().unwrap_or(0)
 }
 
+impl LayerCache {
+    fn size_bytes(&self) -> u64 {
+        let copies = self.marked.as_ref().map_or(0, |(k, v)| k.bytes(k.rows) + v.bytes(v.rows));
+        self.k.bytes(self.k.rows) + self.v.bytes(self.v.rows) + copies
+    }
+}
+
 impl KvCache {
     /// A cache for `context` positions in each of `slots`: full layers have room for all of them at once where it `is_full`,
-    /// else for few at first.
+    /// else for few at first. With `has_marks`, rings can be copied.
     pub(super) fn new(
         gpu: &Gpu,
         config: &Config,
         slots: usize,
         (context, is_full): (usize, bool),
-        dtype: KvDtype,
+        (dtype, has_marks): (KvDtype, bool),
     ) -> Result<Self> {
         let mut layers = Vec::new();
         for (l, layer) in config.layers.iter().enumerate() {
@@ -76,7 +93,11 @@ impl KvCache {
             };
             let width = layer.num_key_value_heads * dtype.head_words(layer.head_dim);
             let new = |what| Tensor::new(gpu, &format!("layer.{l:02}/{what}_cache"), slots * capacity, width);
-            layers.push(Some(LayerCache { k: new("k")?, v: new("v")?, capacity, kind: layer.kind }));
+            let marked = match layer.kind {
+                LayerKind::Sliding if has_marks => Some((new("marked_k")?, new("marked_v")?)),
+                LayerKind::Sliding | LayerKind::Full => None,
+            };
+            layers.push(Some(LayerCache { k: new("k")?, v: new("v")?, capacity, kind: layer.kind, marked }));
         }
         Ok(KvCache { layers, slots: vec![Slot::default(); slots], context, window: config.sliding_window, dtype })
     }
@@ -96,35 +117,67 @@ impl KvCache {
     }
 
     pub(super) fn len(&self, slot: usize) -> usize {
-        self.slots[slot].len
+        self.slots[slot].now.len
     }
 
     /// Notes that `slot` now holds `len` positions.
     pub(super) fn extend(&mut self, slot: usize, len: usize) {
-        let state = &mut self.slots[slot];
-        state.len = len;
-        state.written = state.written.max(len);
+        let now = &mut self.slots[slot].now;
+        now.len = len;
+        now.written = now.written.max(len);
     }
 
-    /// Keeps the first `len` positions of `slot`, or none where a ring no longer holds the window before them. Returns
-    /// how many are kept.
-    pub(super) fn truncate(&mut self, slot: usize, len: usize) -> usize {
-        let ring = ring_capacity(self.window, self.context);
-        let has_ring = self.layers.iter().flatten().any(|layer| layer.kind == LayerKind::Sliding);
-        let state = &mut self.slots[slot];
-        let len = len.min(state.len);
-        let (needed, overwritten) = ((len + 1).saturating_sub(self.window), state.written.saturating_sub(ring));
-        if len == 0 || (has_ring && needed < overwritten) {
-            *state = Slot::default();
-        } else {
-            state.len = len;
+    /// Copies the rings of `slot`, so that [`KvCache::truncate`] can come back to what it holds now, or a little less. Does
+    /// nothing where there is no memory for copies.
+    pub(super) fn mark(&mut self, gpu: &Gpu, slot: usize) {
+        let mut copies = self.rings(slot).peekable();
+        if copies.peek().is_none() {
+            return;
         }
-        state.len
+        let mut recorder = Recorder::new(gpu);
+        copies.for_each(|(ring, copy, from, bytes)| recorder.copy((ring, from), (copy, from), bytes));
+        recorder.submit();
+        self.slots[slot].mark = Some(self.slots[slot].now);
+    }
+
+    /// The buffers of each ring and of its copy, and where the part of `slot` begins and how many bytes it has.
+    fn rings(&self, slot: usize) -> impl Iterator<Item = (&wgpu::Buffer, &wgpu::Buffer, u64, u64)> {
+        let marked = self.layers.iter().flatten().filter_map(|layer| Some((layer, layer.marked.as_ref()?)));
+        marked.flat_map(move |(layer, (k, v))| {
+            let (from, bytes) = (k.bytes(slot * layer.capacity), k.bytes(layer.capacity));
+            [(&layer.k.buffer, &k.buffer, from, bytes), (&layer.v.buffer, &v.buffer, from, bytes)]
+        })
+    }
+
+    /// Keeps the first `len` positions of `slot`, or none where neither a ring nor its copy holds the window before them any
+    /// more. Returns how many are kept.
+    pub(super) fn truncate(&mut self, gpu: &Gpu, slot: usize, len: usize) -> usize {
+        let (window, ring) = (self.window, ring_capacity(self.window, self.context));
+        let has_ring = self.layers.iter().flatten().any(|layer| layer.kind == LayerKind::Sliding);
+        let Slot { now, mark } = self.slots[slot];
+        let len = len.min(now.len);
+        let reaches = |held: Held, len: usize| {
+            let (needed, overwritten) = ((len + 1).saturating_sub(window), held.written.saturating_sub(ring));
+            len > 0 && (!has_ring || needed >= overwritten)
+        };
+        // What stood behind `len` is another text's from here on, in the copies too.
+        let mark = mark.map(|mark| Held { len: mark.len.min(len), ..mark });
+        self.slots[slot] = match mark {
+            _ if reaches(now, len) => Slot { now: Held { len, ..now }, mark },
+            Some(held) if reaches(held, held.len) => {
+                let mut recorder = Recorder::new(gpu);
+                self.rings(slot).for_each(|(ring, copy, from, bytes)| recorder.copy((copy, from), (ring, from), bytes));
+                recorder.submit();
+                Slot { now: held, mark }
+            }
+            _ => Slot::default(),
+        };
+        self.slots[slot].now.len
     }
 
     /// Bytes of all buffers.
     pub(super) fn size_bytes(&self) -> u64 {
-        self.layers.iter().flatten().map(|layer| layer.k.bytes(layer.k.rows) + layer.v.bytes(layer.v.rows)).sum()
+        self.layers.iter().flatten().map(LayerCache::size_bytes).sum()
     }
 
     /// Bytes on the device once full layers have grown to the context.
@@ -133,7 +186,10 @@ impl KvCache {
             LayerKind::Sliding => layer.capacity,
             LayerKind::Full => self.context,
         };
-        let bytes = |layer: &LayerCache| layer.k.bytes(self.slots.len() * capacity(layer)) * 2;
+        let bytes = |layer: &LayerCache| {
+            let copies = if layer.marked.is_some() { 2 } else { 1 };
+            layer.k.bytes(self.slots.len() * capacity(layer)) * 2 * copies
+        };
         self.layers.iter().flatten().map(bytes).sum()
     }
 
@@ -161,7 +217,7 @@ impl KvCache {
                 }
             });
             match pair {
-                Ok((k, v)) => grown.push((l, LayerCache { k, v, capacity, kind: layer.kind })),
+                Ok((k, v)) => grown.push((l, LayerCache { k, v, capacity, kind: layer.kind, marked: None })),
                 Err(e) => {
                     gpu.forget_bytes(grown.iter().map(|(_, c)| c.k.bytes(c.k.rows) + c.v.bytes(c.v.rows)).sum());
                     return Err(e);

@@ -33,6 +33,8 @@ pub struct Options {
     pub kv: Option<KvDtype>,
     /// Layers, from the first on, whose experts stay in host memory; a step brings those that it needs to the device.
     pub host_experts: usize,
+    /// Whether [`super::Gemma4::mark`] copies the rings of sliding layers: as many bytes again as these take.
+    pub marks: bool,
     /// Bytes that may be taken on each device; `None` for as many as there are. Within a budget the KV cache of the whole
     /// context is taken at once.
     pub memory: Option<u64>,
@@ -162,6 +164,7 @@ impl Default for Options {
             tier: None,
             kv: None,
             host_experts: 0,
+            marks: false,
             memory: None,
             cache: None,
         }

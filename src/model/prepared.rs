@@ -52,7 +52,7 @@ impl Prepared {
         let activation_bytes = gpu.allocated_bytes() - before;
         // Within a budget nothing grows: while it did, old and new buffers would be there together.
         let is_full = options.memory.is_some();
-        let cache = KvCache::new(gpu, &share.config, options.slots, (sizes.context, is_full), kv)?;
+        let cache = KvCache::new(gpu, &share.config, options.slots, (sizes.context, is_full), (kv, options.marks))?;
         Ok(Prepared { gpu: gpu.clone(), share: share.clone(), activations, cache, tiers, activation_bytes })
     }
 }

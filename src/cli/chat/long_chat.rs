@@ -54,6 +54,10 @@ fn ten_thousand_tokens_of_chat() {
         let fitted = session.prompt(&text, &question, CONTEXT, CONTEXT / 4).unwrap();
         left += usize::from(fitted.left > 0);
         let answer = live.generate(0, &fitted.ids, &request, &mut |_| ControlFlow::Continue(())).unwrap();
+        // What is cut has other positions and is run again; else the conversation is still there.
+        let (reused, cut) = (answer.timings.reused_tokens, fitted.left > 0);
+        let (most, least) = if cut { (100, 0) } else { (CONTEXT, fitted.ids.len().saturating_sub(200)) };
+        assert!((least..most).contains(&reused), "message {number}: {reused} of {} reused", fitted.ids.len());
         session.push(&question, &text.tokenizer.decode(&answer.ids[..answer.ids.len() - 1]));
         said += text.tokenizer.encode(&question).unwrap().len() + answer.ids.len();
         if said / EVERY > compared {
