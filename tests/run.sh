@@ -40,3 +40,4 @@ say ""
 if [ -n "${LAPIDARY_FIXTURES:-}" ]; then sets=$LAPIDARY_FIXTURES; else sets=tests/golden; fi
 say "golden checkpoints: $(ls "$sets"/*/golden.safetensors | wc -l) in $sets"
 [ -n "${LAPIDARY_FIXTURES:-}" ] || say "not run without LAPIDARY_FIXTURES: the other golden checkpoints, the full vocabulary's cases"
+[ -z "${LAPIDARY_SKIP_ADAPTERS:-}" ] || say "skipped by LAPIDARY_SKIP_ADAPTERS: $LAPIDARY_SKIP_ADAPTERS"

@@ -148,3 +148,19 @@ fn sigterm_at_the_prompt_leaves_the_terminal_as_it_was() {
     assert_eq!(after.local_flags, before.local_flags);
     terminal.until("\x1b[?2004l");
 }
+
+/// A terminal that is closed sends SIGHUP: at the prompt and in the middle of an answer the program is gone at once.
+#[test]
+fn a_closed_terminal_ends_the_chat() {
+    for is_answering in [false, true] {
+        let home = tempfile::tempdir().unwrap();
+        let mut terminal = Terminal::new(&["chat", "--temperature", "0"], home.path());
+        terminal.until(">>> ");
+        if is_answering {
+            terminal.write(&format!("{QUESTION}\r"));
+            terminal.until("Appends");
+        }
+        send(&terminal.child, Signal::SIGHUP);
+        assert_eq!(wait(&mut terminal.child), None, "ended by the signal, answering: {is_answering}");
+    }
+}
