@@ -48,6 +48,12 @@ doctor() {
         rm -f "$report"
         exit 1
     fi
+    # What could be left unused is no failure to the doctor, but it is here.
+    if grep -qE 'FAILED|must do without' "$report"; then
+        cat "$report" >&2
+        rm -f "$report"
+        exit 1
+    fi
     tail -n 12 "$report" >&2
     rm -f "$report"
 }

@@ -23,10 +23,15 @@ struct Params {
 @group(0) @binding(5) var<storage, read> x: array<vec4<f32>>;
 
 // The bound of 15 changes nothing in f32 and keeps drivers that compute tanh from exp away from infinity. It would turn
-// NaN into a number like any other: a NaN passes, so that whoever chooses from the logits sees it.
+// NaN into a number like any other, and infinity into the cap: both become NaN, so that whoever chooses from the logits
+// sees them.
 fn capped(value: f32) -> f32 {
-    if params.softcap == 0.0 || (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u {
+    if params.softcap == 0.0 {
         return value;
+    }
+    let bits = bitcast<u32>(value);
+    if (bits & 0x7f800000u) == 0x7f800000u {
+        return bitcast<f32>(bits | 0x7fc00000u);
     }
     return params.softcap * tanh(clamp(value / params.softcap, -15.0, 15.0));
 }

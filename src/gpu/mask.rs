@@ -224,7 +224,9 @@ impl FromStr for Mask {
 fn unknown(item: &str) -> Error {
     let abilities = Ability::ALL.map(Ability::name).join(", ");
     let limits = Limit::ALL.map(|limit| format!("{}=N", limit.name())).join(", ");
-    Error::Usage(format!("cannot do without \"{item}\", expected {abilities}, {limits} (N may end in K, M or G)"))
+    Error::Usage(format!(
+        "\"{item}\" is nothing that can be left unused, expected {abilities}, {limits} (N may end in K, M or G)"
+    ))
 }
 
 const UNITS: [(char, u32); 3] = [('G', 30), ('M', 20), ('K', 10)];

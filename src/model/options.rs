@@ -70,7 +70,9 @@ impl Options {
     /// [`Error::Usage`] where a tier was asked for that the device does not have.
     pub(super) fn tiers(&self, gpu: &Gpu) -> Result<Tiers> {
         let strongest = gpu.strongest_tier();
-        match (self.precision, self.tier) {
+        // No kernel uses f16 without matrices yet: those of the tier below run.
+        let asked = self.tier.map(|tier| if tier == Tier::F16 { Tier::Dot } else { tier });
+        match (self.precision, asked) {
             (_, Some(tier)) if tier > strongest => Err(Error::Usage(format!(
                 "tier {tier} was asked for, but the strongest that \"{}\" can run is {strongest}",
                 gpu.adapter().info.name
@@ -109,10 +111,10 @@ impl Options {
         match asked {
             0 => Ok(()),
             _ if !config.is_moe() => {
-                Err(Error::Usage(format!("host experts {asked}: the model has no experts, expected 0")))
+                Err(Error::Usage(format!("--host-experts {asked}: the model has no experts, expected 0")))
             }
             _ if asked > layers => Err(Error::Usage(format!(
-                "host experts {asked}: the model has experts in {layers} layers, expected at most {layers}"
+                "--host-experts {asked}: the model has experts in {layers} layers, expected at most {layers}"
             ))),
             _ => Ok(()),
         }

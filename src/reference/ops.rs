@@ -25,10 +25,10 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }
 
-/// `cap * tanh(x / cap)`; `None` leaves x.
+/// `cap * tanh(x / cap)`, NaN where x is not finite; `None` leaves x.
 pub fn softcap(x: &mut [f32], cap: Option<f32>) {
     if let Some(cap) = cap {
-        x.iter_mut().for_each(|v| *v = cap * (*v / cap).tanh());
+        x.iter_mut().for_each(|v| *v = if v.is_finite() { cap * (*v / cap).tanh() } else { f32::NAN });
     }
 }
 

@@ -39,7 +39,7 @@ fn a_conversation_that_outgrows_the_context_goes_on() {
     let long = "word ".repeat(200);
     let input = format!("{QUESTION}\n{QUESTION}\n{QUESTION}\n{long}\n{QUESTION}\n");
     let run = run_with(&["chat", "--temperature", "0", "--context", "120"], &input);
-    let left = "(the conversation outgrew the context of 120 tokens: its oldest turn left it)";
+    let left = "(the conversation outgrew the context of 120 tokens: its 2 oldest turns left it)";
     assert!(run.err.lines().any(|line| line == left), "{}", run.err);
     let too_long: Vec<&str> = run.err.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!(too_long.len(), 1, "{too_long:?}");

@@ -147,8 +147,7 @@ fn an_unknown_adapter_ends_with_4_and_says_what_there_is() {
     }
 }
 
-/// A final norm of 3e38 is a number, but what it makes of the last layer is not. (A cap on the logits would hide it: the
-/// shader's clamp makes a number of NaN.)
+/// A final norm of 3e38 is a number, but what it makes of the last layer is not.
 #[test]
 fn a_model_that_computes_no_numbers_ends_with_5() {
     let folder = tempfile::tempdir().unwrap();

@@ -17,6 +17,7 @@ fn every_allocation_of_a_load_may_fail() {
     drop(model);
     // wgpu itself keeps a little.
     let least = faults.driver_bytes();
+    let mut spared = 0;
     for number in 0..count {
         let gpu = open();
         let faults = gpu.faults();
@@ -28,8 +29,11 @@ fn every_allocation_of_a_load_may_fail() {
                 assert!(!label.is_empty() && rest.contains(" bytes on ") && rest.contains(" beside "), "{message}");
             }
             Err(other) => panic!("allocation {number}: {other:?}"),
-            Ok(_) => assert!(number + 2 * 16 >= count, "allocation {number} of {count} was not asked for"),
+            Ok(_) => spared += 1,
         }
         assert_eq!(faults.driver_bytes(), least, "allocation {number}: bytes that were not given back");
     }
+    // A thread takes its staging memory when it first has something to upload, which another may do instead.
+    let threads = std::thread::available_parallelism().map_or(16, usize::from);
+    assert!(spared <= 2 * threads as u64, "{spared} of {count} allocations were not asked for");
 }

@@ -223,6 +223,24 @@ pub(super) fn check_softcap() {
     }
 }
 
+/// A cap makes no number of infinity: whoever chooses a token has to see it.
+#[test]
+fn infinite_logits_stay_no_numbers() {
+    let mut random = Random::new(4);
+    let matrix = Matrix::Dense(dense(&mut random, 65, 48, Dtype::BF16));
+    let weights = upload(&matrix);
+    // The sums of a row of weights, and what 3e38 times them is.
+    let sums = ops::product(&[1.0; 48], &matrix);
+    let overflows: Vec<usize> = (0..65).filter(|&i| sums[i].abs() > 2.0).collect();
+    assert!(!overflows.is_empty());
+    for path in [Path::Matvec, Path::Matmul, Path::Direct] {
+        let actual = product(&Runner::new(), path, &weights, &[3e38; 5 * 48], 30.0);
+        for row in actual.chunks_exact(65) {
+            assert!(overflows.iter().all(|&i| row[i].is_nan()), "{path:?}: {row:?}");
+        }
+    }
+}
+
 /// A plan serves steps of up to a number of rows: the count, not the grid, says where a step ends.
 #[test]
 fn rows_beyond_the_count_are_left_alone() {

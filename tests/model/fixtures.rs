@@ -41,20 +41,25 @@ pub(crate) struct Set {
 
 /// The sets that are at hand: all of `LAPIDARY_FIXTURES` where that is set, else those in `tests/golden`.
 pub(crate) fn sets() -> Vec<Set> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let sets: Vec<Set> = match std::env::var_os("LAPIDARY_FIXTURES") {
         Some(folder) => {
             let folder = PathBuf::from(folder);
             assert!(folder.is_dir(), "LAPIDARY_FIXTURES names {}, which is no folder", folder.display());
             SETS.iter().map(|name| Set::open(&folder.join(name))).collect()
         }
-        None => SETS.iter().map(|name| here.join(name)).filter(|dir| dir.is_dir()).map(|dir| Set::open(&dir)).collect(),
+        None => sets_of_every_clone(),
     };
     assert!(!sets.is_empty(), "no golden set found");
     // Past the test runner's capture: how much was checked is always said.
     let line = format!("golden sets: {} of {}\n", sets.len(), SETS.len());
     std::io::stderr().write_all(line.as_bytes()).unwrap();
     sets
+}
+
+/// Those in `tests/golden`.
+pub(crate) fn sets_of_every_clone() -> Vec<Set> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    SETS.iter().map(|name| here.join(name)).filter(|dir| dir.is_dir()).map(|dir| Set::open(&dir)).collect()
 }
 
 impl Set {

@@ -109,8 +109,8 @@ fn what_a_model_does_not_have() {
         Gemma4::load(open(), checkpoint, &options, &|_| ()).unwrap_err().to_string()
     };
     let dense = sets().into_iter().find(|set| !set.checkpoint.config.is_moe()).unwrap().checkpoint;
-    assert_eq!(error(&dense, 1), "host experts 1: the model has no experts, expected 0");
-    assert_eq!(error(&demo(), 9), "host experts 9: the model has experts in 8 layers, expected at most 8");
+    assert_eq!(error(&dense, 1), "--host-experts 1: the model has no experts, expected 0");
+    assert_eq!(error(&demo(), 9), "--host-experts 9: the model has experts in 8 layers, expected at most 8");
 }
 
 /// Where nothing else is enough, experts go to host memory: as few layers' as fit.

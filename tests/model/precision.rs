@@ -9,7 +9,7 @@ use lapidary::model::{Gemma4, Head, Options, Precision};
 
 use super::compare::{Difference, Sequence, Summary, differences, entropy};
 use super::device::device;
-use super::fixtures::sets;
+use super::fixtures::sets_of_every_clone;
 use super::steps::load;
 use super::{demo, demo_cases};
 
@@ -79,21 +79,22 @@ fn fast_is_close_to_exact_on_the_demo_s_answers() {
 }
 
 /// The golden sets on whatever adapter tests run on, in its plain tier, which rounds keys and values alone, and in its
-/// strongest one. Their weights are random, so that routers are undecided, and rounded activations send tokens to other
-/// experts: on lavapipe that comes to 0.02 nats, and 19 of 20 tokens stay the most probable. Wrong products come to nats.
+/// strongest one. Their weights are random, so that routers are undecided, and rounding sends a token now and then to other
+/// experts, whose keys and values all that follow read: in these sets the mean is some hundredths of a nat, in others a tenth.
+/// Wrong products come to nats.
 #[test]
 fn golden_sets_in_fast_precision() {
     let strongest = device().strongest_tier();
-    for set in sets() {
+    for set in sets_of_every_clone() {
         let (vocab, golden) = &set.tensors["logits"];
         for tier in BTreeSet::from([Tier::Plain, strongest]) {
-            let (mean, same_choice) = if tier == Tier::Plain { (1e-4, 0.97) } else { (0.1, 0.9) };
             let options = Options { precision: Precision::Fast, tier: Some(tier), ..Options::default() };
             let fast = super::weak::logits(&mut load(&set.checkpoint, &options), &set.input_ids);
             let summary = Summary::new(&differences(golden, &fast, *vocab));
             let what = format!("{}, tier {tier}: {summary:?}", set.name);
             eprintln!("{what}");
             assert!(summary.mean > 0.0, "{what}: fast rounds keys and values at least");
+            let (mean, same_choice) = if tier == Tier::Plain { (1e-4, 0.97) } else { (0.1, 0.9) };
             assert!(summary.mean <= mean && summary.same_choice >= same_choice, "{what}");
         }
     }
