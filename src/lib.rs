@@ -76,7 +76,8 @@
 //!   stand between depends on where a rank's cuts fall.
 //! * The router is dense in memory, whatever the file holds; an incomplete triple is an error.
 //! * Residual stream, norms, router, softmax and all sums are f32; the order of every sum is fixed.
-//! * Sliding layers hold a ring of the window and 15 positions; full layers start small and double.
+//! * Sliding layers hold a ring of the window and 15 positions, and with marks a copy of it; full layers start small and
+//!   double, or are whole where there is a budget.
 //! * Every loop of a shader ends by itself, whatever the buffers hold: wgpu's counters, which would end it, are off
 //!   (`gpu/pipeline.rs`). Indices are made of sizes that plans have checked; tokens, which requests name, are clamped.
 //! * No kernel reads workgroup memory that it has not written, and none of the plain ones needs more than WebGPU's floor: 8

@@ -76,7 +76,7 @@ pub(super) struct DeviceArguments {
     /// or limit buffers=N, binding=N, buffer=N, threads=N, workgroup=N
     #[arg(long, value_name = "LIST", default_value_t, hide_default_value = true)]
     pub(super) disable: Mask,
-    /// Keep no compiled shaders and use none, neither what is known to fail on the adapter; so does the environment's
+    /// Neither keep nor use compiled shaders, and ignore what is known to fail on the adapter; so does the environment's
     /// LAPIDARY_NO_CACHE=1
     #[arg(long)]
     pub(super) no_cache: bool,

@@ -56,7 +56,8 @@ pub(super) fn most_chunk_rows(gpu: &Gpu) -> usize {
 /// How exact the computation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// f32 activations and KV cache.
+    /// f32 activations and KV cache. A row's result does not depend on the others in its step, within steps of up to 16 rows
+    /// and within larger ones; these two add up in another order.
     #[default]
     Exact,
     /// Activations in int8 or f16 where that is faster, KV cache in f16.

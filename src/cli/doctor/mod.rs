@@ -16,7 +16,7 @@ use super::model::{DEMO, DEMO_GOLDEN};
 ///
 /// Runs every kernel that the adapter would use on small shapes that hurt, and the demo model's golden chats, and compares all
 /// of it with the reference on the CPU. Where something fails, it is tried again without what that needs: matrix units,
-/// integer dot products, a format of the KV cache. What has to be left unused is kept in the cache folder, and all commands
+/// integer dot products, sums within subgroups, parameters sent with the commands, a format of the KV cache. What has to be left unused is kept in the cache folder, and all commands
 /// leave it unused; a short form of the same runs by itself at the first start on an adapter or a driver. The last lines are
 /// meant for a bug report. The exit code is 4 where something is wrong also with plain kernels.
 #[derive(Debug, clap::Args)]
