@@ -5,8 +5,8 @@ use std::path::Path;
 use super::checks::CHECKS;
 use super::examine::Examination;
 use super::record::Record;
-use crate::Result;
 use crate::gpu::{Gpu, Mask, Tier};
+use crate::{Result, kept};
 
 /// Opens an adapter with `open`, without `without` and what is known in `folder` to fail on it. `note` is called with lines
 /// for people: what is left unused, and what was checked.
@@ -25,7 +25,10 @@ pub fn open_checked(
     let record = match Record::find(folder, gpu.adapter()) {
         Some(record) => record,
         None if !without.is_empty() => return Ok(gpu),
-        None => first_start(&gpu, open, folder, note)?,
+        None => match first_start(&gpu, open, folder, note)? {
+            Some(record) => record,
+            None => return Ok(gpu),
+        },
     };
     let off = record.switched_off();
     let name = &gpu.adapter().info.name;
@@ -48,8 +51,25 @@ pub fn open_checked(
     Ok(gpu)
 }
 
-/// Runs the short form and keeps what it finds.
-fn first_start(gpu: &Gpu, open: &dyn Fn(&Mask) -> Result<Gpu>, folder: &Path, note: &dyn Fn(String)) -> Result<Record> {
+/// Runs the short form and keeps what it finds. `None` where an earlier start never came to the end of it: a check that
+/// takes the whole program down would do so again at each start.
+fn first_start(
+    gpu: &Gpu,
+    open: &dyn Fn(&Mask) -> Result<Gpu>,
+    folder: &Path,
+    note: &dyn Fn(String),
+) -> Result<Option<Record>> {
+    let begun = Record::path(folder, gpu.adapter()).with_extension("begun");
+    if begun.exists() {
+        note(format!(
+            "\"{}\" is used unchecked: the checks of an earlier start never ended; lapidary doctor runs them again",
+            gpu.adapter().info.name
+        ));
+        return Ok(None);
+    }
+    if let Err(error) = kept::write(&begun, b"") {
+        log::info!("{}: {error}: checks that never end are not noted", begun.display());
+    }
     let examination = Examination {
         open,
         without: Mask::default(),
@@ -60,7 +80,9 @@ fn first_start(gpu: &Gpu, open: &dyn Fn(&Mask) -> Result<Gpu>, folder: &Path, no
         bug: None,
         progress: &|_, _| (),
     };
-    let report = examination.run()?;
+    let report = examination.run();
+    std::fs::remove_file(&begun).ok();
+    let report = report?;
     let record = Record::new(&report, true);
     record.keep(folder, &report.adapter);
     let checks = report.rounds.last().map_or(0, |round| round.findings.len());
@@ -72,5 +94,5 @@ fn first_start(gpu: &Gpu, open: &dyn Fn(&Mask) -> Result<Gpu>, folder: &Path, no
         report.seconds,
         if record.failures().is_empty() { "all passed" } else { "not all passed" },
     ));
-    Ok(record)
+    Ok(Some(record))
 }

@@ -332,7 +332,11 @@ impl Gemma4 {
         match self.ranks.iter_mut().try_for_each(|rank| rank.reserve(positions)) {
             Err(Error::Memory(message)) => {
                 self.context = self.ranks.iter().map(|rank| rank.cache.capacity()).min().expect("at least one rank");
-                Err(Error::Memory(format!("{message}; the context is cut to {} tokens", self.context)))
+                Err(Error::Memory(format!(
+                    "{message}; the context is cut to {} tokens; --kv int8, or a budget by --memory or a --context that is \
+                     planned at the start, leave more room",
+                    self.context
+                )))
             }
             other => other,
         }

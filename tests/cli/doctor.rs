@@ -90,6 +90,20 @@ fn the_first_start_is_checked() {
     assert_eq!(record(home.path()), None);
     assert_eq!(starts(&[]), (1, first.clone()));
     assert_eq!(starts(&[]), (0, first.clone()));
+    // A check that took the program down is not run again by itself.
+    let path = record(home.path()).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(path.with_extension("begun"), "").unwrap();
+    let unchecked = generate(home.path(), &[]);
+    assert!(
+        unchecked.err.contains(" is used unchecked: the checks of an earlier start never ended"),
+        "{}",
+        unchecked.err
+    );
+    assert_eq!((unchecked.ok(), record(home.path())), (first.clone(), None));
+    fs::remove_file(path.with_extension("begun")).unwrap();
+    assert_eq!(starts(&[]), (1, first.clone()));
+    assert!(!path.with_extension("begun").exists());
     fs::write(record(home.path()).unwrap(), "{\"format\": 1, \"switched_off\": 7}").unwrap();
     assert_eq!(starts(&[]), (1, first.clone()));
     assert_eq!(starts(&[]), (0, first));
