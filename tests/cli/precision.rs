@@ -40,7 +40,9 @@ fn fast_logits_are_close_to_exact_ones_and_not_the_same() {
 fn a_tier_that_the_device_lacks_is_refused_in_one_line() {
     let gpu = Gpu::open(None).unwrap();
     let (strongest, name) = (gpu.strongest_tier(), &gpu.adapter().info.name);
-    let lacking: Vec<Tier> = Tier::ALL.into_iter().filter(|tier| *tier > strongest).collect();
+    // Kernels of the tier dot run for f16.
+    let needed = |tier: &Tier| if *tier == Tier::F16 { Tier::Dot } else { *tier };
+    let lacking: Vec<Tier> = Tier::ALL.into_iter().filter(|tier| needed(tier) > strongest).collect();
     if lacking.is_empty() {
         eprintln!("a_tier_that_the_device_lacks_is_refused_in_one_line: NOT RUN, \"{name}\" has all tiers");
     }
