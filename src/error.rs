@@ -45,20 +45,42 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, Default, Clone)]
 pub struct Faults {
     list: Vec<String>,
+    /// Faults beyond those that are kept.
+    more: usize,
 }
 
 /// At most this many faults are printed; the rest is counted.
 const SHOWN: usize = 20;
+/// At most this many faults are kept, of so many characters each: a hostile file can have a million.
+const KEPT: usize = 1000;
+const FAULT_CHARACTERS: usize = 2000;
 
 impl Faults {
-    /// Adds one fault.
-    pub fn push(&mut self, fault: impl Into<String>) {
-        self.list.push(fault.into());
+    /// Adds one fault, whatever it quotes of a file made harmless.
+    pub fn push(&mut self, fault: impl AsRef<str>) {
+        if self.list.len() < KEPT {
+            self.list.push(harmless(fault.as_ref(), FAULT_CHARACTERS));
+        } else {
+            self.more += 1;
+        }
     }
 
-    /// All faults, in the order in which they were found.
+    /// Adds all faults of `other`.
+    pub fn append(&mut self, other: Faults) {
+        for fault in other.list {
+            self.push(fault);
+        }
+        self.more += other.more;
+    }
+
+    /// The first thousand faults, in the order in which they were found.
     pub fn list(&self) -> &[String] {
         &self.list
+    }
+
+    /// How many faults were found.
+    pub fn count(&self) -> usize {
+        self.list.len() + self.more
     }
 
     /// `Ok(value)` where nothing was found, else all faults as one error.
@@ -75,11 +97,11 @@ impl fmt::Display for Faults {
         match self.list.as_slice() {
             [one] => f.write_str(one),
             list => {
-                write!(f, "{} faults:", list.len())?;
+                write!(f, "{} faults:", self.count())?;
                 for fault in list.iter().take(SHOWN) {
                     write!(f, "\n  {fault}")?;
                 }
-                match list.len().saturating_sub(SHOWN) {
+                match self.count().saturating_sub(SHOWN) {
                     0 => Ok(()),
                     rest => write!(f, "\n  and {rest} more"),
                 }
@@ -88,9 +110,36 @@ impl fmt::Display for Faults {
     }
 }
 
+/// Text out of a file, as a message may quote it: one line without characters that steer a terminal or turn the
+/// direction of writing, cut behind `most` characters.
+pub(crate) fn harmless(text: &str, most: usize) -> String {
+    let mut out = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == most {
+            out.push('…');
+            break;
+        }
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if is_steering(c) => out.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Control characters, line and paragraph separators, marks of direction, byte order marks, and tag characters.
+fn is_steering(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
 impl Error {
     /// A single fault of the checkpoint.
-    pub fn model(fault: impl Into<String>) -> Self {
+    pub fn model(fault: impl AsRef<str>) -> Self {
         let mut faults = Faults::default();
         faults.push(fault);
         Error::Model(faults)
@@ -109,5 +158,25 @@ impl Error {
             Error::Device(_) | Error::Memory(_) => 4,
             Error::Run(_) | Error::NotFinite(_) | Error::DeviceLost(_) => 5,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_files_say_steers_no_terminal() {
+        assert_eq!(harmless("a\x1b[31m\nb\u{202e}c\u{7}é", 100), "a\\u{1b}[31m\\nb\\u{202e}c\\u{7}é");
+        assert_eq!(harmless("abcdef", 3), "abc…");
+        assert_eq!(harmless("abc", 3), "abc");
+        let mut faults = Faults::default();
+        (0..1_000_000).for_each(|i| faults.push(format!("fault \x1b {i}")));
+        let text = faults.to_string();
+        assert!(
+            text.starts_with("1000000 faults:\n  fault \\u{1b} 0\n") && text.ends_with("\n  and 999980 more"),
+            "{text}"
+        );
+        assert_eq!(harmless(&"\n".repeat(1 << 20), 2), "\\n\\n…");
     }
 }

@@ -91,7 +91,7 @@ impl Index {
             match source.open(file) {
                 Ok(Some(blob)) => self.add(blob, faults)?,
                 Ok(None) => faults.push(format!("{INDEX}: names file {file:?}, which does not exist")),
-                Err(Error::Model(more)) => more.list().iter().for_each(|fault| faults.push(fault)),
+                Err(Error::Model(more)) => faults.append(more),
                 Err(other) => return Err(other),
             }
             self.compare(file, &tensors, faults);
@@ -110,7 +110,7 @@ impl Index {
         let entries = match header::read(&blob) {
             Ok(entries) => entries,
             Err(Error::Model(more)) => {
-                more.list().iter().for_each(|fault| faults.push(fault));
+                faults.append(more);
                 return Ok(());
             }
             Err(other) => return Err(other),

@@ -93,7 +93,7 @@ impl Checkpoint {
         let (mut contents, mut all) = (Vec::with_capacity(items.len()), Faults::default());
         for (content, faults) in threads::map_in_order(&items, threads::available(), || (), verify)? {
             contents.push(content);
-            faults.list().iter().for_each(|fault| all.push(fault));
+            all.append(faults);
         }
         let experts = contents.split_off(vectors.len() + matrices.len());
         let matrices = matrices.iter().map(|(name, _)| (*name).clone()).zip(contents.split_off(vectors.len()));
