@@ -21,8 +21,10 @@ mod skipped;
 mod source;
 mod verify;
 mod write;
+mod zeros;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use crate::{Error, Result};
 use index::Index;
@@ -49,6 +51,8 @@ pub struct Checkpoint {
     source: Source,
     index: Index,
     resolved: Resolved,
+    /// Whether zero points are stored in the other way than the configuration says, once they were looked at.
+    otherwise: OnceLock<bool>,
 }
 
 /// Tensors of one role in one format, for a summary.
@@ -84,7 +88,10 @@ impl Checkpoint {
             let (count, first) = (group.tensors, group.names.first().map_or("", String::as_str));
             log::warn!("{}: {count} unknown tensors are not used, first {first:?}", source.describe());
         }
-        Ok(Checkpoint { config, generation, source, index, resolved })
+        for note in &resolved.notes {
+            log::warn!("{}: {note}", source.describe());
+        }
+        Ok(Checkpoint { config, generation, source, index, resolved, otherwise: OnceLock::new() })
     }
 
     /// The configuration alone: all that can be said of a directory without weights ([`Source::is_config_only`]).
@@ -99,7 +106,15 @@ impl Checkpoint {
                 source.describe()
             )));
         };
-        Config::parse(&bytes)
+        let mut beside = Vec::new();
+        for name in config::QUANTIZATION_FILES {
+            beside.extend(source.read(name)?.map(|bytes| (name, bytes.into_owned())));
+        }
+        let config = Config::parse_beside(&bytes, &beside)?;
+        for note in config.quantization.iter().flat_map(|quantization| quantization.notes()) {
+            log::warn!("{}: {note}", source.describe());
+        }
+        Ok(config)
     }
 
     /// Where the files come from.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use safetensors::tensor::Dtype as FileDtype;
 
-use super::config::{Config, Packing, QuantizationConfig};
+use super::config::{Config, Packing, QUANTIZATION_FILES, QuantizationConfig, Rules, Said};
 use super::index::{Index, Tensor};
 use super::matrix_info::{MatrixFormat, MatrixInfo, Storage};
 use super::roles::{Expected, Role, Shape, expected};
@@ -25,18 +25,23 @@ pub(super) struct Resolved {
     /// Tensor number and role.
     pub(super) vectors: HashMap<String, (usize, Role)>,
     pub(super) skipped: Skipped,
+    /// What to tell the user, a line each.
+    pub(super) notes: Vec<String>,
 }
 
 /// Finds everything that `config` asks for.
 pub(super) fn resolve(index: &Index, config: &Config) -> Result<Resolved> {
     let prefix = find_prefix(index);
     let used = vec![false; index.tensors.len()];
-    let mut resolver = Resolver { index, config, prefix, used, faults: Faults::default() };
+    let rules = config.quantization.as_ref().map(|quantization| Rules::new(quantization, index.tensors.len()));
+    let (faults, causes) = (Faults::default(), Vec::new());
+    let mut resolver = Resolver { index, config, prefix, used, rules, faults, causes };
     let mut resolved = Resolved {
         matrices: HashMap::new(),
         experts: Vec::new(),
         vectors: HashMap::new(),
         skipped: Skipped::default(),
+        notes: Vec::new(),
     };
     for tensor in expected(config) {
         match tensor.shape {
@@ -56,7 +61,11 @@ pub(super) fn resolve(index: &Index, config: &Config) -> Result<Resolved> {
     if config.is_moe() {
         resolver.experts(&mut resolved.experts);
     }
-    let Resolver { used, mut faults, .. } = resolver;
+    let Resolver { used, rules, mut faults, causes, .. } = resolver;
+    causes.into_iter().for_each(|cause| faults.push(cause.into_fault()));
+    if let Some(mut rules) = rules {
+        resolved.notes = rules.notes(index.tensors.iter().map(|tensor| tensor.name.as_str()));
+    }
     resolved.skipped = skipped::sort(index, config, prefix, &used, &mut faults);
     faults.into_result(resolved)
 }
@@ -81,23 +90,52 @@ pub(super) struct Resolver<'a> {
     pub(super) config: &'a Config,
     pub(super) prefix: &'static str,
     used: Vec<bool>,
+    rules: Option<Rules<'a>>,
     faults: Faults,
+    /// What is wrong with many tensors in the same way.
+    causes: Vec<Cause>,
+}
+
+/// A fault of the configuration that shows in many tensors: reported once.
+struct Cause {
+    what: String,
+    /// With the first tensor.
+    fault: String,
+    tensors: usize,
+}
+
+impl Cause {
+    fn into_fault(self) -> String {
+        match self.tensors {
+            1 => self.fault,
+            tensors => format!("{} (the first of {tensors} such tensors)", self.fault),
+        }
+    }
 }
 
 impl<'a> Resolver<'a> {
-    /// What the configuration says of the quantized tensor `name`, whose format must be of the right kind.
+    /// What the configuration says of quantized matrices, and of `base`, whose tensor `name` is there; its format must be of
+    /// the right kind.
     pub(super) fn quantization(
         &mut self,
+        base: &str,
         name: &str,
         is_right: impl Fn(Packing) -> bool,
-    ) -> Option<&'a QuantizationConfig> {
-        match &self.config.quantization {
-            None => self.fault(name, "is quantized, but config.json has no quantization_config"),
-            Some(found) if !is_right(found.packing) => {
-                let method = &found.quant_method;
-                self.fault(name, &format!("is there, but quantization_config.quant_method is {method:?}"));
+    ) -> Option<(&'a QuantizationConfig, Said)> {
+        match &mut self.rules {
+            None => {
+                let files = QUANTIZATION_FILES.join(", ");
+                let what = format!(
+                    "is quantized, but config.json has no quantization_config, nor is there any of {files}"
+                );
+                self.fault_of_many("no quantization config", name, &what);
             }
-            Some(found) => return Some(found),
+            Some(rules) if !is_right(rules.config.packing) => {
+                let (key, method) = (rules.config.key("quant_method"), &rules.config.quant_method);
+                let what = format!("is there, but {key} is {method:?}");
+                self.fault_of_many(&what.clone(), name, &what);
+            }
+            Some(rules) => return Some((rules.config, rules.said(base))),
         }
         None
     }
@@ -116,6 +154,21 @@ impl Resolver<'_> {
 
     pub(super) fn fault(&mut self, name: &str, what: &str) {
         self.faults.push(format!("tensor {name:?}: {what}"));
+    }
+
+    /// A fault of tensor `name` that others have for the same reason, by which it is known.
+    fn fault_of_many(&mut self, reason: &str, name: &str, what: &str) {
+        let room = self.causes.len() < 100;
+        match self.causes.iter_mut().find(|cause| cause.what == reason) {
+            Some(cause) => cause.tensors += 1,
+            // Bounded like faults: a file can have as many reasons as tensors.
+            None if room => self.causes.push(Cause {
+                what: reason.to_owned(),
+                fault: format!("tensor {name:?}: {what}"),
+                tensors: 1,
+            }),
+            None => self.fault(name, what),
+        }
     }
 
     fn vector(&mut self, expected: &Expected, length: usize) -> Option<usize> {
@@ -197,14 +250,16 @@ impl Resolver<'_> {
             self.fault(&format!("{base}.{part}"), "missing, expected beside the other tensors of a quantized matrix");
         }
         let [Some(qweight), Some(qzeros), Some(scales)] = parts else { return None };
-        let quantization = self.quantization(&format!("{base}.qweight"), |packing| packing != Packing::Compressed)?;
+        let is_right = |packing| packing != Packing::Compressed;
+        let (quantization, said) = self.quantization(base, &format!("{base}.qweight"), is_right)?;
         let [out_features, in_features] = shape;
         if quantization.desc_act && g_idx.is_none() && quantization.group_size.is_some() {
-            self.fault(&format!("{base}.g_idx"), "missing, expected because quantization_config.desc_act is true");
+            let what = format!("missing, expected because {} is true", quantization.key("desc_act"));
+            self.fault(&format!("{base}.g_idx"), &what);
         }
-        let (symmetric, is_awq) = (quantization.is_symmetric(base), quantization.packing == Packing::Awq);
+        let (symmetric, is_awq) = (said.is_symmetric(quantization.sym), quantization.packing == Packing::Awq);
         let words = |features: usize, bits: u32| (features * bits as usize).div_ceil(32);
-        let bits = self.find_bits(base, qweight, |bits| match is_awq {
+        let bits = self.find_bits(&said, qweight, |bits| match is_awq {
             true => vec![in_features, words(out_features, bits)],
             false => vec![words(in_features, bits), out_features],
         })?;
@@ -216,7 +271,7 @@ impl Resolver<'_> {
         }
         self.check_i32(qweight, &self.tensor(qweight).shape.clone())?;
         let groups = self.tensor(scales).shape.first().copied();
-        let groups = self.check_groups(base, scales, in_features, groups, |groups| vec![groups, out_features]);
+        let groups = self.check_groups(&said, scales, in_features, groups, |groups| vec![groups, out_features]);
         let (groups, group_size) = groups?;
         if is_awq {
             self.check_awq(base, bits, group_size, in_features, g_idx.is_some())?;
@@ -240,31 +295,38 @@ impl Resolver<'_> {
             },
             role,
             size_bytes: tensors.iter().flatten().map(|&id| self.tensor(id).size_bytes).sum(),
-            storage: Storage::Packed { qweight, qzeros, scales, g_idx, packing: quantization.packing },
+            storage: Storage::Packed {
+                qweight,
+                qzeros,
+                scales,
+                g_idx,
+                packing: quantization.packing,
+                claims_symmetric: said.claims_symmetric(),
+            },
         })
     }
 
     /// Bits of a code: those with which tensor `id` has the `expected` shape, and the configuration must say the same.
-    pub(super) fn find_bits(&mut self, base: &str, id: usize, expected: impl Fn(u32) -> Vec<usize>) -> Option<u32> {
-        let quantization = self.config.quantization.as_ref()?;
-        let (offered, key) = (quantization.bits(base), quantization.bits_key());
+    pub(super) fn find_bits(&mut self, said: &Said, id: usize, expected: impl Fn(u32) -> Vec<usize>) -> Option<u32> {
+        let (offered, key) = (&said.bits, self.config.quantization.as_ref()?.bits_key());
         let tensor = self.tensor(id);
         let (name, found) = (tensor.name.clone(), tensor.shape.clone());
         let fits = |bits: &u32| found == expected(*bits);
         if let Some(&bits) = offered.iter().find(|bits| matches!(bits, 4 | 8) && fits(bits)) {
             return Some(bits);
         }
-        let what = match (2..=8).find(fits) {
+        match (2..=8).find(fits) {
             Some(bits) if offered.contains(&bits) => {
-                format!("has {bits}-bit codes, which are not supported yet, expected 4-bit or 8-bit codes")
+                let what = format!("has {bits}-bit codes, which are not supported yet, expected 4-bit or 8-bit codes");
+                self.fault_of_many(&what.clone(), &name, &what);
             }
-            Some(bits) => format!(
-                "shape {found:?} has {bits}-bit codes, but quantization_config.{key} is {}",
-                offered.iter().map(u32::to_string).collect::<Vec<_>>().join(" or ")
-            ),
-            None => format!("shape {found:?}, expected {:?}", expected(offered[0].min(8))),
-        };
-        self.fault(&name, &what);
+            Some(bits) => {
+                let offered = offered.iter().map(u32::to_string).collect::<Vec<_>>().join(" or ");
+                let what = format!("has {bits}-bit codes, but {key} is {offered}");
+                self.fault_of_many(&what, &name, &format!("shape {found:?} {what}"));
+            }
+            None => self.fault(&name, &format!("shape {found:?}, expected {:?}", expected(offered[0].min(8)))),
+        }
         None
     }
 
@@ -272,7 +334,7 @@ impl Resolver<'_> {
     /// be what the configuration makes of the input features.
     pub(super) fn check_groups(
         &mut self,
-        base: &str,
+        said: &Said,
         scales: usize,
         in_features: usize,
         groups: Option<usize>,
@@ -285,7 +347,7 @@ impl Resolver<'_> {
             self.check_shape(scales, &expected(groups))?;
             return None;
         };
-        match quantization.group_size(base, in_features, groups) {
+        match said.group_size(in_features, groups) {
             Ok(group_size) => Some((groups, group_size)),
             Err(offered) => {
                 let offered: Vec<String> = offered
@@ -296,12 +358,13 @@ impl Resolver<'_> {
                     })
                     .collect();
                 let (name, shape) = (tensor.name.clone(), &tensor.shape);
+                let key = quantization.key("group_size");
                 let what = format!(
-                    "shape {shape:?} has {groups} groups for {in_features} input features, but \
-                     quantization_config.group_size {}",
+                    "shape {shape:?} has {groups} groups for {in_features} input features, but {key} {}",
                     offered.join(", ")
                 );
-                self.fault(&name, &what);
+                let reason = format!("{groups} groups for {in_features}, {}", offered.join(", "));
+                self.fault_of_many(&reason, &name, &what);
                 None
             }
         }

@@ -16,8 +16,8 @@ use crate::{Error, Faults, Result};
 
 pub use layers::{LayerConfig, LayerKind, Rope};
 pub use presets::Cut;
-pub(super) use quantization::Packing;
 pub use quantization::QuantizationConfig;
+pub(super) use quantization::{FILES as QUANTIZATION_FILES, Packing, Rules, Said};
 
 const FILE: &str = "config.json";
 /// Limits far above every real model, so that no arithmetic on sizes can overflow.
@@ -78,7 +78,7 @@ pub struct Config {
     pub dtype: Dtype,
     /// One entry a layer.
     pub layers: Vec<LayerConfig>,
-    /// How matrices with a `qweight` are quantized.
+    /// How quantized matrices are.
     pub quantization: Option<QuantizationConfig>,
 }
 
@@ -110,6 +110,11 @@ impl Config {
     /// # Errors
     /// [`Error::Model`] with every key that is missing, out of range, contradictory or not supported.
     pub fn parse(config_json: &[u8]) -> Result<Config> {
+        Self::parse_beside(config_json, &[])
+    }
+
+    /// Reads `config.json`, and of [`QUANTIZATION_FILES`] those that lie beside it, by name.
+    pub(super) fn parse_beside(config_json: &[u8], beside: &[(&'static str, Vec<u8>)]) -> Result<Config> {
         let map = json::parse(FILE, config_json)?;
         let faults = RefCell::default();
         let top = Keys::new(FILE, &map, &faults);
@@ -121,7 +126,7 @@ impl Config {
         finish(&faults)?;
         let mut config = config;
         config.layers = layers::read(keys, &config);
-        config.quantization = quantization::read(&top, keys);
+        config.quantization = quantization::read(&top, keys, &faults, beside);
         finish(&faults)?;
         config.check_size()?;
         Ok(config)
