@@ -5,26 +5,35 @@
 //! After that nothing is known to be wrong, and [`Checkpoint::load`] and its like read one matrix at a time, or some rows
 //! of it, from any thread.
 
+mod blob;
 mod compressed;
 mod config;
 mod experts;
+mod faults;
+mod folder;
+mod foreign;
 mod generation;
 mod header;
 mod index;
 mod json;
 mod load;
 mod matrix_info;
+mod prefix;
 mod resolve;
 mod roles;
 mod rows;
+mod shards;
 mod skipped;
 mod source;
+mod twins;
 mod verify;
+mod weight_map;
 mod write;
 
 use std::collections::BTreeMap;
 
 use crate::{Error, Result};
+use blob::Blob;
 use index::Index;
 use matrix_info::dtype_label;
 use resolve::Resolved;
@@ -47,6 +56,8 @@ pub struct Checkpoint {
     /// `generation_config.json`, or all defaults where there is none.
     pub generation: GenerationConfig,
     source: Source,
+    /// The configurations as they were read.
+    small: Vec<Blob>,
     index: Index,
     resolved: Resolved,
 }
@@ -73,18 +84,24 @@ impl Checkpoint {
     /// [`Error::Model`] with all faults of the configuration, or else all faults of the files; [`Error::Io`] for what
     /// the system refuses.
     pub fn open(source: Source) -> Result<Self> {
-        let config = Self::read_config(&source)?;
-        let generation = match source.read("generation_config.json")? {
-            Some(bytes) => GenerationConfig::parse(&bytes)?,
-            None => GenerationConfig::default(),
-        };
-        let index = Index::open(&source)?;
+        source.check()?;
+        let source = source.located()?;
+        let (config, blob) = Self::read_config_file(&source)?;
+        let (generation, other) = Self::read_generation(&source)?;
+        let mut index = Index::open(&source)?;
+        prefix::unwrap_names(&mut index)?;
         let resolved = resolve::resolve(&index, &config)?;
         for group in resolved.skipped.unknown() {
             let (count, first) = (group.tensors, group.names.first().map_or("", String::as_str));
             log::warn!("{}: {count} unknown tensors are not used, first {first:?}", source.describe());
         }
-        Ok(Checkpoint { config, generation, source, index, resolved })
+        if source.names().iter().any(|name| name == "adapter_config.json") {
+            log::warn!("{}: the adapter beside the model is not used", source.describe());
+        }
+        let small = std::iter::once(blob).chain(other).collect();
+        let checkpoint = Checkpoint { config, generation, source, small, index, resolved };
+        checkpoint.check_unchanged()?;
+        Ok(checkpoint)
     }
 
     /// The configuration alone: all that can be said of a directory without weights ([`Source::is_config_only`]).
@@ -93,13 +110,44 @@ impl Checkpoint {
     /// [`Error::Model`] with all its faults; [`Error::Io`] for what the system refuses.
     pub fn read_config(source: &Source) -> Result<Config> {
         source.check()?;
-        let Some(bytes) = source.read("config.json")? else {
-            return Err(Error::model(format!(
-                "model {:?}: no config.json, expected a directory with config.json and *.safetensors",
-                source.describe()
-            )));
+        Self::read_config_file(source).map(|(config, _)| config)
+    }
+
+    fn read_config_file(source: &Source) -> Result<(Config, Blob)> {
+        let Some((bytes, blob)) = source.read_whole("config.json")? else { return Err(folder::no_config(source)) };
+        foreign::check("config.json", &bytes)?;
+        Ok((Config::parse(&bytes)?, blob))
+    }
+
+    /// `generation_config.json`; of one that cannot be read, the fault is said by who needs it.
+    fn read_generation(source: &Source) -> Result<(GenerationConfig, Option<Blob>)> {
+        const NAME: &str = "generation_config.json";
+        let Some((bytes, blob)) = source.read_whole(NAME)? else { return Ok((GenerationConfig::default(), None)) };
+        let config = match foreign::check(NAME, &bytes).and_then(|()| GenerationConfig::parse(&bytes)) {
+            Ok(config) => config,
+            Err(Error::Model(faults)) => GenerationConfig::unreadable(faults),
+            Err(other) => return Err(other),
         };
-        Config::parse(&bytes)
+        Ok((config, Some(blob)))
+    }
+
+    /// Fails if what says when a text ends, and which tokens are never drawn, cannot be read: to be asked by whoever uses
+    /// [`Self::stop_ids`] and `suppress_tokens`.
+    ///
+    /// # Errors
+    /// [`Error::Model`] with key, found and expected.
+    pub fn check_stops(&self) -> Result<()> {
+        self.generation.check(&["eos_token_id", "suppress_tokens"])?;
+        if self.generation.eos_token_id.is_empty() { self.config.check_eos() } else { Ok(()) }
+    }
+
+    /// Fails if a file was written to or replaced since the checkpoint was opened: to be called when everything is loaded.
+    ///
+    /// # Errors
+    /// [`Error::Model`] naming the file.
+    pub fn check_unchanged(&self) -> Result<()> {
+        self.small.iter().try_for_each(Blob::check_unchanged)?;
+        self.index.check_unchanged()
     }
 
     /// Where the files come from.
