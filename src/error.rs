@@ -42,7 +42,7 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Faults of a checkpoint, each one a whole sentence that names the tensor or file.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Faults {
     list: Vec<String>,
     /// Faults beyond those that are kept.

@@ -1,20 +1,19 @@
 //! From tensors in files to the tensors that the model needs: finds each under its name, checks dtype and shape against
 //! the configuration, and notes every fault. Reads no tensor data.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use safetensors::tensor::Dtype as FileDtype;
 
 use super::config::{Config, Packing, QUANTIZATION_FILES, QuantizationConfig, Rules, Said};
-use super::index::{Index, Tensor};
+use super::faults::Alike;
+use super::index::{Absent, INDEX, Index, Tensor};
 use super::matrix_info::{MatrixFormat, MatrixInfo, Storage};
 use super::roles::{Expected, Role, Shape, expected};
 use super::skipped::{self, Skipped};
+use super::{prefix, twins};
+use crate::Result;
 use crate::quant::Dtype;
-use crate::{Faults, Result};
-
-/// What the text model's tensors begin with, in releases, in vLLM's layout, in text-only exports, and bare.
-const PREFIXES: [&str; 4] = ["model.language_model.", "language_model.model.", "model.", ""];
 
 /// Every tensor of the text model, by its name relative to the prefix.
 #[derive(Debug)]
@@ -27,21 +26,24 @@ pub(super) struct Resolved {
     pub(super) skipped: Skipped,
     /// What to tell the user, a line each.
     pub(super) notes: Vec<String>,
+    /// Tensors that are not used because others hold the same, which their data must show.
+    pub(super) twins: Vec<twins::Twins>,
 }
 
 /// Finds everything that `config` asks for.
 pub(super) fn resolve(index: &Index, config: &Config) -> Result<Resolved> {
-    let prefix = find_prefix(index);
-    let used = vec![false; index.tensors.len()];
+    let prefix = prefix::find(index);
+    let (used, layers) = (vec![false; index.tensors.len()], find_layers(index, config, prefix));
     let rules = config.quantization.as_ref().map(|quantization| Rules::new(quantization, index.tensors.len()));
-    let (faults, causes) = (Faults::default(), Vec::new());
-    let mut resolver = Resolver { index, config, prefix, used, rules, faults, causes };
+    let (faults, absent) = (Alike::default(), BTreeMap::new());
+    let mut resolver = Resolver { index, config, prefix, used, layers, rules, faults, absent };
     let mut resolved = Resolved {
         matrices: HashMap::new(),
         experts: Vec::new(),
         vectors: HashMap::new(),
         skipped: Skipped::default(),
         notes: Vec::new(),
+        twins: Vec::new(),
     };
     for tensor in expected(config) {
         match tensor.shape {
@@ -61,27 +63,31 @@ pub(super) fn resolve(index: &Index, config: &Config) -> Result<Resolved> {
     if config.is_moe() {
         resolver.experts(&mut resolved.experts);
     }
-    let Resolver { used, rules, mut faults, causes, .. } = resolver;
-    causes.into_iter().for_each(|cause| faults.push(cause.into_fault()));
+    resolver.note_absent();
+    let Resolver { used, rules, faults, .. } = resolver;
+    let mut faults = faults.into_faults();
     if let Some(mut rules) = rules {
         resolved.notes = rules.notes(index.tensors.iter().map(|tensor| tensor.name.as_str()));
     }
+    resolved.twins = twins::find(index, config, prefix, &used, &mut faults);
     resolved.skipped = skipped::sort(index, config, prefix, &used, &mut faults);
+    if faults.count() == 0 {
+        index.note_unneeded(&used);
+    }
     faults.into_result(resolved)
 }
 
-/// The prefix under which most layers lie.
-fn find_prefix(index: &Index) -> &'static str {
-    let count = |prefix: &str| {
-        let inside = |tensor: &&Tensor| {
-            tensor.name.strip_prefix(prefix).is_some_and(|rest| {
-                rest.starts_with("layers.") || rest.starts_with("embed_tokens.") || rest == "norm.weight"
-            })
-        };
-        index.tensors.iter().filter(inside).count()
-    };
-    // The first of equals: with no layers at all, messages name the released layout.
-    PREFIXES.into_iter().rev().max_by_key(|prefix| count(prefix)).unwrap_or(PREFIXES[0])
+/// Of which layers there is any tensor, or should be.
+fn find_layers(index: &Index, config: &Config, prefix: &str) -> Vec<bool> {
+    let mut layers = vec![false; config.num_hidden_layers];
+    for name in index.names() {
+        let rest = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix("layers."));
+        let number = rest.and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        if let Some(layer) = number.and_then(|number| layers.get_mut(number)) {
+            *layer = true;
+        }
+    }
+    layers
 }
 
 /// The search, with what it has found wrong.
@@ -91,26 +97,11 @@ pub(super) struct Resolver<'a> {
     pub(super) prefix: &'static str,
     used: Vec<bool>,
     rules: Option<Rules<'a>>,
-    faults: Faults,
-    /// What is wrong with many tensors in the same way.
-    causes: Vec<Cause>,
-}
-
-/// A fault of the configuration that shows in many tensors: reported once.
-struct Cause {
-    what: String,
-    /// With the first tensor.
-    fault: String,
-    tensors: usize,
-}
-
-impl Cause {
-    fn into_fault(self) -> String {
-        match self.tensors {
-            1 => self.fault,
-            tensors => format!("{} (the first of {tensors} such tensors)", self.fault),
-        }
-    }
+    /// Whether there is anything of a layer.
+    layers: Vec<bool>,
+    faults: Alike,
+    /// Tensors that the index names and that are nowhere: how many by where they should be, and the first.
+    absent: BTreeMap<Absent, (usize, String)>,
 }
 
 impl<'a> Resolver<'a> {
@@ -142,8 +133,22 @@ impl<'a> Resolver<'a> {
 }
 
 impl Resolver<'_> {
+    /// The tensor called `name`, which is used then. One that the index names must be there.
     pub(super) fn find(&mut self, name: &str) -> Option<usize> {
+        let found = self.probe(name);
+        if let Some(place) = found.is_none().then(|| self.index.absent(name)).flatten() {
+            let (count, _) = self.absent.entry(place).or_insert_with(|| (0, name.to_owned()));
+            *count += 1;
+        }
+        found
+    }
+
+    /// Like [`Self::find`], for one name of several under which something may lie.
+    fn probe(&mut self, name: &str) -> Option<usize> {
         let id = self.index.find(name)?;
+        if let Some(doubt) = self.index.doubt(id).filter(|_| !self.used[id]) {
+            self.faults.push_other(doubt);
+        }
         self.used[id] = true;
         Some(id)
     }
@@ -153,22 +158,53 @@ impl Resolver<'_> {
     }
 
     pub(super) fn fault(&mut self, name: &str, what: &str) {
-        self.faults.push(format!("tensor {name:?}: {what}"));
+        // What is missing with its file or its layer has one cause.
+        let is_missing = what.starts_with("missing");
+        if is_missing && (self.index.absent(name).is_some() || self.is_of_missing_layer(name)) {
+            return;
+        }
+        self.faults.push(name, what);
     }
 
-    /// A fault of tensor `name` that others have for the same reason, by which it is known.
-    fn fault_of_many(&mut self, reason: &str, name: &str, what: &str) {
-        let room = self.causes.len() < 100;
-        match self.causes.iter_mut().find(|cause| cause.what == reason) {
-            Some(cause) => cause.tensors += 1,
-            // Bounded like faults: a file can have as many reasons as tensors.
-            None if room => self.causes.push(Cause {
-                what: reason.to_owned(),
-                fault: format!("tensor {name:?}: {what}"),
-                tensors: 1,
-            }),
-            None => self.fault(name, what),
+    fn is_of_missing_layer(&self, name: &str) -> bool {
+        let rest = name.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix("layers."));
+        let number = rest.and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        number.and_then(|number| self.layers.get(number)).is_some_and(|is_there| !is_there)
+    }
+
+    /// Adds the faults of what is missing as a whole: layers and files.
+    fn note_absent(&mut self) {
+        let missing: Vec<usize> = (0..self.layers.len()).filter(|&layer| !self.layers[layer]).collect();
+        if let (Some(first), Some(last)) = (missing.first(), missing.last()) {
+            let (count, all, prefix) = (missing.len(), self.layers.len(), self.prefix);
+            let which = match count {
+                1 => format!("layer {first} of {all}"),
+                _ if last - first + 1 == count => format!("layers {first} to {last} of {all}"),
+                _ => format!("{count} layers from {first} to {last} of {all}"),
+            };
+            self.faults.push_other(&format!(
+                "{which}: all tensors missing, expected such as \"{prefix}layers.{first}.self_attn.q_proj.weight\"; is a file \
+                 of the model missing?"
+            ));
         }
+        for (place, (count, first)) in std::mem::take(&mut self.absent) {
+            let file = self.index.file_of(place);
+            self.faults.push_other(&match place {
+                Absent::WithFile(_) => format!(
+                    "file {file:?}: does not exist, expected it as {INDEX} names it for tensors that the model needs, {count} \
+                     such as {first:?}"
+                ),
+                Absent::FromFile(_) => {
+                    let more = if count > 1 { format!(" ({count} such)") } else { String::new() };
+                    format!("{INDEX}: says that tensor {first:?} is in {file:?}, which does not hold it{more}")
+                }
+            });
+        }
+    }
+
+    /// A fault of tensor `name` that others have for the same `reason`: together they are one line.
+    fn fault_of_many(&mut self, reason: &str, name: &str, what: &str) {
+        self.faults.push_for(reason, name, what);
     }
 
     fn vector(&mut self, expected: &Expected, length: usize) -> Option<usize> {
@@ -198,7 +234,7 @@ impl Resolver<'_> {
     /// The matrix under the first of `bases` that has any tensor.
     pub(super) fn matrix(&mut self, bases: &[String], role: Role, shape: [usize; 2]) -> Option<MatrixInfo> {
         for base in bases {
-            let dense = self.find(&format!("{base}.weight"));
+            let dense = self.probe(&format!("{base}.weight"));
             let quantized = ["qweight", "qzeros", "scales"].map(|part| self.index.find(&format!("{base}.{part}")));
             let stem = format!("{base}.weight");
             let (quantized, compressed) = (quantized.iter().any(Option::is_some), self.is_compressed(&stem));
@@ -224,7 +260,10 @@ impl Resolver<'_> {
                 (None, false, false) => {}
             }
         }
-        self.fault(&format!("{}.weight", bases[0]), &format!("missing, expected {shape:?}"));
+        let names: Vec<String> = bases.iter().map(|base| format!("{base}.weight")).collect();
+        let name = names.iter().find(|name| self.index.absent(name).is_some()).unwrap_or(&names[0]);
+        self.find(name);
+        self.fault(name, &format!("missing, expected {shape:?}"));
         None
     }
 

@@ -102,6 +102,9 @@ impl Checkpoint {
         let mut contents: Vec<Content> = contents.collect();
         let experts = contents.split_off(vectors.len() + matrices.len());
         let matrices = matrices.iter().map(|(name, _)| (*name).clone()).zip(contents.split_off(vectors.len()));
+        self.verify_twins(&mut all)?;
+        // A file that changes under way is one fault, whatever it held meanwhile.
+        self.check_unchanged()?;
         all.into_result(Contents { matrices: matrices.collect(), experts, num_experts: self.config.num_experts })
     }
 
@@ -158,14 +161,6 @@ impl Checkpoint {
             reordered = is_used && !gptq::is_sequential(&table, group_size);
         }
         Ok((self.zeros(info)?, reordered))
-    }
-
-    /// Fails if a file was written to since the checkpoint was opened: to be called when everything is loaded.
-    ///
-    /// # Errors
-    /// [`crate::Error::Model`] naming the file.
-    pub fn check_unchanged(&self) -> Result<()> {
-        self.index.check_unchanged()
     }
 }
 

@@ -19,6 +19,9 @@ pub(super) struct ModelArguments {
     /// Directory with config.json, tokenizer.json and *.safetensors; without it, the demo model in this program
     #[arg(long, short, value_name = "DIR")]
     pub(super) model: Option<PathBuf>,
+    /// Also open files of the model that are links to outside its directory
+    #[arg(long)]
+    pub(super) follow_links: bool,
 }
 
 /// Which model, on what.

@@ -38,6 +38,7 @@ impl ModelArguments {
     /// Where the model's files are.
     pub(super) fn source(&self) -> Source {
         match &self.model {
+            Some(directory) if self.follow_links => Source::Linked(directory.clone()),
             Some(directory) => Source::Directory(directory.clone()),
             None => Source::Embedded(DEMO),
         }
@@ -120,8 +121,9 @@ impl RunArguments {
     /// line about it.
     ///
     /// # Errors
-    /// As [`Self::load`].
+    /// As [`Self::load`], and [`Checkpoint::check_stops`].
     pub(super) fn generator(&self, checkpoint: &Arc<Checkpoint>, text: Option<&TextModel>) -> Result<Generator> {
+        checkpoint.check_stops()?;
         let model = self.load(checkpoint)?;
         let generator = Generator::new(model, checkpoint.stop_ids(), &checkpoint.generation.suppress_tokens);
         let generator = generator.with_reserved(text.into_iter().flat_map(|text| text.tokenizer.reserved_ids()));
