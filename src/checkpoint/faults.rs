@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::folder::list;
 use crate::Faults;
 
 /// Up to so many alike stand each on its own line.
@@ -35,14 +36,6 @@ impl Kind {
         }
         name.clone_into(&mut self.last);
     }
-
-    /// Puts `other`, which says the same, into this one.
-    fn join(&mut self, other: Kind) {
-        self.count += other.count;
-        self.names.extend(other.names);
-        self.names.truncate(SINGLE);
-        self.last = other.last;
-    }
 }
 
 impl Alike {
@@ -68,30 +61,32 @@ impl Alike {
 
     /// All of them, each kind where its first was found.
     pub(super) fn into_faults(self) -> Faults {
-        let mut kinds: Vec<Kind> = Vec::new();
+        let mut causes: Vec<Vec<Kind>> = Vec::new();
         let mut by_what: HashMap<String, usize> = HashMap::new();
         for kind in self.kinds {
             // What is missing is named by what it is; whatever else many tensors share has one cause.
             let known = (!kind.what.starts_with("missing")).then(|| by_what.get(&kind.what)).flatten().copied();
-            match known {
-                Some(number) => kinds[number].join(kind),
-                None => {
-                    by_what.insert(kind.what.clone(), kinds.len());
-                    kinds.push(kind);
-                }
-            }
+            let cause = known.unwrap_or_else(|| {
+                by_what.insert(kind.what.clone(), causes.len());
+                causes.push(Vec::new());
+                causes.len() - 1
+            });
+            causes[cause].push(kind);
         }
         let mut faults = Faults::default();
-        for Kind { what, count, names, last } in kinds {
-            if count > SINGLE {
-                faults.push(format!(
-                    "tensor {:?}: {what}; the same of {} others, the last {last:?}",
-                    names[0],
-                    count - 1
-                ));
-            } else {
-                names.iter().for_each(|name| faults.push(format!("tensor {name:?}: {what}")));
+        for kinds in causes {
+            let (count, what) = (kinds.iter().map(|kind| kind.count).sum::<usize>(), &kinds[0].what);
+            if count <= SINGLE {
+                let names = kinds.iter().flat_map(|kind| &kind.names);
+                names.for_each(|name| faults.push(format!("tensor {name:?}: {what}")));
+                continue;
             }
+            let others = match kinds.as_slice() {
+                [one] => format!("the last {:?}", one.last),
+                many => format!("such as {}", list(many[1..].iter().map(|kind| kind.names[0].as_str()))),
+            };
+            let first = &kinds[0].names[0];
+            faults.push(format!("tensor {first:?}: {what}; the same of {} others, {others}", count - 1));
         }
         faults.append(self.others);
         faults
@@ -124,8 +119,8 @@ mod tests {
             [
                 "tensor \"layers.0.q_norm.weight\": missing, expected [16]; the same of 29 others, the last \
                  \"layers.29.q_norm.weight\"",
-                "tensor \"layers.0.q_proj.qweight\": is quantized; the same of 59 others, the last \
-                 \"layers.29.k_proj.qweight\"",
+                "tensor \"layers.0.q_proj.qweight\": is quantized; the same of 59 others, such as \
+                 \"layers.0.k_proj.qweight\"",
                 "tensor \"norm.weight\": missing, expected [16]",
                 "file: gone",
             ]
@@ -139,7 +134,6 @@ mod tests {
         assert_eq!(alike.into_faults().count(), 4);
         let mut alike = Alike::default();
         (0..100_000).for_each(|number| alike.push(&format!("x{number}"), "missing"));
-        let faults = alike.into_faults();
-        assert_eq!(faults.count(), 100_000);
+        assert_eq!(alike.into_faults().count(), 100_000);
     }
 }
