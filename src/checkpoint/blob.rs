@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use crate::{Error, Result};
 
 /// How long a change may stay unseen behind the one before: file systems keep time in ticks of up to 10 ms.
-const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(12);
 
 /// A name from a file never becomes a path: one component of plain characters.
 pub(super) fn check_name(name: &str) -> Result<()> {
@@ -213,6 +213,10 @@ impl Blob {
         Ok(head)
     }
 
+    fn metadata(&self, file: &File) -> Result<Metadata> {
+        file.metadata().map_err(|error| Error::io(&self.path, error))
+    }
+
     /// Fails if the file was written to since it was opened, or if its name stands for another one by now: the files of a set
     /// belong together.
     pub(super) fn check_unchanged(&self) -> Result<()> {
@@ -220,10 +224,15 @@ impl Blob {
         let fault = |what: &str| Err(Error::model(format!("file {:?}: was {what} while it was read", self.name)));
         let named = match fs::metadata(&self.path) {
             Ok(named) => named,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return fault("removed"),
+            // What is opened stays, and to be removed counts as a change: of the times, only that of writing tells then.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                let now = State::of(&self.metadata(file)?);
+                let is_same = State { changed: state.changed, ..now } == *state;
+                return if is_same { Ok(()) } else { fault("changed and removed") };
+            }
             Err(error) => return Err(Error::io(&self.path, error)),
         };
-        let now = file.metadata().map_err(|error| Error::io(&self.path, error))?;
+        let now = self.metadata(file)?;
         if Place::of(&named) != state.place || !named.is_file() {
             return fault("replaced");
         }

@@ -126,7 +126,11 @@ impl Resolver<'_> {
                 self.compressed(&name, &name, Some(stack), [out_features, in_features]).map(Fused::Compressed)
             }
             (None, false) => {
-                self.fault(&name, &format!("missing, expected {shape:?}"));
+                let packed = format!("{name}_packed");
+                match self.index.absent(&packed) {
+                    Some(_) => drop(self.find(&packed)),
+                    None => self.fault(&name, &format!("missing, expected {shape:?}")),
+                }
                 None
             }
             (Some(id), false) => {

@@ -5,9 +5,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::json::decode;
 use crate::error::harmless;
-use crate::{Bytes, Error, Result};
+use crate::{Bytes, Error, Result, decode};
 
 /// Bytes of a file that tell what it is.
 pub(crate) const HEAD: usize = 1024;
@@ -55,7 +54,10 @@ const FORMATS: [(usize, &[u8], &str, &str); 27] = [
 pub(crate) fn check(name: &str, bytes: &[u8]) -> Result<()> {
     let is_json = name.ends_with(".json");
     let head = &bytes[..bytes.len().min(HEAD)];
-    let what = describe(head, bytes.len() as u64, !is_json);
+    let what = describe(head, bytes.len() as u64, true).or_else(|| {
+        let is_text = is_json.then(|| describe(head, bytes.len() as u64, false)).flatten();
+        is_text.map(|what| format!("not valid JSON: {what}"))
+    });
     let what = what.or_else(|| is_json.then(|| message(bytes)).flatten());
     let what = what.or_else(|| {
         let is_other = is_json && is_header(head);
@@ -68,9 +70,9 @@ pub(crate) fn check(name: &str, bytes: &[u8]) -> Result<()> {
 /// right where `text_is_right`: a template can say almost anything.
 pub(crate) fn describe(head: &[u8], len: u64, text_is_right: bool) -> Option<String> {
     if len == 0 {
-        return (!text_is_right).then(|| format!("is empty, 0 bytes: {AGAIN}"));
+        return (!text_is_right).then(|| format!("is empty, truncated to 0 bytes: {AGAIN}"));
     }
-    if head.iter().all(|&byte| byte == 0) {
+    if head.len() >= 16 && head.iter().all(|&byte| byte == 0) {
         return Some(format!("begins with zeros only, as an unfinished download or a damaged disk leaves it: {AGAIN}"));
     }
     let format = FORMATS.iter().find(|(at, magic, ..)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic)));
@@ -83,7 +85,7 @@ pub(crate) fn describe(head: &[u8], len: u64, text_is_right: bool) -> Option<Str
 /// The bytes as text, if they are, without the end that may be cut.
 fn text(head: &[u8]) -> Option<Cow<'_, str>> {
     let even = &head[..head.len() - head.len() % 2];
-    let decoded = decode(head).or_else(|_| decode(even)).ok();
+    let decoded = decode::text(head).or_else(|_| decode::text(even)).ok();
     let decoded = decoded.or_else(|| match std::str::from_utf8(head) {
         Ok(text) => Some(Cow::Borrowed(text)),
         Err(error) if error.error_len().is_none() => Some(String::from_utf8_lossy(&head[..error.valid_up_to()])),
@@ -165,7 +167,7 @@ fn message(bytes: &[u8]) -> Option<String> {
     if bytes.len() > 4096 {
         return None;
     }
-    let text = decode(bytes).ok()?;
+    let text = decode::text(bytes).ok()?;
     let Ok(Value::Object(map)) = serde_json::from_str(&text) else { return None };
     let is_error = ["error", "errors", "message", "msg", "detail"].iter().any(|key| map.contains_key(*key));
     (is_error && map.keys().all(|key| KEYS.contains(&key.as_str())))

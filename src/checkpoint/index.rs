@@ -167,8 +167,9 @@ impl Index {
             if let Some(&id) = self.by_name.get(&name) {
                 listed[id] = true;
                 if place != Some(Absent::FromFile(self.tensors[id].file)) {
-                    let file = &map.files[file];
-                    let doubt = format!("{INDEX}: says that tensor {name:?} is in {file:?}, which does not hold it");
+                    let (file, is_missing) = (&map.files[file], matches!(place, Some(Absent::WithFile(_))));
+                    let what = if is_missing { "does not exist" } else { "does not hold it" };
+                    let doubt = format!("{INDEX}: says that tensor {name:?} is in {file:?}, which {what}");
                     self.doubts.entry(id).or_insert(doubt);
                 }
             } else if let Some(place) = place {

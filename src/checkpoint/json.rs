@@ -1,23 +1,22 @@
 //! JSON files of a checkpoint: parsed once, with duplicate keys refused, and read key by key with errors that name the
 //! key, what was found and what was expected.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::{fmt, io};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::{Error, Faults, Result};
+use crate::{Error, Faults, Result, decode};
 
 /// Most values of one file: each takes up to 200 bytes of memory, however short it is written. Real files have thousands.
 const VALUE_LIMIT: usize = 1 << 19;
 
 /// Parses `bytes` of `file`. Unlike plain serde_json, a key that occurs twice in an object is an error: two readers
-/// of the same file must not see two models. A byte order mark is skipped, and UTF-16 read.
+/// of the same file must not see two models. A byte order mark is skipped, and says how to read.
 pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
     let fault = |what: String| Error::model(format!("{file}: not valid JSON: {what}"));
-    let text = decode(bytes).map_err(fault)?;
+    let text = decode::text(bytes).map_err(|error| fault(error.to_string()))?;
     let values = Cell::new(0);
     let mut reader = serde_json::Deserializer::from_str(&text);
     let parsed = Strict(&values).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
@@ -25,39 +24,6 @@ pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
         Ok(Value::Object(map)) => Ok(map),
         Ok(other) => Err(Error::model(format!("{file}: found {}, expected a JSON object", show(&other)))),
         Err(error) => Err(fault(error.to_string())),
-    }
-}
-
-/// `bytes` of a file as text: UTF-8, or UTF-16 as some editors and shells write it, without the byte order mark.
-///
-/// # Errors
-/// What else it is.
-pub(super) fn decode(bytes: &[u8]) -> std::result::Result<Cow<'_, str>, String> {
-    let utf8 = |bytes| match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(Cow::Borrowed(text)),
-        Err(error) => Err(format!("not UTF-8 from byte {}", error.valid_up_to())),
-    };
-    // What JSON begins with is ASCII: without a mark, the zeros beside it tell.
-    let zeros = |count: usize| bytes.iter().take(count).map(|&byte| byte == 0).collect::<Vec<_>>();
-    match (bytes, zeros(4).as_slice()) {
-        ([0xef, 0xbb, 0xbf, rest @ ..], _) => utf8(rest),
-        ([0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..], _)
-        | (_, [false, true, true, true] | [true, true, true, false]) => Err("is UTF-32, expected UTF-8".to_owned()),
-        ([0xff, 0xfe, rest @ ..], _) => decode_pairs(rest, u16::from_le_bytes),
-        ([0xfe, 0xff, rest @ ..], _) => decode_pairs(rest, u16::from_be_bytes),
-        (_, [false, true] | [false, true, false, _]) => decode_pairs(bytes, u16::from_le_bytes),
-        (_, [true, false, ..]) => decode_pairs(bytes, u16::from_be_bytes),
-        _ => utf8(bytes),
-    }
-}
-
-fn decode_pairs(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> std::result::Result<Cow<'_, str>, String> {
-    let (pairs, rest) = bytes.as_chunks::<2>();
-    let units = pairs.iter().map(|pair| unit(*pair));
-    let text = char::decode_utf16(units).collect::<std::result::Result<String, _>>();
-    match (text, rest) {
-        (Ok(text), []) => Ok(Cow::Owned(text)),
-        _ => Err("is damaged UTF-16, expected UTF-8".to_owned()),
     }
 }
 
@@ -324,25 +290,16 @@ mod tests {
     #[test]
     fn json_is_read_in_the_encodings_that_editors_write() {
         let text = r#"{"a":"ä"}"#;
-        let pairs = |mark: &[u16], order: fn(u16) -> [u8; 2]| -> Vec<u8> {
-            mark.iter().copied().chain(text.encode_utf16()).flat_map(order).collect()
-        };
-        for bytes in [
-            text.as_bytes().to_vec(),
-            [b"\xef\xbb\xbf", text.as_bytes()].concat(),
-            pairs(&[0xfeff], u16::to_le_bytes),
-            pairs(&[0xfeff], u16::to_be_bytes),
-            pairs(&[], u16::to_le_bytes),
-            pairs(&[], u16::to_be_bytes),
-        ] {
+        let pairs: Vec<u8> = "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+        for bytes in [text.as_bytes().to_vec(), [b"\xef\xbb\xbf", text.as_bytes()].concat(), pairs.clone()] {
             assert_eq!(parse("x", &bytes).unwrap()["a"], "ä", "{bytes:?}");
         }
-        let wide: Vec<u8> = "{}".chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
-        let odd = [pairs(&[0xfeff], u16::to_le_bytes), vec![1]].concat();
-        for (bytes, what) in
-            [(wide, "is UTF-32"), (odd, "damaged UTF-16"), (b"{\xff".to_vec(), "not UTF-8 from byte 1")]
-        {
-            assert!(parse("x", &bytes).unwrap_err().to_string().contains(what), "{what}");
+        for bytes in [&pairs[2..], b"{\xff}"] {
+            let error = parse("x", bytes).unwrap_err().to_string();
+            assert!(
+                error.starts_with("x: not valid JSON: found ") && error.ends_with("expected UTF-8 text"),
+                "{error}"
+            );
         }
     }
 

@@ -176,7 +176,9 @@ impl Checkpoint {
         let size = 4 * info.in_features;
         let table = self.index.read_words_at(id, (matrix * size) as u64, size)?;
         let fault = verify::group_fault(&self.index.tensors[id].name, &table, info, groups);
-        fault.map_or(Ok(table), |fault| Err(Error::model(fault)))
+        let Some(fault) = fault else { return Ok(table) };
+        self.check_unchanged()?;
+        Err(Error::model(fault))
     }
 }
 

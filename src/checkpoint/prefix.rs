@@ -102,7 +102,7 @@ fn foreign(index: &Index) -> BTreeMap<String, usize> {
 /// There is nothing of a text model at all.
 fn none_found(index: &Index) -> Error {
     match index.names().next() {
-        None => Error::model("no tensors: the files are empty".to_owned()),
+        None => Error::model("the files of the model hold no tensors"),
         Some(first) => Error::model(format!(
             "tensor names: none of {} is of a text model, which begin with {}, as \"model.language_model.embed_tokens.\
              weight\"; the first is {:?}",

@@ -260,10 +260,13 @@ impl Resolver<'_> {
                 (None, false, false) => {}
             }
         }
-        let names: Vec<String> = bases.iter().map(|base| format!("{base}.weight")).collect();
-        let name = names.iter().find(|name| self.index.absent(name).is_some()).unwrap_or(&names[0]);
-        self.find(name);
-        self.fault(name, &format!("missing, expected {shape:?}"));
+        // Listed, but nowhere: which format it has is not known either.
+        let parts =
+            bases.iter().flat_map(|base| ["weight", "qweight", "weight_packed"].map(|part| format!("{base}.{part}")));
+        match parts.into_iter().find(|name| self.index.absent(name).is_some()) {
+            Some(listed) => drop(self.find(&listed)),
+            None => self.fault(&format!("{}.weight", bases[0]), &format!("missing, expected {shape:?}")),
+        }
         None
     }
 

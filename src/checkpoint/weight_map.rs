@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::header::TENSOR_LIMIT;
 use super::index::{FILE_LIMIT, INDEX};
-use super::json::{Strict, decode, show};
-use crate::{Error, Faults, Result};
+use super::json::{Strict, show};
+use crate::{Error, Faults, Result, decode};
 
 /// The `weight_map` of an index.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ pub(super) struct WeightMap {
 /// [`Error::Model`] if it is not JSON, has no map, or names too many files or tensors.
 pub(super) fn parse(bytes: &[u8], faults: &mut Faults) -> Result<WeightMap> {
     let fault = |what: String| Error::model(format!("{INDEX}: not valid JSON: {what}"));
-    let text = decode(bytes).map_err(fault)?;
+    let text = decode::text(bytes).map_err(|error| fault(error.to_string()))?;
     let mut map = None;
     let mut reader = serde_json::Deserializer::from_str(&text);
     let read = Top { map: &mut map, faults }.deserialize(&mut reader).and_then(|()| reader.end());
