@@ -85,6 +85,7 @@
 
 mod bytes;
 pub mod checkpoint;
+mod contained;
 pub mod doctor;
 pub mod error;
 pub mod generate;
@@ -95,8 +96,10 @@ pub mod model;
 pub mod parallel;
 pub mod quant;
 pub mod reference;
+mod strict;
 pub mod text;
 mod threads;
 
 pub use bytes::Bytes;
+pub use contained::panics_are_contained;
 pub use error::{Error, Faults, Result};

@@ -21,6 +21,8 @@ mod stream;
 mod template;
 mod tokenizer;
 mod tokenizer_file;
+mod tokenizer_model;
+mod tokenizer_parts;
 
 use serde_json::Value;
 
