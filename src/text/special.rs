@@ -135,6 +135,11 @@ impl Used {
 }
 
 impl Guard {
+    /// No stand-ins: what is spelled like a special token is one.
+    pub(crate) fn none() -> Self {
+        Self { pairs: Vec::new() }
+    }
+
     /// Stand-ins for the edges of `specials` that are not `used`.
     ///
     /// # Errors

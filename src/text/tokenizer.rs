@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use tokenizers::AddedToken;
 use tokenizers::models::bpe::BPE;
 
-use super::special::{Piece, Prompt, Specials};
+use super::special::{Guard, Piece, Prompt, Specials};
 use super::stream::StreamDecoder;
 use super::tokenizer_file::{Added, File, MAX_VOCABULARY, fault, read, show};
 use super::tokenizer_model::Model;
@@ -123,6 +123,19 @@ impl Tokenizer {
             }
         }
         Ok(ids)
+    }
+
+    /// The ids of a text that no template has made, for models that only go on with it: with what the tokenizer puts around
+    /// a text, `<bos>` in front unless it is there already. A special token's name in it is that token.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the tokenizer fails.
+    pub fn encode_raw(&self, text: &str) -> Result<Vec<u32>> {
+        let ids = self.encode_prompt(&self.specials.split(text, &Guard::none()))?;
+        let bos = || Frame { before: self.specials.id("<bos>").into_iter().collect(), after: Vec::new() };
+        let Frame { before, after } = self.frame.clone().unwrap_or_else(bos);
+        let before = if ids.starts_with(&before) { Vec::new() } else { before };
+        Ok([before, ids, after].concat())
     }
 
     /// The text of `ids`, without special tokens. Bytes that make no character become U+FFFD, one each.

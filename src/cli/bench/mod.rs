@@ -44,13 +44,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME", conflicts_with = "model", value_parser = PossibleValuesParser::new(Config::presets()))]
     synthetic: Option<String>,
     /// Take the first N layers of it only, the last of them as a full one
-    #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_hyphen_values = true)]
     layers: Option<usize>,
     /// Take N experts a layer only
-    #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_hyphen_values = true)]
     experts: Option<usize>,
     /// Take N tokens of the vocabulary only
-    #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_hyphen_values = true)]
     vocab: Option<usize>,
     /// Write it into DIR instead, as the files of an AutoRound checkpoint, to measure loading with --model DIR
     #[arg(long, value_name = "DIR", requires = "synthetic")]
@@ -59,19 +59,19 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SUBSTRING")]
     adapter: Option<String>,
     /// Tokens of the prefill tests; 0 for none
-    #[arg(long, short, value_name = "LIST", value_delimiter = ',', default_value = "512,2048", value_parser = whole, allow_negative_numbers = true)]
+    #[arg(long, short, value_name = "LIST", value_delimiter = ',', default_value = "512,2048", value_parser = whole, allow_hyphen_values = true)]
     prompt: Vec<usize>,
     /// Tokens of the decode tests; 0 for none
-    #[arg(long, short = 'n', value_name = "LIST", value_delimiter = ',', default_value = "128", value_parser = whole, allow_negative_numbers = true)]
+    #[arg(long, short = 'n', value_name = "LIST", value_delimiter = ',', default_value = "128", value_parser = whole, allow_hyphen_values = true)]
     generate: Vec<usize>,
     /// Tokens that the sequences hold before a test
-    #[arg(long, short, value_name = "LIST", value_delimiter = ',', default_value = "0", value_parser = whole, allow_negative_numbers = true)]
+    #[arg(long, short, value_name = "LIST", value_delimiter = ',', default_value = "0", value_parser = whole, allow_hyphen_values = true)]
     depth: Vec<usize>,
     /// Sequences that decode together
-    #[arg(long, short, value_name = "LIST", value_delimiter = ',', default_value = "1", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, short, value_name = "LIST", value_delimiter = ',', default_value = "1", value_parser = at_least_one, allow_hyphen_values = true)]
     batch: Vec<usize>,
     /// Runs of each test that count
-    #[arg(long, short, value_name = "N", default_value = "3", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, short, value_name = "N", default_value = "3", value_parser = at_least_one, allow_hyphen_values = true)]
     repeats: usize,
     #[command(flatten)]
     kernels: KernelArguments,
