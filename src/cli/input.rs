@@ -15,6 +15,8 @@ use super::args::ModelArguments;
 const BYTES_A_TOKEN: usize = 8;
 /// The same for a list of token ids: digits, commas, and line ends with spaces behind them.
 const BYTES_AN_ID: usize = 32;
+/// Bytes that any context may be given: whether so few fit is for the tokenizer to say.
+const LEAST_BYTES: usize = 4 << 10;
 /// More than that is not read, whatever the context.
 const MOST_BYTES: usize = 16 << 20;
 /// The context where no config.json tells it: that of the largest Gemma 4.
@@ -44,7 +46,7 @@ impl Limit {
 
     /// Bytes of text.
     pub(super) fn bytes(self) -> usize {
-        self.context.saturating_mul(BYTES_A_TOKEN).min(MOST_BYTES)
+        self.context.saturating_mul(BYTES_A_TOKEN).clamp(LEAST_BYTES, MOST_BYTES)
     }
 
     /// Fails for an argument that is too long.
@@ -85,7 +87,7 @@ impl Limit {
     /// # Errors
     /// [`Error::Usage`] for what is too long, cannot be read or is no text.
     pub(super) fn ids_file(self, path: &Path) -> Result<String> {
-        let most = self.context.saturating_mul(BYTES_AN_ID).min(MOST_BYTES);
+        let most = self.context.saturating_mul(BYTES_AN_ID).clamp(LEAST_BYTES, MOST_BYTES);
         let bytes = self.file(path, most)?;
         let text = decode::text(&bytes).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
         Ok(text.into_owned())
@@ -136,21 +138,21 @@ mod tests {
 
     #[test]
     fn no_more_than_the_limit_is_read() {
-        let limit = Limit::of(4);
-        assert_eq!((limit.bytes(), Limit::of(usize::MAX).bytes()), (32, 16 << 20));
-        assert_eq!(limit.read("x", &mut &[b'a'; 32][..], 32).unwrap(), [b'a'; 32]);
-        let fault = limit.read("x", &mut io::repeat(0), 32).unwrap_err().to_string();
-        assert_eq!(fault, "x: found more than 32 bytes, expected at most 32 for a context of 4 tokens");
+        let limit = Limit::of(1000);
+        assert_eq!([limit, Limit::of(4), Limit::of(usize::MAX)].map(Limit::bytes), [8000, 4096, 16 << 20]);
+        assert_eq!(limit.read("x", &mut &[b'a'; 8000][..], 8000).unwrap(), [b'a'; 8000]);
+        let fault = limit.read("x", &mut io::repeat(0), 8000).unwrap_err().to_string();
+        assert_eq!(fault, "x: found more than 8000 bytes, expected at most 8000 for a context of 1000 tokens");
         let fault = Limit::of(usize::MAX).read("x", &mut io::repeat(0), 16 << 20).unwrap_err().to_string();
         assert_eq!(fault, "x: found more than 16777216 bytes, expected at most 16777216");
-        let fault = limit.check("--prompt", &"é".repeat(17)).unwrap_err().to_string();
-        assert_eq!(fault, "--prompt: found 34 bytes, expected at most 32 for a context of 4 tokens");
+        let fault = limit.check("--prompt", &"é".repeat(4001)).unwrap_err().to_string();
+        assert_eq!(fault, "--prompt: found 8002 bytes, expected at most 8000 for a context of 1000 tokens");
     }
 
     #[test]
     fn wider_letters_may_take_more_bytes() {
         let wide: Vec<u8> =
-            format!("\u{FEFF}{}", "a".repeat(31)).chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
+            "\u{FEFF}".chars().chain("a".repeat(31).chars()).flat_map(|c| (c as u32).to_le_bytes()).collect();
         assert_eq!(Limit::of(4).read("x", &mut &wide[..], 32).unwrap(), wide);
         assert!(Limit::of(4).read("x", &mut [0xFF, 0xFE].as_slice().chain(io::repeat(0)), 32).is_err());
     }

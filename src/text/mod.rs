@@ -11,6 +11,7 @@
 //!
 //! Files come from strangers: sizes are capped, templates have a budget of steps, and a panic in a parser is an error.
 
+mod blame;
 mod channel;
 mod clock;
 mod conversation;
@@ -83,7 +84,8 @@ impl TextModel {
             let expected = "chat_template.jinja, or chat_template in tokenizer_config.json";
             return Err(Error::model(format!("chat template: found none, expected {expected}")));
         };
-        template.render(conversation, self.tokenizer.specials())
+        let render = |conversation: &Conversation| template.render(conversation, self.tokenizer.specials());
+        render(conversation).map_err(|error| blame::blamed(error, conversation, render))
     }
 
     /// The token ids of a prompt, as the template wrote it: no `<bos>` is added.

@@ -78,7 +78,8 @@ impl Tokenizer {
             return Err(fault(format!("post_processor: no token has the id {id}, expected ids of the vocabulary")));
         }
         let special = inner.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special);
-        let special: Vec<(String, u32)> = special.map(|(id, token)| (token.content, id)).collect();
+        let mut special: Vec<(String, u32)> = special.map(|(id, token)| (token.content, id)).collect();
+        special.sort_by_key(|(_, id)| *id);
         Ok(Self {
             special_ids: special.iter().map(|(_, id)| *id).collect(),
             specials: Specials::new(special),
