@@ -22,7 +22,7 @@
 //!
 //! # The floors
 //!
-//! An import points to a lower floor, to [`error`], or within its module. [`decode`], `bytes`, `threads` and `kept` stand below all.
+//! An import points to a lower floor, to [`error`], or within its module. [`decode`], `bytes`, `contained`, `strict`, `threads` and `kept` stand below all.
 //!
 //! | floor | module | what |
 //! |---|---|---|
@@ -85,6 +85,7 @@
 
 mod bytes;
 pub mod checkpoint;
+mod contained;
 pub mod decode;
 pub mod doctor;
 pub mod error;
@@ -96,8 +97,10 @@ pub mod model;
 pub mod parallel;
 pub mod quant;
 pub mod reference;
+mod strict;
 pub mod text;
 mod threads;
 
 pub use bytes::Bytes;
+pub use contained::panics_are_contained;
 pub use error::{Error, Faults, Result};

@@ -12,6 +12,8 @@ mod doctor;
 mod faults;
 #[path = "cli/generate.rs"]
 mod generate;
+#[path = "cli/input.rs"]
+mod input;
 #[path = "cli/load.rs"]
 mod load;
 #[path = "cli/memory.rs"]

@@ -1,6 +1,5 @@
 //! Opening and loading a model: the one in a directory, or the demo model that is part of the program.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -236,23 +235,6 @@ pub(super) fn check_length(tokens: usize, context: usize) -> Result<()> {
         "the prompt has {tokens} tokens, but the context is {context}: expected at most {}",
         context.saturating_sub(1)
     )))
-}
-
-/// Reads a file that the user named; that it cannot be read is a fault of the request, not of the model.
-///
-/// # Errors
-/// [`Error::Usage`] with what the system said.
-pub(super) fn read_input(path: &Path) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
-    Ok(without_mark(bytes))
-}
-
-/// Text without the byte order mark that some editors put before UTF-8.
-pub(super) fn without_mark(mut text: Vec<u8>) -> Vec<u8> {
-    if text.starts_with(b"\xEF\xBB\xBF") {
-        text.drain(..3);
-    }
-    text
 }
 
 /// The bar of what is being loaded; indicatif shows nothing where stderr is no terminal.

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::decode;
+use crate::error::{Error, Result, harmless};
+use crate::strict;
 
 /// A conversation to be rendered. In a file: `{"messages": [...], "tools": [...], "enable_thinking": false,
 /// "add_generation_prompt": true}` with all but the messages optional, or the bare list of messages.
@@ -43,7 +45,7 @@ pub enum Role {
 pub struct Message {
     /// Who it is from.
     pub role: Role,
-    /// A string, a list of `{"type": "text", "text": ...}`, for tools also an object; null in a bare tool call.
+    /// A string, a list of `{"type": "text", "text": ...}`, for tools also an object; the model's own may be null.
     pub content: Value,
     /// All other fields.
     #[serde(flatten)]
@@ -75,16 +77,13 @@ impl Message {
         let calls = self.rest.get("tool_calls").filter(|calls| !calls.is_null());
         if let Some(calls) = calls {
             check_named(calls, &format!("{place}.tool_calls"))?;
+            check_arguments(calls, &format!("{place}.tool_calls"))?;
         }
-        // A bare tool call, or a message that holds its tools' answers or its reasoning only, has no content.
-        let may_be_empty = self.role == Role::Assistant
-            && ["tool_calls", "tool_responses", "reasoning", "reasoning_content"]
-                .iter()
-                .any(|key| self.rest.get(*key).is_some_and(|value| !value.is_null()));
         let place = format!("{place}.content");
         match &self.content {
             Value::String(_) => Ok(()),
-            Value::Null if may_be_empty => Ok(()),
+            // A bare tool call, or whatever else the model did without saying anything.
+            Value::Null if self.role == Role::Assistant => Ok(()),
             Value::Object(_) if self.role == Role::Tool => Ok(()),
             Value::Array(parts) => parts.iter().enumerate().try_for_each(|(i, part)| {
                 let kind = part.get("type");
@@ -135,13 +134,36 @@ impl Conversation {
         Self { messages, tools: None, enable_thinking: false, add_generation_prompt: true }
     }
 
-    /// Reads a conversation file.
+    /// The tools and the switches alone.
+    pub(super) fn without_messages(&self) -> Self {
+        Self { messages: Vec::new(), tools: self.tools.clone(), ..*self }
+    }
+
+    /// Reads a conversation file, UTF-8 or what its byte order mark says. A key that occurs twice in an object is an error:
+    /// which of the two values counts, other programs decide otherwise.
     ///
     /// # Errors
     /// [`Error::Usage`] that names the place, what was found and what was expected.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let value: Value =
-            serde_json::from_slice(json).map_err(|e| Error::Usage(format!("conversation: not JSON: {e}")))?;
+        Self::from_json_within(json, json.len())
+    }
+
+    /// As [`Conversation::from_json`], with at most so many bytes of text: strings, keys, and one for each value.
+    ///
+    /// # Errors
+    /// As [`Conversation::from_json`]; [`Error::Usage`] with both numbers for more text.
+    pub fn from_json_within(json: &[u8], most_bytes: usize) -> Result<Self> {
+        let text = decode::text(json).map_err(|e| Error::Usage(format!("conversation: {e}")))?;
+        let value = strict::parse(text.as_bytes(), most_bytes).map_err(|fault| {
+            Error::Usage(match fault {
+                strict::Fault::Twice { ref place, .. } if place.starts_with('[') => format!("messages{fault}"),
+                strict::Fault::Large(most) => {
+                    let found = text.len();
+                    format!("conversation: found {found} bytes, more than {most} of them text, expected at most {most}")
+                }
+                fault => format!("conversation: {fault}"),
+            })
+        })?;
         Self::try_from(value)
     }
 
@@ -188,7 +210,8 @@ impl TryFrom<Value> for Conversation {
                 }
                 _ => {
                     let known = "messages, tools, enable_thinking or add_generation_prompt";
-                    return Err(Error::Usage(format!("conversation: found the key {key:?}, expected {known}")));
+                    let key = harmless(&key, 60);
+                    return Err(Error::Usage(format!("conversation: found the key \"{key}\", expected {known}")));
                 }
             }
         }
@@ -206,6 +229,17 @@ fn check_named(list: &Value, place: &str) -> Result<()> {
         };
         if !function.get("name").is_some_and(Value::is_string) {
             return Err(fault(&format!("{place}[{i}].function.name"), function.get("name"), "a string"));
+        }
+    }
+    Ok(())
+}
+
+/// A call's arguments that are a string of JSON become an object: no key may occur twice in it either.
+fn check_arguments(calls: &Value, place: &str) -> Result<()> {
+    for (i, call) in calls.as_array().into_iter().flatten().enumerate() {
+        let Some(text) = call["function"]["arguments"].as_str() else { continue };
+        if let Err(fault @ strict::Fault::Twice { .. }) = strict::parse(text.as_bytes(), text.len()) {
+            return Err(Error::Usage(format!("{place}[{i}].function.arguments: {fault}")));
         }
     }
     Ok(())

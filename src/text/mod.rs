@@ -11,6 +11,7 @@
 //!
 //! Files come from strangers: sizes are capped, templates have a budget of steps, and a panic in a parser is an error.
 
+mod blame;
 mod channel;
 mod clock;
 mod conversation;
@@ -21,6 +22,8 @@ mod stream;
 mod template;
 mod tokenizer;
 mod tokenizer_file;
+mod tokenizer_model;
+mod tokenizer_parts;
 
 use serde_json::Value;
 
@@ -81,7 +84,8 @@ impl TextModel {
             let expected = "chat_template.jinja, or chat_template in tokenizer_config.json";
             return Err(Error::model(format!("chat template: found none, expected {expected}")));
         };
-        template.render(conversation, self.tokenizer.specials())
+        let render = |conversation: &Conversation| template.render(conversation, self.tokenizer.specials());
+        render(conversation).map_err(|error| blame::blamed(error, conversation, render))
     }
 
     /// The token ids of a prompt, as the template wrote it: no `<bos>` is added.

@@ -21,7 +21,8 @@ fn hostile_tokenizer_files_give_errors() {
             with("decoder", json!(1)).replace("\"decoder\":1", &format!("\"decoder\":{}", "[".repeat(100_000))),
             "recursion limit",
         ),
-        (with_model(json!({"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": 0})), "expected a vocabulary"),
+        (with_model(json!({"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": 0})), "\"Unigram\", expected \"BPE\""),
+        (with_model(json!({"vocab": [["a", 0.0]], "merges": []})), "expected a vocabulary"),
         (with_model(json!({"type": "WordLevel", "vocab": {"a": 0}, "merges": []})), "\"WordLevel\", expected \"BPE\""),
         (with_model(json!({"type": "BPE", "vocab": {}, "merges": []})), "0 tokens"),
         (with_model(json!({"type": "BPE", "vocab": {"a": 0, "b": 0}, "merges": []})), "id 0 twice"),
@@ -37,21 +38,133 @@ fn hostile_tokenizer_files_give_errors() {
         (with("pre_tokenizer", regex), "regular expression \"(a+)+$\""),
         (with("decoder", Value::Null), "decoder: found nothing"),
         (with("decoder", json!({"type": "ByteLevel"})), "decoder: found ByteLevel"),
-        (with("version", json!("9")), "version"),
+        (with("version", json!("9")), "version is \"9\", expected \"1.0\""),
+        (with("zz", json!([0])), "found the key \"zz\""),
+        (with("zz", json!(0)).replace("\"zz\":0", "\"model\":null"), "the key \"model\" twice"),
     ];
     for (file, expected) in cases {
         let error = Tokenizer::from_bytes(file.as_bytes()).unwrap_err();
         let text = error.to_string();
         assert!(text.starts_with("tokenizer.json: ") && text.contains(expected), "{text:?}, expected {expected:?}");
+        assert!(text.contains("expected") || text.contains("EOF") || text.contains("recursion"), "{text:?}");
         assert!(matches!(error, Error::Model(_)));
     }
     let large = Tokenizer::from_bytes(&vec![b' '; (64 << 20) + 1]).unwrap_err();
     assert_eq!(large.to_string(), "tokenizer.json: 67108865 bytes, expected at most 67108864");
 }
 
+/// Components of the tokenizer crate that other models use, or that nobody should: named with what was found.
+#[test]
+fn components_and_fields_that_are_not_known_are_refused_by_name() {
+    let demo: Value = serde_json::from_slice(&demo_file()).unwrap();
+    let replace = |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
+    let sequence = |steps: Vec<Value>| json!({"type": "Sequence", "normalizers": steps});
+    let split = json!({"type": "Split", "pattern": {"String": " "}, "behavior": "Removed", "invert": true});
+    let processor = |single: Value| {
+        json!({"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens":
+        {"<bos>": {"id": "<bos>", "ids": [4294967295u32], "tokens": ["<bos>"]}}})
+    };
+    let decoder = |steps: Value| json!({"type": "Sequence", "decoders": steps});
+    let fused = json!({"type": "Fuse", "zz": 1});
+    for (place, value, expected) in [
+        ("/normalizer", json!({"type": "NFKC"}), "normalizer: found NFKC, expected Replace"),
+        ("/normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"}), "found Precompiled"),
+        ("/normalizer", json!(["NFC"]), "found nothing with a type"),
+        ("/normalizer", replace("e", &"e".repeat(1000)), "of 1000 bytes, expected a text of 0 to 64 bytes"),
+        ("/normalizer", replace("e", "eeeee"), "makes up to 5 bytes of one, expected at most 4"),
+        ("/normalizer", sequence(vec![replace("e", "ee"); 3]), "normalizer[2]: replacing \"e\" makes up to 8 bytes"),
+        ("/normalizer", sequence(vec![replace("e", "e"); 9]), "more than 8 steps"),
+        ("/normalizer", replace("", "x"), "String: found \"\" of 0 bytes"),
+        ("/normalizer", json!({"type": "Prepend", "prepend": "xx"}), "prepend is \"xx\", expected one character"),
+        ("/normalizer/zz", json!(0), "normalizer: found the field \"zz\", expected pattern, content"),
+        ("/normalizer/zz", json!("x".repeat(70_000)), "normalizer: found more than 65536 bytes"),
+        ("/normalizer/zz", json!([vec![0; 70_000]]), "normalizer: found more than 65536 bytes"),
+        ("/pre_tokenizer", json!({"type": "FixedLength", "length": 0}), "pre_tokenizer: found FixedLength"),
+        ("/pre_tokenizer", split, "invert is not false"),
+        ("/pre_tokenizer/behavior", json!("Odd"), "pre_tokenizer: "),
+        ("/post_processor", json!({"type": "ByteLevel"}), "post_processor: found ByteLevel"),
+        ("/post_processor", processor(json!([])), "0 texts and 0 special tokens, expected one text"),
+        ("/post_processor", processor(json!([{"SpecialToken": {"id": "<x>"}}])), "\"<x>\" has no ids"),
+        (
+            "/post_processor",
+            processor(json!([{"SpecialToken": {"id": "<bos>"}}, {"Sequence": {"id": "A"}}])),
+            "no token has the id 4294967295",
+        ),
+        ("/decoder", decoder(json!([replace("e", &"e".repeat(65))])), "decoder[0]: content"),
+        ("/decoder", decoder(json!(vec![replace("e", "ee"); 3])), "decoder[2]: replacing \"e\" makes up to 8 bytes"),
+        ("/decoder", decoder(json!([fused])), "decoder[0]: found the field \"zz\", expected none"),
+        ("/model/dropout", json!(0.5), "model: dropout is 0.5, expected null or 0"),
+        ("/model/continuing_subword_prefix", json!("##"), "continuing_subword_prefix is \"##\", expected null"),
+        ("/model/end_of_word_suffix", json!("</w>"), "end_of_word_suffix is \"</w>\", expected null"),
+        ("/model/unk_token", json!("<no>"), "unk_token \"<no>\" is not in the vocabulary"),
+        ("/model/zz", json!(1), "model: found the key \"zz\""),
+        ("/model/merges", json!([["a", "b", "c"]]), "expected a merge of two tokens"),
+        ("/model/merges", json!(["a b c"]), "merge \"a b c\", expected two tokens"),
+        ("/model/merges", json!(vec![["a", "b"]; (1 << 20) + 1]), "more than 1048576 merges"),
+        // Longer than every token: the crate would panic.
+        ("/model/merges", json!([["<bos>", "<bos>"]]), "\"<bos><bos>\" is not in the vocabulary, expected all three"),
+        ("/model/vocab/xx", json!(1 << 20), "id 1048576, expected less than"),
+        ("/added_tokens/5/lstrip", json!(true), "lstrip is true, expected false"),
+        ("/added_tokens/5/zz", json!(true), "unknown field `zz`"),
+        ("/added_tokens/5/content", json!("<".repeat(257)), "257 bytes, expected at most 256"),
+    ] {
+        let mut file = demo.clone();
+        let (parent, key) = place.rsplit_once('/').unwrap();
+        match file.pointer_mut(place) {
+            Some(found) => *found = value,
+            None => drop(file.pointer_mut(parent).unwrap().as_object_mut().unwrap().insert(key.into(), value)),
+        }
+        let error = Tokenizer::from_bytes(file.to_string().as_bytes()).unwrap_err().to_string();
+        let error: String = error.chars().take(400).collect();
+        assert!(
+            error.starts_with("tokenizer.json: ") && error.contains(expected),
+            "{place}: {error}, expected {expected}"
+        );
+    }
+}
+
+/// What Gemma's relatives and converters write, and what changes nothing.
+#[test]
+fn components_that_are_harmless_are_taken() {
+    let demo: Value = serde_json::from_slice(&demo_file()).unwrap();
+    let ids = DEMO.tokenizer.encode("a vec of  two").unwrap();
+    let regex =
+        json!({"type": "Split", "pattern": {"Regex": "[^\\n]+|[\\n]+"}, "behavior": "Isolated", "invert": false});
+    let space = demo["normalizer"].clone();
+    let spaces: Vec<String> = demo["model"]["merges"].as_array().unwrap().iter().map(merge_line).collect();
+    for (key, value) in [
+        ("normalizer", json!({"type": "Sequence", "normalizers": [space]})),
+        ("pre_tokenizer", Value::Null),
+        ("pre_tokenizer", json!({"type": "Sequence", "pretokenizers": [regex]})),
+        ("pre_tokenizer", regex),
+        ("post_processor", Value::Null),
+        ("truncation", json!({"max_length": 2, "stride": 1, "strategy": "OnlyFirst", "direction": "Left"})),
+        ("padding", json!({"strategy": "BatchLongest", "pad_to_multiple_of": 0})),
+        ("merges", json!(spaces)),
+        ("dropout", json!(0.0)),
+        ("end_of_word_suffix", json!("")),
+    ] {
+        let mut file = demo.clone();
+        let within = if file.get(key).is_some() { &mut file } else { &mut file["model"] };
+        within[key] = value.clone();
+        let tokenizer = Tokenizer::from_bytes(file.to_string().as_bytes());
+        let shown: String = value.to_string().chars().take(80).collect();
+        assert_eq!(tokenizer.unwrap().encode("a vec of  two").unwrap(), ids, "{key}: {shown}");
+    }
+}
+
+/// A merge as older files have it.
+fn merge_line(pair: &Value) -> String {
+    format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap())
+}
+
+fn demo_file() -> Vec<u8> {
+    std::fs::read(repository().join("examples/demo-model/tokenizer.json")).unwrap()
+}
+
 #[test]
 fn template_and_spellings_come_from_where_they_should() {
-    let file = std::fs::read(repository().join("examples/demo-model/tokenizer.json")).unwrap();
+    let file = demo_file();
     let text = |template: Option<&str>, config: Value| {
         let model = TextModel::load(&file, template, Some(config.to_string().as_bytes()))?;
         Ok::<_, Error>(model.prompt(&conversation(hello()))?.text)
