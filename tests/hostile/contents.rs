@@ -34,11 +34,9 @@ fn numbers_that_are_none() {
             failures.case(|| INSPECT.accepts(name, &headers_only(dir.path())));
         }
     }
-    for (name, bits) in [
-        ("layers.0.input_layernorm.weight", 0x7fc0u16),
-        ("norm.weight", 0x7f80),
-        ("layers.3.layer_scalar", 0x7fc1),
-    ] {
+    for (name, bits) in
+        [("layers.0.input_layernorm.weight", 0x7fc0u16), ("norm.weight", 0x7f80), ("layers.3.layer_scalar", 0x7fc1)]
+    {
         let mut model = Model::base();
         put(&mut model, name, 0, &bits.to_le_bytes());
         let dir = model.write();
