@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::folders::{case, each, gives_logits, shared};
-use crate::harness::{CHAT, Call, IDS, INSPECT, Input, Kind, PROMPT};
+use crate::harness::{CHAT, Call, IDS, INSPECT, Input, Kind, PROMPT, demo};
 
 /// Those that are what they say: `inspect` takes them, and the logits are right. With a word that a note must have, if any.
 const RIGHT: [(&str, &str); 8] = [
@@ -94,15 +94,22 @@ fn prompts_are_those_of_jinja() {
     });
 }
 
+/// A whole answer of the demo, which takes longer than its first tokens.
+static ANSWER: Kind = Kind::new("generate, a whole answer", true, || whole_answer(&demo()));
+
+fn whole_answer(model: &Path) -> Call {
+    let rest = ["--prompt", "What does Vec::push do?", "--temperature", "0", "--max-tokens", "400", "--json"];
+    let mut call = Call::new(["generate"].iter().chain(&rest));
+    call.arguments.extend(["--model".into(), model.as_os_str().to_owned()]);
+    call
+}
+
 /// An answer of the demo with its ends of turns as the case has them: it is the answer of the demo itself.
 #[test]
 fn an_answer_ends_with_its_turn() {
     let Some(shared) = shared("07-end-of-turn") else { return };
     let answer = |model: &Path| {
-        let rest = ["--prompt", "What does Vec::push do?", "--temperature", "0", "--max-tokens", "400", "--json"];
-        let mut call = Call::new(["generate"].iter().chain(&rest));
-        call.arguments.extend(["--model".into(), model.as_os_str().to_owned()]);
-        let out = CHAT.accepts("07-end-of-turn", &call);
+        let out = ANSWER.accepts("07-end-of-turn", &whole_answer(model));
         let object: serde_json::Value = serde_json::from_str(&out).unwrap();
         (object["text"].clone(), object["finish_reason"].clone())
     };

@@ -29,6 +29,8 @@ const SPACE_OF_ADAPTERS: u64 = 1 << 30;
 /// Processor time above what the valid input takes. Without optimization, everything takes many times as long.
 pub(crate) static TIME: LazyLock<Duration> =
     LazyLock::new(|| Duration::from_secs(if cfg!(debug_assertions) && OTHER.is_none() { 12 } else { 1 }));
+/// And so much more where an adapter is opened: a driver compiles what it has not kept from an earlier run.
+const TIME_OF_ADAPTERS: Duration = Duration::from_secs(5);
 /// `LAPIDARY` names another binary than this build's, an optimized one, as it does for the scripts of known faults.
 static OTHER: LazyLock<Option<OsString>> = LazyLock::new(|| std::env::var_os("LAPIDARY"));
 /// A case over its time is tried so often: on a machine with other work, time is also spent waiting for caches.
@@ -133,13 +135,18 @@ impl Call {
 
     /// Runs it to its end.
     pub(crate) fn run(&self, limits: Option<&Limits>) -> Ended {
+        finish(self.spawn(limits))
+    }
+
+    /// Starts it, for [`finish`].
+    pub(crate) fn spawn(&self, limits: Option<&Limits>) -> Child {
         let mut child = self.command(limits).spawn().unwrap();
         if let (Some(mut stdin), Input::Bytes(bytes)) = (child.stdin.take(), &self.input) {
             let bytes = bytes.clone();
             // Who refuses its arguments does not read its input.
             thread::spawn(move || stdin.write_all(&bytes).ok());
         }
-        finish(child)
+        child
     }
 }
 
@@ -268,9 +275,12 @@ impl Kind {
             }
             let space = runs.iter().map(|run| run.spent.space).max().unwrap_or(0);
             let time = runs.iter().map(|run| run.spent.time).max().unwrap_or_default();
-            let more = if self.opens_adapter { SPACE_OF_ADAPTERS } else { 0 };
+            let (more, longer) = match self.opens_adapter {
+                true => (SPACE_OF_ADAPTERS, TIME_OF_ADAPTERS),
+                false => (0, Duration::ZERO),
+            };
             report::valid(self.name, space, time);
-            Limits { space: space + SPACE + more, time: time + *TIME }
+            Limits { space: space + SPACE + more, time: time + *TIME + longer }
         })
     }
 
@@ -285,12 +295,18 @@ impl Kind {
             }
             ended = call.run(Some(limits));
         }
+        self.judge(what, &ended);
+        ended
+    }
+
+    /// Counts a case that ended, and fails where it did not end in order.
+    #[track_caller]
+    pub(crate) fn judge(&self, what: &str, ended: &Ended) {
         report::case(self.name, what, &ended.spent);
-        let faults = ended.faults(limits);
+        let faults = ended.faults(self.limits());
         let text = ended.text();
         let shown: String = text.chars().take(600).collect();
         assert!(faults.is_empty(), "{}: {what}: {}\nstandard error: {shown:?}", self.name, faults.join("; "));
-        ended
     }
 
     /// Runs a case that must end with `code` and an error that holds all of `needles`.
@@ -333,7 +349,8 @@ impl Failures {
 
     #[track_caller]
     pub(crate) fn done(self) {
-        assert!(self.0.is_empty(), "{} cases failed:\n{}", self.0.len(), self.0.join("\n"));
+        let short = self.0.iter().map(|text| text.chars().take(300).collect::<String>().replace('\n', " "));
+        assert!(self.0.is_empty(), "{} cases failed:\n{}", self.0.len(), short.collect::<Vec<_>>().join("\n"));
     }
 }
 

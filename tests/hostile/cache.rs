@@ -29,9 +29,10 @@ static KEPT: LazyLock<Kept> = LazyLock::new(|| {
 });
 
 /// Starts with a cache folder that was never used: all checks run.
-static FIRST_START: Kind = Kind::new("generate, first start", true, || start(&tempfile::tempdir().unwrap().keep()));
+pub(super) static FIRST_START: Kind =
+    Kind::new("generate, first start", true, || start(&tempfile::tempdir().unwrap().keep()));
 
-fn start(cache: &Path) -> Call {
+pub(super) fn start(cache: &Path) -> Call {
     let mut call = Call::generate(&here("tests/golden/dense-gptq-desc-act")).env("XDG_CACHE_HOME", cache);
     call.unset.push("LAPIDARY_NO_CACHE");
     call

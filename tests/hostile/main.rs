@@ -17,6 +17,7 @@ mod large;
 mod numbers;
 #[path = "../common/seed.rs"]
 mod seed;
+mod starts;
 mod steering;
 mod template_work;
 mod templates;
