@@ -12,6 +12,8 @@ mod doctor;
 mod faults;
 #[path = "cli/generate.rs"]
 mod generate;
+#[path = "common/harness.rs"]
+mod harness;
 #[path = "cli/input.rs"]
 mod input;
 #[path = "cli/load.rs"]

@@ -5,10 +5,16 @@ use std::path::Path;
 
 use safetensors::SafeTensors;
 
+use crate::harness::{CHAT, Call};
 use crate::process::{bare_model, here, run, run_with};
 
-/// The one line that a failing run prints.
+/// The one line that a failing run prints. What is refused is refused within the bounds of hostile input.
 fn fault(arguments: &[&str], code: i32) -> String {
+    if matches!(code, 2 | 3) {
+        let err = CHAT.refuses(&arguments.join(" "), &Call::new(arguments), code, &[]);
+        assert!(err.starts_with("error: ") && err.lines().count() == 1, "{arguments:?}: {err:?}");
+        return err.trim_end().to_owned();
+    }
     let run = run(arguments);
     assert_eq!(run.code, Some(code), "{arguments:?}: {}", run.err);
     assert_eq!(run.out, "", "{arguments:?}");
