@@ -22,7 +22,9 @@ fn examine(without: &str, brief: bool, bug: Option<Bug>) -> Report {
         cache: None,
         demo: None,
         bug,
+        one_by_one: false,
         progress: &|_, _| (),
+        watch: &|_, _| (),
     };
     examination.run().expect("an adapter")
 }

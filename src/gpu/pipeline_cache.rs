@@ -3,8 +3,7 @@
 //! The file is never needed: what cannot be read or written, or is not what was written, is as good as no file. A checksum
 //! of our own stands before the driver's data, so that a damaged file does not reach the driver.
 
-use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Gpu;
@@ -78,12 +77,7 @@ impl Gpu {
 
 /// The data in the file, `None` where there is no file.
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match fs::File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + HEADER as u64).read_to_end(&mut bytes)?;
+    let Some(bytes) = kept::read(path, MAX_BYTES + HEADER as u64)? else { return Ok(None) };
     match decode(&bytes) {
         Some(data) => Ok(Some(data.to_vec())),
         None => Err(io::Error::new(io::ErrorKind::InvalidData, "not what was written")),
@@ -105,6 +99,8 @@ fn encode(data: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::gpu::PipelineKey;
 
