@@ -103,9 +103,26 @@ mod tests {
 
     use super::*;
     use crate::gpu::PipelineKey;
+    use crate::not_run::not_run;
+
+    const NONE: &str = "this API keeps no pipelines";
+
+    fn has_cache() -> bool {
+        Gpu::open(None).unwrap().device.features().contains(wgpu::Features::PIPELINE_CACHE)
+    }
 
     /// Opens a device with the cache in `folder`, compiles a shader and keeps it: the bytes of the only file there.
     fn run(folder: &Path) -> Option<Vec<u8>> {
+        compile(folder);
+        if !has_cache() {
+            return None;
+        }
+        let files = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+        assert!(files.len() < 2, "one file, and nothing half written: {files:?}");
+        files.first().map(|path| fs::read(path).unwrap())
+    }
+
+    fn compile(folder: &Path) {
         let gpu = Gpu::open(None).unwrap();
         gpu.use_pipeline_cache(folder, "version");
         let wgsl = "@group(0) @binding(0) var<storage, read_write> y: array<u32>;
@@ -114,12 +131,6 @@ mod tests {
         gpu.pipeline(&key, || wgsl.to_owned()).unwrap();
         gpu.save_pipeline_cache();
         gpu.check().unwrap();
-        if !gpu.device.features().contains(wgpu::Features::PIPELINE_CACHE) {
-            return None;
-        }
-        let files = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
-        assert!(files.len() < 2, "one file, and nothing half written: {files:?}");
-        files.first().map(|path| fs::read(path).unwrap())
     }
 
     fn only_file(folder: &Path) -> PathBuf {
@@ -131,7 +142,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         // Made on the way, like ~/.cache.
         let folder = dir.path().join("cache/lapidary");
-        let Some(first) = run(&folder) else { return }; // Not every API has one.
+        let Some(first) = run(&folder) else { return not_run(NONE) };
         assert!(decode(&first).is_some());
         let path = only_file(&folder);
         let mut flipped = first.clone();
@@ -152,12 +163,32 @@ mod tests {
         let file = dir.path().join("file");
         fs::write(&file, "not a folder").unwrap();
         assert_eq!(run(&file.join("lapidary")), None);
+        assert_eq!(fs::read(&file).unwrap(), b"not a folder");
+        // Nobody writes there, not even root.
+        #[cfg(target_os = "linux")]
+        assert_eq!(run(Path::new("/proc/self/lapidary")), None);
         let folder = dir.path().join("read-only");
         fs::create_dir(&folder).unwrap();
         let mut permissions = fs::metadata(&folder).unwrap().permissions();
         permissions.set_readonly(true);
         fs::set_permissions(&folder, permissions).unwrap();
-        run(&folder);
+        // Root writes all the same.
+        let is_writable = fs::write(folder.join("probe"), "").and_then(|()| fs::remove_file(folder.join("probe"))).is_ok();
+        assert_eq!(run(&folder).is_some(), is_writable && has_cache());
+    }
+
+    /// What stands in the file's place is neither read nor needed.
+    #[test]
+    fn a_folder_in_the_file_s_place_does_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        if run(dir.path()).is_none() {
+            return not_run(NONE);
+        }
+        let path = only_file(dir.path());
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        compile(dir.path());
+        assert_eq!((only_file(dir.path()), fs::read_dir(&path).unwrap().count()), (path, 0));
     }
 
     #[test]
