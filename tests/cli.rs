@@ -10,6 +10,9 @@ mod chat;
 mod doctor;
 #[path = "cli/faults.rs"]
 mod faults;
+#[cfg(unix)]
+#[path = "cli/first_start.rs"]
+mod first_start;
 #[path = "cli/generate.rs"]
 mod generate;
 #[path = "common/harness.rs"]
@@ -20,6 +23,8 @@ mod input;
 mod load;
 #[path = "cli/memory.rs"]
 mod memory;
+#[path = "common/not_run.rs"]
+mod not_run;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/precision.rs"]

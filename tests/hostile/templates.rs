@@ -175,7 +175,7 @@ fn constructs_in_turn() {
         let nest = [picked[0][0], &open, picked[0][2], &close, picked[0][4]];
         let most = (lapidary::text::MAX_TEMPLATE_BYTES - 100) / (open.len() + close.len()).max(1);
         fs::write(dir.path().join("chat_template.jinja"), nested(&nest, [most, most / 8][draw.below(2)])).unwrap();
-        let what = format!("{open:?} of LAPIDARY_SEED={}", *super::seed::SEED);
+        let what = format!("{open:?} of LAPIDARY_SEED={}", *super::seed::RUN);
         failures.case(|| PROMPT.ends(&what, &Call::prompt(dir.path(), HELLO)));
     }
     failures.done();
