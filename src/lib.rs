@@ -22,7 +22,7 @@
 //!
 //! # The floors
 //!
-//! An import points to a lower floor, to [`error`], or within its module. `bytes`, `threads` and `kept` stand below all.
+//! An import points to a lower floor, to [`error`], or within its module. [`decode`], `bytes`, `threads` and `kept` stand below all.
 //!
 //! | floor | module | what |
 //! |---|---|---|
@@ -85,6 +85,7 @@
 
 mod bytes;
 pub mod checkpoint;
+pub mod decode;
 pub mod doctor;
 pub mod error;
 pub mod generate;
