@@ -46,6 +46,7 @@ pub struct Checkpoint {
     pub config: Config,
     /// `generation_config.json`, or all defaults where there is none.
     pub generation: GenerationConfig,
+    stop_ids: Vec<u32>,
     source: Source,
     index: Index,
     resolved: Resolved,
@@ -84,7 +85,9 @@ impl Checkpoint {
             let (count, first) = (group.tensors, group.names.first().map_or("", String::as_str));
             log::warn!("{}: {count} unknown tensors are not used, first {first:?}", source.describe());
         }
-        Ok(Checkpoint { config, generation, source, index, resolved })
+        let mut stop_ids = generation.eos_token_id.clone();
+        stop_ids.extend(config.eos_token_id.iter().filter(|id| !generation.eos_token_id.contains(id)));
+        Ok(Checkpoint { config, generation, stop_ids, source, index, resolved })
     }
 
     /// The configuration alone: all that can be said of a directory without weights ([`Source::is_config_only`]).
@@ -107,12 +110,9 @@ impl Checkpoint {
         &self.source
     }
 
-    /// Tokens that end a text: from `generation_config.json`, else from `config.json`.
+    /// Tokens that end a text: those of `generation_config.json` and of `config.json`, since either may list too few.
     pub fn stop_ids(&self) -> &[u32] {
-        match self.generation.eos_token_id.as_slice() {
-            [] => &self.config.eos_token_id,
-            ids => ids,
-        }
+        &self.stop_ids
     }
 
     /// Whether there is a matrix or vector `name`, as [`Self::load`] and [`Self::vector`] know it.

@@ -36,26 +36,27 @@ impl Source {
     /// [`Error::Model`] for a name that is not a plain file name, for anything but a regular file inside the directory
     /// and for more than 64 MiB; [`Error::Io`] for what the system refuses.
     pub fn read(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>> {
-        let Some(blob) = self.open(name)? else { return Ok(None) };
-        if blob.len() > WHOLE_FILE_LIMIT {
-            return Err(Error::model(format!(
-                "file {name:?}: {} bytes, at most {WHOLE_FILE_LIMIT} are accepted",
-                blob.len()
-            )));
-        }
-        match blob.data {
-            Data::Bytes(bytes) => Ok(Some(Cow::Borrowed(bytes))),
-            Data::File { .. } => {
-                let mut bytes = vec![0; blob.len() as usize];
-                blob.read_at(0, &mut bytes)?;
-                Ok(Some(Cow::Owned(bytes)))
-            }
-        }
+        self.open(name)?.map(Blob::whole).transpose()
+    }
+
+    /// As [`Self::read`], of a file in `folder`, which is inside the directory.
+    ///
+    /// # Errors
+    /// Those of [`Self::read`].
+    pub fn read_in(&self, folder: &str, name: &str) -> Result<Option<Cow<'static, [u8]>>> {
+        check_name(folder)?;
+        check_name(name)?;
+        self.open_path(&format!("{folder}/{name}"))?.map(Blob::whole).transpose()
     }
 
     /// Opens `name` for positioned reads, or `None` where it is absent.
     pub(super) fn open(&self, name: &str) -> Result<Option<Blob>> {
         check_name(name)?;
+        self.open_path(name)
+    }
+
+    /// Opens a path whose components were checked.
+    fn open_path(&self, name: &str) -> Result<Option<Blob>> {
         match self {
             Source::Directory(directory) => open_in(directory, name),
             Source::Embedded(files) => Ok(files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| Blob {
@@ -125,7 +126,7 @@ fn open_in(directory: &Path, name: &str) -> Result<Option<Blob>> {
     // Also follows links; a dangling one is as absent as no file, but says so.
     let real = match fs::canonicalize(&path) {
         Ok(real) => real,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return match fs::symlink_metadata(&path) {
                 Ok(_) => Err(Error::model(format!("file {name:?}: is a link to a file that does not exist"))),
                 Err(_) => Ok(None),
@@ -178,6 +179,25 @@ impl Blob {
         match &self.data {
             Data::File { len, .. } => *len,
             Data::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// All of a small file.
+    fn whole(self) -> Result<Cow<'static, [u8]>> {
+        if self.len() > WHOLE_FILE_LIMIT {
+            return Err(Error::model(format!(
+                "file {:?}: {} bytes, at most {WHOLE_FILE_LIMIT} are accepted",
+                self.name,
+                self.len()
+            )));
+        }
+        match self.data {
+            Data::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
+            Data::File { .. } => {
+                let mut bytes = vec![0; self.len() as usize];
+                self.read_at(0, &mut bytes)?;
+                Ok(Cow::Owned(bytes))
+            }
         }
     }
 

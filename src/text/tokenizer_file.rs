@@ -67,9 +67,6 @@ struct Model {
 /// # Errors
 /// [`Error::Model`] with the first fault.
 pub(crate) fn check(json: &[u8]) -> Result<Facts> {
-    if json.len() > MAX_FILE_BYTES {
-        return Err(fault(format!("{} bytes, expected at most {MAX_FILE_BYTES}", json.len())));
-    }
     let file: File = serde_json::from_slice(json).map_err(|e| fault(e.to_string()))?;
     if let Some(kind) = file.model.kind.filter(|kind| kind != "BPE") {
         return Err(fault(format!("model type {kind:?}, expected \"BPE\"")));

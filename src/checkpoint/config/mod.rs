@@ -202,7 +202,9 @@ fn read(top: &Keys, keys: &Keys) -> Config {
     if shared >= layers {
         keys.fault("num_kv_shared_layers", &format!("less than the {layers} of num_hidden_layers"));
     }
-    let eos = top.ids("eos_token_id");
+    let mut eos = top.ids("eos_token_id");
+    let inner = keys.ids("eos_token_id");
+    eos.extend(inner.into_iter().filter(|id| !eos.contains(id)).collect::<Vec<u32>>());
     Config {
         model_type: top.text("model_type").unwrap_or_default().to_owned(),
         vocab_size,
@@ -226,7 +228,7 @@ fn read(top: &Keys, keys: &Keys) -> Config {
             .flag("tie_word_embeddings")
             .or_else(|| keys.flag("tie_word_embeddings"))
             .unwrap_or(true),
-        eos_token_id: if eos.is_empty() { keys.ids("eos_token_id") } else { eos },
+        eos_token_id: eos,
         bos_token_id: top.id("bos_token_id").or_else(|| keys.id("bos_token_id")),
         pad_token_id: top.id("pad_token_id").or_else(|| keys.id("pad_token_id")),
         dtype: read_dtype(top, keys),
