@@ -38,6 +38,7 @@ else
     say "== not run: tests/oracle.sh, which needs python3 with numpy, LAPIDARY_FIXTURES and $oracle"
 fi
 step sh tests/tokenizer.sh
+step sh tests/jinja.sh
 step sh tests/adapters.sh
 step sh tests/tint.sh
 step cargo run --release --locked --quiet -- devices

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use lapidary::checkpoint::Source;
 use lapidary::text::{ChatTemplate, Conversation, Kind, Message, Piece, Prompt, Reply, Role, Specials, StreamDecoder};
 use lapidary::text::{MAX_TEMPLATE_BYTES, TextModel, Tokenizer};
 use lapidary::{Error, Result};

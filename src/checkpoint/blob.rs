@@ -29,7 +29,7 @@ pub(super) fn open_in(directory: &Path, name: &str, follow: bool) -> Result<Opti
     // Also follows links; a dangling one is as absent as no file, but says so.
     let real = match fs::canonicalize(&path) {
         Ok(real) => real,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return match fs::symlink_metadata(&path) {
                 Ok(_) => Err(Error::model(format!("file {name:?}: is a link to a file that does not exist"))),
                 Err(_) => Ok(None),

@@ -57,6 +57,7 @@ pub struct Checkpoint {
     pub config: Config,
     /// `generation_config.json`, or all defaults where there is none.
     pub generation: GenerationConfig,
+    stop_ids: Vec<u32>,
     source: Source,
     /// The configurations as they were read.
     small: Vec<Blob>,
@@ -106,8 +107,10 @@ impl Checkpoint {
             log::warn!("{}: {note}", source.describe());
         }
         small.extend(other);
-        let checkpoint =
-            Checkpoint { config, generation, source, small, index, resolved, otherwise: OnceLock::new() };
+        let mut stop_ids = generation.eos_token_id.clone();
+        stop_ids.extend(config.eos_token_id.iter().filter(|id| !generation.eos_token_id.contains(id)));
+        let otherwise = OnceLock::new();
+        let checkpoint = Checkpoint { config, generation, stop_ids, source, small, index, resolved, otherwise };
         checkpoint.check_unchanged()?;
         Ok(checkpoint)
     }
@@ -175,12 +178,9 @@ impl Checkpoint {
         &self.source
     }
 
-    /// Tokens that end a text: from `generation_config.json`, else from `config.json`.
+    /// Tokens that end a text: those of `generation_config.json` and of `config.json`, since either may list too few.
     pub fn stop_ids(&self) -> &[u32] {
-        match self.generation.eos_token_id.as_slice() {
-            [] => &self.config.eos_token_id,
-            ids => ids,
-        }
+        &self.stop_ids
     }
 
     /// Whether there is a matrix or vector `name`, as [`Self::load`] and [`Self::vector`] know it.

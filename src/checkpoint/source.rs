@@ -52,7 +52,25 @@ impl Source {
 
     /// Like [`Self::read`], whatever it holds, and the file, to ask later whether it has changed.
     pub(super) fn read_whole(&self, name: &str) -> Result<Option<(Cow<'static, [u8]>, Blob)>> {
-        let Some(blob) = self.open(name)? else { return Ok(None) };
+        self.open(name)?.map(Self::whole).transpose()
+    }
+
+    /// As [`Self::read`], of a file in `folder`, which is inside the directory.
+    ///
+    /// # Errors
+    /// Those of [`Self::read`].
+    pub fn read_in(&self, folder: &str, name: &str) -> Result<Option<Cow<'static, [u8]>>> {
+        check_name(folder)?;
+        check_name(name)?;
+        let Some(blob) = self.open_path(&format!("{folder}/{name}"))? else { return Ok(None) };
+        let (bytes, _) = Self::whole(blob)?;
+        foreign::check(name, &bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// All of a small file, whatever it holds.
+    fn whole(blob: Blob) -> Result<(Cow<'static, [u8]>, Blob)> {
+        let name = blob.name.as_str();
         let limit = match name {
             "tokenizer.json" => TOKENIZER_LIMIT,
             index::INDEX => INDEX_LIMIT,
@@ -62,17 +80,22 @@ impl Source {
             return Err(Error::model(format!("file {name:?}: {} bytes, at most {limit} are accepted", blob.len())));
         }
         if let Some(bytes) = blob.embedded() {
-            return Ok(Some((Cow::Borrowed(bytes), blob)));
+            return Ok((Cow::Borrowed(bytes), blob));
         }
         let mut bytes = vec![0; blob.len() as usize];
         blob.read_at(0, &mut bytes)?;
         blob.check_unchanged()?;
-        Ok(Some((Cow::Owned(bytes), blob)))
+        Ok((Cow::Owned(bytes), blob))
     }
 
     /// Opens `name` for positioned reads, or `None` where it is absent.
     pub(super) fn open(&self, name: &str) -> Result<Option<Blob>> {
         check_name(name)?;
+        self.open_path(name)
+    }
+
+    /// Opens a path whose components were checked.
+    fn open_path(&self, name: &str) -> Result<Option<Blob>> {
         match self {
             Source::Directory(path) => open_in(&folder::find(path)?, name, false),
             Source::Linked(path) => open_in(&folder::find(path)?, name, true),

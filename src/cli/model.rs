@@ -64,13 +64,7 @@ impl ModelArguments {
     /// # Errors
     /// [`Error::Model`] for a file that cannot be used.
     pub(super) fn text(&self) -> Result<Option<TextModel>> {
-        let source = self.source();
-        source.check()?;
-        let Some(tokenizer) = source.read("tokenizer.json")? else { return Ok(None) };
-        let template = source.read("chat_template.jinja")?;
-        let template = template.as_deref().map(std::str::from_utf8).transpose();
-        let template = template.map_err(|_| Error::model("file \"chat_template.jinja\": expected UTF-8 text"))?;
-        TextModel::load(&tokenizer, template, source.read("tokenizer_config.json")?.as_deref()).map(Some)
+        TextModel::open(&self.source())
     }
 
     /// The tokenizer and template for a command that cannot do without.
@@ -125,6 +119,7 @@ impl RunArguments {
         checkpoint.check_stops()?;
         let model = self.load(checkpoint)?;
         let generator = Generator::new(model, checkpoint.stop_ids(), &checkpoint.generation.suppress_tokens);
+        let generator = generator.with_stop_ids(text.into_iter().flat_map(|text| text.tokenizer.turn_ends()));
         let generator = generator.with_reserved(text.into_iter().flat_map(|text| text.tokenizer.reserved_ids()));
         let (arguments, checkpoint) = (self.clone(), checkpoint.clone());
         Ok(generator.recovering(move |message| {

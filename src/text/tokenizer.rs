@@ -7,10 +7,11 @@ use tokenizers::models::bpe::BPE;
 
 use super::special::{Guard, Piece, Prompt, Specials};
 use super::stream::StreamDecoder;
-use super::tokenizer_file::{Added, File, MAX_VOCABULARY, fault, read, show};
+use super::tokenizer_file::{Added, File, MAX_FILE_BYTES, MAX_VOCABULARY, fault, read, show};
 use super::tokenizer_model::Model;
 use super::tokenizer_parts::Frame;
 use crate::contained::contained;
+use crate::decode;
 use crate::error::{Error, Result};
 
 /// A vocabulary, as `tokenizer.json` describes it.
@@ -49,7 +50,11 @@ impl Tokenizer {
     /// [`Error::Model`] for a file that is too large, is no byte-pair vocabulary that can be decoded in a stream, or
     /// contradicts itself.
     pub fn from_bytes(json: &[u8]) -> Result<Self> {
-        let File { added, parts, model } = read(json)?;
+        if json.len() > MAX_FILE_BYTES {
+            return Err(fault(format!("{} bytes, expected at most {MAX_FILE_BYTES}", json.len())));
+        }
+        let text = decode::text(json).map_err(fault)?;
+        let File { added, parts, model } = read(text.as_bytes())?;
         let unknown = model.unknown.clone();
         let size = model.vocab.len();
         let names: Vec<(String, u32)> = added.iter().map(|token| (token.content.clone(), token.id)).collect();
@@ -150,6 +155,14 @@ impl Tokenizer {
     /// The id of the token with this name, special or not.
     pub fn token_id(&self, name: &str) -> Option<u32> {
         self.inner.token_to_id(name)
+    }
+
+    /// The ids of tokens that end the model's turn, or wait for a tool's answer, by name: a checkpoint's own list may leave
+    /// them out. `<end_of_turn>` is the name that older families have, and a word like any other where it is not special.
+    pub fn turn_ends(&self) -> Vec<u32> {
+        let always = ["<turn|>", "<|tool_response>"].into_iter().filter_map(|name| self.token_id(name));
+        let special = ["<eos>", "<end_of_turn>"].into_iter().filter_map(|name| self.specials.id(name));
+        always.chain(special).collect()
     }
 
     /// The ids of tokens that mean nothing: `<unused0>` and its like, padding, masks. No answer has them.

@@ -58,9 +58,6 @@ pub(crate) struct Added {
 /// # Errors
 /// [`Error::Model`] with the first fault.
 pub(crate) fn read(json: &[u8]) -> Result<File> {
-    if json.len() > MAX_FILE_BYTES {
-        return Err(fault(format!("{} bytes, expected at most {MAX_FILE_BYTES}", json.len())));
-    }
     let mut text = serde_json::Deserializer::from_slice(json);
     let raw = text.deserialize_map(RawVisitor).and_then(|raw| text.end().map(|()| raw));
     let raw = raw.map_err(|error| fault(error.to_string()))?;

@@ -180,8 +180,9 @@ fn template_and_spellings_come_from_where_they_should() {
     assert!(message(json!({"chat_template": [{"name": "rag", "template": "t"}]})).contains("without \"default\""));
     assert!(message(json!({"chat_template": 3})).contains("neither a string nor a list"));
     assert!(message(json!({"bos_token": 3})).contains("bos_token: found no spelling"));
-    assert!(TextModel::load(&file, None, Some(b"{")).unwrap_err().to_string().starts_with("tokenizer_config.json: "));
-    assert!(TextModel::load(&file, None, None).unwrap().template.is_none());
+    let broken = TextModel::load(&file, None, Some(b"{")).unwrap();
+    assert!(broken.template(false).unwrap_err().to_string().starts_with("tokenizer_config.json: "));
+    assert!(broken.tokenizer.encode("a").is_ok(), "who needs no template is not kept from working");
 }
 
 #[test]
@@ -189,4 +190,158 @@ fn reserved_tokens_are_known_by_name() {
     let model = json!({"type": "BPE", "vocab": {"a": 0, "<unused0>": 1, "<unused1>": 2, "<unused3>": 3}, "merges": []});
     let tokenizer = tokenizer_of(model, json!([added(4, "<pad>"), added(5, "<eos>"), added(6, "<mask>")])).unwrap();
     assert_eq!(tokenizer.reserved_ids(), [4, 6, 1, 2]);
+}
+
+#[test]
+fn ends_of_turns_are_known_by_name() {
+    let model = json!({"type": "BPE", "vocab": {"a": 0, "<end_of_turn>": 1, "<turn|>": 2}, "merges": []});
+    let ends = |added: Value| tokenizer_of(model.clone(), added).unwrap().turn_ends();
+    assert_eq!(ends(json!([])), [2], "a word that is spelled like an older family's token is a word");
+    assert_eq!(ends(json!([added(1, "<end_of_turn>"), added(3, "<|tool_response>"), added(4, "<eos>")])), [2, 3, 4, 1]);
+    assert_eq!(DEMO.tokenizer.turn_ends(), [6, 14, 1]);
+}
+
+/// A folder with the demo's tokenizer and these files.
+fn folder_with(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(repository().join("examples/demo-model/tokenizer.json"), folder.path().join("tokenizer.json"))
+        .unwrap();
+    for (name, bytes) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    folder
+}
+
+/// What a conversation becomes without tools, and with them.
+fn rendered(files: &[(&str, &[u8])]) -> [std::result::Result<String, String>; 2] {
+    let folder = folder_with(files);
+    let text = TextModel::open(&Source::Directory(folder.path().to_owned())).unwrap().unwrap();
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    [Value::Null, tools].map(|tools| {
+        let conversation = conversation(json!({"messages": hello(), "tools": tools}));
+        text.prompt(&conversation).map(|prompt| prompt.text).map_err(|error| error.to_string())
+    })
+}
+
+#[test]
+fn templates_come_from_the_file_that_transformers_takes_them_from() {
+    const JINJA: (&str, &[u8]) = ("chat_template.jinja", b"jinja");
+    const LEGACY: (&str, &[u8]) = ("chat_template.json", br#"{"chat_template": "legacy"}"#);
+    const TOOLS: (&str, &[u8]) = ("additional_chat_templates/tool_use.jinja", b"tools");
+    const FURTHER: (&str, &[u8]) = ("additional_chat_templates/default.jinja", b"further");
+    const OTHER: (&str, &[u8]) = ("additional_chat_templates/rag.jinja", b"{{ broken");
+    const CONFIG: (&str, &[u8]) = ("tokenizer_config.json", br#"{"chat_template": "config"}"#);
+    const PROCESSOR: (&str, &[u8]) = ("processor_config.json", br#"{"chat_template": "processor"}"#);
+    const NAMED: (&str, &[u8]) = (
+        "tokenizer_config.json",
+        br#"{"chat_template": [{"name": "default", "template": "old"}, {"name": "tool_use", "template": "named tools"},
+             {"name": "rag", "template": "{{"}, {"name": "default", "template": "named"}]}"#,
+    );
+    const BY_NAME: (&str, &[u8]) =
+        ("tokenizer_config.json", br#"{"chat_template": {"tool_use": "object tools", "default": "object"}}"#);
+    const LEGACY_NAMED: (&str, &[u8]) =
+        ("chat_template.json", br#"{"chat_template": {"default": "legacy", "tool_use": "legacy tools"}}"#);
+    const BROKEN: (&str, &[u8]) = ("chat_template.json", b"version https://git-lfs.github.com/spec/v1");
+    const NULL: (&str, &[u8]) = ("chat_template.json", br#"{"chat_template": null}"#);
+    let cases: [(&[(&str, &[u8])], [&str; 2]); 16] = [
+        (&[CONFIG, PROCESSOR], ["config", "config"]),
+        (&[PROCESSOR], ["processor", "processor"]),
+        (&[NAMED], ["named", "named tools"]),
+        (&[BY_NAME], ["object", "object tools"]),
+        (&[LEGACY, NAMED], ["legacy", "legacy"]),
+        (&[LEGACY_NAMED, CONFIG], ["legacy", "legacy tools"]),
+        (&[NULL, NAMED], ["named", "named tools"]),
+        // A file of its own takes the place of all entries.
+        (&[JINJA, LEGACY, NAMED], ["jinja", "jinja"]),
+        (&[JINJA, TOOLS, OTHER], ["jinja", "tools"]),
+        (&[JINJA, TOOLS, LEGACY_NAMED, NAMED], ["jinja", "tools"]),
+        (&[JINJA, FURTHER], ["jinja", "jinja"]),
+        (&[FURTHER, TOOLS], ["further", "tools"]),
+        (&[TOOLS, LEGACY_NAMED], ["legacy", "tools"]),
+        (&[TOOLS, NAMED], ["named", "tools"]),
+        // What nobody needs may be broken.
+        (&[JINJA, BROKEN, OTHER], ["jinja", "jinja"]),
+        (&[JINJA, ("additional_chat_templates", b"a file")], ["jinja", "jinja"]),
+    ];
+    for (files, expected) in cases {
+        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+        assert_eq!(rendered(files), expected.map(|text| Ok(text.to_owned())), "{names:?}");
+    }
+}
+
+#[test]
+fn templates_that_are_missing_or_broken_are_named() {
+    let cases: [(&[(&str, &[u8])], [&str; 2]); 6] = [
+        (&[], ["chat template: found none, expected chat_template.jinja, chat_template.json, or"; 2]),
+        (&[("chat_template.json", b"{")], ["chat_template.json: not valid JSON: EOF"; 2]),
+        (
+            &[("chat_template.json", br#"{"chat_template": [{"name": "a"}]}"#)],
+            ["chat_template.json: chat_template: found neither"; 2],
+        ),
+        (&[("chat_template.jinja", b"caf\xE9")], ["chat_template.jinja: found no UTF-8, but the byte 0xe9 at 3"; 2]),
+        (
+            &[("tokenizer_config.json", br#"{"chat_template": {"rag": "r", "tool_use": "t", "\u001b[0m": "x"}}"#)],
+            [
+                "tokenizer_config.json: chat_template: found \"\\u{1b}[0m\", \"rag\", \"tool_use\" without \"default\"",
+                "t",
+            ],
+        ),
+        (
+            &[("chat_template.jinja", b"plain"), ("additional_chat_templates/tool_use.jinja", b"\xFF\xFE{")],
+            ["plain", "additional_chat_templates/tool_use.jinja: found UTF-16 text that ends within a character"],
+        ),
+    ];
+    for (files, expected) in cases {
+        for (found, expected) in rendered(files).into_iter().zip(expected) {
+            let (Ok(found) | Err(found)) = found;
+            assert!(found.starts_with(expected), "{found:?}, expected {expected:?}");
+        }
+    }
+}
+
+/// The folder of further templates is inside the checkpoint's, as every other file is.
+#[cfg(unix)]
+#[test]
+fn further_templates_do_not_lead_out_of_the_folder() {
+    let (outside, inside) =
+        (folder_with(&[("tool_use.jinja", b"outside")]), folder_with(&[("chat_template.jinja", b"a")]));
+    let link = inside.path().join("additional_chat_templates");
+    std::os::unix::fs::symlink(outside.path(), &link).unwrap();
+    let open = || TextModel::open(&Source::Directory(inside.path().to_owned()));
+    let error = open().unwrap_err().to_string();
+    assert!(error.starts_with("file \"additional_chat_templates/tool_use.jinja\": is a link to "), "{error}");
+    std::fs::remove_file(&link).unwrap();
+    std::fs::create_dir(&link).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("tool_use.jinja"), link.join("tool_use.jinja")).unwrap();
+    assert!(open().unwrap_err().to_string().contains("expected a file inside the model directory"));
+    std::fs::remove_file(link.join("tool_use.jinja")).unwrap();
+    std::fs::create_dir(link.join("tool_use.jinja")).unwrap();
+    assert!(open().unwrap_err().to_string().contains("is not a regular file"));
+    for (folder, name) in [("..", "a"), ("a/b", "c"), ("a", "../b"), ("", "a"), ("a", "")] {
+        let error = Source::Directory(inside.path().to_owned()).read_in(folder, name).unwrap_err().to_string();
+        assert!(error.contains("expected one component"), "{error}");
+    }
+}
+
+/// As Windows' editors write text: marks in front of UTF-8, or UTF-16.
+#[test]
+fn marks_of_encodings_are_no_text() {
+    let template = "{% for m in messages %}{{ m.content }} \u{e9}{% endfor %}{{ bos_token }}";
+    let config = "{\"bos_token\": \"\u{e9}\"}";
+    let tokenizer = std::fs::read_to_string(repository().join("examples/demo-model/tokenizer.json")).unwrap();
+    let utf8 = |text: &str| format!("\u{feff}{text}").into_bytes();
+    let utf16 = |text: &str| format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    for encode in [&utf8 as &dyn Fn(&str) -> Vec<u8>, &utf16] {
+        let (template, config, tokenizer) = (encode(template), encode(config), encode(&tokenizer));
+        let files: [(&str, &[u8]); 3] =
+            [("chat_template.jinja", &template), ("tokenizer_config.json", &config), ("tokenizer.json", &tokenizer)];
+        assert_eq!(rendered(&files), ["hello \u{e9}\u{e9}"; 2].map(|text| Ok(text.to_owned())));
+        let legacy = encode(r#"{"chat_template": "legacy"}"#);
+        assert_eq!(rendered(&[("chat_template.json", &legacy)])[0], Ok("legacy".to_owned()));
+    }
+    let unmarked: Vec<u8> = tokenizer.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let error = Tokenizer::from_bytes(&unmarked).unwrap_err().to_string();
+    assert_eq!(error, "tokenizer.json: found UTF-16 text without a byte order mark, expected UTF-8 text");
 }

@@ -251,10 +251,9 @@ fn read(top: &Keys, keys: &Keys) -> Config {
 /// Tokens that end a text, and what is wrong with them.
 fn read_eos(top: &Keys, keys: &Keys) -> (Vec<u32>, Faults) {
     let before = top.take_faults();
-    let eos = match top.ids("eos_token_id") {
-        ids if ids.is_empty() && top.value("eos_token_id").is_none() => keys.ids("eos_token_id"),
-        ids => ids,
-    };
+    let mut eos = top.ids("eos_token_id");
+    let inner = keys.ids("eos_token_id");
+    eos.extend(inner.into_iter().filter(|id| !eos.contains(id)).collect::<Vec<u32>>());
     let wrong = top.take_faults();
     top.put_faults(before);
     (eos, wrong)
