@@ -192,6 +192,22 @@ impl Guard {
         self.swap(text, |(edge, stand_in)| (stand_in, edge))
     }
 
+    /// The character that its author wrote.
+    pub(crate) fn shown(&self, c: char) -> char {
+        self.pairs.iter().find(|(_, stand_in)| *stand_in == c).map_or(c, |(edge, _)| *edge)
+    }
+
+    /// Whether the character has a stand-in in text from outside.
+    pub(crate) fn is_edge(&self, c: char) -> bool {
+        self.pairs.iter().any(|(edge, _)| *edge == c)
+    }
+
+    /// Whether there are stand-ins in `text`.
+    pub(crate) fn hides(&self, text: &str) -> bool {
+        // All stand-ins begin with the UTF-8 bytes F3 or F4.
+        text.bytes().any(|b| b >= 0xF3) && text.chars().any(|c| self.shown(c) != c)
+    }
+
     fn swap<'t>(&self, text: &'t str, direction: impl Fn((char, char)) -> (char, char)) -> Cow<'t, str> {
         let swapped = |c: char| self.pairs.iter().map(|p| direction(*p)).find(|(from, _)| *from == c).map(|(_, to)| to);
         if !text.chars().any(|c| swapped(c).is_some()) {
