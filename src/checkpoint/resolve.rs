@@ -33,7 +33,9 @@ pub(super) struct Resolved {
 pub(super) fn resolve(index: &Index, config: &Config) -> Result<Resolved> {
     let prefix = find_prefix(index);
     let used = vec![false; index.tensors.len()];
-    let rules = config.quantization.as_ref().map(|quantization| Rules::new(quantization, index.tensors.len()));
+    let is_quantized = |tensor: &&Tensor| tensor.name.ends_with(".qweight") || tensor.name.ends_with("_packed");
+    let quantized = index.tensors.iter().filter(is_quantized).count();
+    let rules = config.quantization.as_ref().map(|quantization| Rules::new(quantization, quantized));
     let (faults, causes) = (Faults::default(), Vec::new());
     let mut resolver = Resolver { index, config, prefix, used, rules, faults, causes };
     let mut resolved = Resolved {

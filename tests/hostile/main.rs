@@ -2,9 +2,11 @@
 //! never in a panic. All are mutations of one small checkpoint.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod claims;
 mod config;
 mod converted;
 mod headers;
+mod quantization;
 mod tensors;
 
 use std::fs;
