@@ -6,6 +6,8 @@
 mod bench;
 #[path = "cli/chat.rs"]
 mod chat;
+#[path = "cli/claims.rs"]
+mod claims;
 #[path = "cli/doctor.rs"]
 mod doctor;
 #[path = "cli/faults.rs"]

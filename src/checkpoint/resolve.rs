@@ -34,7 +34,9 @@ pub(super) struct Resolved {
 pub(super) fn resolve(index: &Index, config: &Config) -> Result<Resolved> {
     let prefix = prefix::find(index);
     let (used, layers) = (vec![false; index.tensors.len()], find_layers(index, config, prefix));
-    let rules = config.quantization.as_ref().map(|quantization| Rules::new(quantization, index.tensors.len()));
+    let is_quantized = |tensor: &&Tensor| tensor.name.ends_with(".qweight") || tensor.name.ends_with("_packed");
+    let quantized = index.tensors.iter().filter(is_quantized).count();
+    let rules = config.quantization.as_ref().map(|quantization| Rules::new(quantization, quantized));
     let (faults, absent) = (Alike::default(), BTreeMap::new());
     let mut resolver = Resolver { index, config, prefix, used, layers, rules, faults, absent };
     let mut resolved = Resolved {

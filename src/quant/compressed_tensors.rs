@@ -113,3 +113,29 @@ fn pack_zeros(layout: &Layout, zero_points: &[u32], rows: Range<usize>) -> Optio
     }
     Some(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quant::Dtype;
+    use crate::quant::gptq::ZeroPoints;
+
+    /// 11 rows in words of 8: five fields of the last word are nobody's.
+    #[test]
+    fn what_fills_a_word_up_is_no_zero_point() {
+        let (groups, zero_points) = (3, ZeroPoints::AsStored);
+        let layout = Layout {
+            bits: 4,
+            in_features: 96,
+            out_features: 11,
+            groups,
+            group_size: 32,
+            scale_dtype: Dtype::F16,
+            zero_points,
+        };
+        let mut words = vec![0x8888_8888, 0x8888_8888, 0x8888_8888, 0x0000_0888, 0x9000_0888, 0x8888_8888];
+        assert_eq!(find_odd_zero(&layout, &words), None);
+        words[4] ^= 0x0300;
+        assert_eq!(find_odd_zero(&layout, &words), Some(OddZero { group: 1, row: 10, value: 11 }));
+    }
+}

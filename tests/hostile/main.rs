@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod cache;
+mod claims;
 mod config;
 mod contents;
 mod conversations;
@@ -18,6 +19,7 @@ mod large;
 mod layouts;
 mod names;
 mod numbers;
+mod quantization;
 #[path = "../common/seed.rs"]
 mod seed;
 mod starts;

@@ -63,6 +63,7 @@ pub(super) fn read(keys: &Keys) -> Option<QuantizationConfig> {
         sym: first.sym.unwrap_or(true),
         desc_act: rules.iter().all(|(rule, _)| rule.by_group),
         sym_claim: first.sym,
+        sym_text: "config_groups says symmetric true",
         packing: Packing::Compressed,
         format: String::new(),
         unknown,

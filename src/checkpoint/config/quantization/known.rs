@@ -110,14 +110,13 @@ fn is_empty(value: &Value) -> bool {
 fn check_rotation(keys: &Keys, key: &str) {
     let groups = match keys.value(key) {
         Some(Value::Object(map)) if key.eq_ignore_ascii_case("transform_config") => {
-            map.get("config_groups").and_then(Value::as_object).filter(|_| map.len() == 1)
+            let others = map.iter().all(|(key, value)| key == "config_groups" || is_empty(value));
+            map.get("config_groups").and_then(Value::as_object).filter(|_| others)
         }
         _ => None,
     };
-    if groups.is_none() {
-        return keys.fault(key, NO_ROTATION);
-    }
-    let Some(groups) = keys.object(key).and_then(|keys| keys.object("config_groups")) else { return };
+    let groups = groups.and_then(|_| keys.object(key)?.object("config_groups"));
+    let Some(groups) = groups else { return keys.fault(key, NO_ROTATION) };
     for (name, _) in groups.entries() {
         let Some(group) = groups.object(name) else { continue };
         let places = match group.value("apply") {

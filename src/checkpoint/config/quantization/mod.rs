@@ -32,8 +32,9 @@ pub struct QuantizationConfig {
     pub sym: bool,
     /// Whether input features were sorted by importance (`g_idx`); a hint.
     pub desc_act: bool,
-    /// What the file says of symmetry, if anything.
+    /// What the file says of symmetry, if anything, and how: `sym is true`.
     pub(in crate::checkpoint) sym_claim: Option<bool>,
+    sym_text: &'static str,
     /// Which tensors a quantized matrix has.
     pub(in crate::checkpoint) packing: Packing,
     /// The key that says how zero points are stored, with its value, for messages.
@@ -104,11 +105,9 @@ impl QuantizationConfig {
 
     /// What the file calls the claim that zero points are all alike, for messages.
     pub(in crate::checkpoint) fn sym_claim_text(&self) -> String {
-        match self.packing {
-            Packing::Gptq(_) => format!("{} is true", self.key("sym")),
-            Packing::Awq if self.quant_method == "awq" => format!("{} is false", self.key("zero_point")),
-            Packing::Awq => format!("{} is true", self.key("sym")),
-            Packing::Compressed => format!("{} says symmetric true", self.key("config_groups")),
+        match (self.sym_claim, self.entries.iter().find(|entry| entry.sym == Some(true))) {
+            (Some(false) | None, Some(entry)) => format!("{} says so of it", self.key(entry.key)),
+            _ => self.key(self.sym_text),
         }
     }
 
@@ -134,6 +133,7 @@ impl QuantizationConfig {
             sym: true,
             desc_act: false,
             sym_claim: None,
+            sym_text: "sym is true",
             packing: Packing::Gptq(ZeroPoints::MinusOne),
             format: String::new(),
             unknown: Vec::new(),
@@ -229,6 +229,7 @@ fn read_plain(keys: &Keys, method: &str, (packing, format): (Packing, String)) -
         sym: sym_claim.unwrap_or(packing != Packing::Awq),
         desc_act: keys.flag("desc_act").unwrap_or(false),
         sym_claim,
+        sym_text: if keys.value("sym").is_some() { "sym is true" } else { "zero_point is false" },
         packing,
         format,
         file: None,

@@ -23,8 +23,8 @@ const MOST_PATTERNS: usize = 256;
 const PATTERN_BYTES: usize = 1024;
 const NFA_BYTES: usize = 32 << 10;
 const CACHE_BYTES: usize = 128 << 10;
-/// Patterns times names times prefixes: a tenth of a second.
-const MOST_TRIALS: usize = 4_000_000;
+/// Patterns times names times prefixes: a second at the very most.
+const MOST_TRIALS: usize = 16_000_000;
 /// Of patterns that are not evaluated, so many different things that they say.
 const MOST_VALUES: usize = 64;
 
@@ -318,8 +318,8 @@ impl<'a> Rules<'a> {
             notes.push(format!("{count} matrices are quantized, although {key} leaves them out, first {name:?}"));
         }
         if !self.of_state(State::Open).is_empty() {
-            for name in names {
-                let base = name.rsplit_once('.').map_or(name, |(base, _)| base);
+            const ENDS: [&str; 4] = [".weight", ".qweight", ".weight_packed", "_packed"];
+            for base in names.filter_map(|name| ENDS.iter().find_map(|end| name.strip_suffix(end))) {
                 self.fitting(base).into_iter().for_each(|number| self.state[number] = State::Fits);
             }
         }
