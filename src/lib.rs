@@ -94,12 +94,12 @@ pub mod gpu;
 mod kept;
 pub mod kernels;
 pub mod model;
-pub mod parallel;
-pub mod quant;
-pub mod reference;
 #[cfg(test)]
 #[path = "../tests/common/not_run.rs"]
 mod not_run;
+pub mod parallel;
+pub mod quant;
+pub mod reference;
 #[cfg(test)]
 #[path = "../tests/common/seed.rs"]
 mod seed;
