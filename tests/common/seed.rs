@@ -1,8 +1,6 @@
 //! Fresh seeds: each run draws its own and says it, past the test runner's capture; `LAPIDARY_SEED=N` draws the same again. A
 //! test that fails names it too.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
 use std::io::Write;
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const VARIABLE: &str = "LAPIDARY_SEED";
 
 /// The seed of this run.
-pub(crate) static RUN: LazyLock<u64> = LazyLock::new(|| {
+static RUN: LazyLock<u64> = LazyLock::new(|| {
     let given = std::env::var(VARIABLE).ok();
     let given = given.map(|text| text.parse().unwrap_or_else(|_| panic!("{VARIABLE}={text}, expected a whole number")));
     let nanoseconds = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
@@ -36,20 +34,4 @@ fn mix(state: u64) -> u64 {
 /// A seed that is another in each run; `number` tells the places of a program apart that draw.
 pub(crate) fn seed(number: u64) -> u64 {
     mix(*RUN ^ mix(number))
-}
-
-/// Random numbers of one test.
-pub(crate) struct Draw(u64);
-
-impl Draw {
-    /// Those of this run's seed; each `of` has its own.
-    pub(crate) fn new(of: &str) -> Self {
-        Draw(of.bytes().fold(*RUN, |hash, byte| mix(hash ^ u64::from(byte))))
-    }
-
-    /// A number below `below`.
-    pub(crate) fn below(&mut self, below: usize) -> usize {
-        self.0 = mix(self.0);
-        (self.0 % below as u64) as usize
-    }
 }

@@ -124,14 +124,20 @@ fn text_on_standard_input() {
     };
     for (what, bytes) in [
         ("not UTF-8", b"caf\xe9\n".to_vec()),
-        ("UTF-16, little end first", utf16(true)),
-        ("UTF-16, big end first", utf16(false)),
         ("half a character", "é".as_bytes()[..1].to_vec()),
         ("nothing", Vec::new()),
         ("only a mark", b"\xef\xbb\xbf".to_vec()),
         ("only white space", b" \n\t\r\n ".to_vec()),
     ] {
         failures.case(|| CHAT.refuses(what, &generate(bytes), 2, &[]));
+    }
+    // Read, or named.
+    for little in [true, false] {
+        failures.case(|| {
+            let ended = CHAT.ends("UTF-16", &generate(utf16(little)));
+            let named = ended.code == Some(2) && ended.text().contains("UTF-16");
+            assert!(named || ended.code == Some(0), "{:?} {}", ended.code, ended.text());
+        });
     }
     failures.done();
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use lapidary::checkpoint::{Checkpoint, Projection};
 use lapidary::quant::DenseMatrix;
 
+use super::draw::Draw;
 use super::harness::{Call, HELLO, IDS, INSPECT, TIME, measure};
-use super::seed::{Draw, RUN};
 use super::{Model, Tensor, expect, fs, open, refused, serialize};
 
 /// A few matrices of all kinds, dequantized, and the values of one dense tensor.
@@ -105,7 +105,7 @@ fn random_damage_never_panics() {
         for case in 0..400 {
             let bytes = damaged(&whole, within, &mut draw);
             fs::write(&path, &bytes).unwrap();
-            let what = format!("{name}, case {case} of LAPIDARY_SEED={}", *RUN);
+            let what = format!("{name}, case {case}");
             let start = measure::of_this_thread();
             let result = open(dir.path());
             let time = measure::of_this_thread() - start;

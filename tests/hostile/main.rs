@@ -10,6 +10,7 @@ mod contents;
 mod conversations;
 mod converted;
 mod damage;
+mod draw;
 mod foreign;
 #[path = "../common/harness.rs"]
 mod harness;
@@ -168,7 +169,7 @@ fn refused_contents(what: &str, dir: &Path, needles: &[&str]) -> String {
 /// those are alike, a tensor after the other.
 fn inspected(what: &str, dir: &Path, text: &str) {
     thread_local! {
-        static DRAW: RefCell<seed::Draw> = RefCell::new(seed::Draw::new("inspected"));
+        static DRAW: RefCell<draw::Draw> = RefCell::new(draw::Draw::new("inspected"));
     }
     if harness::report::is_run(100, || DRAW.with_borrow_mut(|draw| draw.below(8) == 0)) {
         harness::INSPECT.refuses(what, &harness::Call::inspect(dir), 3, &[&format!("error: {text}\n")]);

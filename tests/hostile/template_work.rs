@@ -66,8 +66,6 @@ const BOMBS: &[&str] = &[
     "{% set l = range(100000) | list %}{% for i in range(100000) %}{% set t = l | select | list %}{% endfor %}",
     "{% set l = range(100000) | list %}{% for i in range(100000) %}{% set t = l | batch(1) | list %}{% endfor %}",
     "{% set l = range(100000) | list %}{% for i in range(100000) %}{% set t = -1 in l %}{% endfor %}",
-    "{% set l = range(100000) | list %}{% for i in range(100000) %}{% set t = l[:] %}{% endfor %}",
-    "{% set l = range(100000) | list %}{% for i in range(100000) %}{% set t = l == l %}{% endfor %}",
     "{% set l = range(100000) | list %}{% set k = range(100000) | list %}{% for i in range(100000) %}{% set t = l == k %}{% endfor %}",
     "{% set l = range(100000) | list %}{% for i in range(100000) %}{% set t = l | tojson %}{% endfor %}",
     "{% set l = range(100000) | list %}{% for i in range(100000) %}{% set t = l | string %}{% endfor %}",
@@ -147,6 +145,8 @@ fn work_without_end_is_given_up() {
 
 /// Work that may be done or refused; what is made of it by what bounds it has is not said here.
 const STRANGE: &[&str] = &[
+    "{% set l = range(100000) | list %}{% for i in range(100000) %}{% set t = l == l %}{% endfor %}",
+    "{% set l = range(100000) | list %}{% for i in range(100000) %}{% set t = l[:] %}{% endfor %}",
     "{{ 2 ** 1000000000 }}",
     "{{ 10 ** 10 ** 10 }}",
     "{{ 9 ** 99999 }}",
