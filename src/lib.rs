@@ -87,6 +87,9 @@ mod bytes;
 pub mod checkpoint;
 pub mod doctor;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod generate;
 pub mod gpu;
 mod kept;

@@ -8,6 +8,8 @@
 mod compressed;
 mod config;
 mod experts;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod generation;
 mod header;
 mod index;
