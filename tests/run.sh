@@ -1,5 +1,5 @@
 #!/bin/sh
-# All checks: formatting, lints, documentation, tests in release on this machine's adapter.
+# All checks: formatting, lints, documentation, tests in release on this machine's adapter, and some fuzzing.
 #   sh tests/run.sh
 # LAPIDARY_FIXTURES names a folder with more golden checkpoints; ../shared/fixtures is taken where it is.
 set -eu
@@ -23,6 +23,7 @@ done
 
 step() { say ""; say "== $*"; "$@"; }
 step cargo fmt --check
+step cargo fmt --check --manifest-path fuzz/Cargo.toml
 step cargo clippy --release --locked --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc --release --locked --no-deps --document-private-items --quiet
 step cargo test --release --locked --no-fail-fast
@@ -33,6 +34,7 @@ else
     say ""
     say "== not run: tests/oracle.sh, which needs python3 with numpy, LAPIDARY_FIXTURES and $oracle"
 fi
+step sh fuzz/run.sh
 step sh tests/adapters.sh
 step sh tests/tint.sh
 step cargo run --release --locked --quiet -- devices

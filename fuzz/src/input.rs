@@ -47,3 +47,8 @@ fn entries(value: &Value) -> usize {
         _ => 0,
     }
 }
+
+/// FNV-1a, as the cache folder's files have it.
+pub fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}

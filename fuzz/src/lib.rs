@@ -7,7 +7,10 @@ pub mod mutate;
 
 use std::alloc::System;
 use std::ffi::{CString, c_char, c_int};
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use cap::Cap;
@@ -25,8 +28,24 @@ unsafe extern "C" {
 
 type Target = unsafe extern "C" fn(*const u8, usize) -> c_int;
 
+/// Where each input is written before it is tried: an overflow of the stack leaves libFuzzer no room to do so.
+static CURRENT: LazyLock<Option<File>> =
+    LazyLock::new(|| File::create(std::env::var_os("LAPIDARY_FUZZ_CURRENT")?).ok());
+
+unsafe extern "C" fn target(data: *const u8, size: usize) -> c_int {
+    if let Some(mut file) = CURRENT.as_ref() {
+        // SAFETY: libFuzzer's own contract, also with a size of 0 where it gives an address all the same.
+        let input = unsafe { std::slice::from_raw_parts(data, size) };
+        let written =
+            file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(input)).and_then(|()| file.set_len(size as u64));
+        written.expect("room for the input");
+    }
+    // SAFETY: the target's own function, called as libFuzzer would.
+    unsafe { LLVMFuzzerTestOneInput(data, size) }
+}
+
 /// Runs libFuzzer with this program's arguments. A `main` of our own rather than libFuzzer's, because then a thread that
-/// overflows its stack, whichever it is, ends in an abort that libFuzzer sees.
+/// overflows its stack, whichever it is, says so.
 pub fn run() {
     let arguments = std::env::args().map(|argument| CString::new(argument).expect("arguments have no NUL"));
     let mut pointers: Vec<*mut c_char> = arguments.map(CString::into_raw).collect();
@@ -34,7 +53,7 @@ pub fn run() {
     pointers.push(std::ptr::null_mut());
     let mut list = pointers.as_mut_ptr();
     // SAFETY: argc and argv as main has them; they live as long as the process, and so does the target's function.
-    let code = unsafe { LLVMFuzzerRunDriver(&mut count, &mut list, LLVMFuzzerTestOneInput) };
+    let code = unsafe { LLVMFuzzerRunDriver(&mut count, &mut list, target) };
     std::process::exit(code);
 }
 

@@ -1,6 +1,7 @@
 //! The cache folder's files: the doctor's record, and compiled pipelines. Whatever they hold is no error, and what a
 //! record switches off is what the doctor would.
 
+use lapidary_fuzz::input::checksum;
 use lapidary_fuzz::mutate::{Kind, sections};
 use lapidary_fuzz::{Bounds, check_text, run};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
@@ -46,6 +47,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((way, rest)) = data.split_first() else { return };
     match way {
         b'p' => pipelines(rest),
+        b's' => record(&sealed(rest)),
         _ => record(rest),
     }
 });
@@ -61,6 +63,15 @@ fn record(bytes: &[u8]) {
             check_text(text, false);
         }
     }
+}
+
+/// As the doctor writes it: with a checksum as the last key, by the same measure.
+fn sealed(json: &[u8]) -> Vec<u8> {
+    let text = json.trim_ascii_end();
+    let body = text.strip_suffix(b"}").unwrap_or(text).trim_ascii_end();
+    let tail =
+        format!(",\n  \"checksum\": \"{:016x}\"\n}}\n", checksum(&[body, &(body.len() as u64).to_le_bytes()].concat()));
+    [body, tail.as_bytes()].concat()
 }
 
 /// Whole files give what is behind their header, and no other file with this header gives anything.

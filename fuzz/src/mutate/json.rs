@@ -48,7 +48,13 @@ pub(super) fn change(text: &str, words: &[&str], rng: &mut Rng) -> Option<String
     for _ in 0..rng.usize(1..=3) {
         let count = count(&root);
         let other = nth(&mut root, &mut rng.usize(..count)).cloned().unwrap_or(Value::Null);
-        if let Some(value) = nth(&mut root, &mut rng.usize(..count)) {
+        // Every other time what stands behind a word that means something: most values are entries of long lists.
+        let known = if rng.bool() { known(&root, words) } else { 0 };
+        let value = match known {
+            0 => nth(&mut root, &mut rng.usize(..count)),
+            _ => nth_known(&mut root, words, &mut rng.usize(..known)),
+        };
+        if let Some(value) = value {
             change_value(value, other, words, rng);
         }
     }
@@ -76,6 +82,34 @@ fn nth<'v>(value: &'v mut Value, number: &mut usize) -> Option<&'v mut Value> {
     match value {
         Value::Array(list) => list.iter_mut().find_map(|entry| nth(entry, number)),
         Value::Object(map) => map.values_mut().find_map(|entry| nth(entry, number)),
+        _ => None,
+    }
+}
+
+/// How many values stand behind one of `words`.
+fn known(value: &Value, words: &[&str]) -> usize {
+    match value {
+        Value::Array(list) => list.iter().map(|entry| known(entry, words)).sum(),
+        Value::Object(map) => {
+            map.iter().map(|(key, entry)| usize::from(words.contains(&key.as_str())) + known(entry, words)).sum()
+        }
+        _ => 0,
+    }
+}
+
+/// The value behind one of `words`, with `number` such before it.
+fn nth_known<'v>(value: &'v mut Value, words: &[&str], number: &mut usize) -> Option<&'v mut Value> {
+    match value {
+        Value::Array(list) => list.iter_mut().find_map(|entry| nth_known(entry, words, number)),
+        Value::Object(map) => map.iter_mut().find_map(|(key, entry)| {
+            if words.contains(&key.as_str()) {
+                if *number == 0 {
+                    return Some(entry);
+                }
+                *number -= 1;
+            }
+            nth_known(entry, words, number)
+        }),
         _ => None,
     }
 }
