@@ -25,8 +25,6 @@ use bounds::Measure;
 pub use dot_probe::{DotTimes, Race, probe};
 pub use examine::{Examination, Progress, Report, Round};
 pub use golden::Demo;
-#[cfg(feature = "fuzzing")]
-pub(crate) use record::read as read_record;
 pub use record::{Failure, Record};
 pub use start::open_checked;
 

@@ -86,10 +86,11 @@ impl Record {
 
     /// What is kept in `folder` of an adapter; `None` where nothing is, or nothing that was written so.
     pub fn find(folder: &Path, adapter: &AdapterReport) -> Option<Record> {
-        let mut bytes = Vec::new();
+        let mut text = String::new();
         let file = fs::File::open(Self::path(folder, adapter)).ok()?;
-        file.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
-        read(&bytes)
+        file.take(MAX_BYTES).read_to_string(&mut text).ok()?;
+        let record: Record = serde_json::from_str(&text).ok()?;
+        (record.format == FORMAT && record.switched_off.parse::<Mask>().is_ok()).then_some(record)
     }
 
     /// Keeps it in `folder`; that it cannot be is logged and no error.
@@ -127,12 +128,6 @@ impl Record {
             gpu.set_default_tiers(times.tiers(gpu.default_tier()));
         }
     }
-}
-
-/// The record in a file's `bytes`, `None` where they are not what was written.
-pub(crate) fn read(bytes: &[u8]) -> Option<Record> {
-    let record: Record = serde_json::from_slice(bytes).ok()?;
-    (record.format == FORMAT && record.switched_off.parse::<Mask>().is_ok()).then_some(record)
 }
 
 #[cfg(test)]
