@@ -98,6 +98,12 @@ pub mod model;
 pub mod parallel;
 pub mod quant;
 pub mod reference;
+#[cfg(test)]
+#[path = "../tests/common/not_run.rs"]
+mod not_run;
+#[cfg(test)]
+#[path = "../tests/common/seed.rs"]
+mod seed;
 pub mod text;
 mod threads;
 
