@@ -89,6 +89,9 @@ mod contained;
 pub mod decode;
 pub mod doctor;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod generate;
 pub mod gpu;
 mod kept;

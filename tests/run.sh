@@ -1,5 +1,5 @@
 #!/bin/sh
-# All checks: formatting, lints, documentation, tests in release on this machine's adapter.
+# All checks: formatting, lints, documentation, tests in release on this machine's adapter, and some fuzzing.
 #   sh tests/run.sh
 # LAPIDARY_FIXTURES names a folder with more golden checkpoints; ../shared/fixtures is taken where it is.
 set -eu
@@ -27,6 +27,7 @@ done
 
 step() { say ""; say "== $*"; "$@"; }
 step cargo fmt --check
+step cargo fmt --check --manifest-path fuzz/Cargo.toml
 step cargo clippy --release --locked --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc --release --locked --no-deps --document-private-items --quiet
 step cargo test --release --locked --no-fail-fast
@@ -39,6 +40,7 @@ else
 fi
 step sh tests/tokenizer.sh
 step sh tests/jinja.sh
+step sh fuzz/run.sh
 step sh tests/adapters.sh
 step sh tests/tint.sh
 step cargo run --release --locked --quiet -- devices

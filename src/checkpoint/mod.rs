@@ -12,6 +12,8 @@ mod experts;
 mod faults;
 mod folder;
 mod foreign;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod generation;
 mod header;
 mod index;

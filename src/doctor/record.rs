@@ -118,7 +118,7 @@ impl Record {
     }
 
     /// The record of a file's text, if it is whole and says what an examination may find.
-    fn decode(text: &str) -> Option<Record> {
+    pub(crate) fn decode(text: &str) -> Option<Record> {
         let body = text.get(..text.len().checked_sub(tail("").len())?)?;
         if text[body.len()..] != tail(body) {
             return None;

@@ -31,6 +31,8 @@ pub use mask::{Ability, Limit, Mask};
 pub(crate) use pace::TARGET_SECONDS;
 pub use pass::{Dispatch, Grid, Readback, Recorder, Submission};
 pub use pipeline::{Constants, Pipeline, PipelineKey, with_immediates};
+#[cfg(feature = "fuzzing")]
+pub(crate) use pipeline_cache::decode as decode_pipelines;
 pub use specialize::{Specialized, specialize};
 pub use tier::{Tier, Tiers};
 pub use timing::Timestamps;

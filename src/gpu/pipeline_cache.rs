@@ -85,7 +85,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// The driver's data in a file's `bytes`, if they are whole.
-fn decode(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<&[u8]> {
     let (magic, rest) = bytes.split_first_chunk::<8>()?;
     let (sum, data) = rest.split_first_chunk::<8>()?;
     (magic == MAGIC && u64::from_le_bytes(*sum) == checksum(data)).then_some(data)

@@ -1,0 +1,265 @@
+//! Makes the seeds in `corpus/` of the golden checkpoints, the demo model and the published templates:
+//! `cargo run --release --bin seeds`, in this folder. `../../shared/fixtures` gives more where it is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lapidary_fuzz::{demo, input};
+use serde_json::{Value, json};
+
+/// Bytes of a header that is kept; more take too long to be changed.
+const LARGEST_HEADER: usize = 48 << 10;
+
+fn main() -> std::io::Result<()> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let seeds = Seeds { corpus: here.join("corpus"), golden: here.join("../tests/golden") };
+    let mut sets = folders(&seeds.golden);
+    sets.extend(folders(&here.join("../../shared/fixtures")));
+    seeds.headers(&sets)?;
+    seeds.configs(&sets)?;
+    let cases: Value = read_json(&seeds.golden.join("text/template_cases.json"));
+    let conversations: Vec<&Value> =
+        cases.as_array().expect("a list").iter().step_by(2).map(|case| &case["input"]).collect();
+    seeds.templates(&conversations)?;
+    seeds.tokenizers()?;
+    seeds.caches()?;
+    seeds.streams(&cases)
+}
+
+struct Seeds {
+    corpus: PathBuf,
+    golden: PathBuf,
+}
+
+impl Seeds {
+    /// Named by the contents, so that the same seed is the same file.
+    fn keep(&self, target: &str, data: &[u8]) -> std::io::Result<()> {
+        fs::create_dir_all(self.corpus.join(target))?;
+        fs::write(self.corpus.join(target).join(format!("seed-{:016x}", input::checksum(data))), data)
+    }
+
+    fn headers(&self, sets: &[PathBuf]) -> std::io::Result<()> {
+        let text = |value: &Value| value.to_string().into_bytes();
+        for set in sets.iter().filter(|set| set.join("model.safetensors").exists()) {
+            let (mut config, mut header) =
+                (read_json(&set.join("config.json")), header(&set.join("model.safetensors")));
+            let mut layers = layers(&mut config).len();
+            while text(&header).len() > LARGEST_HEADER && layers > 1 {
+                layers -= 1;
+                cut(&mut config, &mut header, layers);
+            }
+            if text(&header).len() <= LARGEST_HEADER {
+                self.keep("header", &input::join(b'@', &[vec![], text(&config), text(&header)]))?;
+                // The same in two files with an index.
+                let entries = header.as_object().expect("an object");
+                let half = entries.len() / 2;
+                let part = |skip: usize, take: usize| {
+                    pack(entries.iter().skip(skip).take(take).map(|(k, v)| (k.clone(), v.clone())))
+                };
+                let map = |(number, name): (usize, &String)| {
+                    (name.clone(), Value::from(if number < half { "a.safetensors" } else { "b.safetensors" }))
+                };
+                let index = json!({"metadata": {"total_size": 0},
+                    "weight_map": Value::Object(entries.keys().enumerate().map(map).collect())});
+                let files = [index, config.clone(), part(0, half), part(half, usize::MAX)];
+                if files.iter().map(|file| text(file).len()).sum::<usize>() < LARGEST_HEADER {
+                    self.keep("header", &input::join(b'H', &files.each_ref().map(text)))?;
+                }
+            }
+        }
+        let small = json!({"__metadata__": {"format": "pt"}, "a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
+            "b": {"dtype": "BF16", "shape": [], "data_offsets": [24, 26]}, "c": {"dtype": "U8", "shape": [0, 5], "data_offsets": [26, 26]},
+            "d": {"dtype": "F4", "shape": [2], "data_offsets": [26, 27]}});
+        let whole = [&(text(&small).len() as u64).to_le_bytes()[..], &text(&small), &[0; 27]].concat();
+        for way in b'@'..=b'G' {
+            self.keep("header", &input::join(way, &[vec![], vec![], text(&small)]))?;
+        }
+        self.keep("header", &input::join(b'E', &[vec![], vec![], whole]))
+    }
+
+    fn configs(&self, sets: &[PathBuf]) -> std::io::Result<()> {
+        let generation = fs::read(self.golden.join("../../examples/demo-model/generation_config.json"))?;
+        let presets = fs::read_dir(self.golden.join("configs"))?.map(|entry| entry.expect("an entry").path());
+        let files = presets.chain(sets.iter().map(|set| set.join("config.json"))).filter(|path| path.exists());
+        for (number, path) in files.enumerate() {
+            let mut config = read_json(&path);
+            let quantize = config.as_object_mut().and_then(|map| map.shift_remove("quantization_config"));
+            let whole = fs::read(&path)?;
+            for way in 0..3 {
+                self.keep("config", &input::join(b'0' + way, &[&whole, &generation[..]]))?;
+            }
+            if let (Some(quantize), true) = (quantize, number % 3 == 0) {
+                let parts = [config.to_string().into_bytes(), generation.clone(), quantize.to_string().into_bytes()];
+                self.keep("config", &input::join(b'0', &parts))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn templates(&self, conversations: &[&Value]) -> std::io::Result<()> {
+        let mut sources = vec![
+            fs::read_to_string(self.golden.join("../../examples/demo-model/chat_template.jinja"))?,
+            fs::read_to_string(self.golden.join("text/chat_template_31B.jinja"))?,
+            fs::read_to_string(self.golden.join("text/chat_template_31B_interleaved.jinja"))?,
+        ];
+        sources.extend(SMALL_TEMPLATES.map(str::to_owned));
+        for (number, conversation) in conversations.iter().enumerate() {
+            let json = conversation.to_string().into_bytes();
+            self.keep("messages", &[&b"m"[..], &json].concat())?;
+            let source = &sources[number % sources.len()];
+            self.keep("template", &input::join(b't', &[source.as_bytes(), &json]))?;
+        }
+        sources.iter().try_for_each(|source| self.keep("template", &input::join(b't', &[source.as_bytes()])))
+    }
+
+    /// The demo's vocabulary cut to what a short text needs, and some of the components that files have.
+    fn tokenizers(&self) -> std::io::Result<()> {
+        let mut file: Value = serde_json::from_slice(demo::TOKENIZER).expect("the demo's file is JSON");
+        let merges = file["model"]["merges"].as_array_mut().expect("merges");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let is_kept = |token: &str| token.chars().all(|c| "▁\nahentrs".contains(c));
+        merges.retain(|pair| is_kept(&text(&pair[0])) && is_kept(&text(&pair[1])));
+        merges.truncate(24);
+        let made: Vec<String> = merges.iter().map(|pair| text(&pair[0]) + &text(&pair[1])).collect();
+        let bytes = ["<0xC3>", "<0xA9>", "<0x00>", "<0xE2>"];
+        file["added_tokens"].as_array_mut().expect("a list").truncate(8);
+        let vocabulary = file["model"]["vocab"].as_object_mut().expect("a vocabulary");
+        vocabulary.retain(|token, id| {
+            let is_single = token.chars().count() == 1 && is_kept(token);
+            id.as_u64() < Some(8) || is_single || made.contains(token) || bytes.contains(&token.as_str())
+        });
+        vocabulary.values_mut().enumerate().for_each(|(number, id)| *id = number.into());
+        let config = fs::read(self.golden.join("../../examples/demo-model/tokenizer_config.json"))?;
+        let replace = json!({"type": "Replace", "pattern": {"String": "e"}, "content": "ee"});
+        let normalizers = [
+            file["normalizer"].clone(),
+            Value::Null,
+            json!({"type": "Sequence", "normalizers": [replace, {"type": "Prepend", "prepend": "▁"}]}),
+            json!({"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Strip", "strip_left": true, "strip_right": true}]}),
+        ];
+        for (number, normalizer) in normalizers.into_iter().enumerate() {
+            file["normalizer"] = normalizer;
+            file["pre_tokenizer"] = [
+                file["pre_tokenizer"].clone(),
+                json!({"type": "Split", "pattern": {"Regex": "[^\\n]+|[\\n]+"}, "behavior": "Isolated", "invert": false}),
+                json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true}),
+                Value::Null,
+            ][number]
+                .clone();
+            for text in ["a tree, he sees\n\nthe  end", "naïve 👩‍👩‍👧 <turn|><bos>\u{0} 日本語", "e"] {
+                self.keep("tokenizer", &input::join(b'k', &[file.to_string().as_bytes(), text.as_bytes(), &config]))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn caches(&self) -> std::io::Result<()> {
+        let record = |off: &str, times: Value| {
+            json!({"format": 1, "adapter": "a card", "driver": "1.2", "api": "Vulkan", "version": "0.1.0", "switched_off": off,
+                "failures": [{"check": "router", "without": "dot", "message": "row 3: 1, expected 2"}], "is_bad": false,
+                "brief": true, "dot_times": times})
+        };
+        let race = json!({"dot": 1.5e-5, "plain": 1e-5});
+        for record in [
+            record("", Value::Null),
+            record("dot,kv-f16", json!({"few": race, "many": race})),
+            record("subgroups", json!({"few": race, "many": null})),
+        ] {
+            self.keep("cache", format!("s{record:#}").as_bytes())?;
+            self.keep("cache", format!("r{record}").as_bytes())?;
+        }
+        for length in [0usize, 1, 100] {
+            let data: Vec<u8> = (0..length as u8).collect();
+            let sum = input::checksum(&[&data[..], &(length as u64).to_le_bytes()].concat());
+            self.keep("cache", &[&b"plapipes1"[..], &sum.to_le_bytes(), &data].concat())?;
+        }
+        Ok(())
+    }
+
+    /// Prompts and answers as the ids that the demo makes of them.
+    fn streams(&self, cases: &Value) -> std::io::Result<()> {
+        let model = demo::text_model();
+        for case in cases.as_array().expect("a list").iter().step_by(3) {
+            let text: String = case["text"].as_str().unwrap_or_default().chars().take(400).collect();
+            let mut data = vec![20];
+            let mut rest = text.as_str();
+            while let Some(first) = rest.chars().next() {
+                let special = demo::SPECIALS.iter().position(|(name, _)| rest.starts_with(name.as_str()));
+                let length = special.map_or_else(
+                    || rest[1..].find('<').map_or(rest.len(), |at| at + 1),
+                    |at| demo::SPECIALS[at].0.len(),
+                );
+                let length = length.max(first.len_utf8());
+                match special {
+                    Some(at) => data.extend([0, at as u8]),
+                    None => {
+                        let ids = model.tokenizer.encode(&rest[..length]).expect("the demo takes every text");
+                        data.extend(ids.iter().flat_map(|id| [128 + (id >> 8) as u8, *id as u8]));
+                    }
+                }
+                rest = &rest[length..];
+            }
+            self.keep("stream", &data)?;
+        }
+        self.keep(
+            "stream",
+            &["é".as_bytes(), "👩".as_bytes()].concat().iter().fold(vec![1], |all, b| [all, vec![64, *b]].concat()),
+        )
+    }
+}
+
+const SMALL_TEMPLATES: [&str; 6] = [
+    "{{ bos_token }}{% for m in messages %}<|turn>{{ m.role }}\n{{ m['content'] | trim }}<turn|>\n{% endfor %}{% if add_generation_prompt %}<|turn>model\n{% endif %}",
+    "{% macro show(x, d=0) %}{% if x is mapping %}{% for k, v in x | dictsort %}{{ k }}={{ show(v, d + 1) }}{% endfor %}{% else %}{{ x | tojson }}{% endif %}{% endmacro %}{{ show(messages[0]) }}",
+    "{%- set ns = namespace(n=0, last=none) -%}{%- for m in messages -%}{%- set ns.n = ns.n + 1 -%}{%- set ns.last = m.role -%}{%- if not loop.last %}{% continue %}{% endif -%}{{ ns.n }}{{ ns.last }}{%- endfor -%}",
+    "{% if messages[0].role != 'user' %}{{ raise_exception('the first message is not the user\\'s: ' ~ messages[0].role) }}{% endif %}{{ messages | map(attribute='content') | join('\\n') | replace('a', 'bb') }}",
+    "{{ strftime_now('%d %B %Y') }}{{ messages | selectattr('role', 'equalto', 'user') | list | length }}{{ 'a,b'.split(',')[-1].strip().upper() }}{{ '%s-%d' | format('x', 3) }}",
+    "{% generation %}{{ messages[::-1] | tojson(indent=2, ensure_ascii=false) }}{% endgeneration %}{{ range(3) | list }}{{ 7 // 2 }}{{ 2 ** 3 }}{{ 'x' if enable_thinking else 'y' }}{{ 'ab' * 3 }}{{ [1] + [2] }}{{ not tools }}",
+];
+
+fn folders(of: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(of).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.join("config.json").exists()).collect();
+    folders.sort();
+    folders
+}
+
+fn read_json(path: &Path) -> Value {
+    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn header(path: &Path) -> Value {
+    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let (length, rest) = bytes.split_first_chunk::<8>().expect("a file of safetensors");
+    serde_json::from_slice(&rest[..u64::from_le_bytes(*length) as usize]).expect("a header")
+}
+
+/// `layer_types`, from wherever they are.
+fn layers(config: &mut Value) -> &mut Vec<Value> {
+    let text = if config.get("text_config").is_some() { &mut config["text_config"] } else { config };
+    text["layer_types"].as_array_mut().expect("golden sets list their layers")
+}
+
+/// Leaves the first `count` layers.
+fn cut(config: &mut Value, header: &mut Value, count: usize) {
+    layers(config).truncate(count);
+    let text = if config.get("text_config").is_some() { &mut config["text_config"] } else { config };
+    text["num_hidden_layers"] = count.into();
+    let entries = header.as_object().expect("an object").clone();
+    let layer = |name: &str| name.split("layers.").nth(1)?.split('.').next()?.parse::<usize>().ok();
+    *header = pack(entries.into_iter().filter(|(name, _)| layer(name).is_none_or(|layer| layer < count)));
+}
+
+/// A header of these entries, one behind the other.
+fn pack(entries: impl Iterator<Item = (String, Value)>) -> Value {
+    let mut end = 0;
+    let place = |(name, mut entry): (String, Value)| {
+        if let Some((first, last)) = entry["data_offsets"][0].as_u64().zip(entry["data_offsets"][1].as_u64()) {
+            entry["data_offsets"] = json!([end, end + last - first]);
+            end += last - first;
+        }
+        (name, entry)
+    };
+    Value::Object(entries.map(place).collect())
+}
