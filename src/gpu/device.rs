@@ -1,5 +1,6 @@
 //! An open device: the handle that everything on the GPU goes through.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,7 +14,6 @@ use super::pass::Submission;
 use super::pipeline::Pipelines;
 use super::tier::{self, Tiers};
 use super::timing::{self, Profile};
-use crate::contained::contained;
 use crate::{Error, Result};
 
 /// Bytes of one write: larger ones allocate a new staging buffer each and reach a third of the speed.
@@ -355,7 +355,7 @@ impl Gpu {
 
     fn poll(&self, poll: wgpu::PollType) -> std::result::Result<(), String> {
         // It panics where the driver says that the device is lost, after it has told the callback.
-        match contained(|| self.device.poll(poll)) {
+        match catch_unwind(AssertUnwindSafe(|| self.device.poll(poll))) {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(wgpu::PollError::Timeout)) => {
                 let seconds = self.patience.unwrap_or_default().as_secs_f64();
