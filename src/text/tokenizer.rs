@@ -7,11 +7,10 @@ use tokenizers::models::bpe::BPE;
 
 use super::special::{Guard, Piece, Prompt, Specials};
 use super::stream::StreamDecoder;
-use super::tokenizer_file::{Added, File, MAX_FILE_BYTES, MAX_VOCABULARY, fault, read, show};
+use super::tokenizer_file::{Added, File, MAX_VOCABULARY, fault, read, show};
 use super::tokenizer_model::Model;
 use super::tokenizer_parts::Frame;
 use crate::contained::contained;
-use crate::decode;
 use crate::error::{Error, Result};
 
 /// A vocabulary, as `tokenizer.json` describes it.
@@ -50,11 +49,7 @@ impl Tokenizer {
     /// [`Error::Model`] for a file that is too large, is no byte-pair vocabulary that can be decoded in a stream, or
     /// contradicts itself.
     pub fn from_bytes(json: &[u8]) -> Result<Self> {
-        if json.len() > MAX_FILE_BYTES {
-            return Err(fault(format!("{} bytes, expected at most {MAX_FILE_BYTES}", json.len())));
-        }
-        let text = decode::text(json).map_err(fault)?;
-        let File { added, parts, model } = read(text.as_bytes())?;
+        let File { added, parts, model } = read(json)?;
         let unknown = model.unknown.clone();
         let size = model.vocab.len();
         let names: Vec<(String, u32)> = added.iter().map(|token| (token.content.clone(), token.id)).collect();

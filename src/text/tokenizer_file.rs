@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::tokenizer_model::Model;
 use super::tokenizer_parts::Parts;
+use crate::decode;
 use crate::error::{Error, Result, harmless};
 use crate::strict::Reader;
 
@@ -58,7 +59,11 @@ pub(crate) struct Added {
 /// # Errors
 /// [`Error::Model`] with the first fault.
 pub(crate) fn read(json: &[u8]) -> Result<File> {
-    let mut text = serde_json::Deserializer::from_slice(json);
+    if json.len() > MAX_FILE_BYTES {
+        return Err(fault(format!("{} bytes, expected at most {MAX_FILE_BYTES}", json.len())));
+    }
+    let text = decode::text(json).map_err(fault)?;
+    let mut text = serde_json::Deserializer::from_str(&text);
     let raw = text.deserialize_map(RawVisitor).and_then(|raw| text.end().map(|()| raw));
     let raw = raw.map_err(|error| fault(error.to_string()))?;
     raw.model.check()?;

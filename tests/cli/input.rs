@@ -55,7 +55,7 @@ fn what_no_context_holds_is_refused_by_its_bytes() {
         (
             &["prompt", "--messages", &huge_file],
             "",
-            "found 2097187 bytes, expected at most 65536 for a context of 8192 tokens",
+            "found 2097182 bytes, expected at most 65536 for a context of 8192 tokens",
         ),
         (
             &["prompt", "--model", &model, "--messages", &huge_file],

@@ -153,6 +153,15 @@ fn components_that_are_harmless_are_taken() {
     }
 }
 
+#[test]
+fn a_file_may_begin_with_a_mark() {
+    let text = format!("\u{FEFF}{}", String::from_utf8(demo_file()).unwrap());
+    let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for file in [text.as_bytes(), &wide] {
+        assert_eq!(Tokenizer::from_bytes(file).unwrap().vocab_size(), DEMO.tokenizer.vocab_size());
+    }
+}
+
 /// A merge as older files have it.
 fn merge_line(pair: &Value) -> String {
     format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap())
