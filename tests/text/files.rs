@@ -210,8 +210,11 @@ fn ends_of_turns_are_known_by_name() {
     assert_eq!(DEMO.tokenizer.turn_ends(), [6, 14, 1]);
 }
 
+/// A file's name and content.
+type File<'a> = (&'a str, &'a [u8]);
+
 /// A folder with the demo's tokenizer and these files.
-fn folder_with(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+fn folder_with(files: &[File]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(repository().join("examples/demo-model/tokenizer.json"), folder.path().join("tokenizer.json"))
         .unwrap();
@@ -224,7 +227,7 @@ fn folder_with(files: &[(&str, &[u8])]) -> tempfile::TempDir {
 }
 
 /// What a conversation becomes without tools, and with them.
-fn rendered(files: &[(&str, &[u8])]) -> [std::result::Result<String, String>; 2] {
+fn rendered(files: &[File]) -> [std::result::Result<String, String>; 2] {
     let folder = folder_with(files);
     let text = TextModel::open(&Source::Directory(folder.path().to_owned())).unwrap().unwrap();
     let tools = json!([{"type": "function", "function": {"name": "f"}}]);
@@ -236,25 +239,25 @@ fn rendered(files: &[(&str, &[u8])]) -> [std::result::Result<String, String>; 2]
 
 #[test]
 fn templates_come_from_the_file_that_transformers_takes_them_from() {
-    const JINJA: (&str, &[u8]) = ("chat_template.jinja", b"jinja");
-    const LEGACY: (&str, &[u8]) = ("chat_template.json", br#"{"chat_template": "legacy"}"#);
-    const TOOLS: (&str, &[u8]) = ("additional_chat_templates/tool_use.jinja", b"tools");
-    const FURTHER: (&str, &[u8]) = ("additional_chat_templates/default.jinja", b"further");
-    const OTHER: (&str, &[u8]) = ("additional_chat_templates/rag.jinja", b"{{ broken");
-    const CONFIG: (&str, &[u8]) = ("tokenizer_config.json", br#"{"chat_template": "config"}"#);
-    const PROCESSOR: (&str, &[u8]) = ("processor_config.json", br#"{"chat_template": "processor"}"#);
-    const NAMED: (&str, &[u8]) = (
+    const JINJA: File = ("chat_template.jinja", b"jinja");
+    const LEGACY: File = ("chat_template.json", br#"{"chat_template": "legacy"}"#);
+    const TOOLS: File = ("additional_chat_templates/tool_use.jinja", b"tools");
+    const FURTHER: File = ("additional_chat_templates/default.jinja", b"further");
+    const OTHER: File = ("additional_chat_templates/rag.jinja", b"{{ broken");
+    const CONFIG: File = ("tokenizer_config.json", br#"{"chat_template": "config"}"#);
+    const PROCESSOR: File = ("processor_config.json", br#"{"chat_template": "processor"}"#);
+    const NAMED: File = (
         "tokenizer_config.json",
         br#"{"chat_template": [{"name": "default", "template": "old"}, {"name": "tool_use", "template": "named tools"},
              {"name": "rag", "template": "{{"}, {"name": "default", "template": "named"}]}"#,
     );
-    const BY_NAME: (&str, &[u8]) =
+    const BY_NAME: File =
         ("tokenizer_config.json", br#"{"chat_template": {"tool_use": "object tools", "default": "object"}}"#);
-    const LEGACY_NAMED: (&str, &[u8]) =
+    const LEGACY_NAMED: File =
         ("chat_template.json", br#"{"chat_template": {"default": "legacy", "tool_use": "legacy tools"}}"#);
-    const BROKEN: (&str, &[u8]) = ("chat_template.json", b"version https://git-lfs.github.com/spec/v1");
-    const NULL: (&str, &[u8]) = ("chat_template.json", br#"{"chat_template": null}"#);
-    let cases: [(&[(&str, &[u8])], [&str; 2]); 16] = [
+    const BROKEN: File = ("chat_template.json", b"version https://git-lfs.github.com/spec/v1");
+    const NULL: File = ("chat_template.json", br#"{"chat_template": null}"#);
+    let cases: [(&[File], [&str; 2]); 16] = [
         (&[CONFIG, PROCESSOR], ["config", "config"]),
         (&[PROCESSOR], ["processor", "processor"]),
         (&[NAMED], ["named", "named tools"]),
@@ -282,7 +285,7 @@ fn templates_come_from_the_file_that_transformers_takes_them_from() {
 
 #[test]
 fn templates_that_are_missing_or_broken_are_named() {
-    let cases: [(&[(&str, &[u8])], [&str; 2]); 6] = [
+    let cases: [(&[File], [&str; 2]); 6] = [
         (&[], ["chat template: found none, expected chat_template.jinja, chat_template.json, or"; 2]),
         (&[("chat_template.json", b"{")], ["chat_template.json: not valid JSON: EOF"; 2]),
         (
@@ -344,7 +347,7 @@ fn marks_of_encodings_are_no_text() {
     let utf16 = |text: &str| format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
     for encode in [&utf8 as &dyn Fn(&str) -> Vec<u8>, &utf16] {
         let (template, config, tokenizer) = (encode(template), encode(config), encode(&tokenizer));
-        let files: [(&str, &[u8]); 3] =
+        let files: [File; 3] =
             [("chat_template.jinja", &template), ("tokenizer_config.json", &config), ("tokenizer.json", &tokenizer)];
         assert_eq!(rendered(&files), ["hello \u{e9}\u{e9}"; 2].map(|text| Ok(text.to_owned())));
         let legacy = encode(r#"{"chat_template": "legacy"}"#);
