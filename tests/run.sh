@@ -38,9 +38,9 @@ else
     say ""
     say "== not run: tests/oracle.sh, which needs python3 with numpy, LAPIDARY_FIXTURES and $oracle"
 fi
-step sh fuzz/run.sh
 step sh tests/adapters.sh
 step sh tests/tint.sh
+step sh fuzz/run.sh
 step cargo run --release --locked --quiet -- devices
 say ""
 if [ -n "${LAPIDARY_FIXTURES:-}" ]; then sets=$LAPIDARY_FIXTURES; else sets=tests/golden; fi

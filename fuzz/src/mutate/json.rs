@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value};
 use super::{STRINGS, pick};
 
 /// Values at the edges of what readers take.
-const NUMBERS: [&str; 30] = [
+const NUMBERS: [&str; 33] = [
     "0",
     "-0",
     "1",
