@@ -9,6 +9,9 @@ use super::{STRINGS, pick};
 
 /// Values at the edges of what readers take.
 const NUMBERS: [&str; 33] = [
+    "0.1",
+    "0.25",
+    "0.75",
     "0",
     "-0",
     "1",
