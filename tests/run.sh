@@ -40,9 +40,9 @@ else
 fi
 step sh tests/tokenizer.sh
 step sh tests/jinja.sh
-step sh fuzz/run.sh
 step sh tests/adapters.sh
 step sh tests/tint.sh
+step sh fuzz/run.sh
 step cargo run --release --locked --quiet -- devices
 say ""
 if [ -n "${LAPIDARY_FIXTURES:-}" ]; then sets=$LAPIDARY_FIXTURES; else sets=tests/golden; fi

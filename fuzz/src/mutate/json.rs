@@ -8,7 +8,10 @@ use serde_json::{Map, Number, Value};
 use super::{STRINGS, pick};
 
 /// Values at the edges of what readers take.
-const NUMBERS: [&str; 30] = [
+const NUMBERS: [&str; 33] = [
+    "0.1",
+    "0.25",
+    "0.75",
     "0",
     "-0",
     "1",
