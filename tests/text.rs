@@ -6,6 +6,8 @@
 mod files;
 #[path = "text/injection.rs"]
 mod injection;
+#[path = "text/nesting.rs"]
+mod nesting;
 #[path = "text/streams.rs"]
 mod streams;
 #[path = "text/templates.rs"]
