@@ -6,6 +6,8 @@
 mod files;
 #[path = "text/injection.rs"]
 mod injection;
+#[path = "text/nesting.rs"]
+mod nesting;
 #[path = "common/seed.rs"]
 mod seed;
 #[path = "text/streams.rs"]

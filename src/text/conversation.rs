@@ -50,18 +50,49 @@ pub struct Message {
     /// All other fields.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
+    #[serde(skip)]
+    places: Places,
+}
+
+/// Where role and content stood among a message's fields, as templates may print it whole; content may be left out.
+/// Two messages that say the same are equal wherever it stands.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    role: usize,
+    content: Option<usize>,
+}
+
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Message {
     /// A message of plain text.
     pub fn new(role: Role, text: impl Into<String>) -> Self {
-        Self { role, content: Value::String(text.into()), rest: Map::new() }
+        let places = Places { role: 0, content: Some(1) };
+        Self { role, content: Value::String(text.into()), rest: Map::new(), places }
+    }
+
+    /// All fields in the order in which they came, with these others in place of the rest.
+    pub(crate) fn fields(&self, mut rest: Map<String, Value>, content: Value) -> Map<String, Value> {
+        let role = (self.places.role, "role", self.role.as_str().into());
+        let content = self.places.content.map(|place| (place, "content", content));
+        let mut known: Vec<(usize, &str, Value)> = std::iter::once(role).chain(content).collect();
+        known.sort_by_key(|(place, ..)| *place);
+        for (place, key, value) in known {
+            rest.shift_insert(place.min(rest.len()), key.to_owned(), value);
+        }
+        rest
     }
 
     fn read(value: Value, place: &str) -> Result<Self> {
         let Value::Object(mut fields) = value else {
             return Err(fault(place, Some(&value), "an object with role and content"));
         };
+        let place_of = |key| fields.keys().position(|known| known == key);
+        let places = Places { role: place_of("role").unwrap_or(0), content: place_of("content") };
         let role = match fields.shift_remove("role") {
             Some(Value::String(name)) => Role::read(&name).ok_or(Some(Value::String(name))),
             other => Err(other),
@@ -70,7 +101,7 @@ impl Message {
             fault(&format!("{place}.role"), found.as_ref(), "system, developer, user, assistant or tool")
         })?;
         let content = fields.shift_remove("content").unwrap_or(Value::Null);
-        Ok(Self { role, content, rest: fields })
+        Ok(Self { role, content, rest: fields, places })
     }
 
     fn check(&self, place: &str) -> Result<()> {

@@ -11,6 +11,8 @@
 
 mod args;
 mod ast;
+#[cfg(test)]
+mod bombs;
 mod budget;
 mod call;
 mod chars;
@@ -108,7 +110,7 @@ pub(crate) fn render(
         let value = variable.value(&ctx)?;
         // A name that the template never mentions needs no place.
         if let Some(at) = program.names.iter().position(|known| **known == *name) {
-            root.set(at as u32, value);
+            root.set(&ctx.budget, at as u32, value)?;
         }
     }
     ctx.budget.input_ends(limits.steps);
@@ -159,7 +161,8 @@ fn guarded(ctx: &Ctx, json: &Json, keep: &[&str]) -> Run<Value> {
         Json::String(text) => ctx.text(&ctx.guard.hide_except(text, keep)),
         Json::Array(list) => ctx.list(list.iter().map(|entry| guarded(ctx, entry, keep)).collect::<Run<Vec<_>>>()?),
         Json::Object(map) => {
-            let pairs = map.iter().map(|(key, entry)| Ok((ctx.text(&ctx.guard.hide(key))?, guarded(ctx, entry, keep)?)));
+            let pairs =
+                map.iter().map(|(key, entry)| Ok((ctx.text(&ctx.guard.hide(key))?, guarded(ctx, entry, keep)?)));
             ctx.dict(pairs.collect::<Run<Vec<_>>>()?)
         }
     }

@@ -31,8 +31,8 @@ const STEPS_MAX: u64 = 20_000_000;
 /// A conversation with no more than this is not the cause of a rendering that finds no end.
 const SMALL: (usize, usize) = (64, 64 << 10);
 
-/// Longest rendering, on a machine so slow that the steps do not end it first.
-const TIME: Duration = Duration::from_secs(5);
+/// Longest rendering, on a machine so busy or slow that the steps do not end it first.
+const TIME: Duration = Duration::from_secs(20);
 
 /// Output that any conversation may have; beyond it, four bytes for each byte of input.
 const OUTPUT_BYTES: usize = 1 << 20;
@@ -67,7 +67,10 @@ impl ChatTemplate {
         match on_own_thread(move |_| jinja::check(&checked))? {
             Ok(()) => {}
             Err(Fault::Syntax(fault)) => {
-                return Err(Error::model(format!("chat template: {}, expected a Jinja template", harmless(&fault, QUOTED))));
+                return Err(Error::model(format!(
+                    "chat template: {}, expected a Jinja template",
+                    harmless(&fault, QUOTED)
+                )));
             }
             Err(fault) => return Err(Error::model(format!("chat template: {fault:?}, expected a Jinja template"))),
         }
@@ -136,9 +139,7 @@ impl ChatTemplate {
             let texts: Vec<&str> = parts.iter().filter_map(|part| part.get("text")?.as_str()).collect();
             content = Json::String(texts.join("\n"));
         }
-        fields.insert("role".to_owned(), message.role.as_str().into());
-        fields.insert("content".to_owned(), content);
-        Json::Object(fields)
+        Json::Object(message.fields(fields, content))
     }
 }
 
@@ -198,9 +199,7 @@ fn failure(fault: Fault, guard: &Guard, (messages, bytes): (usize, usize), steps
     let shown = |text: &str| harmless(&guard.show(text), QUOTED);
     let large = messages > SMALL.0 || bytes > SMALL.1;
     match fault {
-        Fault::Refused(reason) => {
-            Error::Usage(format!("chat template: refuses the conversation: {}", shown(&reason)))
-        }
+        Fault::Refused(reason) => Error::Usage(format!("chat template: refuses the conversation: {}", shown(&reason))),
         Fault::Failed(text) => Error::Usage(format!("chat template: cannot render the conversation: {}", shown(&text))),
         Fault::Steps | Fault::Bytes | Fault::GivenUp if large => Error::Usage(format!(
             "messages: found {messages} messages of {bytes} bytes, expected fewer: the chat template does not come to \

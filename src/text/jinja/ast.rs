@@ -18,15 +18,37 @@ pub(super) enum Stmt {
     Text(Value),
     Print(Expr),
     For(Rc<For>),
-    If { branches: Vec<(Expr, Vec<Stmt>)>, otherwise: Vec<Stmt> },
-    With { values: Vec<(Target, Expr)>, body: Vec<Stmt> },
-    Set { target: Target, value: Expr },
-    SetBlock { target: Target, filter: Option<Expr>, body: Vec<Stmt> },
-    FilterBlock { filter: Expr, body: Vec<Stmt> },
+    If {
+        branches: Vec<(Expr, Vec<Stmt>)>,
+        otherwise: Vec<Stmt>,
+    },
+    With {
+        values: Vec<(Target, Expr)>,
+        body: Vec<Stmt>,
+    },
+    Set {
+        target: Target,
+        value: Expr,
+    },
+    SetBlock {
+        target: Target,
+        filter: Option<Expr>,
+        body: Vec<Stmt>,
+    },
+    FilterBlock {
+        filter: Expr,
+        body: Vec<Stmt>,
+    },
     /// A body with a scope of its own: `{% generation %}`, `{% block %}`, `{% autoescape false %}`.
-    Scope { fresh: bool, body: Vec<Stmt> },
+    Scope {
+        fresh: bool,
+        body: Vec<Stmt>,
+    },
     Macro(Rc<Macro>),
-    Call { call: Expr, body: Rc<Macro> },
+    Call {
+        call: Expr,
+        body: Rc<Macro>,
+    },
     Break,
     Continue,
     /// What needs other templates; an error when it is reached.

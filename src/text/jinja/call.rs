@@ -53,6 +53,7 @@ impl Eval<'_> {
             let spelled = &self.names[*argument as usize];
             explicit_caller |= &**spelled == "caller";
             let named = || args.named.iter().position(|(known, _)| known == spelled);
+            self.ctx.budget.steps(1 + args.named.len() / 16)?;
             let value = match given.next() {
                 Some(value) => value,
                 None => match (named(), default) {
@@ -61,31 +62,33 @@ impl Eval<'_> {
                     (None, None) => Value::hint(format!("parameter '{spelled}' was not provided")),
                 },
             };
-            scope.set(*argument, value);
+            scope.set(&self.ctx.budget, *argument, value)?;
         }
         if definition.uses.caller && !explicit_caller {
             let at = args.named.iter().position(|(known, _)| &**known == "caller");
             let caller = at.map_or_else(|| Value::hint("No caller defined"), |at| args.named.remove(at).1);
-            self.set_named(&scope, "caller", caller);
+            self.set_named(&scope, "caller", caller)?;
         }
         if definition.uses.kwargs {
             let pairs = std::mem::take(&mut args.named).into_iter();
             let pairs = pairs.map(|(name, value)| Ok((self.ctx.text(&name)?, value))).collect::<Run<Vec<_>>>()?;
-            self.set_named(&scope, "kwargs", self.ctx.dict(pairs)?);
+            self.set_named(&scope, "kwargs", self.ctx.dict(pairs)?)?;
         } else if let Some((keyword, _)) = args.named.first() {
             return Err(Fault::failed(format!("macro '{name}' takes no keyword argument '{keyword}'")));
         }
         if definition.uses.varargs {
-            self.set_named(&scope, "varargs", self.ctx.tuple(rest)?);
+            self.set_named(&scope, "varargs", self.ctx.tuple(rest)?)?;
         }
         let mut out = self.ctx.builder();
         self.run(&definition.body, &scope, &mut out)?;
         self.ctx.finish(out)
     }
 
-    fn set_named(&self, scope: &Scope, name: &str, value: Value) {
-        if let Some(at) = self.names.iter().position(|known| &**known == name) {
-            scope.set(at as u32, value);
+    fn set_named(&self, scope: &Scope, name: &str, value: Value) -> Run<()> {
+        self.ctx.budget.steps(self.names.len() / 16)?;
+        match self.names.iter().position(|known| &**known == name) {
+            Some(at) => scope.set(&self.ctx.budget, at as u32, value),
+            None => Ok(()),
         }
     }
 
@@ -117,9 +120,7 @@ impl Eval<'_> {
             "depth0" => number(state.depth),
             "previtem" if index == 0 => Some(Value::hint("there is no previous item")),
             "previtem" => state.before.borrow().clone(),
-            "nextitem" => {
-                Some(self.peek_item(state)?.unwrap_or_else(|| Value::hint("there is no next item")))
-            }
+            "nextitem" => Some(self.peek_item(state)?.unwrap_or_else(|| Value::hint("there is no next item"))),
             "cycle" => Some(methods::method(&Value::Loop(Rc::clone(state)), "cycle")),
             "changed" => Some(methods::method(&Value::Loop(Rc::clone(state)), "changed")),
             _ => None,

@@ -14,9 +14,43 @@ use super::value::Value;
 use super::{filters, methods};
 
 const NAMES: [&str; 37] = [
-    "boolean", "callable", "defined", "divisibleby", "eq", "equalto", "escaped", "even", "false", "filter", "float", "ge",
-    "greaterthan", "gt", "in", "integer", "iterable", "le", "lessthan", "lower", "lt", "mapping", "ne", "none", "number",
-    "odd", "sameas", "sequence", "string", "test", "true", "undefined", "upper", "==", "!=", "<", ">",
+    "boolean",
+    "callable",
+    "defined",
+    "divisibleby",
+    "eq",
+    "equalto",
+    "escaped",
+    "even",
+    "false",
+    "filter",
+    "float",
+    "ge",
+    "greaterthan",
+    "gt",
+    "in",
+    "integer",
+    "iterable",
+    "le",
+    "lessthan",
+    "lower",
+    "lt",
+    "mapping",
+    "ne",
+    "none",
+    "number",
+    "odd",
+    "sameas",
+    "sequence",
+    "string",
+    "test",
+    "true",
+    "undefined",
+    "upper",
+    "==",
+    "!=",
+    "<",
+    ">",
 ];
 
 /// Whether there is a test of this name.
@@ -30,12 +64,15 @@ pub(super) fn apply(ctx: &Ctx, name: &str, value: &Value, args: Args) -> Run<boo
     match name {
         "eq" | "equalto" | "==" | "ne" | "!=" | "lt" | "lessthan" | "<" | "le" | "<=" | "gt" | "greaterthan" | ">"
         | "ge" | ">=" | "in" | "sameas" | "divisibleby" => {
-            let [other] = args.bind(name, [match name {
-                "in" => "seq",
-                "sameas" => "other",
-                "divisibleby" => "num",
-                _ => "b",
-            }])?;
+            let [other] = args.bind(
+                name,
+                [match name {
+                    "in" => "seq",
+                    "sameas" => "other",
+                    "divisibleby" => "num",
+                    _ => "b",
+                }],
+            )?;
             with_other(ctx, name, value, &required(other, name, "other")?)
         }
         _ => {

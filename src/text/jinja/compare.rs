@@ -274,10 +274,14 @@ pub(super) fn contains(ctx: &Ctx, hay: &Value, needle: &Value) -> Run<bool> {
             super::search::contains(ctx, hay, needle)
         }
         Value::Dict(dict) | Value::View(View::Keys, dict) => Ok(dict.entries.contains_key(&ctx.key(needle)?)),
-        Value::Namespace(_) | Value::Macro(_) | Value::Function(_) | Value::None | Value::Int(_) | Value::Float(_)
-        | Value::Bool(_) | Value::Big(_) => {
-            Err(Fault::failed(format!("argument of type '{}' is not iterable", hay.type_name())))
-        }
+        Value::Namespace(_)
+        | Value::Macro(_)
+        | Value::Function(_)
+        | Value::None
+        | Value::Int(_)
+        | Value::Float(_)
+        | Value::Bool(_)
+        | Value::Big(_) => Err(Fault::failed(format!("argument of type '{}' is not iterable", hay.type_name()))),
         Value::Iter(iter) => {
             while let Some(item) = iter.list.items.get(iter.at.get()) {
                 iter.at.set(iter.at.get() + 1);

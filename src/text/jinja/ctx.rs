@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::budget::{Budget, Builder};
+use super::compare::Key;
 use super::fault::{Fault, Run};
 use super::value::{Dict, Text, Value};
-use super::compare::Key;
 use crate::text::special::Guard;
 
 /// The surroundings of one rendering.

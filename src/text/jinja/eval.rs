@@ -149,7 +149,7 @@ impl<'p> Eval<'p> {
             }
             Stmt::Macro(definition) => {
                 let value = self.macro_value(definition, scope)?;
-                scope.set(definition.target, value);
+                scope.set(&self.ctx.budget, definition.target, value)?;
             }
             Stmt::Call { call, body } => {
                 let caller = self.macro_value(body, scope)?;
@@ -182,7 +182,7 @@ impl<'p> Eval<'p> {
     pub(super) fn assign(&self, target: &Target, value: Value, scope: &Scope) -> Run<()> {
         self.ctx.budget.steps(1)?;
         match target {
-            Target::Name(name) => scope.set(*name, value),
+            Target::Name(name) => scope.set(&self.ctx.budget, *name, value)?,
             Target::Attribute(name, attribute) => {
                 let Value::Namespace(namespace) = self.name(*name, scope)? else {
                     return Err(Fault::failed("cannot assign attribute on non-namespace object"));
@@ -249,7 +249,7 @@ impl<'p> Eval<'p> {
                 None => scope = Scope::inside(outer),
             }
             if let Some(name) = self.loop_name {
-                scope.set(name, Value::Loop(Rc::clone(&state)));
+                scope.set(&self.ctx.budget, name, Value::Loop(Rc::clone(&state)))?;
             }
             self.assign(&node.target, item, &scope)?;
             if self.run(&node.body, &scope, out)? == Flow::Break {

@@ -119,15 +119,16 @@ fn directive<'f>(ctx: &Ctx, text: &'f str, taken: &mut Arguments, out: &mut Buil
 /// Where the bracket that is open closes.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 1;
-    text.char_indices().find(|(_, c)| {
-        match c {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            _ => {}
-        }
-        depth == 0
-    })
-    .map(|(at, _)| at)
+    text.char_indices()
+        .find(|(_, c)| {
+            match c {
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                _ => {}
+            }
+            depth == 0
+        })
+        .map(|(at, _)| at)
 }
 
 /// `text.format(args)`.
@@ -235,9 +236,9 @@ impl Formatter<'_, '_> {
                 value = lookup::item(self.eval, &value, &key)?;
                 rest = &inner[end + 1..];
             } else {
-                let inner = rest.strip_prefix('.').ok_or_else(|| {
-                    Fault::failed("only '.' or '[' may follow ']' in format field specifier")
-                })?;
+                let inner = rest
+                    .strip_prefix('.')
+                    .ok_or_else(|| Fault::failed("only '.' or '[' may follow ']' in format field specifier"))?;
                 let end = inner.find(['.', '[']).unwrap_or(inner.len());
                 value = lookup::attribute(self.eval, &value, &ctx.guard.show(&inner[..end]).into())?;
                 rest = &inner[end..];

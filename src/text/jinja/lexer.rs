@@ -418,7 +418,8 @@ fn unescaped(text: &str) -> Result<String, &'static str> {
             b'N' => return Err("found \\N{...}, expected a character or \\u"),
             b'0'..=b'7' => {
                 let more = rest.bytes().take(2).take_while(|b| matches!(b, b'0'..=b'7')).count();
-                let code = rest[..more].bytes().fold(u32::from(escape - b'0'), |code, b| code * 8 + u32::from(b - b'0'));
+                let code =
+                    rest[..more].bytes().fold(u32::from(escape - b'0'), |code, b| code * 8 + u32::from(b - b'0'));
                 rest = &rest[more..];
                 char::from_u32(code).ok_or("illegal octal escape")?
             }

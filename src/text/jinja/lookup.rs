@@ -100,6 +100,10 @@ fn wrapped(index: i64, length: usize) -> Option<usize> {
 
 /// What the value has by this name that is no item.
 fn own(eval: &Eval, base: &Value, name: &str) -> Run<Option<Value>> {
+    if let (Value::Macro(found), "arguments") = (base, name) {
+        let names = found.definition.arguments.iter().map(|(name, _)| eval.ctx.text(&eval.names[*name as usize]));
+        return eval.ctx.tuple(names.collect::<Run<Vec<_>>>()?).map(Some);
+    }
     if let Value::Loop(state) = base
         && let Some(value) = eval.loop_attribute(state, name)?
     {
@@ -214,9 +218,10 @@ impl Bounds {
     fn new(parts: &[Value; 3], length: usize) -> Run<Self> {
         let number = |value: &Value| match value {
             Value::None => Ok(None),
-            other => other.as_index().map(Some).ok_or_else(|| {
-                Fault::failed("slice indices must be integers or None or have an __index__ method")
-            }),
+            other => other
+                .as_index()
+                .map(Some)
+                .ok_or_else(|| Fault::failed("slice indices must be integers or None or have an __index__ method")),
         };
         let step = number(&parts[2])?.unwrap_or(1);
         if step == 0 {
@@ -253,9 +258,4 @@ pub(super) fn collected(ctx: &Ctx, items: &Items) -> Run<Vec<Value>> {
         all.extend(items.get(&ctx.budget, index)?);
     }
     Ok(all)
-}
-
-/// Whether `value` is a dictionary's view.
-pub(super) fn is_view(value: &Value) -> bool {
-    matches!(value, Value::View(View::Keys | View::Values | View::Items, _))
 }

@@ -244,14 +244,28 @@ pub(super) fn spelled(value: f64) -> String {
         return if value > 0.0 { "inf".into() } else { "-inf".into() };
     }
     let shortest = format!("{value:e}");
+    let length = shortest.bytes().take_while(|b| *b != b'e').filter(u8::is_ascii_digit).count();
+    // Of two spellings that are as short Python takes the nearer one, and the even one of two as near.
+    let nearest = format!("{value:.*e}", length - 1);
+    let shortest = if nearest.parse() == Ok(value) { nearest } else { shortest };
     let (mantissa, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..16).contains(&exponent) {
-        let plain = format!("{value}");
-        return if plain.contains('.') { plain } else { plain + ".0" };
+    if !(-4..16).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{mantissa}e{sign}{:02}", exponent.abs());
     }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.abs())
+    let (sign, digits) = match mantissa.strip_prefix('-') {
+        Some(digits) => ("-", digits.replace('.', "")),
+        None => ("", mantissa.replace('.', "")),
+    };
+    if exponent < 0 {
+        return format!("{sign}0.{}{digits}", "0".repeat(exponent.unsigned_abs() as usize - 1));
+    }
+    let whole = exponent as usize + 1;
+    if digits.len() <= whole {
+        return format!("{sign}{digits:0<whole$}.0");
+    }
+    format!("{sign}{}.{}", &digits[..whole], &digits[whole..])
 }
 
 /// The decimal digits of an integer.

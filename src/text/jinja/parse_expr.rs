@@ -18,8 +18,13 @@ impl Parser<'_> {
 
     pub(super) fn expression(&mut self) -> Run<Expr> {
         self.enter()?;
+        let fine = self.unknown.is_none();
         let mut expr = self.or()?;
         while self.skip_name("if") {
+            // Inside a condition an unknown name is a fault only where it is used.
+            if fine {
+                self.unknown = None;
+            }
             self.soft += 1;
             let test = self.or()?;
             let no = if self.skip_name("else") { Some(self.expression()?) } else { None };
@@ -379,8 +384,8 @@ impl Parser<'_> {
                 self.next();
             }
             let name = self.dotted()?;
-            if !filters::is_known(&name) && self.soft == 0 {
-                return self.fault(format!("no filter named '{name}'"));
+            if !filters::is_known(&name) {
+                self.note_unknown("filter", &name);
             }
             let arguments = if self.is_op("(") { self.arguments()? } else { Arguments::default() };
             let below = height(&expr).max(arguments.height());
@@ -389,20 +394,31 @@ impl Parser<'_> {
         Ok(expr)
     }
 
-    fn dotted(&mut self) -> Run<Rc<str>> {
-        let mut name = self.identifier()?;
-        while self.skip_op(".") {
-            name = format!("{name}.{}", self.identifier()?).into();
+    fn note_unknown(&mut self, what: &str, name: &str) {
+        if self.soft == 0 && self.unknown.is_none() {
+            self.unknown = self.fault::<()>(format!("no {what} named '{name}'")).err();
         }
-        Ok(name)
+    }
+
+    fn dotted(&mut self) -> Run<Rc<str>> {
+        let first = self.identifier()?;
+        if !self.is_op(".") {
+            return Ok(first);
+        }
+        let mut name = first.to_string();
+        while self.skip_op(".") {
+            name.push('.');
+            name.push_str(&self.identifier()?);
+        }
+        Ok(name.into())
     }
 
     fn test(&mut self, expr: Expr) -> Run<Expr> {
         self.next();
         let negated = self.skip_name("not");
         let name = self.dotted()?;
-        if !checks::is_known(&name) && self.soft == 0 {
-            return self.fault(format!("no test named '{name}'"));
+        if !checks::is_known(&name) {
+            self.note_unknown("test", &name);
         }
         let mut arguments = Arguments::default();
         if self.is_op("(") {

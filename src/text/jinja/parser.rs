@@ -4,7 +4,7 @@
 //! of them in one another, as it writes Python with so many parentheses. What is deeper is refused here, so that
 //! parsing, walking and dropping the tree need no more stack than the thread has.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::ast::{Expr, For, Kind, Macro, Name, Program, Stmt, Target, Uses};
@@ -29,10 +29,14 @@ pub(super) fn parse(source: &str, budget: &Budget) -> Run<Program> {
         uses: Uses::default(),
         names: Vec::new(),
         places: HashMap::new(),
-        blocks: Vec::new(),
+        blocks: HashSet::new(),
+        unknown: None,
         budget,
     };
     let body = parser.body(&[])?;
+    if let Some(unknown) = parser.unknown {
+        return Err(unknown);
+    }
     Ok(Program { body, names: parser.names })
 }
 
@@ -47,7 +51,9 @@ pub(super) struct Parser<'b> {
     pub(super) uses: Uses,
     names: Vec<Rc<str>>,
     places: HashMap<Rc<str>, Name>,
-    blocks: Vec<Rc<str>>,
+    blocks: HashSet<Rc<str>>,
+    /// The first name of a filter or test that nobody knows, outside of conditions.
+    pub(super) unknown: Option<Fault>,
     budget: &'b Budget,
 }
 
@@ -234,7 +240,9 @@ impl Parser<'_> {
                 Ok(Stmt::Scope { fresh: false, body: self.statements(&["endautoescape"])?.0 })
             }
             "print" => self.print(),
-            "break" | "continue" if self.loops == 0 => self.fault(format!("found '{tag}' outside of a loop, expected a loop")),
+            "break" | "continue" if self.loops == 0 => {
+                self.fault(format!("found '{tag}' outside of a loop, expected a loop"))
+            }
             "break" => Ok(Stmt::Break),
             "continue" => Ok(Stmt::Continue),
             "extends" | "include" | "import" | "from" => {
@@ -313,10 +321,9 @@ impl Parser<'_> {
 
     fn block(&mut self) -> Run<Stmt> {
         let name = self.identifier()?;
-        if self.blocks.contains(&name) {
+        if !self.blocks.insert(Rc::clone(&name)) {
             return self.fault(format!("block '{name}' defined twice"));
         }
-        self.blocks.push(Rc::clone(&name));
         let scoped = self.skip_name("scoped");
         self.skip_name("required");
         let loops = std::mem::take(&mut self.loops);
@@ -340,6 +347,7 @@ impl Parser<'_> {
 
     fn signature(&mut self) -> Run<Vec<(Name, Option<Expr>)>> {
         let mut arguments: Vec<(Name, Option<Expr>)> = Vec::new();
+        let mut known = HashSet::new();
         self.expect_op("(")?;
         while !self.is_op(")") {
             if !arguments.is_empty() {
@@ -347,6 +355,9 @@ impl Parser<'_> {
             }
             let identifier = self.identifier()?;
             let name = self.name(&identifier);
+            if !known.insert(name) {
+                return self.fault(format!("found the argument '{identifier}' twice"));
+            }
             let default = if self.skip_op("=") { Some(self.expression()?) } else { None };
             if default.is_none() && arguments.last().is_some_and(|(_, default)| default.is_some()) {
                 return self.fault("non-default argument follows default argument");
@@ -433,7 +444,11 @@ impl Parser<'_> {
                 return self.fault(format!("can't assign to '{identifier}'"));
             }
             let name = self.name(&identifier);
-            if attributes && self.skip_op(".") { Target::Attribute(name, self.identifier()?) } else { Target::Name(name) }
+            if attributes && self.skip_op(".") {
+                Target::Attribute(name, self.identifier()?)
+            } else {
+                Target::Name(name)
+            }
         };
         self.depth -= 1;
         Ok(target)

@@ -21,12 +21,14 @@ impl Scope {
         Rc::new(Self { variables: RefCell::default(), parent: Some(Rc::clone(parent)) })
     }
 
-    pub(super) fn set(&self, name: Name, value: Value) {
+    pub(super) fn set(&self, budget: &Budget, name: Name, value: Value) -> Run<()> {
         let mut variables = self.variables.borrow_mut();
+        budget.steps(variables.len() / 16)?;
         match variables.iter_mut().find(|(known, _)| *known == name) {
             Some(entry) => entry.1 = value,
             None => variables.push((name, value)),
         }
+        Ok(())
     }
 
     /// The value of a variable here or further out.

@@ -62,7 +62,11 @@ impl Printer<'_, '_> {
                 Some(name) => self.out.push(&format!("<Macro '{name}'>")),
                 None => self.out.push("<Macro 'caller'>"),
             },
-            Value::List(_) | Value::Tuple(_) | Value::Dict(_) | Value::View(..) | Value::Slice(_)
+            Value::List(_)
+            | Value::Tuple(_)
+            | Value::Dict(_)
+            | Value::View(..)
+            | Value::Slice(_)
             | Value::Namespace(_) => self.nested(value),
             other => {
                 // Python prints an address here.

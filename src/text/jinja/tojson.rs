@@ -2,11 +2,11 @@
 
 use super::args::Args;
 use super::budget::Builder;
+use super::compare;
 use super::ctx::Ctx;
 use super::fault::{Fault, Run};
 use super::number::{digits, spelled};
 use super::value::{Text, Value};
-use super::compare;
 
 /// `value | tojson(ensure_ascii, indent, separators, sort_keys)`.
 pub(super) fn tojson(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {
@@ -21,7 +21,9 @@ pub(super) fn tojson(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {
                 out.repeat(" ", usize::try_from(width).unwrap_or(0))?;
                 Some(out.into_parts().0)
             }
-            None => return Err(Fault::failed(format!("tojson: indent: found {}, expected int or str", other.type_name()))),
+            None => {
+                return Err(Fault::failed(format!("tojson: indent: found {}, expected int or str", other.type_name())));
+            }
         },
     };
     let (item, key) = separators_of(ctx, separators, indent.is_some())?;
@@ -175,9 +177,14 @@ impl Writer<'_> {
                 }
                 _ => continue,
             };
-            // A stand-in for a character that needs an escape does not exist: its own are `<` and the like.
             self.out.push(&text.text[plain..at])?;
-            self.out.push(&escaped)?;
+            if c != shown && matches!(shown, '"' | '\\') {
+                // A stand-in stays one, behind the backslash.
+                self.out.push("\\")?;
+                self.out.push_char(c)?;
+            } else {
+                self.out.push(&escaped)?;
+            }
             plain = at + c.len_utf8();
         }
         self.out.push(&text.text[plain..])?;

@@ -15,11 +15,60 @@ use num_bigint::BigInt;
 use num_traits::{FromPrimitive, Signed};
 
 const NAMES: [&str; 54] = [
-    "abs", "attr", "batch", "capitalize", "center", "count", "d", "default", "dictsort", "e", "escape", "filesizeformat",
-    "first", "float", "forceescape", "format", "groupby", "indent", "int", "join", "last", "length", "list", "lower",
-    "items", "map", "min", "max", "pprint", "random", "reject", "rejectattr", "replace", "reverse", "round", "safe",
-    "select", "selectattr", "slice", "sort", "string", "striptags", "sum", "title", "trim", "truncate", "unique", "upper",
-    "urlencode", "urlize", "wordcount", "wordwrap", "xmlattr", "tojson",
+    "abs",
+    "attr",
+    "batch",
+    "capitalize",
+    "center",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "e",
+    "escape",
+    "filesizeformat",
+    "first",
+    "float",
+    "forceescape",
+    "format",
+    "groupby",
+    "indent",
+    "int",
+    "join",
+    "last",
+    "length",
+    "list",
+    "lower",
+    "items",
+    "map",
+    "min",
+    "max",
+    "pprint",
+    "random",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "safe",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "string",
+    "striptags",
+    "sum",
+    "title",
+    "trim",
+    "truncate",
+    "unique",
+    "upper",
+    "urlencode",
+    "urlize",
+    "wordcount",
+    "wordwrap",
+    "xmlattr",
+    "tojson",
 ];
 
 /// Whether there is a filter of this name.
@@ -74,9 +123,11 @@ pub(super) fn apply(ctx: &Ctx, name: &str, value: &Value, args: Args) -> Run<Val
             };
             format::percent(ctx, text, &values)
         }
-        "random" | "urlize" | "wordwrap" => Err(Fault::Forbidden(format!("found the filter '{name}', which is not offered"))),
-        "upper" | "lower" | "title" | "capitalize" | "trim" | "center" | "replace" | "indent" | "truncate" | "wordcount"
-        | "e" | "escape" | "forceescape" | "striptags" | "urlencode" | "xmlattr" | "pprint" => {
+        "random" | "urlize" | "wordwrap" => {
+            Err(Fault::Forbidden(format!("found the filter '{name}', which is not offered")))
+        }
+        "upper" | "lower" | "title" | "capitalize" | "trim" | "center" | "replace" | "indent" | "truncate"
+        | "wordcount" | "e" | "escape" | "forceescape" | "striptags" | "urlencode" | "xmlattr" | "pprint" => {
             texts::apply(ctx, name, value, args)
         }
         _ if is_known(name) => sequences::apply(ctx, name, value, args),
@@ -152,7 +203,10 @@ fn round(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {
         (None, other) => return Err(Fault::failed(format!("round: found {}, expected a number", other.type_name()))),
     };
     match (method.as_str(), &number) {
-        ("common", Number::Float(n)) => Ok(Value::Float(rounded(*n, places))),
+        ("common", Number::Float(n)) => {
+            ctx.budget.steps(8 + usize::try_from(places.unsigned_abs().min(400)).unwrap_or(0) / 2)?;
+            Ok(Value::Float(rounded(*n, places)))
+        }
         ("common", _) if places >= 0 => Ok(int(number.big().unwrap_or_default())),
         ("common", _) => {
             let value = number.big().unwrap_or_default();
@@ -171,7 +225,8 @@ fn round(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {
             let whole = match Number::of(&scaled) {
                 Some(Number::Float(n)) => {
                     let n = if method == "ceil" { n.ceil() } else { n.floor() };
-                    int(BigInt::from_f64(n).ok_or_else(|| Fault::failed("cannot convert float infinity or NaN to integer"))?)
+                    int(BigInt::from_f64(n)
+                        .ok_or_else(|| Fault::failed("cannot convert float infinity or NaN to integer"))?)
                 }
                 _ => scaled,
             };
@@ -185,7 +240,9 @@ fn round(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {
 fn file_size(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {
     let [binary] = args.bind("filesizeformat", ["binary"])?;
     let binary = binary.is_some_and(|b| b.is_true());
-    let Value::Float(bytes) = to_float(ctx, value, Args::default())? else { return Err(Fault::failed("could not convert to float")) };
+    let Value::Float(bytes) = to_float(ctx, value, Args::default())? else {
+        return Err(Fault::failed("could not convert to float"));
+    };
     let (base, names) = if binary {
         (1024f64, ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"])
     } else {

@@ -98,8 +98,11 @@ fn end(ctx: &Ctx, value: &Value, last: bool) -> Run<Value> {
         }
     }
     let items = value.items(&ctx.budget)?;
-    let at = if last { items.len().wrapping_sub(1) } else { 0 };
     let hint = if last { "no last item, sequence was empty" } else { "no first item, sequence was empty" };
+    if items.len() == 0 {
+        return Ok(Value::hint(hint));
+    }
+    let at = if last { items.len() - 1 } else { 0 };
     Ok(items.get(&ctx.budget, at)?.unwrap_or_else(|| Value::hint(hint)))
 }
 
@@ -291,7 +294,8 @@ fn slices(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {
 
 fn map(ctx: &Ctx, value: &Value, mut args: Args) -> Run<Value> {
     let by_attribute = args.positional.is_empty() && args.named.iter().any(|(name, _)| &**name == "attribute");
-    let items = all(ctx, value)?;
+    // What is false is taken as empty, even if it cannot be walked through.
+    let items = if value.is_true() { all(ctx, value)? } else { Vec::new() };
     let mut out = Vec::with_capacity(items.len());
     if by_attribute {
         let [attribute, default] = args.bind("map", ["attribute", "default"])?;
@@ -330,7 +334,7 @@ fn select(ctx: &Ctx, name: &str, value: &Value, mut args: Args) -> Run<Value> {
         None => None,
     };
     let mut out = Vec::new();
-    for item in all(ctx, value)? {
+    for item in if value.is_true() { all(ctx, value)? } else { Vec::new() } {
         let tested = path.key(ctx, &item)?;
         let passes = match &test {
             Some(test) => {

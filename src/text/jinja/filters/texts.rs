@@ -130,7 +130,10 @@ fn truncate(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {
         Some(leeway) => leeway.index("truncate: leeway")?,
     };
     if length < end.chars as i64 || leeway < 0 {
-        return Err(Fault::failed(format!("expected length >= {} and leeway >= 0, got {length} and {leeway}", end.chars)));
+        return Err(Fault::failed(format!(
+            "expected length >= {} and leeway >= 0, got {length} and {leeway}",
+            end.chars
+        )));
     }
     let Some(found) = value.len() else {
         return Err(Fault::failed(format!("object of type '{}' has no len()", value.type_name())));
@@ -141,7 +144,9 @@ fn truncate(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {
     let parts = [Value::None, Value::Int(length - end.chars as i64), Value::None];
     let cut = lookup::slice(ctx, value, &parts)?;
     let cut = ctx.expect_text(&cut, "truncate")?;
-    let kept = if kill.is_some_and(|k| k.is_true()) { &*cut.text } else {
+    let kept = if kill.is_some_and(|k| k.is_true()) {
+        &*cut.text
+    } else {
         cut.text.rsplit_once(' ').map_or(&*cut.text, |(kept, _)| kept)
     };
     let mut out = ctx.builder();
@@ -237,7 +242,7 @@ fn xmlattr(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {
             continue;
         }
         let shown = ctx.shown(ctx.expect_text(key, "xmlattr")?)?;
-        if shown.contains(|c| is_space(c) || matches!(c, '/' | '>' | '=')) {
+        if shown.contains(|c: char| c.is_ascii_whitespace() || matches!(c, '\x0b' | '/' | '>' | '=')) {
             return Err(Fault::failed("invalid character in attribute name"));
         }
         if space || !out.text().is_empty() {

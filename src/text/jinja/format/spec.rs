@@ -29,6 +29,8 @@ pub(super) struct Spec {
     fill: char,
     pub(super) align: Option<Align>,
     pub(super) sign: char,
+    /// Whether a sign was asked for.
+    signed: bool,
     pub(super) alternate: bool,
     pub(super) zero: bool,
     pub(super) width: usize,
@@ -43,6 +45,7 @@ impl Default for Spec {
             fill: ' ',
             align: None,
             sign: '-',
+            signed: false,
             alternate: false,
             zero: false,
             width: 0,
@@ -68,13 +71,14 @@ impl Spec {
         };
         let mut spec = Self::default();
         let mut at = 0;
+        let filled = aligns(chars.get(1)).is_some();
         if let Some(align) = aligns(chars.get(1)) {
             (spec.fill, spec.align, at) = (chars[0], Some(align), 2);
         } else if let Some(align) = aligns(chars.first()) {
             (spec.align, at) = (Some(align), 1);
         }
         if let Some(sign) = chars.get(at).filter(|c| matches!(c, '+' | '-' | ' ')) {
-            spec.sign = *sign;
+            (spec.sign, spec.signed) = (*sign, true);
             at += 1;
         }
         if chars.get(at) == Some(&'#') {
@@ -83,6 +87,10 @@ impl Spec {
         }
         if chars.get(at) == Some(&'0') {
             spec.zero = true;
+            // A fill that is given stands in front of an alignment.
+            if !filled {
+                spec.fill = '0';
+            }
             at += 1;
         }
         let number = |at: &mut usize| {
@@ -111,6 +119,7 @@ impl Spec {
 
     /// Appends `value` as `str.format` does.
     pub(super) fn format(&self, ctx: &Ctx, value: &Value, empty: bool, out: &mut Builder) -> Run<()> {
+        self.check(value)?;
         match (value, self.kind) {
             _ if empty => print(ctx, value, out),
             (Value::Str(_), None | Some('s')) => self.text(ctx, value, out),
@@ -135,6 +144,27 @@ impl Spec {
                 Err(Fault::failed(format!("unsupported format string passed to {found}.__format__")))
             }
         }
+    }
+
+    /// Refuses what does not go together.
+    fn check(&self, value: &Value) -> Run<()> {
+        let text = matches!(value, Value::Str(_));
+        let kind = self.kind.unwrap_or(if text { 's' } else { 'd' });
+        if let Some(grouping) = self.grouping
+            && (matches!(kind, 's' | 'c' | 'n') || grouping == ',' && matches!(kind, 'b' | 'o' | 'x' | 'X'))
+        {
+            return Err(Fault::failed(format!("cannot specify '{grouping}' with '{kind}'")));
+        }
+        if text && self.signed {
+            return Err(Fault::failed("sign not allowed in string format specifier"));
+        }
+        if text && self.alternate {
+            return Err(Fault::failed("alternate form (#) not allowed in string format specifier"));
+        }
+        if kind == 'c' && (self.signed || self.alternate) {
+            return Err(Fault::failed("sign and alternate form not allowed with integer format specifier 'c'"));
+        }
+        Ok(())
     }
 
     /// Appends `value` as `%` does.
@@ -162,7 +192,8 @@ impl Spec {
                     other => big(other),
                 };
                 let found = value.type_name();
-                let number = whole.ok_or_else(|| Fault::failed(format!("%{kind} format: a number is required, not {found}")))?;
+                let number =
+                    whole.ok_or_else(|| Fault::failed(format!("%{kind} format: a number is required, not {found}")))?;
                 return self.percent_integer(ctx, &number, kind, out);
             }
             'e' | 'E' | 'f' | 'F' | 'g' | 'G' => {
@@ -176,6 +207,9 @@ impl Spec {
         }
         self.align = Some(if self.align == Some(Align::Left) { Align::Left } else { Align::Right });
         (self.fill, self.zero) = (' ', false);
+        if kind == 'c' {
+            self.precision = None;
+        }
         let made = ctx.finish(made)?;
         self.text(ctx, &made, out)
     }
@@ -217,9 +251,8 @@ impl Spec {
         if self.align == Some(Align::Inside) {
             return Err(Fault::failed("'=' alignment not allowed in string format specifier"));
         }
-        let fill = if self.zero && self.align.is_none() { '0' } else { self.fill };
         let missing = self.width.saturating_sub(text.chars.min(self.precision.unwrap_or(usize::MAX)));
-        self.padded("", kept, missing, fill, self.align.unwrap_or(Align::Left), out)
+        self.padded("", kept, missing, self.fill, self.align.unwrap_or(Align::Left), out)
     }
 
     fn padded(&self, sign: &str, body: &str, missing: usize, fill: char, align: Align, out: &mut Builder) -> Run<()> {
@@ -268,7 +301,8 @@ impl Spec {
         let Some(separator) = self.grouping else { return digits.to_owned() };
         let mut digits = digits.to_owned();
         let length = |n: usize| n + n.saturating_sub(1) / size;
-        if self.zero && self.align.is_none() && self.width < 4096 {
+        let inside = self.align == Some(Align::Inside) || self.zero && self.align.is_none();
+        if self.fill == '0' && inside && self.width < 4096 {
             while ahead + length(digits.len()) < self.width {
                 digits.insert(0, '0');
             }
@@ -287,6 +321,9 @@ impl Spec {
         let sign = self.sign_of(value.is_sign_negative() && !value.is_nan());
         let upper = kind.is_some_and(|k| k.is_ascii_uppercase());
         let size = value.abs();
+        // Digits take time by the square of their number.
+        let digits = self.precision.unwrap_or(6).min(FRACTION);
+        ctx.budget.steps(8 + digits / 2 + digits * digits / 500)?;
         let mut made = ctx.builder();
         if !size.is_finite() {
             made.push(if size.is_nan() { "nan" } else { "inf" })?;
@@ -359,6 +396,9 @@ impl Spec {
             body.trim_end_matches('0').trim_end_matches('.')
         }
         .to_owned();
+        if self.alternate && !kept.contains('.') {
+            kept.push('.');
+        }
         if least == 1 && !scientific && !kept.contains('.') {
             kept.push_str(".0");
         }

@@ -1,5 +1,6 @@
 //! The methods of `str`.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::super::args::{Args, required};
@@ -89,9 +90,10 @@ pub(super) fn call(eval: &Eval, text: &Rc<Text>, name: &'static str, args: Args)
         "format_map" => {
             let [map] = args.bind(name, ["mapping"])?;
             let Some(Value::Dict(dict)) = map else { return Err(Fault::failed("format_map: expected a mapping")) };
-            let named = dict.entries.values().map(|(key, value)| {
-                Ok((ctx.shown(ctx.expect_text(key, name)?)?.into(), value.clone()))
-            });
+            let named = dict
+                .entries
+                .values()
+                .map(|(key, value)| Ok((ctx.shown(ctx.expect_text(key, name)?)?.into(), value.clone())));
             format::braces(eval, text, Args { positional: Vec::new(), named: named.collect::<Run<Vec<_>>>()? })
         }
         "encode" | "maketrans" | "translate" => {
@@ -142,11 +144,12 @@ pub(in super::super) fn lines(text: &str, complete: bool) -> impl Iterator<Item 
 
 /// `strip` at the start, at the end or at both.
 pub(in super::super) fn strip(ctx: &Ctx, text: &Rc<Text>, chars: &Value, start: bool, end: bool) -> Run<Value> {
-    let set: Option<Vec<char>> = match chars {
+    ctx.budget.reads(text.text.len())?;
+    let set: Option<HashSet<char>> = match chars {
         Value::None => None,
         other => {
             let set = ctx.expect_text(other, "strip")?;
-            drop(ctx.budget.hold(4 * set.text.len())?);
+            drop(ctx.budget.hold(16 * set.text.len())?);
             Some(set.text.chars().map(|c| ctx.guard.shown(c)).collect())
         }
     };
@@ -161,8 +164,6 @@ pub(in super::super) fn strip(ctx: &Ctx, text: &Rc<Text>, chars: &Value, start: 
     if end {
         kept = kept.trim_end_matches(strips);
     }
-    let looked = text.text.len() - kept.len() + 8;
-    ctx.budget.steps(looked.saturating_mul(set.map_or(1, |set| set.len() / 8 + 1)))?;
     if kept.len() == text.text.len() {
         return Ok(Value::Str(Rc::clone(text)));
     }
