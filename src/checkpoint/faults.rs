@@ -64,7 +64,7 @@ impl Alike {
         self.others.push(fault);
     }
 
-    /// All of them, each kind where its first was found.
+    /// All of them: what is wrong with many tensors first, else in the order in which they were found.
     pub(super) fn into_faults(self) -> Faults {
         let mut causes: Vec<Vec<Kind>> = Vec::new();
         let mut by_reason: HashMap<String, usize> = HashMap::new();
@@ -79,9 +79,12 @@ impl Alike {
             });
             causes[cause].push(kind);
         }
+        let count = |kinds: &Vec<Kind>| kinds.iter().map(|kind| kind.count).sum::<usize>();
+        // What is wrong with many tensors is the likelier reason why others are.
+        causes.sort_by_key(|kinds| count(kinds) <= SINGLE);
         let mut faults = Faults::default();
         for kinds in causes {
-            let count = kinds.iter().map(|kind| kind.count).sum::<usize>();
+            let count = count(&kinds);
             if count <= SINGLE {
                 let named = kinds.iter().flat_map(|kind| &kind.named);
                 named.for_each(|(name, what)| faults.push(format!("tensor {name:?}: {what}")));

@@ -118,9 +118,8 @@ impl<'a> Resolver<'a> {
         match &mut self.rules {
             None => {
                 let files = QUANTIZATION_FILES.join(", ");
-                let what = format!(
-                    "is quantized, but config.json has no quantization_config, nor is there any of {files}"
-                );
+                let what =
+                    format!("is quantized, but config.json has no quantization_config, nor is there any of {files}");
                 self.fault_of_many("no quantization config", name, &what);
             }
             Some(rules) if !is_right(rules.config.packing) => {
@@ -394,6 +393,7 @@ impl Resolver<'_> {
         match said.group_size(in_features, groups) {
             Ok(group_size) => Some((groups, group_size)),
             Err(offered) => {
+                let reason = format!("group sizes {offered:?}");
                 let offered: Vec<String> = offered
                     .iter()
                     .map(|size| match size {
@@ -407,7 +407,6 @@ impl Resolver<'_> {
                     "shape {shape:?} has {groups} groups for {in_features} input features, but {key} {}",
                     offered.join(", ")
                 );
-                let reason = format!("{groups} groups for {in_features}, {}", offered.join(", "));
                 self.fault_of_many(&reason, &name, &what);
                 None
             }
@@ -416,19 +415,18 @@ impl Resolver<'_> {
 
     /// What AWQ cannot say.
     fn check_awq(&mut self, base: &str, bits: u32, group: usize, in_features: usize, has_g_idx: bool) -> Option<()> {
-        let (part, what) = if bits != 4 {
-            ("qweight", format!("has {bits}-bit codes, expected 4-bit codes, the only ones of AWQ"))
+        let (part, reason, what) = if bits != 4 {
+            ("qweight", "bits", format!("has {bits}-bit codes, expected 4-bit codes, the only ones of AWQ"))
         } else if has_g_idx {
-            ("g_idx", "is there, but AWQ has no order of input features".to_owned())
+            ("g_idx", "g_idx", "is there, but AWQ has no order of input features".to_owned())
         } else if !in_features.is_multiple_of(group) {
-            (
-                "scales",
-                format!("has groups of {group}, which do not divide the {in_features} input features as AWQ must"),
-            )
+            let what =
+                format!("has groups of {group}, which do not divide the {in_features} input features as AWQ must");
+            ("scales", "short groups", what)
         } else {
             return Some(());
         };
-        self.fault(&format!("{base}.{part}"), &what);
+        self.fault_of_many(&format!("AWQ: {reason}"), &format!("{base}.{part}"), &what);
         None
     }
 

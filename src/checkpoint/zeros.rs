@@ -111,7 +111,8 @@ impl Checkpoint {
         named.sort_unstable_by_key(|(name, _)| *name);
         let all = named.into_iter().map(|(_, info)| info).chain(&self.resolved.experts);
         let claiming: Vec<&MatrixInfo> = all.filter(claims).collect();
-        let found = threads::map_in_order(&claiming, threads::available(), || (), |(): &mut (), info| self.zeros(info))?;
+        let found =
+            threads::map_in_order(&claiming, threads::available(), || (), |(): &mut (), info| self.zeros(info))?;
         let found: Vec<Zeros> = found.into_iter().flatten().collect();
         let mut faults = Faults::default();
         let otherwise = self.settle(&found, &mut faults);
@@ -150,7 +151,9 @@ impl Checkpoint {
                 );
             }
             Packing::Compressed => {
-                log::warn!("{source}: {claim}, and still tensor {name:?} is there; all zero points are {value}, so both agree");
+                log::warn!(
+                    "{source}: {claim}, and still tensor {name:?} is there; all zero points are {value}, so both agree"
+                );
             }
             _ => {}
         }

@@ -30,7 +30,8 @@ fn what_differs_harmlessly_is_noted_once() {
         config["brand_new"] = json!({"a": 1});
         config["extra_config"] = json!({"model.layers.0.mlp.up_proj": {"bits": 4, "newer\u{1b}": 5}});
     });
-    let idle = config(&|config| config["extra_config"] = json!({r"nothing\.here": {"bits": 8}, "vision": {"bits": 16}}));
+    let idle =
+        config(&|config| config["extra_config"] = json!({r"nothing\.here": {"bits": 8}, "vision": {"bits": 16}}));
     for (folder, needles) in [
         (&other, &["packing_format \"auto_round\"", "stored minus one", "8"][..]),
         (&unknown, &["unknown keys", "quantization_config.brand_new", "up_proj.newer\\u{1b}"]),

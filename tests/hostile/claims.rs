@@ -146,7 +146,11 @@ fn mixtures() {
         let count = numbers.len() - 1;
         // All others are right, or all but one are wrong: named is the one that is not like the others.
         let found = contradicts("one matrix", &model, &[&name, "expected 8"]);
-        assert_eq!(found.contains(&format!("{count} of {} matrices fit if stored", count + 1)), format == "gptq_v2", "{found}");
+        assert_eq!(
+            found.contains(&format!("{count} of {} matrices fit if stored", count + 1)),
+            format == "gptq_v2",
+            "{found}"
+        );
         // Half of a matrix.
         let data = &mut model.tensors[odd].data;
         let half = data.len() / 2;
@@ -170,7 +174,11 @@ fn claims_for_single_matrices() {
         ("dynamic", r".*\.1\.mlp\.up".to_owned()),
     ] {
         let config = |general: bool, own: bool| {
-            let config = if key == "dynamic" { gptq("gptq", json!(general)) } else { auto_round("auto_round:auto_gptq", json!(general)) };
+            let config = if key == "dynamic" {
+                gptq("gptq", json!(general))
+            } else {
+                auto_round("auto_round:auto_gptq", json!(general))
+            };
             let mut model = base.clone();
             model.config["quantization_config"] = config;
             model.config["quantization_config"][key] = json!({&entry: {"sym": own}});
@@ -189,7 +197,9 @@ fn claims_of_other_formats() {
     // AWQ stores zero points one way: minus one is wrong there.
     let (_, base) = awq();
     for (byte, fits) in [(0x88u8, true), (0x77, false), (0x00, false)] {
-        for (config, claim) in [(json!({"zero_point": false}), "zero_point is false"), (json!({"sym": true}), "sym is true")] {
+        for (config, claim) in
+            [(json!({"zero_point": false}), "zero_point is false"), (json!({"sym": true}), "sym is true")]
+        {
             let mut model = with_zeros(base.clone(), byte);
             let own = model.config["quantization_config"].as_object_mut().unwrap();
             own.remove("zero_point");

@@ -82,7 +82,8 @@ fn keys_that_change_the_mathematics() {
         expect(place, &parse(&config).unwrap_err(), &[key, "expected no rotation"]);
     }
     let own = json!({"a.b": {"bits": 8, "act_bits": 8}, "c.d": {"super_bits": 4}});
-    let found = expect("own", &parse(&with(&plain, "/extra_config", &own)).unwrap_err(), &["a.b.act_bits", "c.d.super_bits"]);
+    let found =
+        expect("own", &parse(&with(&plain, "/extra_config", &own)).unwrap_err(), &["a.b.act_bits", "c.d.super_bits"]);
     assert!(found.starts_with("2 faults:"), "{found}");
 }
 
@@ -101,7 +102,10 @@ fn keys_that_change_nothing() {
             ("/rotation", json!(null)),
             ("/kv_cache_scheme", json!(null)),
             ("/sparsity_config", json!({})),
-            ("/sparsity_config", json!({"format": "dense", "global_sparsity": 0.1, "sparsity_structure": "unstructured"})),
+            (
+                "/sparsity_config",
+                json!({"format": "dense", "global_sparsity": 0.1, "sparsity_structure": "unstructured"}),
+            ),
             ("/act_bits", json!(16)),
             ("/act_bits", json!(32)),
             ("/super_bits", json!(null)),
@@ -208,7 +212,8 @@ fn files_beside_the_configuration() {
     let expected = matrices(&open(base.write().path()).unwrap());
     let mut bare = base.clone();
     let own = bare.config.as_object_mut().unwrap().remove("quantization_config").unwrap();
-    let found = refused("no file", bare.write().path(), &["qweight", "has no quantization_config", "quantize_config.json"]);
+    let found =
+        refused("no file", bare.write().path(), &["qweight", "has no quantization_config", "quantize_config.json"]);
     assert!(!found.contains('\n') && found.contains("the first of "), "{found}");
     for name in ["quantize_config.json", "quant_config.json", "quantization_config.json"] {
         let dir = bare.write();
@@ -245,7 +250,11 @@ fn files_beside_the_configuration() {
         assert!(matrices(&open(dir.path()).unwrap()) == expected, "{text}");
     }
     fs::write(&file, r#"{"bits": 4, "group_size": 32, "checkpoint_format": "gptq_v2"}"#).unwrap();
-    refused("v2", dir.path(), &["quantize_config.json: checkpoint_format \"gptq_v2\"", "expected the same", "\"gptq\""]);
+    refused(
+        "v2",
+        dir.path(),
+        &["quantize_config.json: checkpoint_format \"gptq_v2\"", "expected the same", "\"gptq\""],
+    );
     fs::write(&file, r#"{"bits": 4, "group_size": 32, "spinquant_config": {"r4": 1}}"#).unwrap();
     refused("rotated", dir.path(), &["quantize_config.json: spinquant_config"]);
 }
@@ -259,9 +268,7 @@ fn spellings_of_awq_and_auto_round() {
         config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         config
     };
-    let round = |key: &str, format: &str| {
-        json!({"quant_method": "intel/auto-round", "bits": 4, "group_size": 16, "sym": false, key: format})
-    };
+    let round = |key: &str, format: &str| json!({"quant_method": "intel/auto-round", "bits": 4, "group_size": 16, "sym": false, key: format});
     for config in [
         awq(json!({"w_bit": 4, "q_group_size": 16})),
         awq(json!({"w_bit": 4, "bits": 4, "group_size": 16, "q_group_size": 16})),
@@ -276,7 +283,8 @@ fn spellings_of_awq_and_auto_round() {
     // AutoAWQ's own file, without a method.
     converted.config.as_object_mut().unwrap().remove("quantization_config");
     let dir = converted.write();
-    let own = json!({"zero_point": true, "q_group_size": 16, "w_bit": 4, "version": "GEMM", "modules_to_not_convert": null});
+    let own =
+        json!({"zero_point": true, "q_group_size": 16, "w_bit": 4, "version": "GEMM", "modules_to_not_convert": null});
     fs::write(dir.path().join("quant_config.json"), own.to_string()).unwrap();
     assert!(matrices(&open(dir.path()).unwrap()) == expected);
     for (more, needles) in [

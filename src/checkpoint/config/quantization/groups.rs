@@ -126,7 +126,12 @@ fn read_rule(weights: &Keys) -> Rule {
             }
         },
     };
-    Rule { bits: read_bits(weights, "num_bits"), group_size: read_groups(weights), sym: weights.flag("symmetric"), by_group }
+    Rule {
+        bits: read_bits(weights, "num_bits"),
+        group_size: read_groups(weights),
+        sym: weights.flag("symmetric"),
+        by_group,
+    }
 }
 
 /// `strategy` and `group_size`.

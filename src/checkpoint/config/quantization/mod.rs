@@ -15,8 +15,8 @@ use crate::Faults;
 use crate::error::harmless;
 use crate::quant::gptq::ZeroPoints;
 pub(in crate::checkpoint) use beside::FILES;
-pub(in crate::checkpoint) use names::{Rules, Said};
 use names::Name;
+pub(in crate::checkpoint) use names::{Rules, Said};
 
 /// How a checkpoint is quantized.
 #[derive(Debug, Clone, PartialEq)]

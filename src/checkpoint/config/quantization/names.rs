@@ -109,7 +109,11 @@ pub(in crate::checkpoint) struct Said {
 
 impl Said {
     /// The group size of a matrix with `in_features` in `groups`, or the sizes that the file offers and that do not fit.
-    pub(in crate::checkpoint) fn group_size(&self, in_features: usize, groups: usize) -> Result<usize, &[Option<usize>]> {
+    pub(in crate::checkpoint) fn group_size(
+        &self,
+        in_features: usize,
+        groups: usize,
+    ) -> Result<usize, &[Option<usize>]> {
         let mut sizes = self.group_sizes.iter().map(|size| size.unwrap_or(in_features));
         sizes.find(|&size| in_features.div_ceil(size) == groups).ok_or(&self.group_sizes)
     }
@@ -359,7 +363,9 @@ fn spellings(name: &str) -> (Vec<String>, Vec<String>) {
         plain.push(plain[0].replacen(".moe.experts.", ".experts.", 1));
     }
     // All experts in one tensor go by the first of them, as the tool may have held it.
-    for (fused, single) in [("experts.gate_up_proj", "experts.0.gate_proj"), ("experts.down_proj", "experts.0.down_proj")] {
+    for (fused, single) in
+        [("experts.gate_up_proj", "experts.0.gate_proj"), ("experts.down_proj", "experts.0.down_proj")]
+    {
         if let Some(start) = plain[plain.len() - 1].strip_suffix(fused) {
             let (whole, single) = (format!("{start}experts"), format!("{start}{single}"));
             plain.extend([whole, single]);
