@@ -92,9 +92,15 @@ pub mod gpu;
 mod kept;
 pub mod kernels;
 pub mod model;
+#[cfg(test)]
+#[path = "../tests/common/not_run.rs"]
+mod not_run;
 pub mod parallel;
 pub mod quant;
 pub mod reference;
+#[cfg(test)]
+#[path = "../tests/common/seed.rs"]
+mod seed;
 pub mod text;
 mod threads;
 

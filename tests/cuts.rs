@@ -14,8 +14,9 @@ use std::ops::Range;
 
 use lapidary::quant::{Dtype, Groups, PackedMatrix, RowShard, StoredGroups};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 
+use common::seed::seed;
 use cuts::plain::{Format, Order, Plain, Spec};
 
 /// Random matrices of each source, and the sources: GPTQ v1 and v2, AWQ, compressed-tensors, dense.
@@ -26,7 +27,8 @@ const _: () = assert!(CASES * SOURCES >= 20_000, "cases in all");
 /// Runs `property` on exactly [`CASES`] values.
 pub(crate) fn check<S: Strategy>(what: &str, cases: S, property: impl Fn(S::Value) -> Result<(), TestCaseError>) {
     let ran = Cell::new(0);
-    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    let rng_seed = RngSeed::Fixed(seed(what.bytes().map(u64::from).sum()));
+    let config = Config { cases: CASES, failure_persistence: None, rng_seed, ..Config::default() };
     let result = TestRunner::new(config).run(&cases, |case| {
         ran.set(ran.get() + 1);
         property(case)

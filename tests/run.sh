@@ -15,6 +15,10 @@ if [ -n "${LAPIDARY_FIXTURES:-}" ] && [ ! -d "$LAPIDARY_FIXTURES" ]; then
     exit 1
 fi
 
+# What tests say that they did not run, once more at the end.
+LAPIDARY_NOT_RUN=$(mktemp)
+export LAPIDARY_NOT_RUN
+
 # Mesa's device-select layer writes to stderr where there is no desktop.
 export NODEVICE_SELECT=1
 for tool in fmt clippy; do
@@ -40,4 +44,6 @@ say ""
 if [ -n "${LAPIDARY_FIXTURES:-}" ]; then sets=$LAPIDARY_FIXTURES; else sets=tests/golden; fi
 say "golden checkpoints: $(ls "$sets"/*/golden.safetensors | wc -l) in $sets"
 [ -n "${LAPIDARY_FIXTURES:-}" ] || say "not run without LAPIDARY_FIXTURES: the other golden checkpoints, the full vocabulary's cases"
+sort -u "$LAPIDARY_NOT_RUN" | while read -r line; do say "$line"; done
+rm -f "$LAPIDARY_NOT_RUN"
 [ -z "${LAPIDARY_SKIP_ADAPTERS:-}" ] || say "skipped by LAPIDARY_SKIP_ADAPTERS: $LAPIDARY_SKIP_ADAPTERS"

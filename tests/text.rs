@@ -6,6 +6,8 @@
 mod files;
 #[path = "text/injection.rs"]
 mod injection;
+#[path = "common/seed.rs"]
+mod seed;
 #[path = "text/streams.rs"]
 mod streams;
 #[path = "text/templates.rs"]

@@ -181,6 +181,11 @@ mod tests {
         (0..n).map(|_| sampler.choose(logits).expect("finite")).collect()
     }
 
+    /// Equal chances, but for what a test changes; other draws in each run.
+    fn fresh(number: u64) -> Sampling {
+        Sampling { seed: crate::seed::seed(number), ..HALF }
+    }
+
     const HALF: Sampling = Sampling { temperature: 1.0, top_k: 0, top_p: 1.0, seed: 7 };
 
     #[test]
@@ -201,33 +206,55 @@ mod tests {
         // Probabilities 0.4, 0.3, 0.2, 0.1. Of the best two, renormalized 0.571 and 0.429, top-p 0.5 keeps one; top-p
         // over all four would keep two.
         let logits = [0.4f32.ln(), 0.3f32.ln(), 0.2f32.ln(), 0.1f32.ln()];
-        let ids = draw(Sampling { top_k: 2, top_p: 0.5, ..HALF }, &logits, 200);
+        let ids = draw(Sampling { top_k: 2, top_p: 0.5, ..fresh(101) }, &logits, 200);
         assert!(ids.iter().all(|&id| id == 0));
-        let ids = draw(Sampling { top_p: 0.5, ..HALF }, &logits, 200);
+        let ids = draw(Sampling { top_p: 0.5, ..fresh(102) }, &logits, 200);
         assert!(ids.contains(&1) && !ids.contains(&2));
     }
 
     #[test]
     fn draws_follow_the_probabilities() {
-        let p = [0.5, 0.25, 0.15, 0.1];
-        let logits = p.map(|p: f32| p.ln());
+        let p = [0.4, 0.25, 0.15, 0.1, 0.06, 0.04];
+        let logits = p.map(|p: f64| p.ln() as f32);
         let n = 100_000;
-        let ids = draw(HALF, &logits, n);
-        let chi_square: f64 = (0..4)
-            .map(|id| {
-                let expected = f64::from(p[id]) * n as f64;
+        for (number, (temperature, top_k, top_p)) in
+            [0.5, 1.0, 2.0].into_iter().flat_map(|t| [(t, 0, 1.0), (t, 3, 1.0), (t, 0, 0.77), (t, 4, 0.9)]).enumerate()
+        {
+            // By the definition, one after the other: temperature, the best k of them, the fewest that reach top-p.
+            let mut kept = p.map(|p| p.powf(1.0 / f64::from(temperature)));
+            kept[if top_k == 0 { p.len() } else { top_k }..].fill(0.0);
+            let (sum, mut before) = (kept.iter().sum::<f64>(), 0.0);
+            for p in &mut kept {
+                let is_enough = before >= f64::from(top_p) * sum;
+                before += *p;
+                *p = if is_enough { 0.0 } else { *p };
+            }
+            let sum: f64 = kept.iter().sum();
+            let ids = draw(Sampling { temperature, top_k, top_p, ..fresh(number as u64) }, &logits, n);
+            let mut chi_square = 0.0;
+            for (id, p) in kept.iter().enumerate() {
                 let seen = ids.iter().filter(|&&i| i as usize == id).count() as f64;
-                (seen - expected).powi(2) / expected
-            })
-            .sum();
-        assert!(chi_square < 21.1, "chi square {chi_square} with 3 degrees of freedom has p < 1e-4");
+                let expected = n as f64 * p / sum;
+                chi_square += if expected > 0.0 { (seen - expected).powi(2) / expected } else { 1e9 * seen };
+            }
+            let degrees = kept.iter().filter(|p| **p > 0.0).count() - 1;
+            let setting = format!("temperature {temperature}, top-k {top_k}, top-p {top_p}");
+            let most = CHI_SQUARE[degrees];
+            assert!(
+                chi_square < most,
+                "{setting}: chi square {chi_square} with {degrees} degrees of freedom has p < 1e-9"
+            );
+        }
     }
+
+    /// What chance exceeds once in a billion runs, by degrees of freedom.
+    const CHI_SQUARE: [f64; 6] = [1e-9, 37.3, 41.4, 44.8, 47.9, 50.7];
 
     #[test]
     fn temperature_sharpens() {
         let logits = [1.0, 0.0];
         let share = |temperature| {
-            let ids = draw(Sampling { temperature, ..HALF }, &logits, 20_000);
+            let ids = draw(Sampling { temperature, ..fresh(100) }, &logits, 20_000);
             ids.iter().filter(|&&id| id == 0).count() as f64 / 20_000.0
         };
         assert!((share(1.0) - 0.731).abs() < 0.02 && (share(0.5) - 0.881).abs() < 0.02);

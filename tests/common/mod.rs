@@ -1,7 +1,9 @@
-//! What the tests of kernels share: inputs from a seed, one device, runs that watch guard words, derived tolerances.
+//! What the tests of kernels share: inputs from seeds, one device, runs that watch guard words, derived tolerances.
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 
 pub(crate) mod device;
+pub(crate) mod not_run;
+pub(crate) mod seed;
 pub(crate) mod tolerance;
 
 use std::cell::Cell;
@@ -37,6 +39,11 @@ pub(crate) fn failure_with(bug: Bug, check: impl FnOnce()) -> Option<String> {
     let message = panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "a panic without a message".to_string());
     assert!(!message.contains(NOT_PLANTED), "{message}");
     Some(message)
+}
+
+/// Numbers that are others in each run; with a bug planted they are always the same, since luck could hide it.
+pub(crate) fn fresh(number: u64) -> random::Random {
+    random::Random::new(if PLANTED.get().is_some() { number } else { seed::seed(number) })
 }
 
 /// Marks the failure to plant a bug, which is no success of a check.

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod compressed;
+#[path = "../common/seed.rs"]
+mod seed;
 mod synthetic;
 
 use std::collections::HashMap;

@@ -4,8 +4,8 @@ use lapidary::gpu::Tensor;
 use lapidary::kernels::argmax;
 use lapidary::reference::ops;
 
-use crate::common::random::{Random, Spread};
-use crate::common::{Output, Runner, gpu, tensor};
+use crate::common::random::Spread;
+use crate::common::{Output, Runner, fresh, gpu, tensor};
 
 /// Lanes of a workgroup: as on software adapters, as on GPUs, and fewer than a column has.
 const THREADS: [u32; 3] = [16, 256, 4];
@@ -30,7 +30,7 @@ const WIDTHS: [usize; 11] = [1, 2, 5, 63, 65, 257, 1023, 1024, 1025, 2051, 4097]
 
 #[test]
 fn random_rows() {
-    let mut random = Random::new(760);
+    let mut random = fresh(760);
     for width in WIDTHS {
         check("random", width, &random.values(7 * width, Spread::Normal));
         let negative: Vec<f32> = random.values(7 * width, Spread::Outliers).iter().map(|v| -1e30 - v.abs()).collect();
@@ -53,7 +53,7 @@ fn the_largest_at_every_edge() {
 
 #[test]
 fn ties_go_to_the_lowest_index() {
-    let mut random = Random::new(761);
+    let mut random = fresh(761);
     for width in WIDTHS {
         check("all equal", width, &vec![2.5; width]);
         check(
@@ -106,7 +106,7 @@ fn garbage_is_no_choice() {
 #[test]
 fn whole_vocabularies() {
     for width in [262_144, 262_145] {
-        let mut logits = Random::new(762).values(width, Spread::Normal);
+        let mut logits = fresh(762).values(width, Spread::Normal);
         for at in [width - 1, 131_073, 3] {
             logits[at] = 100.0;
             check(&format!("largest at {at}"), width, &logits);

@@ -7,13 +7,14 @@ use lapidary::kernels::KvDtype;
 use lapidary::kernels::attention_tile::Queries;
 
 use super::attention::{Case, Step, chunk};
+use crate::common::not_run::not_run;
 use crate::common::random::Random;
 use crate::common::{Runner, gpu};
 
 /// A runner with matrices, and their side; `None`, and a line, where the device has none.
 fn runner() -> Option<(Runner, usize)> {
     let Some(side) = gpu().matrix_side() else {
-        println!("\"{}\" has no cooperative matrices: not run", gpu().adapter().info.name);
+        not_run(&format!("\"{}\" has no cooperative matrices", gpu().adapter().info.name));
         return None;
     };
     let mut runner = Runner::new();

@@ -2,8 +2,7 @@
 
 use lapidary::kernels::copy_words;
 
-use crate::common::random::Random;
-use crate::common::{Output, Runner, compact};
+use crate::common::{Output, Runner, compact, fresh};
 
 #[test]
 fn all_words_are_copied() {
@@ -11,7 +10,7 @@ fn all_words_are_copied() {
 }
 
 pub(super) fn check(sizes: &[usize]) {
-    let mut random = Random::new(760);
+    let mut random = fresh(760);
     for &n in sizes {
         let words: Vec<u32> = (0..n).map(|_| random.word() as u32).collect();
         let (runner, y) = (Runner::new(), Output::compact(1, n));

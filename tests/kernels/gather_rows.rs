@@ -2,9 +2,9 @@
 
 use lapidary::kernels::gather_rows;
 
-use crate::common::random::{Random, Spread};
+use crate::common::random::Spread;
 use crate::common::tolerance::assert_close;
-use crate::common::{Output, Runner, compact, tensor};
+use crate::common::{Output, Runner, compact, fresh, tensor};
 
 #[test]
 fn chosen_rows_are_copied() {
@@ -12,7 +12,7 @@ fn chosen_rows_are_copied() {
 }
 
 pub(super) fn check(widths: &[usize]) {
-    let mut random = Random::new(750);
+    let mut random = fresh(750);
     for &width in widths {
         for n_rows in [1, 7, 65] {
             let x = random.values(n_rows * width, Spread::Normal);

@@ -3,7 +3,7 @@
 use lapidary::kernels::kv_store;
 
 use crate::common::random::{Random, Spread};
-use crate::common::{Output, Runner, is_untouched, rows_tensor, step_rows, tensor};
+use crate::common::{Output, Runner, fresh, is_untouched, rows_tensor, step_rows, tensor};
 
 /// The ring after a step, by the plain rule: rows in order, later ones replace earlier ones.
 pub(super) fn check(random: &mut Random, width: usize, capacity: usize, n_slots: usize, rows: &[(u32, u32, u32)]) {
@@ -41,7 +41,7 @@ pub(super) fn chunk(slot: u32, first: u32, count: u32) -> Vec<(u32, u32, u32)> {
 
 #[test]
 fn chunks_shorter_and_longer_than_the_ring() {
-    let mut random = Random::new(810);
+    let mut random = fresh(810);
     for width in [32, 96, 512] {
         for capacity in [1, 7, 16, 33] {
             for first in [0, 5, 1000] {
@@ -55,7 +55,7 @@ fn chunks_shorter_and_longer_than_the_ring() {
 
 #[test]
 fn several_slots_in_a_step() {
-    let mut random = Random::new(811);
+    let mut random = fresh(811);
     let rows = [chunk(2, 3, 20), chunk(0, 100, 1), chunk(3, 6, 8)].concat();
     for capacity in [4, 8, 64] {
         check(&mut random, 64, capacity, 5, &rows);

@@ -6,8 +6,7 @@ use lapidary::kernels::product::{self, Rows};
 use lapidary::kernels::{Planned, Tuning, Weights};
 use lapidary::reference::ops;
 
-use crate::common::random::Random;
-use crate::common::{Output, Runner, compact, gpu, is_untouched};
+use crate::common::{Output, Runner, compact, fresh, gpu, is_untouched};
 
 /// Plans the product of `x` with the experts `ids`, grouped; all rows of `ids` count.
 pub(super) fn plan_product(
@@ -58,7 +57,7 @@ pub(super) fn check(ids: &[u32], top_k: usize, n_rows: usize, experts: std::ops:
 }
 
 pub(super) fn check_some() {
-    let mut random = Random::new(410);
+    let mut random = fresh(410);
     for (n_experts, top_k, rows) in [(1, 1, 1), (4, 2, 33), (8, 8, 5), (128, 8, 70), (16, 4, 300)] {
         let ids: Vec<u32> = (0..rows * top_k).map(|_| random.below(n_experts) as u32).collect();
         check(&ids, top_k, rows, 0..n_experts);

@@ -6,6 +6,7 @@ use lapidary::kernels::head_norm_rope::Kv;
 use super::head_norm_rope::heads;
 use super::planted::{bug, sees};
 use super::{attention, attention_matrix, head_norm_rope, kv_store};
+use crate::common::not_run::not_run;
 use crate::common::random::Random;
 use crate::common::{Bug, failure_with, gpu};
 
@@ -114,7 +115,7 @@ fn bugs_of_tiled_attention_are_caught() {
 #[test]
 fn bugs_of_attention_by_matrices_are_caught() {
     if gpu().matrix_side().is_none() {
-        println!("\"{}\" has no cooperative matrices: not run", gpu().adapter().info.name);
+        not_run(&format!("\"{}\" has no cooperative matrices", gpu().adapter().info.name));
         return;
     }
     let cases = attention_matrix::check_some;

@@ -12,9 +12,8 @@ use lapidary::reference::ops;
 
 use super::product::{Path, product, upload};
 use crate::common::matrices::{DTYPES, EDGE_SCALES, Order, Spec, Unpacked};
-use crate::common::random::Random;
 use crate::common::tolerance::check_exact;
-use crate::common::{Output, Runner, compact, gpu, tensor};
+use crate::common::{Output, Runner, compact, fresh, gpu, tensor};
 
 /// Probes a linear layer that holds the input rows `rows` of `full`.
 pub(super) fn probe(
@@ -83,7 +82,7 @@ pub(super) fn probe_grouped(
 }
 
 fn probe_all(seed: u64, spec: Spec, shards: &[Range<usize>]) {
-    let mut random = Random::new(seed);
+    let mut random = fresh(seed);
     let experts: Vec<Unpacked> = (0..3).map(|_| Unpacked::random(&mut random, spec)).collect();
     for rows in shards {
         let ks = interesting(&mut random, &experts[0], rows);
@@ -133,7 +132,7 @@ fn shards_anywhere_in_a_group() {
     for (i, group_size) in [16, 32, 64].into_iter().enumerate() {
         let n_in = 2 * group_size + 24;
         let spec = Spec { asymmetric: true, scale_dtype: DTYPES[i], ..Spec::new(3, n_in, group_size) };
-        let mut random = Random::new(320 + i as u64);
+        let mut random = fresh(320 + i as u64);
         let full = Unpacked::random(&mut random, spec);
         for start in (0..2 * group_size).step_by(8).flat_map(|start| [start, start + 3]) {
             let rows = start..n_in;
@@ -151,7 +150,7 @@ fn all_codes_zeros_and_scales() {
         for scale_dtype in DTYPES {
             // Group g has zero point g; row n has scale n of the list; each group of 16 holds every code.
             let spec = Spec { order, asymmetric: true, scale_dtype, ..Spec::new(EDGE_SCALES.len(), 256, 16) };
-            let mut full = Unpacked::random(&mut Random::new(330), spec);
+            let mut full = Unpacked::random(&mut fresh(330), spec);
             let mut seen = [0u32; 16];
             for k in 0..256 {
                 let code = seen[full.group[k]];
@@ -181,7 +180,7 @@ fn eight_bits() {
         for order in [Order::Sequential, Order::Shuffled] {
             let spec = Spec { bits: 8, order, asymmetric: i % 2 == 0, ..Spec::new(5, 272, group_size) };
             let spec = Spec { scale_dtype: DTYPES[i % 3], ..spec };
-            let mut random = Random::new(350 + i as u64);
+            let mut random = fresh(350 + i as u64);
             let stack: Vec<Unpacked> = (0..3).map(|_| Unpacked::random(&mut random, spec)).collect();
             // Of a few rows out of order, each expert would keep other groups.
             let last = if order == Order::Sequential { 8..16 } else { 0..272 };
@@ -201,7 +200,7 @@ fn eight_bits() {
 fn all_bytes() {
     for scale_dtype in DTYPES {
         let spec = Spec { bits: 8, asymmetric: true, scale_dtype, ..Spec::new(EDGE_SCALES.len(), 1024, 256) };
-        let mut full = Unpacked::random(&mut Random::new(360), spec);
+        let mut full = Unpacked::random(&mut fresh(360), spec);
         for (n, &scale) in EDGE_SCALES.iter().enumerate() {
             (0..1024).for_each(|k| full.codes[n * 1024 + k] = k as u32 % 256);
             full.zeros[4 * n..4 * n + 4].copy_from_slice(&[0, 1, 127, 255]);
@@ -217,7 +216,7 @@ fn all_bytes() {
 /// The builder of these tests against `PackedMatrix::row`, the CPU twin of the shader's dequantization.
 #[test]
 fn reference_dequantizes_the_same() {
-    let mut random = Random::new(340);
+    let mut random = fresh(340);
     for (order, bits) in [(Order::Sequential, 4), (Order::Shuffled, 4), (Order::Sequential, 8), (Order::Shuffled, 8)] {
         for scale_dtype in DTYPES {
             let spec = Spec { bits, order, asymmetric: true, scale_dtype, ..Spec::new(3, 272, 64) };

@@ -17,6 +17,7 @@ use super::moe_group;
 use super::probes::{interesting, one_hot};
 use super::product::{tolerances, upload};
 use crate::common::matrices::{DTYPES, Order, Scales, Spec, Unpacked, dense};
+use crate::common::not_run::not_run;
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::{EPS, assert_close};
 use crate::common::{Output, Runner, compact, gpu, is_untouched, tensor};
@@ -24,7 +25,7 @@ use crate::common::{Output, Runner, compact, gpu, is_untouched, tensor};
 /// A runner of `tier` with the tiles of `of`; `None`, and a line, where the device has no such kernels.
 pub(super) fn runner(tier: Tier, of: Tuning) -> Option<Runner> {
     if tier == Tier::Matrix && gpu().matrix_side().is_none() {
-        println!("\"{}\" has no cooperative matrices: not run", gpu().adapter().info.name);
+        not_run(&format!("\"{}\" has no cooperative matrices", gpu().adapter().info.name));
         return None;
     }
     let mut runner = Runner::with_tiles(of);

@@ -3,8 +3,8 @@
 use lapidary::doctor::twins::strip_key;
 use lapidary::kernels::strip_max::{self, STRIP};
 
-use crate::common::random::{Random, Spread};
-use crate::common::{Output, Runner, tensor};
+use crate::common::random::Spread;
+use crate::common::{Output, Runner, fresh, tensor};
 
 pub(super) fn check(what: &str, width: usize, logits: &[f32]) {
     let n_rows = logits.len() / width;
@@ -20,7 +20,7 @@ pub(super) fn check(what: &str, width: usize, logits: &[f32]) {
 
 #[test]
 fn every_strip() {
-    let mut random = Random::new(780);
+    let mut random = fresh(780);
     for width in [1, 3, 63, 64, 65, 256, 257, 4096, 4101, 20_000] {
         check("random", width, &random.values(3 * width, Spread::Outliers));
         check("negative", width, &random.values(width, Spread::Uniform).iter().map(|v| v - 2.0).collect::<Vec<_>>());

@@ -2,11 +2,11 @@
 
 use lapidary::kernels::suppress;
 
-use crate::common::random::{Random, Spread};
-use crate::common::{Output, Runner, compact};
+use crate::common::random::Spread;
+use crate::common::{Output, Runner, compact, fresh};
 
 pub(super) fn check(what: &str, width: usize, n_rows: usize, ids: &[u32]) {
-    let logits = Random::new(790).values(n_rows * width, Spread::Normal);
+    let logits = fresh(790).values(n_rows * width, Spread::Normal);
     let (runner, output) = (Runner::new(), Output::in_place(width, &logits));
     let planned = suppress::plan(&runner.planner, "suppress", &compact(ids.len(), ids), &output.tensor);
     let actual = runner.run_one(planned.expect("a plan"), n_rows, &output);
