@@ -10,12 +10,17 @@ mod chat;
 mod doctor;
 #[path = "cli/faults.rs"]
 mod faults;
+#[cfg(unix)]
+#[path = "cli/first_start.rs"]
+mod first_start;
 #[path = "cli/generate.rs"]
 mod generate;
 #[path = "cli/load.rs"]
 mod load;
 #[path = "cli/memory.rs"]
 mod memory;
+#[path = "common/not_run.rs"]
+mod not_run;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/precision.rs"]

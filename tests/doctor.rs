@@ -1,12 +1,14 @@
 //! `doctor`: its checks pass on an adapter that is right, cover every shader, and see each bug that is planted.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
 
 use lapidary::doctor::bounds::Measure;
 use lapidary::doctor::checks::CHECKS;
 use lapidary::doctor::workbench::{Bug, Workbench};
-use lapidary::doctor::{Examination, Outcome, Record, Report, open_checked};
+use lapidary::doctor::{Examination, Outcome, Record, Report, Stage, Start, Watch, open_checked};
 use lapidary::gpu::{Gpu, Mask, Tier, Tiers};
 use lapidary::kernels::SHADERS;
 
@@ -22,7 +24,9 @@ fn examine(without: &str, brief: bool, bug: Option<Bug>) -> Report {
         cache: None,
         demo: None,
         bug,
+        one_by_one: false,
         progress: &|_, _| (),
+        watch: &|_, _| (),
     };
     examination.run().expect("an adapter")
 }
@@ -182,6 +186,81 @@ fn a_wrong_variant_is_switched_off() {
     assert_eq!((gpu.strongest_tier(), gpu.mask().to_string().as_str()), (Tier::Plain, "dot"));
     let lines = lines.into_inner().expect("a lock");
     assert!(lines.len() == 1 && lines[0].contains("is used without dot, which failed a check (\"int8 "), "{lines:?}");
+}
+
+/// Says which check a child of [`crashes_are_counted`] is to crash in, and where records are kept.
+const CRASH: &str = "LAPIDARY_TEST_CRASH";
+const FOLDER: &str = "LAPIDARY_TEST_FOLDER";
+
+/// A start in `folder` that is told of each check; what it noted.
+fn start(folder: &Path, watch: &Watch) -> Vec<String> {
+    let lines = Mutex::new(Vec::new());
+    let note = &|line| lines.lock().expect("a lock").push(line);
+    let open = &|without: &Mask| Gpu::open_without(None, 0, without);
+    Start { open, without: &Mask::default(), folder, note, watch }.run().expect("an adapter");
+    lines.into_inner().expect("a lock")
+}
+
+/// Does nothing by itself.
+#[test]
+#[ignore = "a child of crashes_are_counted"]
+fn a_start_that_crashes() {
+    let (Ok(check), Some(folder)) = (std::env::var(CRASH), std::env::var_os(FOLDER)) else { return };
+    let crash = |name: &str, stage| {
+        if name == check && stage == Stage::Begins {
+            std::process::abort();
+        }
+    };
+    start(Path::new(&folder), &crash);
+}
+
+/// A driver that takes the program down: only the check that did so twice is named, and nothing is run again until `doctor`
+/// has.
+#[test]
+fn crashes_are_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let crash = |check: &str| {
+        let mut child = Command::new(std::env::current_exe().expect("this test"));
+        child.args(["--exact", "a_start_that_crashes", "--ignored"]).env(CRASH, check).env(FOLDER, folder.path());
+        let output = child.output().expect("a child");
+        assert!(!output.status.success() && output.status.code() != Some(101), "{output:?}");
+    };
+    let quiet: &Watch = &|_, _| ();
+    let (one, other) = (CHECKS[0].name, "suppressed ids");
+    crash(one);
+    crash(other);
+    // Two starts ended, each in another check, and the third checks them one by one.
+    let under_way = Mutex::new((0, 0));
+    let count = |_: &str, stage| {
+        let (now, most) = &mut *under_way.lock().expect("a lock");
+        *now = if stage == Stage::Begins { *now + 1 } else { *now - 1 };
+        *most = *now.max(most);
+    };
+    let lines = start(folder.path(), &count);
+    assert!(
+        lines.len() == 1 && lines[0].starts_with("first start on ") && lines[0].contains("all passed"),
+        "{lines:?}"
+    );
+    assert_eq!(*under_way.lock().expect("a lock"), (0, 1));
+
+    let gpu = Gpu::open(None).expect("an adapter");
+    std::fs::remove_file(Record::path(folder.path(), gpu.adapter())).expect("a record");
+    crash(one);
+    crash(one);
+    let why = format!(
+        "is used unchecked: 2 starts ended in the middle of the check \"{one}\"; lapidary doctor runs it again"
+    );
+    for _ in 0..2 {
+        let lines = start(folder.path(), &|name, _| panic!("{name} is run again"));
+        assert!(lines.len() == 1 && lines[0].ends_with(&why), "{lines:?}");
+    }
+    // As doctor keeps it.
+    let report = examine("", true, None);
+    Record::new(&report, false).keep(folder.path(), &report.adapter);
+    assert_eq!(start(folder.path(), quiet), [""; 0]);
+    std::fs::remove_file(Record::path(folder.path(), gpu.adapter())).expect("a record");
+    let lines = start(folder.path(), quiet);
+    assert!(lines.len() == 1 && lines[0].starts_with("first start on "), "{lines:?}");
 }
 
 /// Sums within subgroups are told from what they are a part of.

@@ -1,5 +1,6 @@
 //! Ctrl-C and SIGTERM. While an answer is made they only set flags, so that it ends within a step; at any other time
-//! they end the program as they would without us, with the terminal as it was.
+//! they end the program as they would without us, with the terminal as it was and without a trace of checks that were
+//! under way. So do SIGHUP and SIGQUIT at any time.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -61,7 +62,7 @@ pub(super) fn install() {
     use nix::sys::signal::{SigSet, Signal, raise};
     use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 
-    let set: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
+    let set: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT].into_iter().collect();
     if set.thread_block().is_err() {
         return; // The system's own handling stays.
     }
@@ -69,16 +70,19 @@ pub(super) fn install() {
     std::thread::spawn(move || {
         loop {
             let Ok(signal) = set.wait() else { continue };
-            if note(signal == Signal::SIGTERM) {
+            let may_wait = matches!(signal, Signal::SIGINT | Signal::SIGTERM);
+            if may_wait && note(signal == Signal::SIGTERM) {
                 continue;
             }
+            lapidary::doctor::withdraw();
             if let (Some(attributes), true) = (&terminal, AT_PROMPT.load(Ordering::SeqCst)) {
                 tcsetattr(std::io::stdin(), SetArg::TCSANOW, attributes).ok();
                 // The end of bracketed paste, which the editor switches on.
                 std::io::stdout().write_all(b"\x1b[?2004l\n").and_then(|()| std::io::stdout().flush()).ok();
             }
-            // Ends the program as the signal does by default, so that the caller sees what happened.
-            if set.thread_unblock().and_then(|()| raise(signal)).is_err() {
+            // Ends the program as the signal does by default, so that the caller sees what happened, and not at all where
+            // the caller wants it ignored, as nohup does.
+            if set.thread_unblock().and_then(|()| raise(signal)).and_then(|()| set.thread_block()).is_err() {
                 std::process::exit(i32::from(super::INTERRUPTED));
             }
         }
@@ -90,6 +94,7 @@ pub(super) fn install() {
 pub(super) fn install() {
     let handler = || {
         if !note(false) {
+            lapidary::doctor::withdraw();
             std::process::exit(i32::from(super::INTERRUPTED));
         }
     };

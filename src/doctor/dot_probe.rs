@@ -34,14 +34,28 @@ impl Race {
     fn tier(self, most: Tier) -> Tier {
         if self.dot < self.plain { most } else { Tier::Plain }
     }
+
+    /// Whether a device may have taken so long: a clock that stands still measures nothing.
+    fn is_likely(self) -> bool {
+        [self.dot, self.plain].iter().all(|seconds| (SHORTEST..=LONGEST).contains(seconds))
+    }
 }
 
 impl DotTimes {
+    /// Whether a device may have taken so long.
+    pub(super) fn is_likely(self) -> bool {
+        self.few.is_likely() && self.many.is_none_or(Race::is_likely)
+    }
+
     /// What suits a device whose strongest tier is `most`: the plain one where int8 is not faster.
     pub fn tiers(&self, most: Tier) -> Tiers {
         Tiers { few: self.few.tier(most), many: self.many.map_or(most, |race| race.tier(most)) }
     }
 }
+
+/// Seconds of such a product: no device is faster, and none that is slower would have come this far.
+const SHORTEST: f64 = 1e-9;
+const LONGEST: f64 = 1e3;
 
 /// Shapes as in a model: codes that no small cache holds, and enough rows for tiles.
 const IN_FEATURES: usize = 4096;
@@ -65,7 +79,8 @@ pub fn probe(gpu: &Gpu) -> Result<Option<DotTimes>> {
     let few = race(gpu, 1, FEW_FEATURES)?;
     let many = if gpu.matrix_side().is_none() { Some(race(gpu, MANY_ROWS, MANY_FEATURES)?) } else { None };
     gpu.forget_bytes(gpu.allocated_bytes() - before);
-    Ok(Some(DotTimes { few, many }))
+    // Timestamps that stand still or run backwards decide nothing.
+    Ok(Some(DotTimes { few, many }).filter(|times| times.is_likely()))
 }
 
 fn race(gpu: &Gpu, n_rows: usize, out_features: usize) -> Result<Race> {

@@ -19,6 +19,23 @@ use crate::{Result, threads};
 /// Called with the number of checks that are done, and of all.
 pub type Progress<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
+/// Called with a check's name when it begins and when it has ended, on the thread that runs it.
+pub type Watch<'a> = dyn Fn(&str, Stage) + Sync + 'a;
+
+/// What a [`Watch`] is told of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It is about to begin.
+    Begins,
+    /// It is over, however it went.
+    Ended,
+}
+
+/// What is done beside the checks, and could end everything as well.
+const OPENING: &str = "opening the device";
+const TIMING: &str = "timing integer dot products";
+pub(super) const PHASES: [&str; 2] = [OPENING, TIMING];
+
 /// Examines an adapter.
 pub struct Examination<'a> {
     /// Opens it without something.
@@ -35,8 +52,12 @@ pub struct Examination<'a> {
     pub demo: Option<Demo<'a>>,
     /// A bug that every shader is to have that has its text: how the examination is checked itself.
     pub bug: Option<Bug>,
-    /// For whoever watches.
+    /// Whether only one check runs at a time, which takes longer: where one of them may end the process.
+    pub one_by_one: bool,
+    /// For whoever waits.
     pub progress: &'a Progress<'a>,
+    /// For whoever wants to know which checks were under way when the process ended.
+    pub watch: &'a Watch<'a>,
 }
 
 /// All checks on a device that does without something.
@@ -98,7 +119,7 @@ impl Examination<'_> {
             match next {
                 Some(more) => switched_off = switched_off.and(&more),
                 None => {
-                    let dot_times = probe(&gpu)?;
+                    let dot_times = watched(self.watch, TIMING, || probe(&gpu))?;
                     let most = gpu.default_tier();
                     let tiers = dot_times.map_or(Tiers::all(most), |times| times.tiers(most));
                     let (adapter, seconds) = (gpu.adapter().clone(), start.elapsed().as_secs_f64());
@@ -117,7 +138,7 @@ impl Examination<'_> {
     }
 
     fn open(&self, without: &Mask) -> Result<Gpu> {
-        let gpu = (self.open)(without)?;
+        let gpu = watched(self.watch, OPENING, || (self.open)(without))?;
         if let Some(folder) = self.cache {
             gpu.use_pipeline_cache(folder, &kernels::version());
         }
@@ -138,7 +159,7 @@ impl Examination<'_> {
             if gpu.check().is_err() {
                 gpu = self.open(without)?;
             }
-            findings.extend(check_kernels(&gpu, checks, (self.brief, self.bug), &advance));
+            findings.extend(self.check_kernels(&gpu, checks, &advance));
         }
         gpu.save_pipeline_cache();
         for precision in self.demo.iter().flat_map(|_| [Precision::Exact, Precision::Fast]) {
@@ -147,6 +168,18 @@ impl Examination<'_> {
             advance();
         }
         Ok((gpu, findings))
+    }
+
+    /// Runs `checks` on `gpu`. `done` is called after each.
+    fn check_kernels(&self, gpu: &Gpu, checks: &[&Check], done: &(dyn Fn() + Sync)) -> Vec<Finding> {
+        let (how, watch) = ((self.brief, self.bug), self.watch);
+        let work = |(): &mut (), check: &&Check| {
+            let finding = watched(watch, check.name, || run(gpu, check, how));
+            done();
+            Ok(finding)
+        };
+        let threads = if self.one_by_one { 1 } else { threads::available().min(MAX_THREADS) };
+        threads::map_in_order(checks, threads, || (), work).expect("findings are no errors")
     }
 }
 
@@ -158,6 +191,10 @@ fn of_format(kv: KvDtype) -> Option<Ability> {
         KvDtype::Int8 => Some(Ability::KvInt8),
     }
 }
+
+/// What can be switched off: all that [`weaker`] gives.
+pub(super) const SWITCHES: [Ability; 6] =
+    [Ability::Dot, Ability::Matrix, Ability::Subgroups, Ability::Immediates, Ability::KvF16, Ability::KvInt8];
 
 /// What to do without after a round, `None` where nothing failed or nothing is left to do without.
 fn weaker(round: &Round, gpu: &Gpu) -> Option<Mask> {
@@ -172,20 +209,17 @@ fn weaker(round: &Round, gpu: &Gpu) -> Option<Mask> {
     (!off.is_empty()).then(|| off.into_iter().fold(Mask::default(), Mask::without))
 }
 
+fn watched<T>(watch: &Watch, name: &str, work: impl FnOnce() -> T) -> T {
+    watch(name, Stage::Begins);
+    let done = work();
+    watch(name, Stage::Ended);
+    done
+}
+
 /// Threads that check at a time at most: each compiles pipelines.
 const MAX_THREADS: usize = 8;
 
-/// Runs `checks` on `gpu`, with a bug as if their shaders had it. `done` is called after each.
-fn check_kernels(gpu: &Gpu, checks: &[&Check], how: (bool, Option<Bug>), done: &(dyn Fn() + Sync)) -> Vec<Finding> {
-    let work = |(): &mut (), check: &&Check| {
-        let finding = run(gpu, check, how);
-        done();
-        Ok(finding)
-    };
-    let threads = threads::available().min(MAX_THREADS);
-    threads::map_in_order(checks, threads, || (), work).expect("findings are no errors")
-}
-
+/// Runs a check, with a bug as if its shaders had it.
 fn run(gpu: &Gpu, check: &Check, (brief, bug): (bool, Option<Bug>)) -> Finding {
     let start = Instant::now();
     let mut bench = Workbench::new(gpu, check.tier, bug);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::bounds::Measure;
 use super::{Finding, Outcome, of_tier};
 use crate::checkpoint::Checkpoint;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Tier, Tiers};
 use crate::model::{Gemma4, Head, Next, Options, Precision, Row, Want};
 use crate::{Error, Result};
 
@@ -46,13 +46,28 @@ const EXACT_BOUND: f64 = 1e-3;
 /// Rounding activations to int8 is off by 0.6 % after one layer, so by 5 % at most after eight.
 const FAST_BOUND: f64 = 0.05;
 
+/// The check in exact precision.
+pub(super) const EXACT: &str = "demo model, exact";
+
+/// The check in fast precision.
+fn fast(tiers: Tiers) -> String {
+    format!("demo model, fast, tier {tiers}")
+}
+
+/// Whether a check has this name.
+pub(super) fn is_check(name: &str) -> bool {
+    let all = [Tier::Plain, Tier::Dot, Tier::F16, Tier::Matrix];
+    let mut tiers = all.iter().flat_map(|&few| all.map(|many| Tiers { few, many }));
+    name == EXACT || tiers.any(|tiers| fast(tiers) == name)
+}
+
 /// Answers the chats whose choices are clear, in `precision`: prompts by the kernels for many rows and by those for few,
 /// answers token by token.
 pub(super) fn check_model(gpu: Gpu, demo: Demo, precision: Precision) -> Finding {
     let (start, mut measure) = (Instant::now(), Measure::default());
     let exact = precision == Precision::Exact;
-    let mut name = "demo model, exact".to_owned();
-    let mut tier = crate::gpu::Tier::Plain;
+    let mut name = EXACT.to_owned();
+    let mut tier = Tier::Plain;
     let answer = || -> Result<()> {
         let golden: Golden =
             serde_json::from_slice(demo.golden).map_err(|e| Error::Run(format!("golden chats: {e}")))?;
@@ -61,7 +76,7 @@ pub(super) fn check_model(gpu: Gpu, demo: Demo, precision: Precision) -> Finding
         let mut model = Gemma4::load(gpu, demo.checkpoint, &options, &|_| ())?;
         if !exact {
             tier = model.tiers().many;
-            name = format!("demo model, fast, tier {}", model.tiers());
+            name = fast(model.tiers());
         }
         let is_clear = |case: &&Case| case.min_greedy_margin > MARGIN && case.greedy_ids.len() <= LONGEST_ANSWER;
         golden.cases.iter().filter(is_clear).try_for_each(|case| case.measure(&mut model, exact, &mut measure))

@@ -6,6 +6,7 @@
 //! where something fails again without what that needs.
 
 pub mod attention_step;
+mod begun;
 pub mod bounds;
 pub mod checks;
 mod dot_probe;
@@ -22,11 +23,12 @@ use crate::gpu::{Ability, Tier};
 use crate::kernels::KvDtype;
 use bounds::Measure;
 
+pub use begun::withdraw;
 pub use dot_probe::{DotTimes, Race, probe};
-pub use examine::{Examination, Progress, Report, Round};
+pub use examine::{Examination, Progress, Report, Round, Stage, Watch};
 pub use golden::Demo;
 pub use record::{Failure, Record};
-pub use start::open_checked;
+pub use start::{Start, open_checked};
 
 /// What a check has found.
 #[derive(Debug, Clone)]

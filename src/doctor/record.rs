@@ -1,21 +1,23 @@
 //! What is known of an adapter with its driver and this program's shaders, in a small file beside the compiled pipelines.
 //!
-//! The file is never needed: one that cannot be read, or is not what was written, is as good as none.
+//! The file is never needed: one that cannot be read, is not what was written, or says what no examination finds, is as good as
+//! none. A checksum over all that stands before it is its last value.
 
-use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::begun;
+use super::checks::CHECKS;
 use super::dot_probe::DotTimes;
-use super::examine::Report;
+use super::examine::{Report, SWITCHES};
+use super::golden;
 use crate::gpu::{AdapterReport, Gpu, Mask};
 use crate::kept::{self, checksum};
 use crate::kernels;
 
 /// The file's form.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Larger files are not ours.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -86,20 +88,60 @@ impl Record {
 
     /// What is kept in `folder` of an adapter; `None` where nothing is, or nothing that was written so.
     pub fn find(folder: &Path, adapter: &AdapterReport) -> Option<Record> {
-        let mut text = String::new();
-        let file = fs::File::open(Self::path(folder, adapter)).ok()?;
-        file.take(MAX_BYTES).read_to_string(&mut text).ok()?;
-        let record: Record = serde_json::from_str(&text).ok()?;
-        (record.format == FORMAT && record.switched_off.parse::<Mask>().is_ok()).then_some(record)
+        let path = Self::path(folder, adapter);
+        let bytes = kept::read(&path, MAX_BYTES).unwrap_or_else(|error| {
+            log::info!("{}: {error}: it is as good as none", path.display());
+            None
+        });
+        let record = Self::decode(std::str::from_utf8(&bytes?).ok()?);
+        if record.is_none() {
+            log::info!("{}: not what was written: it is as good as none", path.display());
+        }
+        record
     }
 
-    /// Keeps it in `folder`; that it cannot be is logged and no error.
+    /// Keeps it in `folder`; that it cannot be is logged and no error. Whatever starts have noted of checks that never ended
+    /// is forgotten.
     pub fn keep(&self, folder: &Path, adapter: &AdapterReport) {
         let path = Self::path(folder, adapter);
-        let text = serde_json::to_string_pretty(self).expect("text and numbers") + "\n";
-        if let Err(error) = kept::write(&path, text.as_bytes()) {
-            log::info!("{}: {error}: what was checked is not kept", path.display());
+        match kept::write(&path, self.encode().as_bytes()) {
+            Ok(()) => begun::forget(&path),
+            Err(error) => log::info!("{}: {error}: what was checked is not kept", path.display()),
         }
+    }
+
+    /// The file's text.
+    fn encode(&self) -> String {
+        let text = serde_json::to_string_pretty(self).expect("text and numbers");
+        let body = text.strip_suffix("\n}").expect("an object of several lines");
+        format!("{body}{}", tail(body))
+    }
+
+    /// The record of a file's text, if it is whole and says what an examination may find.
+    fn decode(text: &str) -> Option<Record> {
+        let body = text.get(..text.len().checked_sub(tail("").len())?)?;
+        if text[body.len()..] != tail(body) {
+            return None;
+        }
+        serde_json::from_str(text).ok().filter(Record::is_likely)
+    }
+
+    /// Whether an examination may have found it.
+    fn is_likely(&self) -> bool {
+        let is_off_by_us = |mask: &Mask| {
+            let all = SWITCHES.into_iter().fold(Mask::default(), Mask::without);
+            // Limits are never switched off.
+            mask.to_string() == self.switched_off && mask.and(&all) == all
+        };
+        let is_check = |failure: &Failure| {
+            CHECKS.iter().any(|check| check.name == failure.check) || golden::is_check(&failure.check)
+        };
+        let has_cause = !self.failures.is_empty() || self.switched_off.is_empty() && !self.is_bad;
+        self.format == FORMAT
+            && self.switched_off.parse().is_ok_and(|mask| is_off_by_us(&mask))
+            && self.failures.iter().all(is_check)
+            && has_cause
+            && self.dot_times.is_none_or(DotTimes::is_likely)
     }
 
     /// What is not to be used on the adapter.
@@ -130,9 +172,16 @@ impl Record {
     }
 }
 
+/// The end of a file that begins with `body`.
+fn tail(body: &str) -> String {
+    format!(",\n  \"checksum\": \"{:016x}\"\n}}\n", checksum(body.as_bytes()))
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::doctor::Race;
 
@@ -144,7 +193,7 @@ mod tests {
             api: "Vulkan".into(),
             version: "0".into(),
             switched_off: switched_off.into(),
-            failures: vec![Failure { check: "one".into(), without: String::new(), message: "wrong".into() }],
+            failures: vec![Failure { check: "router".into(), without: String::new(), message: "wrong".into() }],
             is_bad: false,
             brief: true,
             dot_times: Some(DotTimes { few: Race { dot: 1.5e-5, plain: 1e-5 }, many: None }),
@@ -165,7 +214,8 @@ mod tests {
         let path = Record::path(&folder, gpu.adapter());
         let text = fs::read_to_string(&path).unwrap();
         let cut = text[..text.len() / 2].to_owned();
-        let garbage = ["", "{", "[]", "null", &cut, &text.replace("dot,", "dots,"), &text.replace(": 1,", ": 2,")];
+        let garbage =
+            ["", "{", "[]", "null", &cut, &text.replace("dot,", ""), &text.replace(": 2,", ": 3,"), &text[1..]];
         for bytes in garbage.map(str::as_bytes).into_iter().chain([&b"\xff\xfe"[..]]) {
             fs::write(&path, bytes).unwrap();
             assert_eq!(Record::find(&folder, gpu.adapter()), None, "{}", String::from_utf8_lossy(bytes));
@@ -173,6 +223,57 @@ mod tests {
         // A folder that cannot be made is no error.
         fs::write(dir.path().join("file"), "").unwrap();
         record("").keep(&dir.path().join("file/lapidary"), gpu.adapter());
+    }
+
+    /// As if somebody had made it by hand, checksum and all.
+    #[test]
+    fn a_record_says_what_an_examination_may_find() {
+        let finds = |record: &Record| Record::decode(&record.encode()).as_ref() == Some(record);
+        for off in ["", "dot", "kv-f16", "immediates,kv-int8", "subgroups,dot,matrix,immediates,kv-f16,kv-int8"] {
+            assert!(finds(&record(off)), "{off}");
+        }
+        let never = "binding=1 threads=0 dot,buffers=1 timestamps cpu-kernels pipeline-cache f16 matrix,dot dot,dot dot, nothing";
+        for off in never.split(' ') {
+            assert!(!finds(&record(off)), "{off}");
+        }
+        let with = |change: &dyn Fn(&mut Record)| {
+            let mut record = record("dot");
+            change(&mut record);
+            finds(&record)
+        };
+        for check in [golden::EXACT, "demo model, fast, tier dot"] {
+            assert!(with(&|record| record.failures[0].check = check.into()), "{check}");
+        }
+        assert!(with(&|record| record.is_bad = true));
+        assert!(!with(&|record| record.failures[0].check = "\x1b[2J".into()));
+        assert!(!with(&|record| record.failures.clear()));
+        assert!(!with(&|record| record.format = 1));
+        assert!(!finds(&Record { is_bad: true, failures: vec![], ..record("") }));
+        for seconds in [0.0, -1.0, 1e-12, 1e5, f64::NAN, f64::INFINITY] {
+            let few = Race { dot: seconds, plain: 1e-5 };
+            assert!(!with(&|record| record.dot_times = Some(DotTimes { few, many: None })), "{seconds}");
+            let (few, many) = (Race { dot: 1e-5, plain: 1e-5 }, Some(Race { dot: 1e-5, plain: seconds }));
+            assert!(!with(&|record| record.dot_times = Some(DotTimes { few, many })), "{seconds}");
+        }
+        let text = record("dot").encode();
+        assert!(text.contains("0.000015"));
+        for number in ["1e999", "NaN", "null", "\"1\"", "-0.0"] {
+            let text = text.replace("0.000015", number);
+            let body = &text[..text.len() - tail("").len()];
+            assert_eq!(Record::decode(&format!("{body}{}", tail(body))), None, "{number}");
+        }
+    }
+
+    #[test]
+    fn any_other_byte_is_seen() {
+        let text = record("dot").encode();
+        assert!(Record::decode(&text).is_some());
+        for i in 0..text.len() {
+            let mut bytes = text.clone().into_bytes();
+            bytes[i] ^= 1;
+            assert!(String::from_utf8(bytes).is_ok_and(|text| Record::decode(&text).is_none()), "byte {i}");
+            assert!(Record::decode(&text[..i]).is_none(), "{i} bytes");
+        }
     }
 
     #[test]

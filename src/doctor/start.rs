@@ -1,98 +1,144 @@
 //! Opening an adapter that was checked: what failed is left unused, and where nothing is known the short form runs first.
 
 use std::path::Path;
+use std::time::Duration;
 
+use super::begun::{Asked, Turn};
 use super::checks::CHECKS;
-use super::examine::Examination;
+use super::examine::{Examination, Watch};
 use super::record::Record;
+use crate::Result;
 use crate::gpu::{Gpu, Mask, Tier};
-use crate::{Result, kept};
 
-/// Opens an adapter with `open`, without `without` and what is known in `folder` to fail on it. `note` is called with lines
-/// for people: what is left unused, and what was checked.
-///
-/// Where something is left unused by hand, nothing is checked: it would say nothing of the rest.
+/// Another start that checks the same is waited for, but not longer than this for its next check to begin or end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How an adapter is opened that is to be checked first.
+pub struct Start<'a> {
+    /// Opens it without something.
+    pub open: &'a dyn Fn(&Mask) -> Result<Gpu>,
+    /// What it is to do without. Where there is something, nothing is checked: it would say nothing of the rest.
+    pub without: &'a Mask,
+    /// Where what is known of adapters is kept.
+    pub folder: &'a Path,
+    /// Called with lines for people: what is left unused, what was checked, who is waited for.
+    pub note: &'a dyn Fn(String),
+    /// Told of each check.
+    pub watch: &'a Watch<'a>,
+}
+
+/// Opens an adapter with `open`, without `without` and what is known in `folder` to fail on it: [`Start::run`] with nobody
+/// who watches.
 ///
 /// # Errors
-/// Those of `open`, and where no check can run.
+/// As [`Start::run`].
 pub fn open_checked(
     open: &dyn Fn(&Mask) -> Result<Gpu>,
     without: &Mask,
     folder: &Path,
     note: &dyn Fn(String),
 ) -> Result<Gpu> {
-    let gpu = open(without)?;
-    let record = match Record::find(folder, gpu.adapter()) {
-        Some(record) => record,
-        None if !without.is_empty() => return Ok(gpu),
-        None => match first_start(&gpu, open, folder, note)? {
-            Some(record) => record,
-            None => return Ok(gpu),
-        },
-    };
-    let off = record.switched_off();
-    let name = &gpu.adapter().info.name;
-    let failed = record.failures().last().map_or("", |failure| failure.check.as_str());
-    if record.is_bad() {
-        note(format!(
-            "\"{name}\" computes wrongly, also with plain kernels (\"{failed}\"): its answers may be wrong; see lapidary doctor"
-        ));
-    }
-    let all = without.and(&off);
-    let gpu = if all == *without { gpu } else { open(&all)? };
-    if !off.is_empty() {
-        let first = record.failures().first().map_or("", |failure| failure.check.as_str());
-        note(format!(
-            "\"{}\" is used without {off}, which failed a check (\"{first}\"); see lapidary doctor, or --no-cache to use it",
-            gpu.adapter().info.name
-        ));
-    }
-    record.apply(&gpu);
-    Ok(gpu)
+    Start { open, without, folder, note, watch: &|_, _| () }.run()
 }
 
-/// Runs the short form and keeps what it finds. `None` where an earlier start never came to the end of it: a check that
-/// takes the whole program down would do so again at each start.
-fn first_start(
-    gpu: &Gpu,
-    open: &dyn Fn(&Mask) -> Result<Gpu>,
-    folder: &Path,
-    note: &dyn Fn(String),
-) -> Result<Option<Record>> {
-    let begun = Record::path(folder, gpu.adapter()).with_extension("begun");
-    if begun.exists() {
-        note(format!(
-            "\"{}\" is used unchecked: the checks of an earlier start never ended; lapidary doctor runs them again",
-            gpu.adapter().info.name
+impl Start<'_> {
+    /// Opens the adapter without what is known to fail on it. At the first start it is checked; of starts at the same time
+    /// one checks, and the others wait for what it finds.
+    ///
+    /// # Errors
+    /// Those of [`Start::open`], and where no check can run.
+    pub fn run(&self) -> Result<Gpu> {
+        let gpu = (self.open)(self.without)?;
+        let record = match Record::find(self.folder, gpu.adapter()) {
+            Some(record) => record,
+            None if !self.without.is_empty() => return Ok(gpu),
+            None => match self.first(&gpu)? {
+                Some(record) => record,
+                None => return Ok(gpu),
+            },
+        };
+        self.without_failures(gpu, &record)
+    }
+
+    /// The adapter without what `record` says.
+    fn without_failures(&self, gpu: Gpu, record: &Record) -> Result<Gpu> {
+        let off = record.switched_off();
+        let name = gpu.adapter().info.name.clone();
+        if record.is_bad() {
+            let failed = record.failures().last().map_or("", |failure| failure.check.as_str());
+            (self.note)(format!(
+                "\"{name}\" computes wrongly, also with plain kernels (\"{failed}\"): its answers may be wrong; see lapidary doctor"
+            ));
+        }
+        let all = self.without.and(&off);
+        let gpu = if all == *self.without { gpu } else { (self.open)(&all)? };
+        if !off.is_empty() {
+            let first = record.failures().first().map_or("", |failure| failure.check.as_str());
+            (self.note)(format!(
+                "\"{name}\" is used without {off}, which failed a check (\"{first}\"); see lapidary doctor, or --no-cache to use it"
+            ));
+        }
+        record.apply(&gpu);
+        Ok(gpu)
+    }
+
+    /// What the checks of a first start find, run here or by another start. `None` where one of them has ended two starts: it
+    /// would do so again.
+    fn first(&self, gpu: &Gpu) -> Result<Option<Record>> {
+        let (path, name) = (Record::path(self.folder, gpu.adapter()), &gpu.adapter().info.name);
+        let known = || Record::find(self.folder, gpu.adapter());
+        let wait = || (self.note)(format!("waiting for the checks of another start on \"{name}\""));
+        let turn = match Turn::ask(&path, PATIENCE, &known, &wait) {
+            Asked::Answer(record) => return Ok(Some(record)),
+            Asked::Turn(turn) => Some(turn),
+            Asked::Alone => None,
+        };
+        if let Some((check, count)) = turn.as_ref().and_then(Turn::fatal_check) {
+            (self.note)(format!(
+                "\"{name}\" is used unchecked: {count} starts ended in the middle of the check \"{check}\"; lapidary doctor runs it again"
+            ));
+            return Ok(None);
+        }
+        self.check(gpu, turn).map(Some)
+    }
+
+    /// Runs the short form and keeps what it finds.
+    fn check(&self, gpu: &Gpu, turn: Option<Turn>) -> Result<Record> {
+        let one_by_one = turn.as_ref().is_some_and(Turn::has_suspects);
+        let running = turn.and_then(|turn| {
+            let note = |error| log::info!("{}: {error}: checks are not noted", self.folder.display());
+            turn.begin().map_err(note).ok()
+        });
+        let examination = Examination {
+            open: self.open,
+            without: Mask::default(),
+            most: gpu.default_tier(),
+            brief: true,
+            cache: Some(self.folder),
+            demo: None,
+            bug: None,
+            one_by_one,
+            progress: &|_, _| (),
+            watch: &|check, stage| {
+                if let Some(running) = &running {
+                    running.note(check, stage);
+                }
+                (self.watch)(check, stage);
+            },
+        };
+        let report = examination.run()?;
+        let record = Record::new(&report, true);
+        // Before others get their turn.
+        record.keep(self.folder, &report.adapter);
+        let checks = report.rounds.last().map_or(0, |round| round.findings.len());
+        (self.note)(format!(
+            "first start on \"{}\" ({}): {checks} of {} checks in {:.1} s, {}; lapidary doctor runs them all",
+            report.adapter.info.name,
+            report.adapter.driver(),
+            CHECKS.iter().filter(|check| check.tier <= gpu.strongest_tier().max(Tier::Plain)).count(),
+            report.seconds,
+            if record.failures().is_empty() { "all passed" } else { "not all passed" },
         ));
-        return Ok(None);
+        Ok(record)
     }
-    if let Err(error) = kept::write(&begun, b"") {
-        log::info!("{}: {error}: checks that never end are not noted", begun.display());
-    }
-    let examination = Examination {
-        open,
-        without: Mask::default(),
-        most: gpu.default_tier(),
-        brief: true,
-        cache: Some(folder),
-        demo: None,
-        bug: None,
-        progress: &|_, _| (),
-    };
-    let report = examination.run();
-    std::fs::remove_file(&begun).ok();
-    let report = report?;
-    let record = Record::new(&report, true);
-    record.keep(folder, &report.adapter);
-    let checks = report.rounds.last().map_or(0, |round| round.findings.len());
-    note(format!(
-        "first start on \"{}\" ({}): {checks} of {} checks in {:.1} s, {}; lapidary doctor runs them all",
-        report.adapter.info.name,
-        report.adapter.driver(),
-        CHECKS.iter().filter(|check| check.tier <= gpu.strongest_tier().max(Tier::Plain)).count(),
-        report.seconds,
-        if record.failures().is_empty() { "all passed" } else { "not all passed" },
-    ));
-    Ok(Some(record))
 }

@@ -3,8 +3,7 @@
 //! The file is never needed: what cannot be read or written, or is not what was written, is as good as no file. A checksum
 //! of our own stands before the driver's data, so that a damaged file does not reach the driver.
 
-use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Gpu;
@@ -78,12 +77,7 @@ impl Gpu {
 
 /// The data in the file, `None` where there is no file.
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match fs::File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + HEADER as u64).read_to_end(&mut bytes)?;
+    let Some(bytes) = kept::read(path, MAX_BYTES + HEADER as u64)? else { return Ok(None) };
     match decode(&bytes) {
         Some(data) => Ok(Some(data.to_vec())),
         None => Err(io::Error::new(io::ErrorKind::InvalidData, "not what was written")),
@@ -105,11 +99,30 @@ fn encode(data: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::gpu::PipelineKey;
+    use crate::not_run::not_run;
+
+    const NONE: &str = "this API keeps no pipelines";
+
+    fn has_cache() -> bool {
+        Gpu::open(None).unwrap().device.features().contains(wgpu::Features::PIPELINE_CACHE)
+    }
 
     /// Opens a device with the cache in `folder`, compiles a shader and keeps it: the bytes of the only file there.
     fn run(folder: &Path) -> Option<Vec<u8>> {
+        compile(folder);
+        if !has_cache() {
+            return None;
+        }
+        let files = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+        assert!(files.len() < 2, "one file, and nothing half written: {files:?}");
+        files.first().map(|path| fs::read(path).unwrap())
+    }
+
+    fn compile(folder: &Path) {
         let gpu = Gpu::open(None).unwrap();
         gpu.use_pipeline_cache(folder, "version");
         let wgsl = "@group(0) @binding(0) var<storage, read_write> y: array<u32>;
@@ -118,12 +131,6 @@ mod tests {
         gpu.pipeline(&key, || wgsl.to_owned()).unwrap();
         gpu.save_pipeline_cache();
         gpu.check().unwrap();
-        if !gpu.device.features().contains(wgpu::Features::PIPELINE_CACHE) {
-            return None;
-        }
-        let files = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
-        assert!(files.len() < 2, "one file, and nothing half written: {files:?}");
-        files.first().map(|path| fs::read(path).unwrap())
     }
 
     fn only_file(folder: &Path) -> PathBuf {
@@ -135,7 +142,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         // Made on the way, like ~/.cache.
         let folder = dir.path().join("cache/lapidary");
-        let Some(first) = run(&folder) else { return }; // Not every API has one.
+        let Some(first) = run(&folder) else { return not_run(NONE) };
         assert!(decode(&first).is_some());
         let path = only_file(&folder);
         let mut flipped = first.clone();
@@ -156,12 +163,33 @@ mod tests {
         let file = dir.path().join("file");
         fs::write(&file, "not a folder").unwrap();
         assert_eq!(run(&file.join("lapidary")), None);
+        assert_eq!(fs::read(&file).unwrap(), b"not a folder");
+        // Nobody writes there, not even root.
+        #[cfg(target_os = "linux")]
+        assert_eq!(run(Path::new("/proc/self/lapidary")), None);
         let folder = dir.path().join("read-only");
         fs::create_dir(&folder).unwrap();
         let mut permissions = fs::metadata(&folder).unwrap().permissions();
         permissions.set_readonly(true);
         fs::set_permissions(&folder, permissions).unwrap();
-        run(&folder);
+        // Root writes all the same.
+        let is_writable =
+            fs::write(folder.join("probe"), "").and_then(|()| fs::remove_file(folder.join("probe"))).is_ok();
+        assert_eq!(run(&folder).is_some(), is_writable && has_cache());
+    }
+
+    /// What stands in the file's place is neither read nor needed.
+    #[test]
+    fn a_folder_in_the_file_s_place_does_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        if run(dir.path()).is_none() {
+            return not_run(NONE);
+        }
+        let path = only_file(dir.path());
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        compile(dir.path());
+        assert_eq!((only_file(dir.path()), fs::read_dir(&path).unwrap().count()), (path, 0));
     }
 
     #[test]

@@ -2,36 +2,67 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
 use lapidary::doctor::Record;
 use lapidary::gpu::Gpu;
 
-use crate::process::{Run, bare_model, command, run};
+use crate::process::{Run, bare_model, command, finish, run};
 
-/// Runs with `home` for the cache folder's place.
-fn run_in(home: &Path, arguments: &[&str]) -> Run {
+/// A command with `home` for the cache folder's place.
+fn command_in(home: &Path, arguments: &[&str]) -> Command {
     let mut command = command(arguments);
     command.env_remove("LAPIDARY_NO_CACHE");
     for name in ["XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"] {
         command.env(name, home);
     }
-    let out = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Run { code: out.status.code(), out: text(out.stdout), err: text(out.stderr) }
+    command
+}
+
+fn run_in(home: &Path, arguments: &[&str]) -> Run {
+    finish(command_in(home, arguments).spawn().unwrap())
 }
 
 /// Two tokens of a small model.
-fn generate(home: &Path, more: &[&str]) -> Run {
+pub(crate) fn start_command(home: &Path, more: &[&str]) -> Command {
     let model = bare_model();
     let ids = ["generate", "--model", &model, "--ids", "2,5", "--max-tokens", "2", "--temperature", "0"];
-    run_in(home, &[&ids[..], more].concat())
+    command_in(home, &[&ids[..], more].concat())
+}
+
+/// The same, begun.
+pub(crate) fn start(home: &Path, more: &[&str]) -> Child {
+    start_command(home, more).spawn().unwrap()
+}
+
+/// The same to its end.
+pub(crate) fn generate(home: &Path, more: &[&str]) -> Run {
+    finish(start(home, more))
+}
+
+/// The cache folder below `home`.
+pub(crate) fn cache(home: &Path) -> PathBuf {
+    let folder = if cfg!(target_os = "macos") { home.join("Library/Caches") } else { home.to_owned() };
+    folder.join("lapidary")
+}
+
+/// Where the record below `home` has its place.
+pub(crate) fn record_path(home: &Path) -> PathBuf {
+    Record::path(&cache(home), Gpu::open(None).unwrap().adapter())
 }
 
 /// The record below `home`.
 fn record(home: &Path) -> Option<PathBuf> {
-    let folder = if cfg!(target_os = "macos") { home.join("Library/Caches") } else { home.to_owned() };
-    let path = Record::path(&folder.join("lapidary"), Gpu::open(None).unwrap().adapter());
-    path.exists().then_some(path)
+    Some(record_path(home)).filter(|path| path.exists())
+}
+
+/// A record that somebody has changed, with the checksum that goes with it.
+fn sign(text: &str) -> String {
+    let body = &text[..text.rfind(",\n  \"checksum\"").unwrap()];
+    let length = (body.len() as u64).to_le_bytes();
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let sum = body.as_bytes().iter().chain(&length).fold(0xcbf2_9ce4_8422_2325, mix);
+    format!("{body},\n  \"checksum\": \"{sum:016x}\"\n}}\n")
 }
 
 #[test]
@@ -90,22 +121,31 @@ fn the_first_start_is_checked() {
     assert_eq!(record(home.path()), None);
     assert_eq!(starts(&[]), (1, first.clone()));
     assert_eq!(starts(&[]), (0, first.clone()));
-    // A check that took the program down is not run again by itself.
+    // A check that ended two starts is not run again by itself.
     let path = record(home.path()).unwrap();
+    let (begun, text) = (path.with_extension("begun"), fs::read_to_string(&path).unwrap());
+    assert!(!begun.exists() && sign(&text) == text);
     fs::remove_file(&path).unwrap();
-    fs::write(path.with_extension("begun"), "").unwrap();
-    let unchecked = generate(home.path(), &[]);
-    assert!(
-        unchecked.err.contains(" is used unchecked: the checks of an earlier start never ended"),
-        "{}",
-        unchecked.err
-    );
-    assert_eq!((unchecked.ok(), record(home.path())), (first.clone(), None));
-    fs::remove_file(path.with_extension("begun")).unwrap();
+    fs::write(&begun, "start\n+ router\n+ rms_norm\nstart\n+ router\n").unwrap();
+    for _ in 0..2 {
+        let unchecked = generate(home.path(), &[]);
+        let why =
+            " is used unchecked: 2 starts ended in the middle of the check \"router\"; lapidary doctor runs it again\n";
+        assert!(unchecked.err.contains(why), "{}", unchecked.err);
+        assert_eq!((unchecked.ok(), record(home.path())), (first.clone(), None));
+    }
+    // One alone may have been killed.
+    fs::write(&begun, "start\n+ router\nstart\n+ rms_norm\n").unwrap();
     assert_eq!(starts(&[]), (1, first.clone()));
-    assert!(!path.with_extension("begun").exists());
+    assert!(!begun.exists());
     fs::write(record(home.path()).unwrap(), "{\"format\": 1, \"switched_off\": 7}").unwrap();
     assert_eq!(starts(&[]), (1, first.clone()));
+    // What no doctor switches off.
+    for off in ["binding=1", "threads=0", "timestamps"] {
+        fs::write(&path, sign(&text.replace("\"switched_off\": \"\"", &format!("\"switched_off\": \"{off}\""))))
+            .unwrap();
+        assert_eq!(starts(&[]), (1, first.clone()), "{off}");
+    }
     assert_eq!(starts(&[]), (0, first));
 }
 
@@ -116,14 +156,18 @@ fn what_failed_is_left_unused() {
     generate(home.path(), &[]).ok();
     let path = record(home.path()).unwrap();
     let text = fs::read_to_string(&path).unwrap();
-    let failure = "\"failures\": [{\"check\": \"int8 sums\", \"without\": \"\", \"message\": \"wrong\"}]";
+    let failure = "\"failures\": [{\"check\": \"int8 sums of experts\", \"without\": \"\", \"message\": \"wrong\"}]";
     let wrong =
         text.replace("\"switched_off\": \"\"", "\"switched_off\": \"dot\"").replace("\"failures\": []", failure);
     assert_ne!(text, wrong);
-    fs::write(&path, &wrong).unwrap();
+    fs::write(&path, sign(&wrong)).unwrap();
     for _ in 0..2 {
         let run = generate(home.path(), &[]);
-        assert!(run.err.contains("is used without dot, which failed a check (\"int8 sums\")"), "{}", run.err);
+        assert!(
+            run.err.contains("is used without dot, which failed a check (\"int8 sums of experts\")"),
+            "{}",
+            run.err
+        );
         run.ok();
     }
     let refused = "tier dot was asked for, but the strongest that ";
@@ -132,9 +176,9 @@ fn what_failed_is_left_unused() {
     generate(home.path(), &["--tier", "dot", "--no-cache"]).ok();
     let by_hand = generate(home.path(), &["--tier", "dot", "--no-cache", "--disable", "dot"]);
     assert!(by_hand.code == Some(2) && by_hand.err.contains(refused), "{}", by_hand.err);
-    fs::write(&path, wrong.replace("\"is_bad\": false", "\"is_bad\": true")).unwrap();
+    fs::write(&path, sign(&wrong.replace("\"is_bad\": false", "\"is_bad\": true"))).unwrap();
     let run = generate(home.path(), &[]);
-    assert!(run.err.contains("computes wrongly, also with plain kernels (\"int8 sums\")"), "{}", run.err);
+    assert!(run.err.contains("computes wrongly, also with plain kernels (\"int8 sums of experts\")"), "{}", run.err);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use lapidary::gpu::{Gpu, Tier};
 use safetensors::SafeTensors;
 
+use crate::not_run::not_run;
 use crate::process::{golden, golden_text, id_list, run};
 
 const FAST: [&str; 6] = ["--precision", "fast", "--tier", "dot", "--kv", "f16"];
@@ -44,7 +45,7 @@ fn a_tier_that_the_device_lacks_is_refused_in_one_line() {
     let needed = |tier: &Tier| if *tier == Tier::F16 { Tier::Dot } else { *tier };
     let lacking: Vec<Tier> = Tier::ALL.into_iter().filter(|tier| needed(tier) > strongest).collect();
     if lacking.is_empty() {
-        eprintln!("a_tier_that_the_device_lacks_is_refused_in_one_line: NOT RUN, \"{name}\" has all tiers");
+        not_run(&format!("\"{name}\" has all tiers"));
     }
     for tier in lacking {
         let message = format!("tier {tier} was asked for, but the strongest that \"{name}\" can run is {strongest}");

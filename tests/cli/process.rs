@@ -39,6 +39,12 @@ pub(crate) fn run_with(arguments: &[&str], input: &str) -> Run {
     let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_owned());
     // Who refuses its arguments does not read its input.
     thread::spawn(move || stdin.write_all(input.as_bytes()).ok());
+    finish(child)
+}
+
+/// What becomes of a child.
+pub(crate) fn finish(mut child: Child) -> Run {
+    drop(child.stdin.take());
     let (out, err) = (collect(child.stdout.take().unwrap()), collect(child.stderr.take().unwrap()));
     let code = wait(&mut child);
     let run = Run { code, out: out.join().unwrap(), err: err.join().unwrap() };

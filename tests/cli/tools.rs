@@ -4,6 +4,7 @@ use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 
+use crate::not_run::not_run;
 use crate::process::{bare_model, golden_cases, here, id_list, messages, run, run_with};
 
 fn floats(data: &[u8]) -> Vec<f32> {
@@ -70,8 +71,7 @@ fn long_sequences_run_in_chunks() {
 #[test]
 fn inner_tensors_of_e2b_are_the_golden_ones() {
     let Some(fixtures) = std::env::var_os("LAPIDARY_FIXTURES") else {
-        eprintln!("inner_tensors_of_e2b_are_the_golden_ones: NOT RUN, LAPIDARY_FIXTURES is not set");
-        return;
+        return not_run("LAPIDARY_FIXTURES is not set");
     };
     let model = Path::new(&fixtures).join("e2b-bf16");
     let golden_bytes = std::fs::read(model.join("golden.safetensors")).unwrap();

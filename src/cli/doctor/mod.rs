@@ -56,10 +56,12 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         cache: cache.as_deref(),
         demo: (!arguments.short).then_some(Demo { checkpoint: &checkpoint, golden: DEMO_GOLDEN }),
         bug: None,
+        one_by_one: false,
         progress: &|done, all| {
             bar.set_length(all as u64);
             bar.set_position(done as u64);
         },
+        watch: &|_, _| (),
     };
     let report = examination.run();
     bar.finish_and_clear();
