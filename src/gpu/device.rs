@@ -1,28 +1,23 @@
 //! An open device: the handle that everything on the GPU goes through.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use super::adapter::{self, AdapterReport};
 use super::failure::{Failures, Kind};
 use super::fault_injector::FaultInjector;
 use super::mask::{Ability, Mask};
 use super::pace::Pace;
-use super::pass::Submission;
 use super::pipeline::Pipelines;
 use super::tier::{self, Tiers};
 use super::timing::{self, Profile};
+use super::waiting::{Patience, Waits};
 use crate::{Error, Result};
 
 /// Bytes of one write: larger ones allocate a new staging buffer each and reach a third of the speed.
 const UPLOAD_BYTES: usize = 8 << 20;
 /// Writes are handed to the device after this many bytes, which bounds the staging memory that waits.
 const FLUSH_BYTES: u64 = 64 << 20;
-/// How long a GPU may take for what was handed to it. Drivers reset one that hangs within a minute, and long prompts are
-/// many submissions. Software adapters may take as long as they like.
-const PATIENCE: Duration = Duration::from_secs(600);
 /// Different tickets: far more than there are copies to the host under way.
 const TICKETS: u32 = 1023;
 /// Bytes of the buffer that holds them.
@@ -41,12 +36,12 @@ pub struct Gpu {
     /// Default tiers, where they were measured.
     pub(super) measured_tiers: OnceLock<Tiers>,
     failures: Arc<Failures>,
-    faults: FaultInjector,
+    pub(super) faults: FaultInjector,
     /// The numbers 1 to [`TICKETS`]: one is copied with each result that goes to the host, so that what was never computed
     /// is not taken for a result.
     tickets: OnceLock<wgpu::Buffer>,
     last_ticket: AtomicU32,
-    patience: Option<Duration>,
+    pub(super) waits: Waits,
     pub(super) allocated_bytes: Arc<AtomicU64>,
     unflushed_bytes: AtomicU64,
     /// Bytes that were taken when a buffer found no room, or [`u64::MAX`].
@@ -105,7 +100,7 @@ impl Gpu {
             pipelines: Pipelines::default(),
             profile: Profile::default(),
             pace: Pace::default(),
-            patience: (!report.is_software()).then_some(PATIENCE),
+            waits: Waits::new(Patience::of(&report)),
             report,
             mask: mask.clone(),
             measured_tiers: OnceLock::new(),
@@ -127,12 +122,6 @@ impl Gpu {
     /// Bytes that were taken when a buffer found no room: what there is room for, at least. `None` where none was refused.
     pub(crate) fn refused_at(&self) -> Option<u64> {
         Some(self.refused_at.load(Ordering::Relaxed)).filter(|bytes| *bytes != u64::MAX)
-    }
-
-    /// The same, but waits for what was handed to the device end after `patience` with an error.
-    #[must_use]
-    pub fn with_patience(self, patience: Duration) -> Self {
-        Gpu { patience: Some(patience), ..self }
     }
 
     /// What plants faults in this device, for tests.
@@ -245,7 +234,7 @@ impl Gpu {
             let descriptor = wgpu::BufferDescriptor { label: None, size: 16, usage, mapped_at_creation: false };
             return Ok(self.device.create_buffer(&descriptor));
         }
-        let planted = self.faults.allocating();
+        let planted = self.faults.allocating(label);
         let out_of_memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
@@ -302,7 +291,7 @@ impl Gpu {
             let waiting = self.unflushed_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed) + piece.len() as u64;
             if waiting >= FLUSH_BYTES {
                 self.unflushed_bytes.store(0, Ordering::Relaxed);
-                self.submit(None);
+                self.submit(None, None);
                 self.wait()?;
             }
         }
@@ -313,57 +302,6 @@ impl Gpu {
     pub(super) fn ticket(&self) -> (&wgpu::Buffer, u64, u32) {
         let number = self.last_ticket.fetch_add(1, Ordering::Relaxed) % TICKETS;
         (self.tickets.get().expect("set when the device was opened"), u64::from(number) * 4, number + 1)
-    }
-
-    /// Hands commands to the device.
-    pub(super) fn submit(&self, commands: Option<wgpu::CommandBuffer>) -> Submission {
-        self.faults.submitting();
-        Submission(self.queue.submit(commands))
-    }
-
-    /// Waits until the device has done all that was submitted.
-    ///
-    /// # Errors
-    /// As [`Gpu::check`]; [`Error::Run`] where it took too long.
-    pub fn wait(&self) -> Result<()> {
-        self.wait_for(None)
-    }
-
-    /// Waits for `submission`, or for all that was submitted.
-    pub(super) fn wait_for(&self, submission: Option<&Submission>) -> Result<()> {
-        self.poll_until(submission).map_err(|e| self.failed(format_args!("waiting for the device failed: {e}")))?;
-        self.check()
-    }
-
-    /// Becomes true when the device is through with what was submitted so far, and wgpu was asked since.
-    pub(super) fn done(&self) -> Arc<AtomicBool> {
-        let done = Arc::new(AtomicBool::new(false));
-        let tell = done.clone();
-        self.queue.on_submitted_work_done(move || tell.store(true, Ordering::Release));
-        done
-    }
-
-    /// Lets wgpu see what is done, without waiting.
-    pub(super) fn poll_once(&self) -> Result<()> {
-        self.poll(wgpu::PollType::Poll).map_err(|e| self.failed(format_args!("asking the device failed: {e}")))
-    }
-
-    fn poll_until(&self, submission: Option<&Submission>) -> std::result::Result<(), String> {
-        let submission_index = submission.map(|submission| submission.0.clone());
-        self.poll(wgpu::PollType::Wait { submission_index, timeout: self.patience })
-    }
-
-    fn poll(&self, poll: wgpu::PollType) -> std::result::Result<(), String> {
-        // It panics where the driver says that the device is lost, after it has told the callback.
-        match catch_unwind(AssertUnwindSafe(|| self.device.poll(poll))) {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(wgpu::PollError::Timeout)) => {
-                let seconds = self.patience.unwrap_or_default().as_secs_f64();
-                Err(format!("it did not finish within {seconds} seconds, expected far less"))
-            }
-            Ok(Err(e)) => Err(e.to_string()),
-            Err(_) => Err("the driver refused".into()),
-        }
     }
 }
 

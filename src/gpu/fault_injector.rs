@@ -1,7 +1,10 @@
-//! Faults that tests plant in a device: a loss at a chosen submission, an allocation that finds no room.
+//! Faults that tests plant in a device: a loss at a chosen submission, an allocation that finds no room, work that never
+//! ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::upload::STAGING;
 
 /// A number that is never reached: no fault is planted.
 const NEVER: u64 = u64::MAX;
@@ -18,8 +21,11 @@ pub struct FaultInjector {
 struct Planted {
     allocations: AtomicU64,
     failing: AtomicU64,
+    stagings: AtomicU64,
+    failing_staging: AtomicU64,
     submissions: AtomicU64,
     last: AtomicU64,
+    hangs: AtomicBool,
 }
 
 impl FaultInjector {
@@ -27,8 +33,11 @@ impl FaultInjector {
         let planted = Planted {
             allocations: AtomicU64::new(0),
             failing: AtomicU64::new(NEVER),
+            stagings: AtomicU64::new(0),
+            failing_staging: AtomicU64::new(NEVER),
             submissions: AtomicU64::new(0),
             last: AtomicU64::new(NEVER),
+            hangs: AtomicBool::new(false),
         };
         FaultInjector { device, planted: Arc::new(planted) }
     }
@@ -43,14 +52,30 @@ impl FaultInjector {
         self.planted.last.store(self.submissions() + number, Ordering::Relaxed);
     }
 
-    /// Lets an allocation find no room: the next one for 0. Those behind it find some again.
+    /// From here on the device is through with nothing: waits for it that have an end have it at once.
+    pub fn hang(&self) {
+        self.planted.hangs.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets an allocation find no room: the next one for 0. Those behind it find some again. Staging memory does not count,
+    /// which threads take in no order.
     pub fn fail_allocation(&self, number: u64) {
         self.planted.failing.store(self.allocations() + number, Ordering::Relaxed);
     }
 
-    /// Buffers asked for so far.
+    /// Buffers asked for so far, but for staging memory.
     pub fn allocations(&self) -> u64 {
         self.planted.allocations.load(Ordering::Relaxed)
+    }
+
+    /// As [`FaultInjector::fail_allocation`] for staging memory alone.
+    pub fn fail_staging(&self, number: u64) {
+        self.planted.failing_staging.store(self.stagings() + number, Ordering::Relaxed);
+    }
+
+    /// Staging buffers asked for so far.
+    pub fn stagings(&self) -> u64 {
+        self.planted.stagings.load(Ordering::Relaxed)
     }
 
     /// Submissions so far.
@@ -64,10 +89,16 @@ impl FaultInjector {
         self.device.generate_allocator_report().map(|report| report.total_allocated_bytes)
     }
 
+    /// Whether the device is through with nothing.
+    pub(super) fn hangs(&self) -> bool {
+        self.planted.hangs.load(Ordering::Relaxed)
+    }
+
     /// Counts an allocation; true where it is to fail.
-    pub(super) fn allocating(&self) -> bool {
-        let number = self.planted.allocations.fetch_add(1, Ordering::Relaxed);
-        number == self.planted.failing.load(Ordering::Relaxed)
+    pub(super) fn allocating(&self, label: &str) -> bool {
+        let Planted { allocations, failing, stagings, failing_staging, .. } = &*self.planted;
+        let (counted, failing) = if label == STAGING { (stagings, failing_staging) } else { (allocations, failing) };
+        counted.fetch_add(1, Ordering::Relaxed) == failing.load(Ordering::Relaxed)
     }
 
     /// Counts a submission, before it is made.

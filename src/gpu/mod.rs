@@ -21,6 +21,7 @@ mod specialize;
 mod tier;
 mod timing;
 mod upload;
+mod waiting;
 
 pub use adapter::{AdapterReport, Verdict, adapters};
 pub use buffer::{Binding, Tensor, Uniforms};

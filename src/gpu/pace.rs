@@ -82,6 +82,11 @@ impl Work {
         }
     }
 
+    /// Seconds that it will take, where all of it was timed before.
+    pub(super) fn expected(&self) -> Option<f64> {
+        self.kinds.iter().all(|(kind, _)| kind.seconds_a_group().is_some()).then_some(self.seconds)
+    }
+
     /// Corrects the kinds by what the submission took; where `is_exact` is false it took that at most.
     fn took(&self, seconds: f64, is_exact: bool) {
         if let [(kind, groups)] = &*self.kinds
@@ -117,6 +122,8 @@ pub(super) struct Pace {
     kinds: Mutex<HashMap<(String, usize), Arc<Kind>>>,
     under_way: Mutex<Option<UnderWay>>,
     longest: Mutex<Duration>,
+    /// All of them on a watched device.
+    times: Mutex<Vec<Duration>>,
     is_watched: bool,
     pretended: Option<Pretended>,
 }
@@ -170,8 +177,12 @@ impl Pace {
         let is_first = work.kinds.iter().any(|(kind, _)| kind.state.load(Ordering::Relaxed) == NEW);
         work.took(measured, is_exact);
         if is_exact && !is_first {
+            let measured = Duration::from_secs_f64(measured);
             let mut longest = lock(&self.longest);
-            *longest = longest.max(Duration::from_secs_f64(measured));
+            *longest = longest.max(measured);
+            if self.is_watched {
+                lock(&self.times).push(measured);
+            }
         }
         is_exact
     }
@@ -196,6 +207,11 @@ impl Gpu {
     /// The longest submission of those that were waited for, of what models run.
     pub fn longest_submission(&self) -> Duration {
         *lock(&self.pace.longest)
+    }
+
+    /// What the submissions of [`Gpu::longest_submission`] took, on a [`Gpu::watched`] device.
+    pub fn submission_times(&self) -> Vec<Duration> {
+        lock(&self.pace.times).clone()
     }
 
     /// Whether a driver would reset the device if it took too long: a software adapter has none.

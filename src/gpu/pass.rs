@@ -115,7 +115,11 @@ pub struct Readback {
 
 /// Work that was handed to the device: what [`Readback::read_after`] waits for.
 #[derive(Debug, Clone)]
-pub struct Submission(pub(super) wgpu::SubmissionIndex);
+pub struct Submission {
+    pub(super) index: wgpu::SubmissionIndex,
+    /// Larger for later ones.
+    pub(super) number: u64,
+}
 
 /// Records dispatches and copies and submits them.
 #[derive(Debug)]
@@ -202,7 +206,7 @@ impl<'a> Recorder<'a> {
         if let (Some(encoder), Some(work)) = (self.encoder.take(), &mut self.work) {
             let commands = encoder.finish();
             self.gpu.pace.before_submission(self.gpu);
-            let submission = self.gpu.submit(Some(commands));
+            let submission = self.gpu.submit(Some(commands), work.expected());
             self.gpu.pace.submitted(self.gpu, &submission, std::mem::take(work));
         }
     }
@@ -250,7 +254,7 @@ impl<'a> Recorder<'a> {
         if self.work.is_some() {
             self.gpu.pace.before_submission(self.gpu);
         }
-        let submission = self.gpu.submit(commands);
+        let submission = self.gpu.submit(commands, self.work.as_ref().and_then(Work::expected));
         if let Some(work) = self.work {
             self.gpu.pace.submitted(self.gpu, &submission, work);
         }

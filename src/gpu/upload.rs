@@ -10,6 +10,8 @@ use std::sync::mpsc::{Receiver, channel};
 use super::{Gpu, Submission};
 use crate::{Error, Result};
 
+/// What staging buffers are called.
+pub(super) const STAGING: &str = "staging";
 /// Bytes of one staging buffer.
 const STAGING_BYTES: u64 = 4 << 20;
 /// Staging buffers of an uploader.
@@ -95,7 +97,7 @@ impl Uploader<'_> {
             BUFFERS => self.copying.pop_front().expect("there are as many"),
             _ => {
                 let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
-                Staging::new(self.gpu.buffer("staging", STAGING_BYTES, usage)?, None)
+                Staging::new(self.gpu.buffer(STAGING, STAGING_BYTES, usage)?, None)
             }
         };
         let descriptor = wgpu::CommandEncoderDescriptor { label: Some("upload") };
@@ -107,7 +109,7 @@ impl Uploader<'_> {
     fn flush(&mut self) {
         let Some(Filling { buffer, encoder, .. }) = self.filling.take() else { return };
         buffer.unmap();
-        let submission = self.gpu.submit(Some(encoder.finish()));
+        let submission = self.gpu.submit(Some(encoder.finish()), None);
         self.copying.push_back(Staging::new(buffer, Some(submission)));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lapidary::Error;
 use lapidary::generate::{Generator, Request, Sampling};
-use lapidary::gpu::{Readback, Recorder, Tensor};
+use lapidary::gpu::{Gpu, Readback, Recorder, Tensor};
 
 use super::device::open;
 use super::{checkpoint, generator, load, prompt};
@@ -140,6 +140,38 @@ fn a_wait_ends() {
     let error = gpu.wait().unwrap_err();
     assert!(matches!(&error, Error::Run(message) if message.contains("did not finish within 0 seconds")), "{error}");
     assert_eq!(gpu.check().unwrap_err().to_string(), error.to_string());
+}
+
+/// A GPU that hangs is given up after ten seconds where its work was measured before, else after a minute, and the answer ends
+/// with an error at once and for good. The clock is pretended: waits end when the device begins to hang.
+#[test]
+fn a_device_that_hangs_is_given_up() {
+    let checkpoint = checkpoint();
+    let hanging = |gpu: Gpu, is_measured: bool| {
+        let mut generator = generator(gpu, &checkpoint).unwrap();
+        if is_measured {
+            answer(&mut generator, None).1.unwrap(); // A kernel that was not timed yet runs alone.
+            answer(&mut generator, None).1.unwrap();
+        }
+        generator.model().gpu().faults().hang();
+        let error = answer(&mut generator, None).1.unwrap_err();
+        assert_eq!(error.exit_code(), 5);
+        assert_eq!(answer(&mut generator, None).1.unwrap_err().to_string(), error.to_string());
+        let Error::Run(message) = error else { panic!("{error:?}") };
+        message
+    };
+    let gpu = |milliseconds: f64| {
+        open().pretending(move |_, groups| groups as f64 * milliseconds * 1e-3).with_measured_patience()
+    };
+    let message = hanging(gpu(1e-6), false);
+    assert!(message.contains("did not finish within 60 seconds, expected far less; it hangs"), "{message}");
+    let message = hanging(gpu(1e-6), true);
+    assert!(message.contains("did not finish within 10 seconds, expected 0.0"), "{message}");
+    assert!(message.contains(" by what was measured before; it hangs, or another program keeps it busy"), "{message}");
+    // One dispatch is never divided: here all take a second and more.
+    let message = hanging(gpu(1e3), true);
+    let seconds: f64 = message.split(' ').find_map(|word| word.parse().ok()).unwrap();
+    assert!((40.0..=60.0).contains(&seconds), "{message}");
 }
 
 /// What wgpu refuses becomes an error of ours, where it would panic.
