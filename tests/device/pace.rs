@@ -96,8 +96,11 @@ fn chunks_are_as_long_as_the_device_can_bear() {
     let (slow, longest) = rows(0.08);
     assert_eq!(slow, [64, 128]);
     assert!(longest <= LIMIT, "{longest:?}");
-    let (slower, _) = rows(50.0);
+    let (slower, longest) = rows(50.0);
     assert_eq!(slower[1], 32, "no fewer: steps of few rows have kernels of their own");
+    // One dispatch is never divided, but none that is too long has another beside it: the longest submission is the largest
+    // grid of the first chunk.
+    assert_eq!(longest, Duration::from_millis(64 * 8 * 50));
     // A software adapter is never reset.
     if open().adapter().is_software() {
         assert_eq!(load(open(), &checkpoint).next_chunk_rows(), 256);
