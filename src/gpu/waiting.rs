@@ -76,8 +76,8 @@ impl Pending {
 
     /// Seconds up to submission `number`, `None` where some of it was never measured.
     fn seconds(&self, number: u64) -> Option<f64> {
-        let entries = self.entries.iter().take_while(|(entry, _)| *entry <= number);
-        entries.fold(Some(0.0), |sum, (_, seconds)| Some(sum? + (*seconds)?))
+        let mut entries = self.entries.iter().take_while(|(entry, _)| *entry <= number);
+        entries.try_fold(0.0, |sum, (_, seconds)| Some(sum + (*seconds)?))
     }
 
     /// Whether nothing is left of submission `number` and those before it.

@@ -78,6 +78,11 @@ fn fast_is_close_to_exact_on_the_demo_s_answers() {
     }
 }
 
+/// What half of the tokens of a golden set are within, in nats: a token that a router sends elsewhere moves the mean, not this.
+/// Measured 3e-6 in the plain tier, XX in tier dot.
+const MEDIAN_PLAIN: f64 = 1e-5;
+const MEDIAN: f64 = 1.0;
+
 /// The golden sets on whatever adapter tests run on, in its plain tier, which rounds keys and values alone, and in its
 /// strongest one. Their weights are random, so that routers are undecided, and rounding sends a token now and then to other
 /// experts, whose keys and values all that follow read: in these sets the mean is some hundredths of a nat, in others a tenth.
@@ -90,12 +95,17 @@ fn golden_sets_in_fast_precision() {
         for tier in BTreeSet::from([Tier::Plain, strongest]) {
             let options = Options { precision: Precision::Fast, tier: Some(tier), ..Options::default() };
             let fast = super::weak::logits(&mut load(&set.checkpoint, &options), &set.input_ids);
-            let summary = Summary::new(&differences(golden, &fast, *vocab));
-            let what = format!("{}, tier {tier}: {summary:?}", set.name);
+            let differences = differences(golden, &fast, *vocab);
+            let summary = Summary::new(&differences);
+            let mut all: Vec<f64> = differences.iter().map(|difference| difference.kl).collect();
+            all.sort_unstable_by(f64::total_cmp);
+            let median = all[all.len() / 2];
+            let what = format!("{}, tier {tier}: median {median:.1e}, {summary:?}", set.name);
             eprintln!("{what}");
             assert!(summary.mean > 0.0, "{what}: fast rounds keys and values at least");
             let (mean, same_choice) = if tier == Tier::Plain { (1e-4, 0.97) } else { (0.1, 0.9) };
             assert!(summary.mean <= mean && summary.same_choice >= same_choice, "{what}");
+            assert!(median <= if tier == Tier::Plain { MEDIAN_PLAIN } else { MEDIAN }, "{what}");
         }
     }
 }
