@@ -53,7 +53,7 @@ use ctx::Ctx;
 use eval::Eval;
 use fault::Run;
 use scope::Scope;
-use value::Value;
+use value::{Dict, Value};
 
 pub(crate) use budget::LIVE_BYTES;
 pub(crate) use fault::Fault;
@@ -138,12 +138,14 @@ impl Variable {
 /// A message: the role is known and stays as it is; in the model's own text, so does what is in `keep`.
 fn message(ctx: &Ctx, message: &Json, keep: &[&str]) -> Run<Value> {
     let Json::Object(fields) = message else { return guarded(ctx, message, &[]) };
-    let assistant = fields.get("role").is_some_and(|role| role == "assistant");
+    let is = |name: &str| fields.get("role").is_some_and(|role| role == name);
+    let (assistant, tool) = (is("assistant"), is("tool"));
     let mut pairs = Vec::with_capacity(fields.len());
     for (key, entry) in fields {
         let value = match (key.as_str(), entry) {
             ("role", Json::String(role)) => ctx.text(role)?,
             ("content", content) if assistant => guarded(ctx, content, keep)?,
+            ("content", Json::Object(answer)) if tool => answered(object(ctx, answer, &[])?),
             _ => guarded(ctx, entry, &[])?,
         };
         pairs.push((ctx.text(&ctx.guard.hide(key))?, value));
@@ -160,12 +162,24 @@ fn guarded(ctx: &Ctx, json: &Json, keep: &[&str]) -> Run<Value> {
         Json::String(text) if keep.is_empty() => ctx.text(&ctx.guard.hide(text)),
         Json::String(text) => ctx.text(&ctx.guard.hide_except(text, keep)),
         Json::Array(list) => ctx.list(list.iter().map(|entry| guarded(ctx, entry, keep)).collect::<Run<Vec<_>>>()?),
-        Json::Object(map) => {
-            let pairs =
-                map.iter().map(|(key, entry)| Ok((ctx.text(&ctx.guard.hide(key))?, guarded(ctx, entry, keep)?)));
-            ctx.dict(pairs.collect::<Run<Vec<_>>>()?)
-        }
+        Json::Object(map) => Ok(Value::Dict(Rc::new(object(ctx, map, keep)?))),
     }
+}
+
+/// What a tool answered.
+fn answered(mut answer: Dict) -> Value {
+    answer.answer = true;
+    Value::Dict(Rc::new(answer))
+}
+
+/// An object of JSON as a dictionary.
+fn object(ctx: &Ctx, map: &serde_json::Map<String, Json>, keep: &[&str]) -> Run<Dict> {
+    let mut pairs = Vec::with_capacity(map.len());
+    for (key, entry) in map {
+        let key = ctx.text(&ctx.guard.hide(key))?;
+        pairs.push((ctx.key(&key)?, key, guarded(ctx, entry, keep)?));
+    }
+    Dict::new(&ctx.budget, pairs)
 }
 
 /// A number as Python's `json.loads` reads it: an integer of any size, or the nearest float.

@@ -121,10 +121,11 @@ fn alone(ctx: &Ctx, name: &str, value: &Value) -> Run<bool> {
         "number" => Number::of(value).is_some(),
         "string" => matches!(value, Value::Str(_)),
         "mapping" => matches!(value, Value::Dict(_)),
-        "sequence" => matches!(
-            value,
-            Value::Undefined(_) | Value::Str(_) | Value::List(_) | Value::Tuple(_) | Value::Dict(_) | Value::Range(_)
-        ),
+        "sequence" => match value {
+            Value::Dict(dict) => !dict.answer,
+            Value::Undefined(_) | Value::Str(_) | Value::List(_) | Value::Tuple(_) | Value::Range(_) => true,
+            _ => false,
+        },
         "iterable" => matches!(
             value,
             Value::Undefined(_)

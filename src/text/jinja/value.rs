@@ -78,6 +78,9 @@ pub(super) struct List {
 pub(super) struct Dict {
     pub(super) entries: IndexMap<Key, (Value, Value)>,
     pub(super) depth: u32,
+    /// Whether it is what a tool answered: then `is sequence` says no. Gemma 4's template means to write such an
+    /// answer as an object, but takes it for a list of parts in Python, where dictionaries pass as sequences.
+    pub(super) answer: bool,
     _held: Held,
 }
 
@@ -334,7 +337,7 @@ impl Dict {
                 }
             }
         }
-        Ok(Self { entries, depth: nested(deepest)?, _held: held })
+        Ok(Self { entries, depth: nested(deepest)?, answer: false, _held: held })
     }
 }
 
