@@ -84,7 +84,7 @@ impl Index {
         if let Some((bytes, blob)) = source.read_whole(INDEX)? {
             super::foreign::check(INDEX, &bytes)?;
             index.listed_by = Some(blob);
-            let map = weight_map::parse(&bytes, &mut faults)?;
+            let map = weight_map::parse(&bytes)?;
             drop(bytes);
             index.open_listed(source, map, &mut room, &mut faults)?;
             if index.files.iter().all(|blob| blob.name != SINGLE) && source.open(SINGLE)?.is_some() {
