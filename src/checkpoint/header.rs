@@ -59,12 +59,13 @@ pub(super) fn read(blob: &Blob, room: &mut Room) -> Result<Vec<Entry>> {
     let parsed = HeaderSeed(room.tensors).deserialize(&mut reader).and_then(|parsed| reader.end().map(|()| parsed));
     let Parsed(mut tensors, extra) = parsed.map_err(|error| fault(format!("header is not valid: {error}")))?;
     room.tensors -= tensors.len();
+    let start = PREFIX + text.len() as u64;
+    drop(text);
     if let Some(extra) = extra {
         log::warn!("file {:?}: {extra}", blob.name);
     }
     tensors.sort_by_key(|(_, info)| info.data_offsets);
     let data_bytes = check_layout(&tensors).map_err(fault)?;
-    let start = PREFIX + text.len() as u64;
     let (expected, found) = (start.saturating_add(data_bytes), blob.len());
     if found < expected {
         return Err(fault(format!(

@@ -84,7 +84,9 @@ impl Index {
         if let Some((bytes, blob)) = source.read_whole(INDEX)? {
             super::foreign::check(INDEX, &bytes)?;
             index.listed_by = Some(blob);
-            index.open_listed(source, weight_map::parse(&bytes, &mut faults)?, &mut room, &mut faults)?;
+            let map = weight_map::parse(&bytes)?;
+            drop(bytes);
+            index.open_listed(source, map, &mut room, &mut faults)?;
             if index.files.iter().all(|blob| blob.name != SINGLE) && source.open(SINGLE)?.is_some() {
                 log::warn!("{}: {SINGLE} is not used, because {INDEX} does not name it", source.describe());
             }

@@ -15,8 +15,7 @@ pub(super) const PREFIXES: [&str; 4] = ["model.language_model.", "language_model
 const INNER: [&str; 3] = ["_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."];
 
 /// What the names of an adapter's tensors have in them, which is not merged into the model then.
-const ADAPTER: [&str; 6] =
-    [".lora_A.", ".lora_B.", ".lora_embedding_A", ".lora_embedding_B", ".lora_magnitude_vector", ".base_layer."];
+const ADAPTER: [&str; 2] = [".lora_", ".base_layer."];
 
 /// The prefix under which most layers lie.
 pub(super) fn find(index: &Index) -> &'static str {

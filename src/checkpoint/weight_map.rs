@@ -22,16 +22,16 @@ pub(super) struct WeightMap {
     pub(super) tensors: HashMap<String, usize>,
 }
 
-/// Reads an index; entries that cannot be are noted in `faults`.
+/// Reads an index.
 ///
 /// # Errors
-/// [`Error::Model`] if it is not JSON, has no map, or names too many files or tensors.
-pub(super) fn parse(bytes: &[u8], faults: &mut Faults) -> Result<WeightMap> {
+/// [`Error::Model`] if it is not JSON, has no map, or names too many files or tensors, and with all entries that cannot be.
+pub(super) fn parse(bytes: &[u8]) -> Result<WeightMap> {
     let fault = |what: String| Error::model(format!("{INDEX}: not valid JSON: {what}"));
     let text = decode::text(bytes).map_err(|error| fault(error.to_string()))?;
-    let mut map = None;
+    let (mut map, mut faults) = (None, Faults::default());
     let mut reader = serde_json::Deserializer::from_str(&text);
-    let read = Top { map: &mut map, faults }.deserialize(&mut reader).and_then(|()| reader.end());
+    let read = Top { map: &mut map, faults: &mut faults }.deserialize(&mut reader).and_then(|()| reader.end());
     let no_map = || Error::model(format!("{INDEX}: no weight_map, expected an object of tensor and file names"));
     match read {
         Ok(()) => {}
@@ -43,7 +43,7 @@ pub(super) fn parse(bytes: &[u8], faults: &mut Faults) -> Result<WeightMap> {
     if map.files.len() > FILE_LIMIT {
         return Err(Error::model(format!("{INDEX}: names {} files, at most {FILE_LIMIT}", map.files.len())));
     }
-    Ok(map)
+    faults.into_result(map)
 }
 
 /// The top level.
@@ -129,10 +129,14 @@ impl<'de> Visitor<'de> for MapSeed<'_> {
                     });
                     map.tensors.insert(tensor, number);
                 }
-                other => self.faults.push(format!(
-                    "{INDEX}: weight_map has {} for {tensor:?}, expected the name of a .safetensors file",
-                    show(&other)
-                )),
+                other => {
+                    self.faults.push(format!(
+                        "{INDEX}: weight_map has {} for {tensor:?}, expected the name of a .safetensors file",
+                        show(&other)
+                    ));
+                    // Known by its name, for whoever comes twice; where it is matters no more.
+                    map.tensors.insert(tensor, 0);
+                }
             }
         }
         Ok(Some(map))
