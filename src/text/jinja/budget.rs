@@ -107,12 +107,6 @@ impl Budget {
         held.0 += bytes;
         Ok(())
     }
-
-    /// Steps that were taken.
-    #[cfg(test)]
-    pub(super) fn taken(&self) -> u64 {
-        self.steps.get()
-    }
 }
 
 /// Text that grows piece by piece, each one paid for.

@@ -169,7 +169,7 @@ impl<'s> Lexer<'s> {
         let Some(end) = rest.find("#}") else { return self.fault("missing end of comment tag") };
         // `-#}` takes the white space behind it, `#}` one line end, `+#}` nothing.
         let behind = &rest[end + 2..];
-        let more = match rest[..end].as_bytes().last() {
+        let more = match rest.as_bytes()[..end].last() {
             Some(b'+') => 0,
             Some(b'-') => behind.len() - behind.trim_start_matches(is_space).len(),
             _ => usize::from(behind.starts_with('\n')),

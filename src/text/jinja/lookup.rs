@@ -7,7 +7,7 @@ use super::ctx::Ctx;
 use super::eval::Eval;
 use super::fault::{Fault, Run};
 use super::methods;
-use super::value::{Items, List, Range, Value, View};
+use super::value::{Items, List, Range, Value};
 
 /// `base.name`: what the type has by this name, else the item.
 pub(super) fn attribute(eval: &Eval, base: &Value, name: &Rc<str>) -> Run<Value> {

@@ -278,7 +278,8 @@ fn slices(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {
         return Err(Fault::failed("integer division or modulo by zero"));
     }
     let count = usize::try_from(count).unwrap_or(0);
-    let (each, extra) = if count == 0 { (0, 0) } else { (items.len() / count, items.len() % count) };
+    let each = items.len().checked_div(count).unwrap_or(0);
+    let extra = items.len().checked_rem(count).unwrap_or(0);
     let (mut out, mut at) = (Vec::new(), 0);
     for number in 0..count {
         let length = each + usize::from(number < extra);

@@ -384,7 +384,7 @@ impl Spec {
         let power: i64 = exponent.parse().unwrap_or(0);
         let limit = precision as i64 - least as i64;
         let scientific = power < -4 || power >= limit.max(if least == 1 { 1 } else { 0 });
-        let scientific = if least == 1 && precision == 1 { power < -4 || power >= 1 } else { scientific };
+        let scientific = if least == 1 && precision == 1 { !(-4..1).contains(&power) } else { scientific };
         let body = if scientific {
             mantissa.to_owned()
         } else {
