@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// A child that runs longer is ended: a guard against hangs, far above what any bound of processor time allows.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What was taken; zero where the system does not say.
 #[derive(Debug, Clone, Copy, Default)]
