@@ -8,8 +8,6 @@
 mod compressed;
 mod config;
 mod experts;
-#[cfg(feature = "fuzzing")]
-pub(crate) mod fuzzing;
 mod generation;
 mod header;
 mod index;
@@ -23,6 +21,9 @@ mod skipped;
 mod source;
 mod verify;
 mod write;
+
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 
 use std::collections::BTreeMap;
 
