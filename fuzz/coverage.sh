@@ -6,8 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 . fuzz/common.sh
 covered="-C instrument-coverage"
-build "$covered" fuzz/target/coverage
-build "" fuzz/target/table --features coverage --bin coverage
+build "$covered" fuzz/target/coverage --features coverage
 pairs=
 for target in $targets; do
     profiles=$TMPDIR/$target.profiles
@@ -37,4 +36,4 @@ if [ "${1:-}" = --tests ]; then
     done <"$TMPDIR/tests"
 fi
 # shellcheck disable=SC2086
-fuzz/target/table/release/coverage "$PWD" $pairs
+fuzz/target/coverage/release/coverage "$PWD" $pairs

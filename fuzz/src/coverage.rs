@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use llvm_profparser::coverage::CoverageResult;
+use llvm_profparser::coverage::reporting::CoverageResult;
 use llvm_profparser::{CoverageMapping, merge_profiles};
 
 /// What reads files, conversations and ids, below `src`, and what of it does not: it takes what is known to be right.

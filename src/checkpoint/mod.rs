@@ -12,8 +12,6 @@ mod experts;
 mod faults;
 mod folder;
 mod foreign;
-#[cfg(feature = "fuzzing")]
-pub(crate) mod fuzzing;
 mod generation;
 mod header;
 mod index;
@@ -32,6 +30,9 @@ mod verify;
 mod weight_map;
 mod write;
 mod zeros;
+
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
