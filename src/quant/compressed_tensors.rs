@@ -101,9 +101,7 @@ fn zero(layout: &Layout, zero_points: &[u32], row: usize, group: usize) -> u32 {
 fn pack_zeros(layout: &Layout, zero_points: &[u32], rows: Range<usize>) -> Option<Vec<u32>> {
     let (groups, bits, per_word) = (layout.groups, layout.bits as usize, layout.codes_per_word());
     assert_eq!(zero_points.len(), layout.out_features.div_ceil(per_word) * groups, "words of weight_zero_point");
-    if find_odd_zero(layout, zero_points).is_none() {
-        return None;
-    }
+    find_odd_zero(layout, zero_points)?;
     let row_words = PackedMatrix::zero_words(groups, layout.bits);
     let mut out = vec![0u32; rows.len() * row_words];
     for (words, row) in out.chunks_exact_mut(row_words).zip(rows) {

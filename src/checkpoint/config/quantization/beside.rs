@@ -33,12 +33,12 @@ pub(super) fn read(faults: &RefCell<Faults>, files: &[(&'static str, Vec<u8>)]) 
 
 /// The method of a file that does not name one, as those of AutoGPTQ and AutoAWQ.
 pub(super) fn guess_method(keys: &Keys) -> &'static str {
-    let has = |key: &&str| keys.value(key).is_some();
-    if has(&"config_groups") {
+    let has = |those: &[&str]| those.iter().any(|key| keys.value(key).is_some());
+    if has(&["config_groups"]) {
         "compressed-tensors"
-    } else if ["packing_format", "autoround_version", "extra_config"].iter().any(|key| has(key)) {
+    } else if has(&["packing_format", "autoround_version", "extra_config"]) {
         "auto-round"
-    } else if ["w_bit", "q_group_size", "zero_point"].iter().any(|key| has(key)) {
+    } else if has(&["w_bit", "q_group_size", "zero_point"]) {
         "awq"
     } else {
         "gptq"

@@ -91,8 +91,7 @@ fn literal(pattern: &str) -> Option<String> {
 /// `name` without the prefix of the text model.
 fn bare(name: &str) -> &str {
     let mut rest = name;
-    while let Some((first, tail)) = rest.split_once('.').filter(|(first, _)| WRAPPERS.contains(first)) {
-        debug_assert!(!first.is_empty());
+    while let Some((_, tail)) = rest.split_once('.').filter(|(first, _)| WRAPPERS.contains(first)) {
         rest = tail;
     }
     rest
