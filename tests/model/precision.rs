@@ -78,10 +78,19 @@ fn fast_is_close_to_exact_on_the_demo_s_answers() {
     }
 }
 
-/// What half of the tokens of a golden set are within, in nats: a token that a router sends elsewhere moves the mean, not this.
-/// Measured 3e-6 in the plain tier, XX in tier dot.
-const MEDIAN_PLAIN: f64 = 1e-5;
-const MEDIAN: f64 = 1.0;
+/// The mean in nats that a golden set may have, and the least share of equal choices. Of the sets in the tree llvmpipe gives 2e-6 to
+/// 7e-6 and all choices where keys and values alone are rounded, which is all that tier dot rounds of weights in act-order, and
+/// 0.022 and 95 %, which is two tokens of 40, where products are rounded too. For other sets and for matrix units the bounds
+/// are those of the worst that was seen.
+fn bounds(set: &str, tier: Tier) -> (f64, f64) {
+    match (tier, set) {
+        (Tier::Plain, "moe-autoround-sym" | "moe-gptq-desc-act" | "dense-gptq-desc-act")
+        | (Tier::Dot, "moe-gptq-desc-act" | "dense-gptq-desc-act") => (3e-5, 1.0),
+        (Tier::Plain, _) => (1e-4, 0.97),
+        (Tier::Dot, "moe-autoround-sym") => (0.045, 0.92),
+        _ => (0.1, 0.9),
+    }
+}
 
 /// The golden sets on whatever adapter tests run on, in its plain tier, which rounds keys and values alone, and in its
 /// strongest one. Their weights are random, so that routers are undecided, and rounding sends a token now and then to other
@@ -103,9 +112,8 @@ fn golden_sets_in_fast_precision() {
             let what = format!("{}, tier {tier}: median {median:.1e}, {summary:?}", set.name);
             eprintln!("{what}");
             assert!(summary.mean > 0.0, "{what}: fast rounds keys and values at least");
-            let (mean, same_choice) = if tier == Tier::Plain { (1e-4, 0.97) } else { (0.1, 0.9) };
+            let (mean, same_choice) = bounds(&set.name, tier);
             assert!(summary.mean <= mean && summary.same_choice >= same_choice, "{what}");
-            assert!(median <= if tier == Tier::Plain { MEDIAN_PLAIN } else { MEDIAN }, "{what}");
         }
     }
 }
