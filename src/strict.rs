@@ -10,7 +10,7 @@ use serde_json::{Map, Number, Value};
 use crate::error::harmless;
 
 /// The key under which serde_json hands on the digits of a number, where it keeps them.
-const DIGITS: &str = "$serde_json::private::Number";
+pub(crate) const DIGITS: &str = "$serde_json::private::Number";
 
 /// What is wrong with a text.
 #[derive(Debug, PartialEq, Eq)]
@@ -174,7 +174,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
             if key == DIGITS {
-                return self.number(&access.next_value::<String>()?);
+                let digits = access.next_value::<String>()?;
+                self.0.spend(digits.len())?;
+                return number(&digits);
             }
             self.0.spend(key.len())?;
             if map.contains_key(&key) {
@@ -187,12 +189,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 }
 
-impl Seed<'_> {
-    /// A number by its digits.
-    fn number<E: Error>(&self, digits: &str) -> Result<Value, E> {
-        self.0.spend(digits.len())?;
-        serde_json::from_str::<Number>(digits).map(Value::Number).map_err(E::custom)
-    }
+/// A number by its digits, as serde_json hands it on behind [`DIGITS`].
+pub(crate) fn number<E: Error>(digits: &str) -> Result<Value, E> {
+    serde_json::from_str::<Number>(digits).map(Value::Number).map_err(E::custom)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::{fmt, io};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::strict::{DIGITS, number};
 use crate::{Error, Faults, Result, decode};
 
 /// Most values of one file: each takes up to 200 bytes of memory, however short it is written. Real files have thousands.
@@ -96,6 +97,9 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> std::result::Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
+            if key == DIGITS {
+                return number(&access.next_value::<String>()?);
+            }
             if map.contains_key(&key) {
                 return Err(A::Error::custom(format!("duplicate key {key:?}")));
             }

@@ -25,10 +25,10 @@ pub(crate) fn watched(child: &mut Child) -> (ExitStatus, Spent) {
     loop {
         let is_gone = look(child.id(), &mut spent);
         // An ended process that nobody has waited for still knows its processor time.
-        if is_gone || !cfg!(target_os = "linux") {
-            if let Some(status) = child.try_wait().unwrap() {
-                return (status, spent);
-            }
+        if (is_gone || !cfg!(target_os = "linux"))
+            && let Some(status) = child.try_wait().unwrap()
+        {
+            return (status, spent);
         }
         if start.elapsed() > PATIENCE {
             child.kill().unwrap();
