@@ -13,7 +13,7 @@ use super::scope::Scope;
 use super::spell;
 use super::value::{Loop, MacroValue, Missing, Namespace, Value};
 
-/// Deepest nesting of statements, expressions and calls under way. A build without optimization needs less than 16 KiB for
+/// Deepest nesting of statements, expressions and calls under way. A build without optimization needs less than 17 KiB for
 /// each, and [`super::STACK_BYTES`] has 26 KiB.
 const MAX_DEPTH: u32 = 2500;
 
