@@ -20,13 +20,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Files: configuration and headers are checked here, all faults at once; no weights are read yet.
     let source = Source::Directory(directory);
     let checkpoint = Checkpoint::open(source.clone())?;
-    let text = text_model(&source)?;
+    let text = TextModel::open(&source)?.ok_or("the model has no tokenizer.json")?;
 
     // Device: the default adapter. The weights are uploaded and the forward pass is compiled.
     let gpu = Gpu::open(None)?;
     eprintln!("{} on {}; Ctrl-D ends", source.describe(), gpu.adapter().info.name);
     let model = Gemma4::load(gpu, &checkpoint, &Options::default(), &|_| ())?;
-    let mut generator = Generator::new(model, checkpoint.stop_ids(), &checkpoint.generation.suppress_tokens);
+    let generator = Generator::new(model, checkpoint.stop_ids(), &checkpoint.generation.suppress_tokens);
+    let mut generator = generator.with_stop_ids(text.tokenizer.turn_ends());
 
     let request = Request { sampling: Sampling::GREEDY, max_tokens: Some(512) };
     let mut messages = Vec::new();
@@ -36,14 +37,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         messages.push(Message::new(Role::Assistant, answer));
     }
     Ok(())
-}
-
-/// The tokenizer with the chat template.
-fn text_model(source: &Source) -> Result<TextModel, Box<dyn Error>> {
-    let tokenizer = source.read("tokenizer.json")?.ok_or("the model has no tokenizer.json")?;
-    let template = source.read("chat_template.jinja")?;
-    let template = template.as_deref().map(std::str::from_utf8).transpose()?;
-    Ok(TextModel::load(&tokenizer, template, source.read("tokenizer_config.json")?.as_deref())?)
 }
 
 /// Prints the answer to the conversation as it is made, and returns it.

@@ -3,7 +3,7 @@
 # LAPIDARY_FUZZ_FLAGS, all others (wgpu and its like) are built as they are.
 case "${CARGO_PKG_NAME:-} $*" in
 *"--crate-name build_script_"* | *"--crate-type proc-macro"* | *"--crate-name coverage "*) ;;
-lapidary\ * | lapidary-fuzz\ * | minijinja\ * | minijinja-contrib\ * | safetensors\ * | serde_json\ * | tokenizers\ *)
+lapidary\ * | lapidary-fuzz\ * | safetensors\ * | serde_json\ * | tokenizers\ *)
     # shellcheck disable=SC2086
     set -- "$@" ${LAPIDARY_FUZZ_FLAGS:-}
     ;;

@@ -42,7 +42,7 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Faults of a checkpoint, each one a whole sentence that names the tensor or file.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Faults {
     list: Vec<String>,
     /// Faults beyond those that are kept.
@@ -54,6 +54,8 @@ const SHOWN: usize = 20;
 /// At most this many faults are kept, of so many characters each: a hostile file can have a million.
 const KEPT: usize = 1000;
 const FAULT_CHARACTERS: usize = 2000;
+/// Where one line for people is cut, whatever it quotes.
+pub const LINE_CHARACTERS: usize = 4000;
 
 impl Faults {
     /// Adds one fault, whatever it quotes of a file made harmless.
@@ -112,7 +114,7 @@ impl fmt::Display for Faults {
 
 /// Text out of a file, as a message may quote it: one line without characters that steer a terminal or turn the
 /// direction of writing, cut behind `most` characters.
-pub(crate) fn harmless(text: &str, most: usize) -> String {
+pub fn harmless(text: &str, most: usize) -> String {
     let mut out = String::new();
     for (count, c) in text.chars().enumerate() {
         if count == most {

@@ -22,7 +22,7 @@
 //!
 //! # The floors
 //!
-//! An import points to a lower floor, to [`error`], or within its module. `bytes`, `threads` and `kept` stand below all.
+//! An import points to a lower floor, to [`error`], or within its module. [`decode`], `bytes`, `contained`, `strict`, `threads` and `kept` stand below all.
 //!
 //! | floor | module | what |
 //! |---|---|---|
@@ -85,6 +85,8 @@
 
 mod bytes;
 pub mod checkpoint;
+mod contained;
+pub mod decode;
 pub mod doctor;
 pub mod error;
 #[cfg(feature = "fuzzing")]
@@ -95,17 +97,19 @@ pub mod gpu;
 mod kept;
 pub mod kernels;
 pub mod model;
+#[cfg(test)]
+#[path = "../tests/common/not_run.rs"]
+mod not_run;
 pub mod parallel;
 pub mod quant;
 pub mod reference;
 #[cfg(test)]
-#[path = "../tests/common/not_run.rs"]
-mod not_run;
-#[cfg(test)]
 #[path = "../tests/common/seed.rs"]
 mod seed;
+mod strict;
 pub mod text;
 mod threads;
 
 pub use bytes::Bytes;
+pub use contained::panics_are_contained;
 pub use error::{Error, Faults, Result};

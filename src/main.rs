@@ -8,12 +8,28 @@ mod not_run;
 use std::io::Write;
 use std::process::ExitCode;
 
+use lapidary::error::{LINE_CHARACTERS, harmless};
+
 fn main() -> ExitCode {
     quiet_device_select();
+    quiet_contained_panics();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"))
-        .format(|out, record| writeln!(out, "{}: {}", record.level().as_str().to_lowercase(), record.args()))
+        .format(|out, record| {
+            let line = harmless(&record.args().to_string(), LINE_CHARACTERS);
+            writeln!(out, "{}: {line}", record.level().as_str().to_lowercase())
+        })
         .init();
     cli::main()
+}
+
+/// A panic that becomes an error prints nothing of its own, also where RUST_BACKTRACE is set.
+fn quiet_contained_panics() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !lapidary::panics_are_contained() {
+            hook(info);
+        }
+    }));
 }
 
 /// Switches off Mesa's device-select layer. It would sort adapters by the desktop's wishes, which is done here by their

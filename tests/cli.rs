@@ -6,6 +6,8 @@
 mod bench;
 #[path = "cli/chat.rs"]
 mod chat;
+#[path = "cli/claims.rs"]
+mod claims;
 #[path = "cli/doctor.rs"]
 mod doctor;
 #[path = "cli/faults.rs"]
@@ -15,6 +17,10 @@ mod faults;
 mod first_start;
 #[path = "cli/generate.rs"]
 mod generate;
+#[path = "common/harness.rs"]
+mod harness;
+#[path = "cli/input.rs"]
+mod input;
 #[path = "cli/load.rs"]
 mod load;
 #[path = "cli/memory.rs"]

@@ -237,14 +237,19 @@ fn crashes_are_counted() {
         *most = *now.max(most);
     };
     let lines = start(folder.path(), &count);
-    assert!(lines.len() == 1 && lines[0].starts_with("first start on ") && lines[0].contains("all passed"), "{lines:?}");
+    assert!(
+        lines.len() == 1 && lines[0].starts_with("first start on ") && lines[0].contains("all passed"),
+        "{lines:?}"
+    );
     assert_eq!(*under_way.lock().expect("a lock"), (0, 1));
 
     let gpu = Gpu::open(None).expect("an adapter");
     std::fs::remove_file(Record::path(folder.path(), gpu.adapter())).expect("a record");
     crash(one);
     crash(one);
-    let why = format!("is used unchecked: 2 starts ended in the middle of the check \"{one}\"; lapidary doctor runs it again");
+    let why = format!(
+        "is used unchecked: 2 starts ended in the middle of the check \"{one}\"; lapidary doctor runs it again"
+    );
     for _ in 0..2 {
         let lines = start(folder.path(), &|name, _| panic!("{name} is run again"));
         assert!(lines.len() == 1 && lines[0].ends_with(&why), "{lines:?}");

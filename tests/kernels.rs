@@ -1,5 +1,6 @@
 //! Every kernel on a device against its twin in `reference::ops`. Inputs come from fixed seeds, or from fresh ones where
-//! results are compared in bits; tolerances come from lengths and epsilon; outputs are surrounded by guard words. Without a GPU, lavapipe runs all of it.
+//! results are compared in bits; tolerances come from lengths and epsilon; outputs are surrounded by guard words. Without a
+//! GPU, lavapipe runs all of it.
 
 mod common;
 

@@ -60,7 +60,10 @@ fn a_long_prompt_keeps_the_device_for_short_times_only() {
     for number in 1..=MOST_TRIES {
         let (times, others) = taken_by_others(times);
         let (longest, median) = (times[times.len() - 1], times[times.len() / 2]);
-        let what = format!("{} submissions, median {median:?}, longest {longest:?}, others took {others:.2} cores", times.len());
+        let what = format!(
+            "{} submissions, median {median:?}, longest {longest:?}, others took {others:.2} cores",
+            times.len()
+        );
         println!("{what}");
         if longest <= LIMIT && median <= TARGET {
             return;

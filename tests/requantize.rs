@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::matrices::{DTYPES, file_bytes};
 use common::fresh;
+use common::matrices::{DTYPES, file_bytes};
 use common::random::Random;
 use lapidary::quant::requantize::{Deviation, GROUP_SIZE, requantize, size_bytes};
 use lapidary::quant::{DenseMatrix, Dtype, PackedMatrix};

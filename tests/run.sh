@@ -25,6 +25,9 @@ for tool in fmt clippy; do
     cargo $tool --version >/dev/null 2>&1 || { say "cargo $tool is needed: rustup component add rustfmt clippy"; exit 1; }
 done
 
+# With it tests watch which files are opened.
+command -v strace >/dev/null 2>&1 || { apt_works && install strace; } || say "strace is not there: what it watches is skipped"
+
 step() { say ""; say "== $*"; "$@"; }
 step cargo fmt --check
 step cargo fmt --check --manifest-path fuzz/Cargo.toml
@@ -38,6 +41,8 @@ else
     say ""
     say "== not run: tests/oracle.sh, which needs python3 with numpy, LAPIDARY_FIXTURES and $oracle"
 fi
+step sh tests/tokenizer.sh
+step sh tests/jinja.sh
 step sh tests/adapters.sh
 step sh tests/tint.sh
 step sh fuzz/run.sh

@@ -6,6 +6,8 @@
 mod files;
 #[path = "text/injection.rs"]
 mod injection;
+#[path = "text/nesting.rs"]
+mod nesting;
 #[path = "common/seed.rs"]
 mod seed;
 #[path = "text/streams.rs"]
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use lapidary::checkpoint::Source;
 use lapidary::text::{ChatTemplate, Conversation, Kind, Message, Piece, Prompt, Reply, Role, Specials, StreamDecoder};
 use lapidary::text::{MAX_TEMPLATE_BYTES, TextModel, Tokenizer};
 use lapidary::{Error, Result};

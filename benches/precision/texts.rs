@@ -204,9 +204,5 @@ pub(crate) fn random(vocab_size: usize, tokens: usize) -> Vec<Sequence> {
 /// # Errors
 /// [`Error::Model`] for a file that is missing or cannot be used.
 pub(crate) fn text_model(source: &Source) -> Result<TextModel> {
-    let needed = |name: &str| {
-        source.read(name)?.ok_or_else(|| Error::model(format!("model {:?}: no {name}", source.describe())))
-    };
-    let template = String::from_utf8_lossy(&needed("chat_template.jinja")?).into_owned();
-    TextModel::load(&needed("tokenizer.json")?, Some(&template), source.read("tokenizer_config.json")?.as_deref())
+    TextModel::open(source)?.ok_or_else(|| Error::model(format!("model {:?}: no tokenizer.json", source.describe())))
 }

@@ -27,6 +27,7 @@ pub(super) struct Compressed {
     group_size: usize,
     groups: usize,
     scale_dtype: Dtype,
+    claims_symmetric: bool,
 }
 
 impl Resolver<'_> {
@@ -48,22 +49,24 @@ impl Resolver<'_> {
             self.fault(&format!("{stem}_{part}"), "missing, expected beside the other tensors of a quantized matrix");
         }
         let (packed, scales) = (packed?, scales?);
-        let quantization = self.quantization(&format!("{stem}_packed"), |packing| packing == Packing::Compressed)?;
+        let is_right = |packing| packing == Packing::Compressed;
+        let (quantization, said) = self.quantization(base, &format!("{stem}_packed"), is_right)?;
         let [out_features, in_features] = shape;
         let stacked = |dimensions: &[usize]| stack.iter().chain(dimensions).copied().collect::<Vec<usize>>();
-        if zero_points.is_none() && !quantization.may_be_symmetric(base) {
-            let what = "missing, expected because quantization_config.config_groups says symmetric false";
-            self.fault(&format!("{stem}_zero_point"), what);
+        if zero_points.is_none() && !said.may_be_symmetric(quantization.sym) {
+            let what = format!("missing, expected because {} says symmetric false", quantization.key("config_groups"));
+            self.fault(&format!("{stem}_zero_point"), &what);
         }
         if quantization.desc_act && g_idx.is_none() && quantization.group_size.is_some() {
-            let what = "missing, expected because quantization_config.config_groups says actorder \"group\"";
-            self.fault(&format!("{stem}_g_idx"), what);
+            let key = quantization.key("config_groups");
+            let what = format!("missing, expected because {key} says actorder \"group\"");
+            self.fault(&format!("{stem}_g_idx"), &what);
         }
         let words = |bits: u32| (in_features * bits as usize).div_ceil(32);
-        let bits = self.find_bits(base, packed, |bits| stacked(&[out_features, words(bits)]))?;
+        let bits = self.find_bits(&said, packed, |bits| stacked(&[out_features, words(bits)]))?;
         self.check_i32(packed, &stacked(&[out_features, words(bits)]))?;
         let groups = self.tensor(scales).shape.last().copied();
-        let groups = self.check_groups(base, scales, in_features, groups, |groups| stacked(&[out_features, groups]));
+        let groups = self.check_groups(&said, scales, in_features, groups, |groups| stacked(&[out_features, groups]));
         let (groups, group_size) = groups?;
         let scale_dtype = self.check_float(scales);
         let zero_words = (out_features * bits as usize).div_ceil(32);
@@ -87,6 +90,7 @@ impl Resolver<'_> {
             group_size,
             groups,
             scale_dtype: scale_dtype?,
+            claims_symmetric: said.claims_symmetric(),
         })
     }
 
@@ -137,6 +141,7 @@ impl Compressed {
                 g_idx: self.g_idx,
                 shape: self.shape,
                 slice,
+                claims_symmetric: self.claims_symmetric,
             },
         }
     }

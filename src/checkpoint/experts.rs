@@ -6,6 +6,9 @@ use super::resolve::Resolver;
 use super::roles::Role;
 use crate::quant::Dtype;
 
+/// After so many experts in a row of which there is nothing, the search ends: a configuration can claim any number.
+const MOST_ABSENT: usize = 256;
+
 impl Resolver<'_> {
     /// All experts of all layers.
     pub(super) fn experts(&mut self, experts: &mut Vec<MatrixInfo>) {
@@ -31,10 +34,21 @@ impl Resolver<'_> {
     fn single_experts(&mut self, base: &str, experts: &mut Vec<MatrixInfo>) {
         let (hidden, intermediate) = (self.config.hidden_size, self.config.moe_intermediate_size);
         let mut formats = [None; Projection::ALL.len()];
+        let mut absent = 0;
         for expert in 0..self.config.num_experts {
+            if absent == MOST_ABSENT {
+                let last = self.config.num_experts - 1;
+                self.fault(
+                    &format!("{base}.{expert}"),
+                    &format!("missing like the {MOST_ABSENT} before it, expected experts 0 to {last}"),
+                );
+                return;
+            }
+            absent += 1;
             for (projection, format) in Projection::ALL.into_iter().zip(&mut formats) {
                 let (name, shape) = (format!("{base}.{expert}.{projection}"), projection.shape(hidden, intermediate));
                 let Some(info) = self.matrix(std::slice::from_ref(&name), Role::Experts, shape) else { continue };
+                absent = 0;
                 let first = *format.get_or_insert(info.format);
                 if !info.format.stacks_with(first) {
                     let [found, expected] = [info.format, first].map(|format| format.describe_stack(shape[1]));
@@ -49,8 +63,8 @@ impl Resolver<'_> {
     /// How each layer's experts are stored, from the names that are there.
     fn find_layouts(&self) -> Vec<Option<Layout>> {
         let mut layouts = vec![None; self.config.num_hidden_layers];
-        for tensor in &self.index.tensors {
-            let Some(rest) = tensor.name.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix("layers.")) else {
+        for name in self.index.names() {
+            let Some(rest) = name.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix("layers.")) else {
                 continue;
             };
             let Some((layer, rest)) = rest.split_once('.') else { continue };
@@ -112,7 +126,11 @@ impl Resolver<'_> {
                 self.compressed(&name, &name, Some(stack), [out_features, in_features]).map(Fused::Compressed)
             }
             (None, false) => {
-                self.fault(&name, &format!("missing, expected {shape:?}"));
+                let packed = format!("{name}_packed");
+                match self.index.absent(&packed) {
+                    Some(_) => drop(self.find(&packed)),
+                    None => self.fault(&name, &format!("missing, expected {shape:?}")),
+                }
                 None
             }
             (Some(id), false) => {

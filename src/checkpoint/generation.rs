@@ -1,8 +1,11 @@
-//! `generation_config.json`: how the model's makers want it sampled. Everything is optional.
+//! `generation_config.json`: how the model's makers want it sampled. Everything is optional, and a value that cannot be is said
+//! when it is used: no command fails for what it does not need.
 
 use std::cell::RefCell;
 
-use super::json::{self, Keys};
+use serde_json::Value;
+
+use super::json::{self, Keys, as_ids, as_integer};
 use crate::{Faults, Result};
 
 const FILE: &str = "generation_config.json";
@@ -14,7 +17,7 @@ pub struct GenerationConfig {
     pub do_sample: Option<bool>,
     /// Divides the logits.
     pub temperature: Option<f32>,
-    /// Only the so many most probable tokens are drawn from; 0 is no limit.
+    /// Only the so many most probable tokens are drawn from; 0 is no limit (`-1` in some files).
     pub top_k: Option<usize>,
     /// Only the most probable tokens that together have this probability are drawn from.
     pub top_p: Option<f32>,
@@ -30,38 +33,88 @@ pub struct GenerationConfig {
     pub pad_token_id: Option<u32>,
     /// Tokens that are never drawn.
     pub suppress_tokens: Vec<u32>,
+    /// Values that cannot be: the key, or none for the file as a whole, and what is wrong.
+    wrong: Vec<(Option<&'static str>, Faults)>,
 }
 
 impl GenerationConfig {
-    /// Reads `generation_config.json`.
+    /// Reads `generation_config.json`. What is out of range is left out; [`Self::check`] says it.
     ///
     /// # Errors
-    /// [`crate::Error::Model`] with every value that is out of range.
+    /// [`crate::Error::Model`] if it is no JSON object.
     pub fn parse(generation_config_json: &[u8]) -> Result<GenerationConfig> {
         let map = json::parse(FILE, generation_config_json)?;
         let faults: RefCell<Faults> = RefCell::default();
-        let keys = Keys::new(FILE, &map, &faults);
-        let config = GenerationConfig {
-            do_sample: keys.flag("do_sample"),
-            temperature: number(&keys, "temperature", 1e4),
-            top_k: keys.value("top_k").map(|_| keys.integer("top_k", None, 0, 1 << 24)),
-            top_p: number(&keys, "top_p", 1.0),
-            min_p: number(&keys, "min_p", 1.0),
-            repetition_penalty: number(&keys, "repetition_penalty", 1e4),
-            eos_token_id: keys.ids("eos_token_id"),
-            bos_token_id: keys.id("bos_token_id"),
-            pad_token_id: keys.id("pad_token_id"),
-            suppress_tokens: keys.ids("suppress_tokens"),
+        let (keys, mut wrong) = (Keys::new(FILE, &map, &faults), Vec::new());
+        let mut note = |key: &'static str| match faults.take() {
+            found if found.count() > 0 => wrong.push((Some(key), found)),
+            _ => {}
         };
-        keys.finish()?;
-        Ok(config)
+        let mut number = |key, most| {
+            let found = keys.number(key, 0.0, most).map(|number| number as f32);
+            note(key);
+            found
+        };
+        let temperature = number("temperature", 1e4);
+        let (top_p, min_p) = (number("top_p", 1.0), number("min_p", 1.0));
+        let repetition_penalty = number("repetition_penalty", 1e4);
+        let do_sample = keys.flag("do_sample");
+        note("do_sample");
+        let top_k = keys.value("top_k").and_then(|value| {
+            let found = as_top_k(value);
+            if found.is_none() {
+                keys.fault("top_k", "a whole number; 0 and -1 are no limit");
+            }
+            found
+        });
+        note("top_k");
+        let mut ids = |key| {
+            let found = keys.ids(key);
+            note(key);
+            found
+        };
+        let (eos_token_id, suppress_tokens) = (ids("eos_token_id"), ids("suppress_tokens"));
+        // Nothing depends on these two.
+        let first = |key| as_ids(keys.value(key)?)?.first().copied();
+        let (bos_token_id, pad_token_id) = (first("bos_token_id"), first("pad_token_id"));
+        Ok(GenerationConfig {
+            do_sample,
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            repetition_penalty,
+            eos_token_id,
+            bos_token_id,
+            pad_token_id,
+            suppress_tokens,
+            wrong,
+        })
+    }
+
+    /// All defaults, for a file of which nothing can be read because of `faults`.
+    pub(super) fn unreadable(faults: Faults) -> Self {
+        GenerationConfig { wrong: vec![(None, faults)], ..GenerationConfig::default() }
+    }
+
+    /// Fails if one of `keys`, which are about to be used, holds what it cannot.
+    ///
+    /// # Errors
+    /// [`crate::Error::Model`] with key, found and expected.
+    pub fn check(&self, keys: &[&str]) -> Result<()> {
+        let used = |key: &Option<&str>| key.is_none_or(|key| keys.contains(&key));
+        let mut all = Faults::default();
+        for (_, faults) in self.wrong.iter().filter(|(key, _)| used(key)) {
+            all.append(faults.clone());
+        }
+        if keys.is_empty() { Ok(()) } else { all.into_result(()) }
     }
 }
 
-fn number(keys: &Keys, key: &str, most: f64) -> Option<f32> {
-    let found = keys.value(key)?.as_f64().filter(|number| (0.0..=most).contains(number));
-    if found.is_none() {
-        keys.fault(key, &format!("a number from 0 to {most}"));
+/// As many tokens as `top_k` says; beyond every vocabulary there is no limit.
+fn as_top_k(value: &Value) -> Option<usize> {
+    match value.as_f64() {
+        Some(-1.0) => Some(0),
+        _ => as_integer(value).map(|number| usize::try_from(number).unwrap_or(0)),
     }
-    found.map(|number| number as f32)
 }

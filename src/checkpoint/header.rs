@@ -1,20 +1,23 @@
 //! The header of one safetensors file: our own limits and checks first, so that a hostile file costs no time and no
 //! memory and is refused with its reason, then the `safetensors` crate's own rules.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::source::Blob;
+use super::blob::Blob;
+use super::foreign;
 use crate::{Error, Result};
 
-/// Largest header that is parsed. A real Gemma 4 with 46,080 tensors has 6 MB.
+/// Largest header that is parsed, and most that those of all files have together: a real Gemma 4 with 57,600 tensors has
+/// 10 MB.
 const HEADER_LIMIT: u64 = 32 << 20;
-/// Most tensors of one file.
-const TENSOR_LIMIT: usize = 262_144;
+/// Most tensors of all files together.
+pub(super) const TENSOR_LIMIT: usize = 262_144;
 /// Most entries of `__metadata__`, which real files have a handful of.
 const METADATA_LIMIT: usize = 65_536;
 const RANK_LIMIT: usize = 8;
@@ -34,28 +37,48 @@ pub(super) struct Entry {
     pub(super) size_bytes: u64,
 }
 
+/// What headers that are still to be read may have, so that a thousand files cost no more than one.
+#[derive(Debug)]
+pub(super) struct Room {
+    bytes: u64,
+    tensors: usize,
+}
+
+impl Room {
+    /// That of a whole checkpoint.
+    pub(super) fn new() -> Self {
+        Room { bytes: HEADER_LIMIT, tensors: TENSOR_LIMIT }
+    }
+}
+
 /// Reads and checks the header of `blob`: all its tensors in the order of the file.
-pub(super) fn read(blob: &Blob) -> Result<Vec<Entry>> {
-    let text = read_text(blob)?;
+pub(super) fn read(blob: &Blob, room: &mut Room) -> Result<Vec<Entry>> {
+    let text = read_text(blob, room)?;
     let fault = |what: String| Error::model(format!("file {:?}: {what}", blob.name));
-    let Parsed(mut tensors, extra) =
-        serde_json::from_slice(&text).map_err(|error| fault(format!("header is not valid: {error}")))?;
+    let mut reader = serde_json::Deserializer::from_slice(&text);
+    let parsed = HeaderSeed(room.tensors).deserialize(&mut reader).and_then(|parsed| reader.end().map(|()| parsed));
+    let Parsed(mut tensors, extra) = parsed.map_err(|error| fault(format!("header is not valid: {error}")))?;
+    room.tensors -= tensors.len();
+    let start = PREFIX + text.len() as u64;
+    drop(text);
     if let Some(extra) = extra {
         log::warn!("file {:?}: {extra}", blob.name);
     }
     tensors.sort_by_key(|(_, info)| info.data_offsets);
     let data_bytes = check_layout(&tensors).map_err(fault)?;
-    let start = PREFIX + text.len() as u64;
     let (expected, found) = (start.saturating_add(data_bytes), blob.len());
     if found < expected {
-        return Err(fault(format!("truncated: {found} bytes, its header describes {expected}")));
+        return Err(fault(format!(
+            "truncated: {found} bytes, its header describes {expected}: download the file again"
+        )));
     }
     if found > expected {
         let more = found - expected;
         return Err(fault(format!("{more} trailing bytes: {found} bytes, its header describes {expected}")));
     }
-    // The crate has the last word: its rules are the format's reference.
-    Metadata::new(None, tensors.clone()).map_err(|error| fault(format!("header is not valid: {error}")))?;
+    // The crate has the last word: its rules are the format's reference. They do not ask for names.
+    let infos = tensors.iter().map(|(_, info)| (String::new(), info.clone())).collect();
+    Metadata::new(None, infos).map_err(|error| fault(format!("header is not valid: {error}")))?;
     let entries = tensors.into_iter().map(|(name, info)| Entry {
         name,
         dtype: info.dtype,
@@ -67,23 +90,30 @@ pub(super) fn read(blob: &Blob) -> Result<Vec<Entry>> {
 }
 
 /// The JSON text, after its length was checked against the limit and the file.
-fn read_text(blob: &Blob) -> Result<Vec<u8>> {
+fn read_text(blob: &Blob, room: &mut Room) -> Result<Vec<u8>> {
     let fault = |what: String| Error::model(format!("file {:?}: {what}", blob.name));
-    if blob.len() < PREFIX {
+    let head = blob.head(foreign::HEAD)?;
+    let begins = head.get(PREFIX as usize) == Some(&b'{');
+    if let Some(what) = (!begins).then(|| foreign::describe(&head, blob.len(), false)).flatten() {
+        return Err(fault(what));
+    }
+    let Some(prefix) = head.first_chunk() else {
         return Err(fault(format!(
             "truncated: {} bytes, expected at least the {PREFIX} of a header length",
             blob.len()
         )));
-    }
-    let mut prefix = [0; PREFIX as usize];
-    blob.read_at(0, &mut prefix)?;
-    let length = u64::from_le_bytes(prefix);
+    };
+    let length = u64::from_le_bytes(*prefix);
     if length > HEADER_LIMIT {
         return Err(fault(format!("header of {length} bytes, at most {HEADER_LIMIT} are accepted")));
     }
     if PREFIX + length > blob.len() {
         return Err(fault(format!("truncated: {} bytes, its header alone ends at {}", blob.len(), PREFIX + length)));
     }
+    let Some(rest) = room.bytes.checked_sub(length) else {
+        return Err(fault(format!("header of {length} bytes, at most {HEADER_LIMIT} of all files are accepted")));
+    };
+    room.bytes = rest;
     let mut text = vec![0; length as usize];
     blob.read_at(PREFIX, &mut text)?;
     if let Err(error) = std::str::from_utf8(&text) {
@@ -97,13 +127,13 @@ fn check_layout(tensors: &[(String, TensorInfo)]) -> std::result::Result<u64, St
     let mut end_before = 0;
     for (name, info) in tensors {
         let (begin, end) = info.data_offsets;
-        let at = format!("tensor {name:?}: data_offsets [{begin}, {end}]");
+        let at = || format!("tensor {name:?}: data_offsets [{begin}, {end}]");
         if end < begin {
-            return Err(format!("{at} are reversed"));
+            return Err(format!("{} are reversed", at()));
         }
         if begin != end_before {
             let what = if begin < end_before { "overlap the tensor before" } else { "leave a hole" };
-            return Err(format!("{at} {what}, expected to begin at {end_before}"));
+            return Err(format!("{} {what}, expected to begin at {end_before}", at()));
         }
         let elements = info.shape.iter().try_fold(1usize, |all, &size| all.checked_mul(size));
         let bits = elements.and_then(|elements| elements.checked_mul(info.dtype.bitsize()));
@@ -125,15 +155,18 @@ fn check_layout(tensors: &[(String, TensorInfo)]) -> std::result::Result<u64, St
 /// A parsed header: tensors as listed, and what to warn of.
 struct Parsed(Vec<(String, TensorInfo)>, Option<String>);
 
-impl<'de> Deserialize<'de> for Parsed {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        deserializer.deserialize_map(HeaderVisitor)
+/// Reads a header of at most so many tensors.
+struct HeaderSeed(usize);
+
+impl<'de> DeserializeSeed<'de> for HeaderSeed {
+    type Value = Parsed;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Parsed, D::Error> {
+        deserializer.deserialize_map(self)
     }
 }
 
-struct HeaderVisitor;
-
-impl<'de> Visitor<'de> for HeaderVisitor {
+impl<'de> Visitor<'de> for HeaderSeed {
     type Value = Parsed;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -141,25 +174,44 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> std::result::Result<Parsed, A::Error> {
-        let mut tensors = Vec::new();
-        let mut seen = HashSet::new();
-        let mut extra = None;
+        let (mut tensors, mut extra, mut has_metadata) = (Vec::new(), None, false);
+        let mut seen = Seen::default();
         while let Some(name) = access.next_key::<String>()? {
-            if !seen.insert(name.clone()) {
+            let is_metadata = name == "__metadata__";
+            if (is_metadata && has_metadata) || (!is_metadata && seen.is_double(&name, &tensors)) {
                 return Err(A::Error::custom(format!("duplicate tensor name {name:?}")));
             }
-            if name == "__metadata__" {
+            if is_metadata {
+                has_metadata = true;
                 access.next_value_seed(MetadataSeed)?;
                 continue;
             }
             check_name(&name).map_err(A::Error::custom)?;
-            if tensors.len() == TENSOR_LIMIT {
-                return Err(A::Error::custom(format!("more than {TENSOR_LIMIT} tensors")));
+            if tensors.len() == self.0 {
+                let of = if self.0 == TENSOR_LIMIT { "" } else { " in all files" };
+                return Err(A::Error::custom(format!("more than {TENSOR_LIMIT} tensors{of}")));
             }
             let info = access.next_value_seed(EntrySeed { name: &name, extra: &mut extra })?;
             tensors.push((name, info));
         }
         Ok(Parsed(tensors, extra))
+    }
+}
+
+/// The names so far by their hash, which spares a copy of each.
+#[derive(Default)]
+struct Seen {
+    hasher: RandomState,
+    numbers: HashMap<u64, usize>,
+}
+
+impl Seen {
+    /// Notes that `name` comes next behind `tensors`; whether it is among them.
+    fn is_double(&mut self, name: &str, tensors: &[(String, TensorInfo)]) -> bool {
+        match self.numbers.insert(self.hasher.hash_one(name), tensors.len()) {
+            None => false,
+            Some(number) => tensors[number].0 == name || tensors.iter().any(|(other, _)| other == name),
+        }
     }
 }
 

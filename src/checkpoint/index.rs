@@ -1,22 +1,24 @@
-//! All tensors of a checkpoint by name: one `model.safetensors`, or the files that `model.safetensors.index.json` names.
+//! All tensors of a checkpoint by name: one `model.safetensors`, or the files that `model.safetensors.index.json` names, or,
+//! without an index, the files that are plainly meant. What an index says beyond what anybody needs is no fault.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use safetensors::tensor::Dtype as FileDtype;
-use serde_json::Value;
 
-use super::json;
-use super::source::{Blob, Source};
-use super::{header, json::show};
+use super::blob::Blob;
+use super::header::{self, Room};
+use super::source::Source;
+use super::weight_map::{self, WeightMap};
+use super::{folder, shards};
 use crate::quant::Dtype;
 use crate::{Error, Faults, Result};
 
 const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
 /// Most files of one checkpoint.
-const FILE_LIMIT: usize = 1000;
+pub(super) const FILE_LIMIT: usize = 1000;
 
 /// A tensor of any of the files.
 #[derive(Debug, Clone)]
@@ -47,79 +49,107 @@ pub(super) struct Index {
     files: Vec<Arc<Blob>>,
     pub(super) tensors: Vec<Tensor>,
     by_name: HashMap<String, usize>,
+    /// What is wrong with a tensor, if anybody needs it: number and fault.
+    doubts: HashMap<usize, String>,
+    /// What the index names and no file holds.
+    absent: HashMap<String, Absent>,
+    /// Files that the index names and that do not exist.
+    missing_files: Vec<String>,
+    /// The index itself.
+    listed_by: Option<Blob>,
+}
+
+/// Where a tensor should be that is nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Absent {
+    /// In this of the files that do not exist.
+    WithFile(usize),
+    /// In this of the files that do.
+    FromFile(usize),
 }
 
 impl Index {
     /// Opens all files and reads all headers.
     pub(super) fn open(source: &Source) -> Result<Index> {
-        let mut index = Index { files: Vec::new(), tensors: Vec::new(), by_name: HashMap::new() };
-        let mut faults = Faults::default();
-        if let Some(bytes) = source.read(INDEX)? {
-            index.open_listed(source, &bytes, &mut faults)?;
+        let mut index = Index {
+            files: Vec::new(),
+            tensors: Vec::new(),
+            by_name: HashMap::new(),
+            doubts: HashMap::new(),
+            absent: HashMap::new(),
+            missing_files: Vec::new(),
+            listed_by: None,
+        };
+        let (mut faults, mut room) = (Faults::default(), Room::new());
+        if let Some((bytes, blob)) = source.read_whole(INDEX)? {
+            super::foreign::check(INDEX, &bytes)?;
+            index.listed_by = Some(blob);
+            let map = weight_map::parse(&bytes)?;
+            drop(bytes);
+            index.open_listed(source, map, &mut room, &mut faults)?;
             if index.files.iter().all(|blob| blob.name != SINGLE) && source.open(SINGLE)?.is_some() {
                 log::warn!("{}: {SINGLE} is not used, because {INDEX} does not name it", source.describe());
             }
         } else if let Some(blob) = source.open(SINGLE)? {
-            index.add(blob, &mut faults)?;
+            index.add(blob, &mut room, &mut faults)?;
         } else {
-            return Err(nothing_found(source));
+            for name in shards::find(source)? {
+                let Some(blob) = source.open(&name)? else { continue };
+                index.add(blob, &mut room, &mut faults)?;
+            }
+            index.doubts.values().for_each(|doubt| faults.push(doubt));
+        }
+        let names = source.names();
+        for blob in &index.files {
+            let mark = format!("{}.aria2", blob.name);
+            if names.contains(&mark) {
+                faults.push(format!("file {:?}: is an unfinished download, {mark:?} is beside it", blob.name));
+            }
         }
         faults.into_result(index)
     }
 
-    fn open_listed(&mut self, source: &Source, index_json: &[u8], faults: &mut Faults) -> Result<()> {
-        let map = json::parse(INDEX, index_json)?;
-        let Some(Value::Object(weight_map)) = map.get("weight_map") else {
-            return Err(Error::model(format!("{INDEX}: no weight_map, expected an object of tensor and file names")));
-        };
-        let mut listed: HashMap<&str, Vec<&str>> = HashMap::new();
-        for (tensor, file) in weight_map {
-            match file.as_str() {
-                Some(file) if file.ends_with(".safetensors") => listed.entry(file).or_default().push(tensor),
-                _ => faults.push(format!(
-                    "{INDEX}: weight_map has {} for {tensor:?}, expected the name of a .safetensors file",
-                    show(file)
-                )),
-            }
-        }
-        if listed.len() > FILE_LIMIT {
-            return Err(Error::model(format!("{INDEX}: names {} files, at most {FILE_LIMIT}", listed.len())));
-        }
-        let mut files: Vec<(&str, Vec<&str>)> = listed.into_iter().collect();
-        files.sort_unstable();
-        for (file, tensors) in files {
-            match source.open(file) {
-                Ok(Some(blob)) => self.add(blob, faults)?,
-                Ok(None) => faults.push(format!("{INDEX}: names file {file:?}, which does not exist")),
+    fn open_listed(&mut self, source: &Source, map: WeightMap, room: &mut Room, faults: &mut Faults) -> Result<()> {
+        let mut order: Vec<usize> = (0..map.files.len()).collect();
+        order.sort_unstable_by_key(|&file| &map.files[file]);
+        // By number in the map: the number of the opened file, or of the missing one; nothing for one that has a fault.
+        let mut places: Vec<Option<Absent>> = vec![None; map.files.len()];
+        for file in order {
+            let name = &map.files[file];
+            match source.open(name) {
+                Ok(Some(blob)) => {
+                    places[file] = self.add(blob, room, faults)?.then(|| Absent::FromFile(self.files.len() - 1));
+                }
+                Ok(None) => {
+                    places[file] = Some(Absent::WithFile(self.missing_files.len()));
+                    self.missing_files.push(name.clone());
+                }
                 Err(Error::Model(more)) => faults.append(more),
                 Err(other) => return Err(other),
             }
-            self.compare(file, &tensors, faults);
         }
-        for tensor in self.tensors.iter().filter(|tensor| !weight_map.contains_key(&tensor.name)) {
-            faults.push(format!(
-                "{INDEX}: does not name tensor {:?}, which file {:?} holds",
-                tensor.name, self.files[tensor.file].name
-            ));
-        }
+        self.compare(map, &places);
         Ok(())
     }
 
-    /// Adds the tensors of one file; what is wrong with it goes to `faults`.
-    fn add(&mut self, blob: Blob, faults: &mut Faults) -> Result<()> {
-        let entries = match header::read(&blob) {
+    /// Adds the tensors of one file; what is wrong with it goes to `faults`. Whether it could be read.
+    fn add(&mut self, blob: Blob, room: &mut Room, faults: &mut Faults) -> Result<bool> {
+        let entries = match header::read(&blob, room) {
             Ok(entries) => entries,
             Err(Error::Model(more)) => {
                 faults.append(more);
-                return Ok(());
+                return Ok(false);
             }
             Err(other) => return Err(other),
         };
         let file = self.files.len();
+        self.by_name.reserve(entries.len());
+        self.tensors.reserve(entries.len());
         for entry in entries {
-            if let Some(&other) = self.by_name.get(&entry.name) {
-                let other = &self.files[self.tensors[other].file].name;
-                faults.push(format!("tensor {:?}: is in both {other:?} and {:?}", entry.name, blob.name));
+            if let Some(&id) = self.by_name.get(&entry.name) {
+                let other = &self.files[self.tensors[id].file].name;
+                let doubt = format!("tensor {:?}: is in both {other:?} and {:?}", entry.name, blob.name);
+                self.doubts.entry(id).or_insert(doubt);
                 continue;
             }
             self.by_name.insert(entry.name.clone(), self.tensors.len());
@@ -128,17 +158,90 @@ impl Index {
             self.tensors.push(tensor);
         }
         self.files.push(Arc::new(blob));
-        Ok(())
+        Ok(true)
     }
 
-    /// Checks that the file named `file`, if it could be read, holds `tensors`.
-    fn compare(&self, file: &str, tensors: &[&str], faults: &mut Faults) {
-        let Some(number) = self.files.iter().position(|blob| blob.name == file) else { return };
-        for name in tensors {
-            if self.by_name.get(*name).is_none_or(|&id| self.tensors[id].file != number) {
-                faults.push(format!("{INDEX}: says that tensor {name:?} is in {file:?}, which does not hold it"));
+    /// Compares what the index says with what the files hold.
+    fn compare(&mut self, map: WeightMap, places: &[Option<Absent>]) {
+        let mut listed = vec![false; self.tensors.len()];
+        for (name, file) in map.tensors {
+            let place = places[file];
+            if let Some(&id) = self.by_name.get(&name) {
+                listed[id] = true;
+                if place != Some(Absent::FromFile(self.tensors[id].file)) {
+                    let (file, is_missing) = (&map.files[file], matches!(place, Some(Absent::WithFile(_))));
+                    let what = if is_missing { "does not exist" } else { "does not hold it" };
+                    let doubt = format!("{INDEX}: says that tensor {name:?} is in {file:?}, which {what}");
+                    self.doubts.entry(id).or_insert(doubt);
+                }
+            } else if let Some(place) = place {
+                self.absent.insert(name, place);
             }
         }
+        let mut unlisted = self.tensors.iter().zip(&listed).filter(|(_, listed)| !**listed).map(|(tensor, _)| tensor);
+        if let Some(first) = unlisted.next() {
+            let (count, file) = (1 + unlisted.count(), &self.files[first.file].name);
+            log::warn!(
+                "{INDEX}: does not name {count} tensors that its files hold, first {:?} in {file:?}",
+                first.name
+            );
+        }
+    }
+
+    /// What is wrong with tensor `id`, for those who need it.
+    pub(super) fn doubt(&self, id: usize) -> Option<&str> {
+        self.doubts.get(&id).map(String::as_str)
+    }
+
+    /// Where the tensor called `name` should be that is nowhere, if the index names it.
+    pub(super) fn absent(&self, name: &str) -> Option<Absent> {
+        self.absent.get(name).copied()
+    }
+
+    /// The name of the file where something should be.
+    pub(super) fn file_of(&self, absent: Absent) -> &str {
+        match absent {
+            Absent::WithFile(number) => &self.missing_files[number],
+            Absent::FromFile(number) => &self.files[number].name,
+        }
+    }
+
+    /// Names of all tensors that are there, or should be.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.iter().map(|tensor| tensor.name.as_str()).chain(self.absent.keys().map(String::as_str))
+    }
+
+    /// Says what is amiss with tensors that are not `used`, where nothing is wrong with the others.
+    pub(super) fn note_unneeded(&self, used: &[bool]) {
+        let mut doubts: Vec<&String> =
+            self.doubts.iter().filter(|(id, _)| !used[**id]).map(|(_, doubt)| doubt).collect();
+        doubts.sort_unstable();
+        if let Some(first) = doubts.first() {
+            log::warn!("of tensors that are not needed: {first} ({} such)", doubts.len());
+        }
+        if let Some(first) = self.absent.keys().min() {
+            let (count, file) = (self.absent.len(), self.file_of(self.absent[first]));
+            log::warn!("{INDEX}: names {count} tensors that are not there and not needed, first {first:?} in {file:?}");
+        }
+    }
+
+    /// Gives all tensors the names that `rename` makes of theirs, where it makes any.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if two become one.
+    pub(super) fn rename(&mut self, rename: impl Fn(&str) -> Option<String>) -> Result<()> {
+        let mut faults = Faults::default();
+        for id in 0..self.tensors.len() {
+            let Some(new) = rename(&self.tensors[id].name) else { continue };
+            let old = std::mem::replace(&mut self.tensors[id].name, new.clone());
+            self.by_name.remove(&old);
+            if self.by_name.insert(new.clone(), id).is_some() {
+                faults.push(format!("tensor {old:?}: is there beside {new:?}, expected one of the two"));
+            }
+        }
+        let renamed = std::mem::take(&mut self.absent).into_iter();
+        self.absent = renamed.map(|(name, place)| (rename(&name).unwrap_or(name), place)).collect();
+        faults.into_result(())
     }
 
     /// The number of the tensor called `name`.
@@ -200,22 +303,26 @@ impl Index {
         self.files[tensor.file].read_at(tensor.offset + first, out)
     }
 
-    /// Fails if any file was written to since it was opened.
+    /// Fails if any file was written to or replaced since it was opened.
     pub(super) fn check_unchanged(&self) -> Result<()> {
+        self.listed_by.iter().try_for_each(Blob::check_unchanged)?;
         self.files.iter().try_for_each(|blob| blob.check_unchanged())
     }
 }
 
 /// Says what there is instead of safetensors, where that helps.
-fn nothing_found(source: &Source) -> Error {
+pub(super) fn nothing_found(source: &Source) -> Error {
+    if let Some(adapter) = folder::adapter(source) {
+        return adapter;
+    }
     let names = source.names();
     let ending = |ends: &[&str]| names.iter().find(|name| ends.iter().any(|end| name.ends_with(end))).cloned();
     let found = if let Some(name) = ending(&[".bin", ".pt", ".pth", ".pkl"]) {
         format!("; {name:?} is a pickle, which is never opened: convert it to safetensors")
     } else if let Some(name) = ending(&[".gguf"]) {
         format!("; {name:?} is GGUF, which is not supported yet")
-    } else if let Some(name) = ending(&[".safetensors"]) {
-        format!("; found {name:?}")
+    } else if let Some(name) = ending(&[".part", ".incomplete", ".aria2", ".crdownload", ".download", ".tmp"]) {
+        format!("; {name:?} is an unfinished download: let it end, or download the model again")
     } else {
         String::new()
     };

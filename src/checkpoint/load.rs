@@ -41,7 +41,8 @@ impl Checkpoint {
     /// The matrix `name`; see [`Self::matrix_info`]. A router comes dense in f32, however the file stores it.
     ///
     /// # Errors
-    /// [`Error::Model`] if `g_idx` names a group that there is not or leaves one out; [`Error::Io`] or [`Error::Model`]
+    /// [`Error::Model`] if `g_idx` names a group that there is not or leaves one out, or zero points contradict what the
+    /// configuration claims of them; [`Error::Io`] or [`Error::Model`]
     /// if the file cannot be read any more.
     ///
     /// # Panics
@@ -96,24 +97,6 @@ impl Checkpoint {
         self.load_part(info, content, rows)
     }
 
-    /// Whether any zero point of the whole matrix is not `2^(bits - 1)`, whatever the configuration says.
-    pub(super) fn is_asymmetric(&self, info: &MatrixInfo) -> Result<bool> {
-        let MatrixFormat::Packed { .. } = info.format else { return Ok(false) };
-        let layout = layout(info);
-        match info.storage {
-            Storage::Packed { qzeros, packing, .. } => {
-                let layout = Layout { zero_points: stored_zeros(packing), ..layout };
-                // AWQ has them in another order, which does not matter where all are equal.
-                Ok(!gptq::is_symmetric(&layout, &self.index.read_words(qzeros)?))
-            }
-            Storage::Compressed { zero_points: Some(id), slice, .. } => {
-                let layout = Layout { out_features: slice.n_rows, ..layout };
-                Ok(!compressed_tensors::is_symmetric(&layout, &self.read_zero_points(id, &layout, slice)?))
-            }
-            _ => Ok(false),
-        }
-    }
-
     fn read_dense(&self, info: &MatrixInfo, rows: Range<usize>) -> Result<Matrix> {
         let (MatrixFormat::Dense(dtype), Storage::Dense { tensor, first_byte }) = (info.format, info.storage) else {
             unreachable!("a dense matrix has dense storage");
@@ -136,7 +119,7 @@ impl Checkpoint {
         let layout = layout(info);
         match info.storage {
             Storage::Dense { .. } => unreachable!("a packed matrix has packed storage"),
-            Storage::Packed { qweight, qzeros, scales, g_idx, packing } => {
+            Storage::Packed { qweight, qzeros, scales, g_idx, packing, .. } => {
                 let g_idx = g_idx.map(|id| self.read_groups(id, 0, info, groups)).transpose()?;
                 // The columns of these rows, whole words of zero points: a matrix of its own.
                 let per_word = layout.codes_per_word();
@@ -153,7 +136,11 @@ impl Checkpoint {
                     _ => (self.index.read_columns(qweight, lines, block.clone(), 4)?, zeros),
                 };
                 let scales = self.index.read_columns(scales, groups, block.clone(), scale_dtype.size_bytes())?;
-                let layout = Layout { zero_points: stored_zeros(packing), out_features: block.len(), ..layout };
+                let zero_points = match packing {
+                    Packing::Gptq(said) => self.stored_zeros(said)?,
+                    _ => ZeroPoints::AsStored,
+                };
+                let layout = Layout { zero_points, out_features: block.len(), ..layout };
                 let raw = Raw { qweight: &codes, qzeros: &zeros, scales: &scales, g_idx: g_idx.as_deref() };
                 let rows = rows.start - block.start..rows.end - block.start;
                 Ok(Matrix::Packed(gptq::pack_part(&layout, &raw, asymmetric, rows)))
@@ -179,7 +166,7 @@ impl Checkpoint {
     }
 
     /// All zero points of one matrix of a stack.
-    fn read_zero_points(&self, id: usize, layout: &Layout, slice: Slice) -> Result<Vec<u32>> {
+    pub(super) fn read_zero_points(&self, id: usize, layout: &Layout, slice: Slice) -> Result<Vec<u32>> {
         let bytes = 4 * slice.n_rows.div_ceil(layout.codes_per_word()) * layout.groups;
         self.index.read_words_at(id, (slice.matrix * bytes) as u64, bytes)
     }
@@ -189,26 +176,19 @@ impl Checkpoint {
         let size = 4 * info.in_features;
         let table = self.index.read_words_at(id, (matrix * size) as u64, size)?;
         let fault = verify::group_fault(&self.index.tensors[id].name, &table, info, groups);
-        fault.map_or(Ok(table), |fault| Err(Error::model(fault)))
+        let Some(fault) = fault else { return Ok(table) };
+        self.check_unchanged()?;
+        Err(Error::model(fault))
     }
 }
 
 /// The shapes of a quantized matrix, with zero points as they are.
-fn layout(info: &MatrixInfo) -> Layout {
+pub(super) fn layout(info: &MatrixInfo) -> Layout {
     let MatrixFormat::Packed { bits, group_size, groups, scale_dtype, .. } = info.format else {
         unreachable!("a packed matrix has a packed format");
     };
     let (in_features, out_features, zero_points) = (info.in_features, info.out_features, ZeroPoints::AsStored);
     Layout { bits, in_features, out_features, groups, group_size, scale_dtype, zero_points }
-}
-
-/// How `qzeros` of this packing hold a zero point.
-fn stored_zeros(packing: Packing) -> ZeroPoints {
-    match packing {
-        Packing::Gptq(zero_points) => zero_points,
-        Packing::Awq => ZeroPoints::AsStored,
-        Packing::Compressed => unreachable!("the packing of a qweight"),
-    }
 }
 
 /// A whole vector as f32.

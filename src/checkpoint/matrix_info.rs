@@ -56,7 +56,8 @@ pub enum MatrixFormat {
         groups: usize,
         /// Precision of the scales.
         scale_dtype: Dtype,
-        /// The configuration's claim that zero points are `2^(bits - 1)`; what counts are the zero points.
+        /// Whether zero points are `2^(bits - 1)`, as far as the configuration and the names of tensors say; what counts
+        /// are the zero points.
         symmetric: bool,
         /// The file carries a `g_idx`. It may still say what `group_size` says.
         per_row: bool,
@@ -119,6 +120,8 @@ pub(super) enum Storage {
         scales: usize,
         g_idx: Option<usize>,
         packing: Packing,
+        /// The configuration says in so many words that zero points are `2^(bits - 1)`.
+        claims_symmetric: bool,
     },
     Compressed {
         packed: usize,
@@ -127,6 +130,7 @@ pub(super) enum Storage {
         g_idx: Option<usize>,
         shape: Option<usize>,
         slice: Slice,
+        claims_symmetric: bool,
     },
 }
 

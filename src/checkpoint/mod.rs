@@ -5,29 +5,40 @@
 //! After that nothing is known to be wrong, and [`Checkpoint::load`] and its like read one matrix at a time, or some rows
 //! of it, from any thread.
 
+mod blob;
 mod compressed;
 mod config;
 mod experts;
+mod faults;
+mod folder;
+mod foreign;
 mod generation;
 mod header;
 mod index;
 mod json;
 mod load;
 mod matrix_info;
+mod prefix;
 mod resolve;
 mod roles;
 mod rows;
+mod shards;
 mod skipped;
 mod source;
+mod twins;
 mod verify;
+mod weight_map;
 mod write;
+mod zeros;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use crate::{Error, Result};
+use blob::Blob;
 use index::Index;
 use matrix_info::dtype_label;
 use resolve::Resolved;
@@ -49,9 +60,14 @@ pub struct Checkpoint {
     pub config: Config,
     /// `generation_config.json`, or all defaults where there is none.
     pub generation: GenerationConfig,
+    stop_ids: Vec<u32>,
     source: Source,
+    /// The configurations as they were read.
+    small: Vec<Blob>,
     index: Index,
     resolved: Resolved,
+    /// Whether zero points are stored in the other way than the configuration says, once they were looked at.
+    otherwise: OnceLock<bool>,
 }
 
 /// Tensors of one role in one format, for a summary.
@@ -76,18 +92,30 @@ impl Checkpoint {
     /// [`Error::Model`] with all faults of the configuration, or else all faults of the files; [`Error::Io`] for what
     /// the system refuses.
     pub fn open(source: Source) -> Result<Self> {
-        let config = Self::read_config(&source)?;
-        let generation = match source.read("generation_config.json")? {
-            Some(bytes) => GenerationConfig::parse(&bytes)?,
-            None => GenerationConfig::default(),
-        };
-        let index = Index::open(&source)?;
+        source.check()?;
+        let source = source.located()?;
+        let (config, mut small) = Self::read_config_files(&source)?;
+        let (generation, other) = Self::read_generation(&source)?;
+        let mut index = Index::open(&source)?;
+        prefix::unwrap_names(&mut index)?;
         let resolved = resolve::resolve(&index, &config)?;
         for group in resolved.skipped.unknown() {
             let (count, first) = (group.tensors, group.names.first().map_or("", String::as_str));
             log::warn!("{}: {count} unknown tensors are not used, first {first:?}", source.describe());
         }
-        Ok(Checkpoint { config, generation, source, index, resolved })
+        if source.names().iter().any(|name| name == "adapter_config.json") {
+            log::warn!("{}: the adapter beside the model is not used", source.describe());
+        }
+        for note in &resolved.notes {
+            log::warn!("{}: {note}", source.describe());
+        }
+        small.extend(other);
+        let mut stop_ids = generation.eos_token_id.clone();
+        stop_ids.extend(config.eos_token_id.iter().filter(|id| !generation.eos_token_id.contains(id)));
+        let otherwise = OnceLock::new();
+        let checkpoint = Checkpoint { config, generation, stop_ids, source, small, index, resolved, otherwise };
+        checkpoint.check_unchanged()?;
+        Ok(checkpoint)
     }
 
     /// The configuration alone: all that can be said of a directory without weights ([`Source::is_config_only`]).
@@ -96,13 +124,56 @@ impl Checkpoint {
     /// [`Error::Model`] with all its faults; [`Error::Io`] for what the system refuses.
     pub fn read_config(source: &Source) -> Result<Config> {
         source.check()?;
-        let Some(bytes) = source.read("config.json")? else {
-            return Err(Error::model(format!(
-                "model {:?}: no config.json, expected a directory with config.json and *.safetensors",
-                source.describe()
-            )));
+        Self::read_config_files(source).map(|(config, _)| config)
+    }
+
+    /// `config.json`, and the files that say how a checkpoint is quantized where it does not.
+    fn read_config_files(source: &Source) -> Result<(Config, Vec<Blob>)> {
+        let Some((bytes, blob)) = source.read_whole("config.json")? else { return Err(folder::no_config(source)) };
+        foreign::check("config.json", &bytes)?;
+        let (mut beside, mut blobs) = (Vec::new(), vec![blob]);
+        for name in config::QUANTIZATION_FILES {
+            let Some((bytes, blob)) = source.read_whole(name)? else { continue };
+            foreign::check(name, &bytes)?;
+            beside.push((name, bytes.into_owned()));
+            blobs.push(blob);
+        }
+        let config = Config::parse_beside(&bytes, &beside)?;
+        for note in config.quantization.iter().flat_map(|quantization| quantization.notes()) {
+            log::warn!("{}: {note}", source.describe());
+        }
+        Ok((config, blobs))
+    }
+
+    /// `generation_config.json`; of one that cannot be read, the fault is said by who needs it.
+    fn read_generation(source: &Source) -> Result<(GenerationConfig, Option<Blob>)> {
+        const NAME: &str = "generation_config.json";
+        let Some((bytes, blob)) = source.read_whole(NAME)? else { return Ok((GenerationConfig::default(), None)) };
+        let config = match foreign::check(NAME, &bytes).and_then(|()| GenerationConfig::parse(&bytes)) {
+            Ok(config) => config,
+            Err(Error::Model(faults)) => GenerationConfig::unreadable(faults),
+            Err(other) => return Err(other),
         };
-        Config::parse(&bytes)
+        Ok((config, Some(blob)))
+    }
+
+    /// Fails if what says when a text ends, and which tokens are never drawn, cannot be read: to be asked by whoever uses
+    /// [`Self::stop_ids`] and `suppress_tokens`.
+    ///
+    /// # Errors
+    /// [`Error::Model`] with key, found and expected.
+    pub fn check_stops(&self) -> Result<()> {
+        self.generation.check(&["eos_token_id", "suppress_tokens"])?;
+        if self.generation.eos_token_id.is_empty() { self.config.check_eos() } else { Ok(()) }
+    }
+
+    /// Fails if a file was written to or replaced since the checkpoint was opened: to be called when everything is loaded.
+    ///
+    /// # Errors
+    /// [`Error::Model`] naming the file.
+    pub fn check_unchanged(&self) -> Result<()> {
+        self.small.iter().try_for_each(Blob::check_unchanged)?;
+        self.index.check_unchanged()
     }
 
     /// Where the files come from.
@@ -110,12 +181,9 @@ impl Checkpoint {
         &self.source
     }
 
-    /// Tokens that end a text: from `generation_config.json`, else from `config.json`.
+    /// Tokens that end a text: those of `generation_config.json` and of `config.json`, since either may list too few.
     pub fn stop_ids(&self) -> &[u32] {
-        match self.generation.eos_token_id.as_slice() {
-            [] => &self.config.eos_token_id,
-            ids => ids,
-        }
+        &self.stop_ids
     }
 
     /// Whether there is a matrix or vector `name`, as [`Self::load`] and [`Self::vector`] know it.

@@ -1,20 +1,19 @@
 //! From tensors in files to the tensors that the model needs: finds each under its name, checks dtype and shape against
 //! the configuration, and notes every fault. Reads no tensor data.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use safetensors::tensor::Dtype as FileDtype;
 
-use super::config::{Config, Packing, QuantizationConfig};
-use super::index::{Index, Tensor};
+use super::config::{Config, Packing, QUANTIZATION_FILES, QuantizationConfig, Rules, Said};
+use super::faults::Alike;
+use super::index::{Absent, INDEX, Index, Tensor};
 use super::matrix_info::{MatrixFormat, MatrixInfo, Storage};
 use super::roles::{Expected, Role, Shape, expected};
 use super::skipped::{self, Skipped};
+use super::{prefix, twins};
+use crate::Result;
 use crate::quant::Dtype;
-use crate::{Faults, Result};
-
-/// What the text model's tensors begin with, in releases, in vLLM's layout, in text-only exports, and bare.
-const PREFIXES: [&str; 4] = ["model.language_model.", "language_model.model.", "model.", ""];
 
 /// Every tensor of the text model, by its name relative to the prefix.
 #[derive(Debug)]
@@ -25,18 +24,28 @@ pub(super) struct Resolved {
     /// Tensor number and role.
     pub(super) vectors: HashMap<String, (usize, Role)>,
     pub(super) skipped: Skipped,
+    /// What to tell the user, a line each.
+    pub(super) notes: Vec<String>,
+    /// Tensors that are not used because others hold the same, which their data must show.
+    pub(super) twins: Vec<twins::Twins>,
 }
 
 /// Finds everything that `config` asks for.
 pub(super) fn resolve(index: &Index, config: &Config) -> Result<Resolved> {
-    let prefix = find_prefix(index);
-    let used = vec![false; index.tensors.len()];
-    let mut resolver = Resolver { index, config, prefix, used, faults: Faults::default() };
+    let prefix = prefix::find(index);
+    let (used, layers) = (vec![false; index.tensors.len()], find_layers(index, config, prefix));
+    let is_quantized = |tensor: &&Tensor| tensor.name.ends_with(".qweight") || tensor.name.ends_with("_packed");
+    let quantized = index.tensors.iter().filter(is_quantized).count();
+    let rules = config.quantization.as_ref().map(|quantization| Rules::new(quantization, quantized));
+    let (faults, absent) = (Alike::default(), BTreeMap::new());
+    let mut resolver = Resolver { index, config, prefix, used, layers, rules, faults, absent };
     let mut resolved = Resolved {
         matrices: HashMap::new(),
         experts: Vec::new(),
         vectors: HashMap::new(),
         skipped: Skipped::default(),
+        notes: Vec::new(),
+        twins: Vec::new(),
     };
     for tensor in expected(config) {
         match tensor.shape {
@@ -56,23 +65,31 @@ pub(super) fn resolve(index: &Index, config: &Config) -> Result<Resolved> {
     if config.is_moe() {
         resolver.experts(&mut resolved.experts);
     }
-    let Resolver { used, mut faults, .. } = resolver;
+    resolver.note_absent();
+    let Resolver { used, rules, faults, .. } = resolver;
+    let mut faults = faults.into_faults();
+    if let Some(mut rules) = rules {
+        resolved.notes = rules.notes(index.tensors.iter().map(|tensor| tensor.name.as_str()));
+    }
+    resolved.twins = twins::find(index, config, prefix, &used, &mut faults);
     resolved.skipped = skipped::sort(index, config, prefix, &used, &mut faults);
+    if faults.count() == 0 {
+        index.note_unneeded(&used);
+    }
     faults.into_result(resolved)
 }
 
-/// The prefix under which most layers lie.
-fn find_prefix(index: &Index) -> &'static str {
-    let count = |prefix: &str| {
-        let inside = |tensor: &&Tensor| {
-            tensor.name.strip_prefix(prefix).is_some_and(|rest| {
-                rest.starts_with("layers.") || rest.starts_with("embed_tokens.") || rest == "norm.weight"
-            })
-        };
-        index.tensors.iter().filter(inside).count()
-    };
-    // The first of equals: with no layers at all, messages name the released layout.
-    PREFIXES.into_iter().rev().max_by_key(|prefix| count(prefix)).unwrap_or(PREFIXES[0])
+/// Of which layers there is any tensor, or should be.
+fn find_layers(index: &Index, config: &Config, prefix: &str) -> Vec<bool> {
+    let mut layers = vec![false; config.num_hidden_layers];
+    for name in index.names() {
+        let rest = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix("layers."));
+        let number = rest.and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        if let Some(layer) = number.and_then(|number| layers.get_mut(number)) {
+            *layer = true;
+        }
+    }
+    layers
 }
 
 /// The search, with what it has found wrong.
@@ -81,31 +98,58 @@ pub(super) struct Resolver<'a> {
     pub(super) config: &'a Config,
     pub(super) prefix: &'static str,
     used: Vec<bool>,
-    faults: Faults,
+    rules: Option<Rules<'a>>,
+    /// Whether there is anything of a layer.
+    layers: Vec<bool>,
+    faults: Alike,
+    /// Tensors that the index names and that are nowhere: how many by where they should be, and the first.
+    absent: BTreeMap<Absent, (usize, String)>,
 }
 
 impl<'a> Resolver<'a> {
-    /// What the configuration says of the quantized tensor `name`, whose format must be of the right kind.
+    /// What the configuration says of quantized matrices, and of `base`, whose tensor `name` is there; its format must be of
+    /// the right kind.
     pub(super) fn quantization(
         &mut self,
+        base: &str,
         name: &str,
         is_right: impl Fn(Packing) -> bool,
-    ) -> Option<&'a QuantizationConfig> {
-        match &self.config.quantization {
-            None => self.fault(name, "is quantized, but config.json has no quantization_config"),
-            Some(found) if !is_right(found.packing) => {
-                let method = &found.quant_method;
-                self.fault(name, &format!("is there, but quantization_config.quant_method is {method:?}"));
+    ) -> Option<(&'a QuantizationConfig, Said)> {
+        match &mut self.rules {
+            None => {
+                let files = QUANTIZATION_FILES.join(", ");
+                let what =
+                    format!("is quantized, but config.json has no quantization_config, nor is there any of {files}");
+                self.fault_of_many("no quantization config", name, &what);
             }
-            Some(found) => return Some(found),
+            Some(rules) if !is_right(rules.config.packing) => {
+                let (key, method) = (rules.config.key("quant_method"), &rules.config.quant_method);
+                let what = format!("is there, but {key} is {method:?}");
+                self.fault_of_many(&what.clone(), name, &what);
+            }
+            Some(rules) => return Some((rules.config, rules.said(base))),
         }
         None
     }
 }
 
 impl Resolver<'_> {
+    /// The tensor called `name`, which is used then. One that the index names must be there.
     pub(super) fn find(&mut self, name: &str) -> Option<usize> {
+        let found = self.probe(name);
+        if let Some(place) = found.is_none().then(|| self.index.absent(name)).flatten() {
+            let (count, _) = self.absent.entry(place).or_insert_with(|| (0, name.to_owned()));
+            *count += 1;
+        }
+        found
+    }
+
+    /// Like [`Self::find`], for one name of several under which something may lie.
+    fn probe(&mut self, name: &str) -> Option<usize> {
         let id = self.index.find(name)?;
+        if let Some(doubt) = self.index.doubt(id).filter(|_| !self.used[id]) {
+            self.faults.push_other(doubt);
+        }
         self.used[id] = true;
         Some(id)
     }
@@ -115,7 +159,53 @@ impl Resolver<'_> {
     }
 
     pub(super) fn fault(&mut self, name: &str, what: &str) {
-        self.faults.push(format!("tensor {name:?}: {what}"));
+        // What is missing with its file or its layer has one cause.
+        let is_missing = what.starts_with("missing");
+        if is_missing && (self.index.absent(name).is_some() || self.is_of_missing_layer(name)) {
+            return;
+        }
+        self.faults.push(name, what);
+    }
+
+    fn is_of_missing_layer(&self, name: &str) -> bool {
+        let rest = name.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix("layers."));
+        let number = rest.and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        number.and_then(|number| self.layers.get(number)).is_some_and(|is_there| !is_there)
+    }
+
+    /// Adds the faults of what is missing as a whole: layers and files.
+    fn note_absent(&mut self) {
+        let missing: Vec<usize> = (0..self.layers.len()).filter(|&layer| !self.layers[layer]).collect();
+        if let (Some(first), Some(last)) = (missing.first(), missing.last()) {
+            let (count, all, prefix) = (missing.len(), self.layers.len(), self.prefix);
+            let which = match count {
+                1 => format!("layer {first} of {all}"),
+                _ if last - first + 1 == count => format!("layers {first} to {last} of {all}"),
+                _ => format!("{count} layers from {first} to {last} of {all}"),
+            };
+            self.faults.push_other(&format!(
+                "{which}: all tensors missing, expected such as \"{prefix}layers.{first}.self_attn.q_proj.weight\"; is a file \
+                 of the model missing?"
+            ));
+        }
+        for (place, (count, first)) in std::mem::take(&mut self.absent) {
+            let file = self.index.file_of(place);
+            self.faults.push_other(&match place {
+                Absent::WithFile(_) => format!(
+                    "file {file:?}: does not exist, expected it as {INDEX} names it for tensors that the model needs, {count} \
+                     such as {first:?}"
+                ),
+                Absent::FromFile(_) => {
+                    let more = if count > 1 { format!(" ({count} such)") } else { String::new() };
+                    format!("{INDEX}: says that tensor {first:?} is in {file:?}, which does not hold it{more}")
+                }
+            });
+        }
+    }
+
+    /// A fault of tensor `name` that others have for the same `reason`: together they are one line.
+    fn fault_of_many(&mut self, reason: &str, name: &str, what: &str) {
+        self.faults.push_for(reason, name, what);
     }
 
     fn vector(&mut self, expected: &Expected, length: usize) -> Option<usize> {
@@ -145,7 +235,7 @@ impl Resolver<'_> {
     /// The matrix under the first of `bases` that has any tensor.
     pub(super) fn matrix(&mut self, bases: &[String], role: Role, shape: [usize; 2]) -> Option<MatrixInfo> {
         for base in bases {
-            let dense = self.find(&format!("{base}.weight"));
+            let dense = self.probe(&format!("{base}.weight"));
             let quantized = ["qweight", "qzeros", "scales"].map(|part| self.index.find(&format!("{base}.{part}")));
             let stem = format!("{base}.weight");
             let (quantized, compressed) = (quantized.iter().any(Option::is_some), self.is_compressed(&stem));
@@ -171,7 +261,13 @@ impl Resolver<'_> {
                 (None, false, false) => {}
             }
         }
-        self.fault(&format!("{}.weight", bases[0]), &format!("missing, expected {shape:?}"));
+        // Listed, but nowhere: which format it has is not known either.
+        let parts =
+            bases.iter().flat_map(|base| ["weight", "qweight", "weight_packed"].map(|part| format!("{base}.{part}")));
+        match parts.into_iter().find(|name| self.index.absent(name).is_some()) {
+            Some(listed) => drop(self.find(&listed)),
+            None => self.fault(&format!("{}.weight", bases[0]), &format!("missing, expected {shape:?}")),
+        }
         None
     }
 
@@ -197,14 +293,16 @@ impl Resolver<'_> {
             self.fault(&format!("{base}.{part}"), "missing, expected beside the other tensors of a quantized matrix");
         }
         let [Some(qweight), Some(qzeros), Some(scales)] = parts else { return None };
-        let quantization = self.quantization(&format!("{base}.qweight"), |packing| packing != Packing::Compressed)?;
+        let is_right = |packing| packing != Packing::Compressed;
+        let (quantization, said) = self.quantization(base, &format!("{base}.qweight"), is_right)?;
         let [out_features, in_features] = shape;
         if quantization.desc_act && g_idx.is_none() && quantization.group_size.is_some() {
-            self.fault(&format!("{base}.g_idx"), "missing, expected because quantization_config.desc_act is true");
+            let what = format!("missing, expected because {} is true", quantization.key("desc_act"));
+            self.fault(&format!("{base}.g_idx"), &what);
         }
-        let (symmetric, is_awq) = (quantization.is_symmetric(base), quantization.packing == Packing::Awq);
+        let (symmetric, is_awq) = (said.is_symmetric(quantization.sym), quantization.packing == Packing::Awq);
         let words = |features: usize, bits: u32| (features * bits as usize).div_ceil(32);
-        let bits = self.find_bits(base, qweight, |bits| match is_awq {
+        let bits = self.find_bits(&said, qweight, |bits| match is_awq {
             true => vec![in_features, words(out_features, bits)],
             false => vec![words(in_features, bits), out_features],
         })?;
@@ -216,7 +314,7 @@ impl Resolver<'_> {
         }
         self.check_i32(qweight, &self.tensor(qweight).shape.clone())?;
         let groups = self.tensor(scales).shape.first().copied();
-        let groups = self.check_groups(base, scales, in_features, groups, |groups| vec![groups, out_features]);
+        let groups = self.check_groups(&said, scales, in_features, groups, |groups| vec![groups, out_features]);
         let (groups, group_size) = groups?;
         if is_awq {
             self.check_awq(base, bits, group_size, in_features, g_idx.is_some())?;
@@ -240,31 +338,38 @@ impl Resolver<'_> {
             },
             role,
             size_bytes: tensors.iter().flatten().map(|&id| self.tensor(id).size_bytes).sum(),
-            storage: Storage::Packed { qweight, qzeros, scales, g_idx, packing: quantization.packing },
+            storage: Storage::Packed {
+                qweight,
+                qzeros,
+                scales,
+                g_idx,
+                packing: quantization.packing,
+                claims_symmetric: said.claims_symmetric(),
+            },
         })
     }
 
     /// Bits of a code: those with which tensor `id` has the `expected` shape, and the configuration must say the same.
-    pub(super) fn find_bits(&mut self, base: &str, id: usize, expected: impl Fn(u32) -> Vec<usize>) -> Option<u32> {
-        let quantization = self.config.quantization.as_ref()?;
-        let (offered, key) = (quantization.bits(base), quantization.bits_key());
+    pub(super) fn find_bits(&mut self, said: &Said, id: usize, expected: impl Fn(u32) -> Vec<usize>) -> Option<u32> {
+        let (offered, key) = (&said.bits, self.config.quantization.as_ref()?.bits_key());
         let tensor = self.tensor(id);
         let (name, found) = (tensor.name.clone(), tensor.shape.clone());
         let fits = |bits: &u32| found == expected(*bits);
         if let Some(&bits) = offered.iter().find(|bits| matches!(bits, 4 | 8) && fits(bits)) {
             return Some(bits);
         }
-        let what = match (2..=8).find(fits) {
+        match (2..=8).find(fits) {
             Some(bits) if offered.contains(&bits) => {
-                format!("has {bits}-bit codes, which are not supported yet, expected 4-bit or 8-bit codes")
+                let what = format!("has {bits}-bit codes, which are not supported yet, expected 4-bit or 8-bit codes");
+                self.fault_of_many(&what.clone(), &name, &what);
             }
-            Some(bits) => format!(
-                "shape {found:?} has {bits}-bit codes, but quantization_config.{key} is {}",
-                offered.iter().map(u32::to_string).collect::<Vec<_>>().join(" or ")
-            ),
-            None => format!("shape {found:?}, expected {:?}", expected(offered[0].min(8))),
-        };
-        self.fault(&name, &what);
+            Some(bits) => {
+                let offered = offered.iter().map(u32::to_string).collect::<Vec<_>>().join(" or ");
+                let what = format!("has {bits}-bit codes, but {key} is {offered}");
+                self.fault_of_many(&what, &name, &format!("shape {found:?} {what}"));
+            }
+            None => self.fault(&name, &format!("shape {found:?}, expected {:?}", expected(offered[0].min(8)))),
+        }
         None
     }
 
@@ -272,7 +377,7 @@ impl Resolver<'_> {
     /// be what the configuration makes of the input features.
     pub(super) fn check_groups(
         &mut self,
-        base: &str,
+        said: &Said,
         scales: usize,
         in_features: usize,
         groups: Option<usize>,
@@ -285,9 +390,10 @@ impl Resolver<'_> {
             self.check_shape(scales, &expected(groups))?;
             return None;
         };
-        match quantization.group_size(base, in_features, groups) {
+        match said.group_size(in_features, groups) {
             Ok(group_size) => Some((groups, group_size)),
             Err(offered) => {
+                let reason = format!("group sizes {offered:?}");
                 let offered: Vec<String> = offered
                     .iter()
                     .map(|size| match size {
@@ -296,12 +402,12 @@ impl Resolver<'_> {
                     })
                     .collect();
                 let (name, shape) = (tensor.name.clone(), &tensor.shape);
+                let key = quantization.key("group_size");
                 let what = format!(
-                    "shape {shape:?} has {groups} groups for {in_features} input features, but \
-                     quantization_config.group_size {}",
+                    "shape {shape:?} has {groups} groups for {in_features} input features, but {key} {}",
                     offered.join(", ")
                 );
-                self.fault(&name, &what);
+                self.fault_of_many(&reason, &name, &what);
                 None
             }
         }
@@ -309,19 +415,18 @@ impl Resolver<'_> {
 
     /// What AWQ cannot say.
     fn check_awq(&mut self, base: &str, bits: u32, group: usize, in_features: usize, has_g_idx: bool) -> Option<()> {
-        let (part, what) = if bits != 4 {
-            ("qweight", format!("has {bits}-bit codes, expected 4-bit codes, the only ones of AWQ"))
+        let (part, reason, what) = if bits != 4 {
+            ("qweight", "bits", format!("has {bits}-bit codes, expected 4-bit codes, the only ones of AWQ"))
         } else if has_g_idx {
-            ("g_idx", "is there, but AWQ has no order of input features".to_owned())
+            ("g_idx", "g_idx", "is there, but AWQ has no order of input features".to_owned())
         } else if !in_features.is_multiple_of(group) {
-            (
-                "scales",
-                format!("has groups of {group}, which do not divide the {in_features} input features as AWQ must"),
-            )
+            let what =
+                format!("has groups of {group}, which do not divide the {in_features} input features as AWQ must");
+            ("scales", "short groups", what)
         } else {
             return Some(());
         };
-        self.fault(&format!("{base}.{part}"), &what);
+        self.fault_of_many(&format!("AWQ: {reason}"), &format!("{base}.{part}"), &what);
         None
     }
 

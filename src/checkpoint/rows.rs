@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Checkpoint;
+use super::blob::Blob;
 use super::matrix_info::{MatrixFormat, Storage};
-use super::source::Blob;
 use crate::quant::{DenseMatrix, Dtype};
 use crate::{Error, Result};
 

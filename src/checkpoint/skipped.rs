@@ -102,11 +102,16 @@ fn tower(name: &str) -> Option<&str> {
     let mut end = 0;
     for segment in name.split('.').take(3) {
         end += segment.len() + 1;
-        if ["vision", "audio", "multi_modal", "image", "video"].iter().any(|word| segment.contains(word)) {
+        if is_tower(segment) {
             return name.get(..end);
         }
     }
     None
+}
+
+/// Whether a segment of a name is that of another modality.
+pub(super) fn is_tower(segment: &str) -> bool {
+    ["vision", "audio", "multi_modal", "image", "video"].iter().any(|word| segment.contains(word))
 }
 
 fn classify_text(name: &str, config: &Config) -> Reason {
@@ -127,7 +132,7 @@ fn classify_text(name: &str, config: &Config) -> Reason {
         return Reason::Known("K and V of layers that read another layer's".to_owned());
     }
     if layer.k_eq_v && starts(&["self_attn.v_proj."]) {
-        return contradiction("has attention_k_eq_v true");
+        return Reason::Known("V of layers where it is K".to_owned());
     }
     if no_per_layer && rest.contains("per_layer_") {
         return contradiction("has hidden_size_per_layer_input 0");

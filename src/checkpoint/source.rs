@@ -1,22 +1,29 @@
-//! Where a checkpoint's files come from: a directory, or bytes in the program. Positioned reads, no memory map: a file
-//! that another process truncates must end in an error, not in a signal.
+//! Where a checkpoint's files come from: a directory, or bytes in the program. Opening one is in [`super::blob`].
 
 use std::borrow::Cow;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::PathBuf;
 
+use super::blob::{Blob, check_name, open_in};
+use super::{folder, foreign, index};
 use crate::{Error, Result};
 
-/// Largest file that is read whole: configurations, index and tokenizer.
-const WHOLE_FILE_LIMIT: u64 = 64 << 20;
+/// Largest tokenizer.json that is read.
+const TOKENIZER_LIMIT: u64 = 64 << 20;
+/// Largest index that is read: 262,144 tensors with names of a hundred bytes.
+const INDEX_LIMIT: u64 = 32 << 20;
+/// Largest configuration or template that is read. Real ones have kilobytes.
+const SMALL_LIMIT: u64 = 8 << 20;
 
 /// The files of one checkpoint.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// A directory as published: `config.json`, `*.safetensors`.
+    /// A directory as published: `config.json`, `*.safetensors`; or a repository in the Hugging Face cache, whose snapshot is
+    /// meant. Files that are links out of it are refused.
     Directory(PathBuf),
+    /// Like `Directory`, but files may be links to anywhere.
+    Linked(PathBuf),
     /// File names and their contents, for models that are part of the program.
     Embedded(&'static [(&'static str, &'static [u8])]),
 }
@@ -25,7 +32,7 @@ impl Source {
     /// The source for messages: the path, or that it is embedded.
     pub fn describe(&self) -> String {
         match self {
-            Source::Directory(path) => path.display().to_string(),
+            Source::Directory(path) | Source::Linked(path) => path.display().to_string(),
             Source::Embedded(_) => "embedded model".to_owned(),
         }
     }
@@ -33,59 +40,100 @@ impl Source {
     /// All of the small file `name`, or `None` where it is absent.
     ///
     /// # Errors
-    /// [`Error::Model`] for a name that is not a plain file name, for anything but a regular file inside the directory
-    /// and for more than 64 MiB; [`Error::Io`] for what the system refuses.
+    /// [`Error::Model`] for a name that is not a plain file name, for anything but a regular file inside the directory,
+    /// for more than 64 MiB of tokenizer.json, 32 MiB of an index and 8 MiB of any other file, for one that changes
+    /// while it is read, and for one that is something else than its name says: a Git LFS pointer, a page of HTML, an archive;
+    /// [`Error::Io`] for what the system refuses.
     pub fn read(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>> {
-        let Some(blob) = self.open(name)? else { return Ok(None) };
-        if blob.len() > WHOLE_FILE_LIMIT {
-            return Err(Error::model(format!(
-                "file {name:?}: {} bytes, at most {WHOLE_FILE_LIMIT} are accepted",
-                blob.len()
-            )));
+        let Some((bytes, _)) = self.read_whole(name)? else { return Ok(None) };
+        foreign::check(name, &bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// Like [`Self::read`], whatever it holds, and the file, to ask later whether it has changed.
+    pub(super) fn read_whole(&self, name: &str) -> Result<Option<(Cow<'static, [u8]>, Blob)>> {
+        self.open(name)?.map(Self::whole).transpose()
+    }
+
+    /// As [`Self::read`], of a file in `folder`, which is inside the directory.
+    ///
+    /// # Errors
+    /// Those of [`Self::read`].
+    pub fn read_in(&self, folder: &str, name: &str) -> Result<Option<Cow<'static, [u8]>>> {
+        check_name(folder)?;
+        check_name(name)?;
+        let Some(blob) = self.open_path(&format!("{folder}/{name}"))? else { return Ok(None) };
+        let (bytes, _) = Self::whole(blob)?;
+        foreign::check(name, &bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// All of a small file, whatever it holds.
+    fn whole(blob: Blob) -> Result<(Cow<'static, [u8]>, Blob)> {
+        let name = blob.name.as_str();
+        let limit = match name {
+            "tokenizer.json" => TOKENIZER_LIMIT,
+            index::INDEX => INDEX_LIMIT,
+            _ => SMALL_LIMIT,
+        };
+        if blob.len() > limit {
+            return Err(Error::model(format!("file {name:?}: {} bytes, at most {limit} are accepted", blob.len())));
         }
-        match blob.data {
-            Data::Bytes(bytes) => Ok(Some(Cow::Borrowed(bytes))),
-            Data::File { .. } => {
-                let mut bytes = vec![0; blob.len() as usize];
-                blob.read_at(0, &mut bytes)?;
-                Ok(Some(Cow::Owned(bytes)))
-            }
+        if let Some(bytes) = blob.embedded() {
+            return Ok((Cow::Borrowed(bytes), blob));
         }
+        let mut bytes = vec![0; blob.len() as usize];
+        blob.read_at(0, &mut bytes)?;
+        blob.check_unchanged()?;
+        Ok((Cow::Owned(bytes), blob))
     }
 
     /// Opens `name` for positioned reads, or `None` where it is absent.
     pub(super) fn open(&self, name: &str) -> Result<Option<Blob>> {
         check_name(name)?;
+        self.open_path(name)
+    }
+
+    /// Opens a path whose components were checked.
+    fn open_path(&self, name: &str) -> Result<Option<Blob>> {
         match self {
-            Source::Directory(directory) => open_in(directory, name),
-            Source::Embedded(files) => Ok(files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| Blob {
-                name: name.to_owned(),
-                path: PathBuf::from(name),
-                data: Data::Bytes(bytes),
-            })),
+            Source::Directory(path) => open_in(&folder::find(path)?, name, false),
+            Source::Linked(path) => open_in(&folder::find(path)?, name, true),
+            Source::Embedded(files) => {
+                let found = files.iter().find(|(file, _)| *file == name);
+                Ok(found.map(|(_, bytes)| Blob::new_embedded(name, bytes)))
+            }
         }
     }
 
     /// Checks that a directory is one, before the first file is asked for.
     ///
     /// # Errors
-    /// [`Error::Model`] if it is not there or is no directory; [`Error::Io`] for what the system refuses.
+    /// [`Error::Model`] if it is not there, is no directory, or is a cached repository of which no one snapshot is meant;
+    /// [`Error::Io`] for what the system refuses.
     pub fn check(&self) -> Result<()> {
-        let Source::Directory(path) = self else { return Ok(()) };
+        let (Source::Directory(path) | Source::Linked(path)) = self else { return Ok(()) };
+        let fault = |what: &str| {
+            let expected = "expected a directory with config.json and *.safetensors";
+            Err(Error::model(format!("model {:?}: {what}, {expected}", path.display().to_string())))
+        };
         match fs::metadata(path) {
-            Ok(found) if found.is_dir() => Ok(()),
-            Ok(_) => Err(Error::model(format!(
-                "model {:?}: is a file, expected a directory with config.json and *.safetensors",
-                path.display().to_string()
-            ))),
+            Ok(found) if found.is_dir() => folder::find(path).map(drop),
+            Ok(_) => fault("is a file"),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                Err(Error::model(format!(
-                    "model {:?}: does not exist, expected a directory with config.json and *.safetensors",
-                    path.display().to_string()
-                )))
+                fault("does not exist")
             }
             Err(error) => Err(Error::io(path, error)),
         }
+    }
+
+    /// This source with the folder that is really meant: of a cached repository, the snapshot of this moment.
+    pub(super) fn located(self) -> Result<Source> {
+        Ok(match self {
+            Source::Directory(path) => Source::Directory(folder::find(&path)?.into_owned()),
+            Source::Linked(path) => Source::Linked(folder::find(&path)?.into_owned()),
+            embedded @ Source::Embedded(_) => embedded,
+        })
     }
 
     /// Whether there is `config.json`, but nothing that could hold or list weights.
@@ -99,7 +147,8 @@ impl Source {
     /// Names of the files, sorted, for messages about what is missing.
     pub(super) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = match self {
-            Source::Directory(path) => fs::read_dir(path)
+            Source::Directory(path) | Source::Linked(path) => folder::find(path)
+                .and_then(|folder| fs::read_dir(&folder).map_err(|error| Error::io(&*folder, error)))
                 .map(|entries| entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())
                 .unwrap_or_default(),
             Source::Embedded(files) => files.iter().map(|(name, _)| (*name).to_owned()).collect(),
@@ -107,134 +156,4 @@ impl Source {
         names.sort();
         names
     }
-}
-
-/// A name from a file never becomes a path: one component of plain characters.
-fn check_name(name: &str) -> Result<()> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if name.is_empty() || name.len() > 255 || name.starts_with('.') || !name.chars().all(plain) {
-        return Err(Error::model(format!(
-            "file name {name:?}: expected one component of letters, digits, '.', '_' and '-'"
-        )));
-    }
-    Ok(())
-}
-
-fn open_in(directory: &Path, name: &str) -> Result<Option<Blob>> {
-    let path = directory.join(name);
-    // Also follows links; a dangling one is as absent as no file, but says so.
-    let real = match fs::canonicalize(&path) {
-        Ok(real) => real,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return match fs::symlink_metadata(&path) {
-                Ok(_) => Err(Error::model(format!("file {name:?}: is a link to a file that does not exist"))),
-                Err(_) => Ok(None),
-            };
-        }
-        Err(error) => return Err(Error::io(path, error)),
-    };
-    if !allowed_roots(directory)?.iter().any(|root| real.starts_with(root)) {
-        return Err(Error::model(format!(
-            "file {name:?}: is a link to {:?}, expected a file inside the model directory",
-            real.display().to_string()
-        )));
-    }
-    // Asked before opening: to open a pipe would wait for its writer.
-    let found = fs::metadata(&real).map_err(|error| Error::io(&path, error))?;
-    if !found.is_file() {
-        return Err(Error::model(format!("file {name:?}: is not a regular file")));
-    }
-    let file = File::open(&real).map_err(|error| Error::io(&path, error))?;
-    let found = file.metadata().map_err(|error| Error::io(&path, error))?;
-    let data = Data::File { file, len: found.len(), modified: found.modified().ok() };
-    Ok(Some(Blob { name: name.to_owned(), path, data }))
-}
-
-/// The directory, and for a snapshot in the Hugging Face cache the `blobs` folder that its links lead to.
-fn allowed_roots(directory: &Path) -> Result<Vec<PathBuf>> {
-    let root = fs::canonicalize(directory).map_err(|error| Error::io(directory, error))?;
-    let snapshots = root.parent().filter(|parent| parent.file_name().is_some_and(|name| name == "snapshots"));
-    let blobs = snapshots.and_then(Path::parent).map(|repository| repository.join("blobs"));
-    Ok(std::iter::once(root).chain(blobs).collect())
-}
-
-/// One opened file.
-#[derive(Debug)]
-pub(super) struct Blob {
-    pub(super) name: String,
-    path: PathBuf,
-    data: Data,
-}
-
-#[derive(Debug)]
-enum Data {
-    File { file: File, len: u64, modified: Option<SystemTime> },
-    Bytes(&'static [u8]),
-}
-
-impl Blob {
-    /// Bytes of the file when it was opened.
-    pub(super) fn len(&self) -> u64 {
-        match &self.data {
-            Data::File { len, .. } => *len,
-            Data::Bytes(bytes) => bytes.len() as u64,
-        }
-    }
-
-    /// Fills `out` from byte `offset` on.
-    pub(super) fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
-        let read = match &self.data {
-            Data::File { file, .. } => read_exact_at(file, offset, out),
-            Data::Bytes(bytes) => usize::try_from(offset)
-                .ok()
-                .and_then(|start| bytes.get(start..)?.get(..out.len()))
-                .map(|part| out.copy_from_slice(part))
-                .ok_or_else(|| io::ErrorKind::UnexpectedEof.into()),
-        };
-        read.map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => Error::model(format!(
-                "file {:?}: ends before byte {}, it had {} bytes when it was opened",
-                self.name,
-                offset + out.len() as u64,
-                self.len()
-            )),
-            _ => Error::io(&self.path, error),
-        })
-    }
-
-    /// Fails if the file was written to since it was opened.
-    pub(super) fn check_unchanged(&self) -> Result<()> {
-        let Data::File { file, len, modified } = &self.data else { return Ok(()) };
-        let now = file.metadata().map_err(|error| Error::io(&self.path, error))?;
-        if now.len() != *len || now.modified().ok() != *modified {
-            return Err(Error::model(format!("file {:?}: changed while it was read", self.name)));
-        }
-        Ok(())
-    }
-}
-
-#[cfg(unix)]
-fn read_exact_at(file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, out, offset)
-}
-
-#[cfg(windows)]
-fn read_exact_at(file: &File, mut offset: u64, mut out: &mut [u8]) -> io::Result<()> {
-    while !out.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, out, offset) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => {
-                out = &mut out[count..];
-                offset += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-#[cfg(not(any(unix, windows)))]
-fn read_exact_at(_: &File, _: u64, _: &mut [u8]) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }

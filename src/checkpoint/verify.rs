@@ -8,6 +8,7 @@ use super::Checkpoint;
 use super::index::Tensor;
 use super::load::read_vector;
 use super::matrix_info::{MatrixFormat, MatrixInfo, Projection, Storage};
+use super::zeros::{self, Zeros};
 use crate::quant::gptq;
 use crate::{Faults, Result, threads};
 
@@ -74,7 +75,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`crate::Error::Model`] with every tensor that holds NaN or infinity, or names a group that there is not, or
-    /// leaves one out; [`crate::Error::Io`] or [`crate::Error::Model`] if a file cannot be read any more.
+    /// leaves one out, or whose zero points contradict what the configuration claims; [`crate::Error::Io`] or [`crate::Error::Model`] if a file cannot be read any more.
     pub fn contents(&self) -> Result<Contents> {
         let mut vectors: Vec<usize> = self.resolved.vectors.values().map(|&(id, _)| id).collect();
         vectors.sort_unstable();
@@ -84,19 +85,26 @@ impl Checkpoint {
         let items: Vec<Item> = vectors.iter().map(|&id| Item::Vector(id)).chain(named.map(Item::Matrix)).collect();
         let verify = |(): &mut (), item: &Item| {
             let mut faults = Faults::default();
-            let content = match item {
-                Item::Vector(id) => self.verify_vector(*id, &mut faults)?,
+            let found = match item {
+                Item::Vector(id) => self.verify_vector(*id, &mut faults).map(|()| (None, false))?,
                 Item::Matrix(info) => self.verify_matrix(info, &mut faults)?,
             };
-            Ok((content, faults))
+            Ok((found, faults))
         };
-        let (mut contents, mut all) = (Vec::with_capacity(items.len()), Faults::default());
-        for (content, faults) in threads::map_in_order(&items, threads::available(), || (), verify)? {
-            contents.push(content);
+        let (mut found, mut all) = (Vec::with_capacity(items.len()), Faults::default());
+        for (one, faults) in threads::map_in_order(&items, threads::available(), || (), verify)? {
+            found.push(one);
             all.append(faults);
         }
+        let zeros: Vec<Zeros> = found.iter().filter_map(|(zeros, _)| *zeros).collect();
+        let otherwise = self.settle(&zeros, &mut all);
+        let contents = found.into_iter().map(|(zeros, reordered)| zeros::content(zeros, reordered, otherwise));
+        let mut contents: Vec<Content> = contents.collect();
         let experts = contents.split_off(vectors.len() + matrices.len());
         let matrices = matrices.iter().map(|(name, _)| (*name).clone()).zip(contents.split_off(vectors.len()));
+        self.verify_twins(&mut all)?;
+        // A file that changes under way is one fault, whatever it held meanwhile.
+        self.check_unchanged()?;
         all.into_result(Contents { matrices: matrices.collect(), experts, num_experts: self.config.num_experts })
     }
 
@@ -112,17 +120,18 @@ impl Checkpoint {
         Contents { matrices: matrices.collect(), experts, num_experts: self.config.num_experts }
     }
 
-    fn verify_vector(&self, id: usize, faults: &mut Faults) -> Result<Content> {
+    fn verify_vector(&self, id: usize, faults: &mut Faults) -> Result<()> {
         let values = read_vector(&self.index, id)?;
         if let Some(element) = values.iter().position(|value| !value.is_finite()) {
             faults.push(value_fault(&self.index.tensors[id].name, element, values[element]));
         }
-        Ok(Content::default())
+        Ok(())
     }
 
-    fn verify_matrix(&self, info: &MatrixInfo, faults: &mut Faults) -> Result<Content> {
+    /// Its zero points, and whether `g_idx` says other than the group size does.
+    fn verify_matrix(&self, info: &MatrixInfo, faults: &mut Faults) -> Result<(Option<Zeros>, bool)> {
         let MatrixFormat::Packed { groups, group_size, scale_dtype, .. } = info.format else {
-            return Ok(Content::default());
+            return Ok((None, false));
         };
         let (scales, g_idx, slice) = match info.storage {
             Storage::Dense { .. } => unreachable!("a packed matrix has packed storage"),
@@ -151,15 +160,7 @@ impl Checkpoint {
             let is_used = slice.is_none() || !is_unused(&table);
             reordered = is_used && !gptq::is_sequential(&table, group_size);
         }
-        Ok(Content { asymmetric: self.is_asymmetric(info)?, reordered })
-    }
-
-    /// Fails if a file was written to since the checkpoint was opened: to be called when everything is loaded.
-    ///
-    /// # Errors
-    /// [`crate::Error::Model`] naming the file.
-    pub fn check_unchanged(&self) -> Result<()> {
-        self.index.check_unchanged()
+        Ok((self.zeros(info)?, reordered))
     }
 }
 

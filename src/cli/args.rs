@@ -19,6 +19,9 @@ pub(super) struct ModelArguments {
     /// Directory with config.json, tokenizer.json and *.safetensors; without it, the demo model in this program
     #[arg(long, short, value_name = "DIR")]
     pub(super) model: Option<PathBuf>,
+    /// Also open files of the model that are links to outside its directory
+    #[arg(long)]
+    pub(super) follow_links: bool,
 }
 
 /// Which model, on what.
@@ -30,7 +33,7 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "SUBSTRING")]
     pub(super) adapter: Option<String>,
     /// Tokens that prompt and answer may have together; without it, as many as model and device allow
-    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_hyphen_values = true)]
     pub(super) context: Option<usize>,
     #[command(flatten)]
     pub(super) kernels: KernelArguments,
@@ -41,9 +44,9 @@ pub(super) struct RunArguments {
 /// What the computation runs with.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct KernelArguments {
-    /// Precision of the computation
-    #[arg(long, value_enum, default_value_t = Precision::Fast)]
-    pub(super) precision: Precision,
+    /// Precision of the computation; without it, fast, and exact for `lapidary logits`
+    #[arg(long, value_enum)]
+    pub(super) precision: Option<Precision>,
     /// The strongest kernels for --precision fast; without it, those that suit the device
     #[arg(long, value_enum)]
     pub(super) tier: Option<TierName>,
@@ -55,11 +58,11 @@ pub(super) struct KernelArguments {
     pub(super) head: Option<HeadName>,
     /// GPU memory that may be taken, on each device: 8G or 7.5GiB, in powers of 1024. What does not fit is refused before it is
     /// read, with what would fit; without it, as much as the device gives
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_hyphen_values = true)]
     pub(super) memory: Option<Bytes>,
     /// Keep the experts of the first N layers in host memory and bring those that a step needs to the GPU: slower, but a model
     /// fits that otherwise would not
-    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_hyphen_values = true)]
     pub(super) host_experts: Option<usize>,
     #[command(flatten)]
     pub(super) device: DeviceArguments,
@@ -128,10 +131,10 @@ pub(super) enum KvName {
 impl KernelArguments {
     /// `options` with what was asked for.
     pub(super) fn apply(&self, options: Options) -> Options {
-        if self.precision == Precision::Exact && self.tier.is_some() {
+        if self.precision() == Precision::Exact && self.tier.is_some() {
             note("--tier has no effect with --precision exact, which computes in f32");
         }
-        let precision = match self.precision {
+        let precision = match self.precision() {
             Precision::Exact => model::Precision::Exact,
             Precision::Fast => model::Precision::Fast,
         };
@@ -181,9 +184,14 @@ pub(super) enum HeadName {
 }
 
 impl KernelArguments {
+    /// How exact the computation is.
+    fn precision(&self) -> Precision {
+        self.precision.unwrap_or(Precision::Fast)
+    }
+
     /// What becomes of a dense head.
     pub(super) fn head(&self) -> Head {
-        match (self.head, self.precision) {
+        match (self.head, self.precision()) {
             (Some(HeadName::Int8), _) | (None, Precision::Fast) => Head::Int8,
             (Some(HeadName::Int4), _) => Head::Int4,
             (Some(HeadName::Keep), _) | (None, Precision::Exact) => Head::Keep,
@@ -196,19 +204,19 @@ impl KernelArguments {
 #[command(next_help_heading = "Sampling (defaults come from generation_config.json)")]
 pub(super) struct SamplingArguments {
     /// Divides the logits; 0 always takes the most probable token
-    #[arg(long, value_name = "T", value_parser = number, allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", value_parser = number, allow_hyphen_values = true)]
     pub(super) temperature: Option<f32>,
     /// Draw from the K most probable tokens only; 0 is no limit
-    #[arg(long, value_name = "K", value_parser = top_k, allow_negative_numbers = true)]
+    #[arg(long, value_name = "K", value_parser = top_k, allow_hyphen_values = true)]
     pub(super) top_k: Option<usize>,
     /// Draw from the most probable tokens that together reach probability P
-    #[arg(long, value_name = "P", value_parser = number, allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", value_parser = number, allow_hyphen_values = true)]
     pub(super) top_p: Option<f32>,
     /// The same seed gives the same text; without it, a random one
-    #[arg(long, value_name = "S", value_parser = seed, allow_negative_numbers = true)]
+    #[arg(long, value_name = "S", value_parser = seed, allow_hyphen_values = true)]
     pub(super) seed: Option<u64>,
     /// Most tokens of an answer; without it, as many as the context holds
-    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_hyphen_values = true)]
     pub(super) max_tokens: Option<usize>,
 }
 

@@ -12,15 +12,16 @@ use serde_json::json;
 use super::INTERRUPTED;
 use super::answer::{Answer, answer};
 use super::args::{Ids, RunArguments, SamplingArguments};
+use super::input::Limit;
 use super::model::{check_prompt, check_vocabulary};
-use super::prompt::read_conversation;
 use super::settings::Settings;
 use super::terminal::{harmless, note, shown};
 
 /// Generate one answer to a prompt, as text or JSON
 ///
-/// The prompt is --prompt or --messages (through the chat template), --ids (as they are), or else stdin, as --prompt. Text
-/// goes to stdout as it is made, everything else to stderr.
+/// The prompt is --prompt or --messages (through the chat template), --raw or --ids (as they are), or else stdin, as
+/// --prompt. Text goes to stdout as it is made, everything else to stderr. Text may have 8 bytes for each token of the
+/// context, and 16 MiB.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -28,6 +29,7 @@ Examples:
   lapidary generate --model DIR --messages chat.json --max-tokens 200 --json
   git diff | lapidary generate --model DIR --seed 7
   lapidary generate --model DIR --ids 2,105,9 --json
+  lapidary generate --model BASE --raw 'The three laws of robotics are' --max-tokens 100
 
 The object of --json has prompt_ids, ids (with the stop id), text (without it; null without a
 tokenizer), thinking (null if there is none), finish_reason (stop, length, interrupted), timings.")]
@@ -40,8 +42,12 @@ pub(super) struct Arguments {
     /// A conversation as `lapidary prompt --help` shows it; - for stdin
     #[arg(long, value_name = "FILE.json", group = "input")]
     messages: Option<PathBuf>,
+    /// Text that the model goes on with, as base models need it; - for stdin. No template: only what the tokenizer puts
+    /// around a text is added, `<bos>` in front, and a special token's name is that token
+    #[arg(long, value_name = "TEXT", group = "input", allow_hyphen_values = true)]
+    raw: Option<String>,
     /// Token ids, raw: no template and nothing added
-    #[arg(long, value_name = "LIST", group = "input")]
+    #[arg(long, value_name = "LIST", group = "input", allow_hyphen_values = true)]
     ids: Option<Ids>,
     /// Print one JSON object instead of the text
     #[arg(long)]
@@ -52,17 +58,25 @@ pub(super) struct Arguments {
 
 /// Runs the command.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
-    let input = arguments.input()?;
     let checkpoint = Arc::new(arguments.run.model.open()?);
+    let input = arguments.input(Limit::of(arguments.run.context_bound(&checkpoint)))?;
     let settings = Settings::new(&arguments.sampling, &checkpoint.generation)?;
     let (text, ids) = match input {
         Input::Ids(ids) => (arguments.run.model.text()?, ids),
         Input::Conversation(conversation) => {
-            let text = arguments.run.model.required_text(" (without one, there is --ids)")?;
-            let ids = text.ids(&text.prompt(&conversation)?)?;
+            let text = arguments.text()?;
+            let ids = text.ids(&text.prompt(&conversation).map_err(or_raw)?)?;
+            (Some(text), ids)
+        }
+        Input::Raw(raw) => {
+            let text = arguments.text()?;
+            let ids = text.tokenizer.encode_raw(&raw)?;
             (Some(text), ids)
         }
     };
+    if ids.is_empty() {
+        return Err(Error::Usage("the prompt is empty, expected some text".into()).into());
+    }
     if let Some(text) = &text {
         check_vocabulary(text, &checkpoint)?;
     }
@@ -88,30 +102,54 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
 /// Where the answer starts from.
 enum Input {
     Ids(Vec<u32>),
+    Raw(String),
     Conversation(Conversation),
 }
 
 impl Arguments {
-    fn input(&self) -> Result<Input> {
+    /// The tokenizer and template.
+    fn text(&self) -> Result<TextModel> {
+        self.run.model.required_text(" (without one, there is --ids)")
+    }
+
+    fn input(&self, limit: Limit) -> Result<Input> {
         if let Some(Ids(ids)) = &self.ids {
             return Ok(Input::Ids(ids.clone()));
         }
         if let Some(path) = &self.messages {
-            return read_conversation(path).map(Input::Conversation);
+            return limit.conversation(path).map(Input::Conversation);
+        }
+        if let Some(raw) = &self.raw {
+            limit.check("--raw", raw)?;
+            return Ok(Input::Raw(if raw == "-" { limit.stdin()? } else { raw.clone() }));
         }
         let prompt = match &self.prompt {
-            Some(prompt) => prompt.clone(),
+            Some(prompt) => {
+                limit.check("--prompt", prompt)?;
+                prompt.clone()
+            }
             None if io::stdin().is_terminal() => {
                 return Err(Error::Usage(
-                    "no prompt, expected --prompt TEXT, --messages FILE.json, --ids LIST or text on stdin".into(),
+                    "no prompt, expected --prompt TEXT, --messages FILE.json, --raw TEXT, --ids LIST or text on stdin"
+                        .into(),
                 ));
             }
-            None => io::read_to_string(io::stdin()).map_err(|error| Error::Usage(format!("stdin: {error}")))?,
+            None => limit.stdin()?,
         };
         if prompt.trim().is_empty() {
             return Err(Error::Usage("the prompt is empty, expected some text".into()));
         }
         Ok(Input::Conversation(Conversation::new(vec![Message::new(Role::User, prompt)])))
+    }
+}
+
+/// Says what a model without a chat template can do.
+fn or_raw(error: Error) -> Error {
+    match error {
+        Error::Model(faults) if faults.to_string().contains("chat template: found none") => {
+            Error::model(format!("{faults} (base models have none: --raw TEXT goes on with a text as it is)"))
+        }
+        other => other,
     }
 }
 

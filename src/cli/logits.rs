@@ -9,8 +9,9 @@ use lapidary::{Error, Result};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use super::args::{Ids, RunArguments};
-use super::model::{check_ids, read_input};
+use super::args::{Ids, Precision, RunArguments};
+use super::input::Limit;
+use super::model::check_ids;
 use super::output::Output;
 use super::terminal::{note, plural};
 
@@ -19,7 +20,7 @@ const PER_LAYER_INPUTS: &str = "per_layer_inputs";
 
 /// Write all logits, and on demand all inner tensors, to a file
 ///
-/// The tool for comparing engines. `logits` is f32 [tokens, vocab]. With --activations also `embed`, `final_norm` and for
+/// The tool for comparing engines: it computes exactly unless --precision fast is given. `logits` is f32 [tokens, vocab]. With --activations also `embed`, `final_norm` and for
 /// each layer `layer.N.attn`, `.mlp`, `.experts`, `.router.weights` ([tokens, top_k] by descending probability, after the
 /// per-expert scale) and `.out`; of a model with per-layer inputs, such as E2B, also `per_layer_inputs` ([tokens, layers, n]
 /// with n = `hidden_size_per_layer_input`).
@@ -31,7 +32,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     run: RunArguments,
     /// Token ids, raw: no template and nothing added
-    #[arg(long, value_name = "LIST", group = "input")]
+    #[arg(long, value_name = "LIST", group = "input", allow_hyphen_values = true)]
     ids: Option<Ids>,
     /// A file with token ids: a JSON list, or numbers between commas or white space
     #[arg(long, value_name = "FILE", group = "input")]
@@ -45,12 +46,14 @@ pub(super) struct Arguments {
 }
 
 /// Runs the command.
-pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
-    let ids = arguments.ids()?;
+pub(super) fn run(mut arguments: Arguments) -> anyhow::Result<u8> {
+    // Engines are compared by what they compute, not by what they round.
+    arguments.run.kernels.precision.get_or_insert(Precision::Exact);
     let checkpoint = arguments.run.model.open()?;
-    check_ids(&ids, &checkpoint)?;
     // Nothing is generated: the ids may fill the context.
     let context = arguments.run.context_bound(&checkpoint);
+    let ids = arguments.ids(Limit::of(context))?;
+    check_ids(&ids, &checkpoint)?;
     if ids.len() > context {
         let found = format!("found {} token ids, but the context is {context}: expected at most {context}", ids.len());
         return Err(Error::Usage(found).into());
@@ -65,14 +68,13 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
 }
 
 impl Arguments {
-    fn ids(&self) -> Result<Vec<u32>> {
+    fn ids(&self, limit: Limit) -> Result<Vec<u32>> {
         if let Some(Ids(ids)) = &self.ids {
             return Ok(ids.clone());
         }
         let path = self.ids_file.as_deref().expect("one of the two is required");
-        let fault = |what: &dyn std::fmt::Display| Error::Usage(format!("{}: {what}", path.display()));
-        let text = String::from_utf8(read_input(path)?).map_err(|_| fault(&"no UTF-8 text, expected token ids"))?;
-        let Ids(ids) = text.parse().map_err(|error: Error| fault(&error))?;
+        let fault = |error: Error| Error::Usage(format!("{}: {error}", path.display()));
+        let Ids(ids) = limit.ids_file(path)?.parse().map_err(fault)?;
         Ok(ids)
     }
 }

@@ -11,6 +11,7 @@ mod chat;
 mod devices;
 mod doctor;
 mod generate;
+mod input;
 mod inspect;
 mod logits;
 mod model;
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use lapidary::error::{LINE_CHARACTERS, harmless};
 
 /// The exit code of a run that Ctrl-C or SIGTERM ended.
 const INTERRUPTED: u8 = 130;
@@ -93,7 +95,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
             Err(fault) => report(&fault.into()),
         });
     }
-    terminal::note(usage_fault(&error.render().to_string()));
+    terminal::note(harmless(&usage_fault(&error.render().to_string()), LINE_CHARACTERS));
     ExitCode::from(2)
 }
 
@@ -123,11 +125,14 @@ fn report(error: &anyhow::Error) -> u8 {
     if error.chain().any(closed_pipe) {
         return 0; // The reader has seen enough.
     }
-    let code = error.downcast_ref::<lapidary::Error>().map_or(1, lapidary::Error::exit_code);
+    if let Some(error) = error.downcast_ref::<lapidary::Error>() {
+        terminal::note(terminal::fault_line(error));
+        return error.exit_code();
+    }
     // Files' errors have their path with them; what comes bare is what stdout said.
     let from = if error.is::<io::Error>() { "stdout: " } else { "" };
-    terminal::note(format_args!("error: {from}{error}"));
-    code
+    terminal::note(format_args!("error: {from}{}", harmless(&error.to_string(), LINE_CHARACTERS)));
+    1
 }
 
 #[cfg(test)]

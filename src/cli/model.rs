@@ -1,6 +1,5 @@
 //! Opening and loading a model: the one in a directory, or the demo model that is part of the program.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -38,6 +37,7 @@ impl ModelArguments {
     /// Where the model's files are.
     pub(super) fn source(&self) -> Source {
         match &self.model {
+            Some(directory) if self.follow_links => Source::Linked(directory.clone()),
             Some(directory) => Source::Directory(directory.clone()),
             None => Source::Embedded(DEMO),
         }
@@ -64,13 +64,7 @@ impl ModelArguments {
     /// # Errors
     /// [`Error::Model`] for a file that cannot be used.
     pub(super) fn text(&self) -> Result<Option<TextModel>> {
-        let source = self.source();
-        source.check()?;
-        let Some(tokenizer) = source.read("tokenizer.json")? else { return Ok(None) };
-        let template = source.read("chat_template.jinja")?;
-        let template = template.as_deref().map(std::str::from_utf8).transpose();
-        let template = template.map_err(|_| Error::model("file \"chat_template.jinja\": expected UTF-8 text"))?;
-        TextModel::load(&tokenizer, template, source.read("tokenizer_config.json")?.as_deref()).map(Some)
+        TextModel::open(&self.source())
     }
 
     /// The tokenizer and template for a command that cannot do without.
@@ -120,10 +114,12 @@ impl RunArguments {
     /// line about it.
     ///
     /// # Errors
-    /// As [`Self::load`].
+    /// As [`Self::load`], and [`Checkpoint::check_stops`].
     pub(super) fn generator(&self, checkpoint: &Arc<Checkpoint>, text: Option<&TextModel>) -> Result<Generator> {
+        checkpoint.check_stops()?;
         let model = self.load(checkpoint)?;
         let generator = Generator::new(model, checkpoint.stop_ids(), &checkpoint.generation.suppress_tokens);
+        let generator = generator.with_stop_ids(text.into_iter().flat_map(|text| text.tokenizer.turn_ends()));
         let generator = generator.with_reserved(text.into_iter().flat_map(|text| text.tokenizer.reserved_ids()));
         let (arguments, checkpoint) = (self.clone(), checkpoint.clone());
         Ok(generator.recovering(move |message| {
@@ -234,23 +230,6 @@ pub(super) fn check_length(tokens: usize, context: usize) -> Result<()> {
         "the prompt has {tokens} tokens, but the context is {context}: expected at most {}",
         context.saturating_sub(1)
     )))
-}
-
-/// Reads a file that the user named; that it cannot be read is a fault of the request, not of the model.
-///
-/// # Errors
-/// [`Error::Usage`] with what the system said.
-pub(super) fn read_input(path: &Path) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
-    Ok(without_mark(bytes))
-}
-
-/// Text without the byte order mark that some editors put before UTF-8.
-pub(super) fn without_mark(mut text: Vec<u8>) -> Vec<u8> {
-    if text.starts_with(b"\xEF\xBB\xBF") {
-        text.drain(..3);
-    }
-    text
 }
 
 /// The bar of what is being loaded; indicatif shows nothing where stderr is no terminal.

@@ -56,13 +56,13 @@ impl Output {
     /// Writes the file.
     ///
     /// # Errors
-    /// What the system says, with the file's name.
-    pub(super) fn write(&self, bytes: &[u8]) -> anyhow::Result<()> {
+    /// [`Error::Io`] with what the system says; what was there before stays.
+    pub(super) fn write(&self, bytes: &[u8]) -> Result<()> {
         let done = self.replace(bytes);
         if done.is_err() {
             fs::remove_file(&self.part).ok(); // Perhaps it was never made.
         }
-        done.map_err(|error| anyhow::anyhow!("--output {}: {error}", self.named.display()))
+        done.map_err(|error| Error::io(format!("--output {}", self.named.display()), error))
     }
 
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {

@@ -1,13 +1,10 @@
 //! `lapidary prompt`: what a conversation turns into.
 
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
-
-use lapidary::text::Conversation;
-use lapidary::{Error, Result};
+use std::io::Write;
+use std::path::PathBuf;
 
 use super::args::{IdleAdapter, Ids, ModelArguments};
-use super::model::{read_input, without_mark};
+use super::input::Limit;
 
 /// Print the text or the token ids that a conversation turns into
 ///
@@ -36,7 +33,7 @@ pub(super) struct Arguments {
 
 /// Runs the command.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
-    let conversation = read_conversation(&arguments.messages)?;
+    let conversation = Limit::of_model(&arguments.model).conversation(&arguments.messages)?;
     let text = arguments.model.required_text("")?;
     let prompt = text.prompt(&conversation)?;
     let mut out = std::io::stdout().lock();
@@ -47,19 +44,4 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     }
     out.flush()?;
     Ok(0)
-}
-
-/// Reads a conversation from a file, or from stdin for `-`.
-///
-/// # Errors
-/// [`Error::Usage`] for what cannot be read or is no conversation.
-pub(super) fn read_conversation(path: &Path) -> Result<Conversation> {
-    let json = if path == Path::new("-") {
-        let mut json = Vec::new();
-        std::io::stdin().read_to_end(&mut json).map_err(|error| Error::Usage(format!("stdin: {error}")))?;
-        without_mark(json)
-    } else {
-        read_input(path)?
-    };
-    Conversation::from_json(&json)
 }

@@ -13,10 +13,10 @@ use super::terminal::{note, size};
 #[command(next_help_heading = "Several ranks, or several adapters")]
 pub(super) struct RankArguments {
     /// Cut the model for N ranks, each with its own part of the weights and of the KV cache
-    #[arg(long, value_name = "N", value_parser = ranks, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = ranks, allow_hyphen_values = true)]
     tensor_parallel: Option<usize>,
     /// How much each rank takes: 5,3 cuts 5:3
-    #[arg(long, value_name = "LIST", value_parser = shares)]
+    #[arg(long, value_name = "LIST", value_parser = shares, allow_hyphen_values = true)]
     shares: Option<Shares>,
     /// What is cut: every matrix, or whole experts and everything else
     #[arg(long, value_enum, default_value_t = SplitName::Tensor)]

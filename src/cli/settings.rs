@@ -21,6 +21,8 @@ pub(super) struct Settings {
     /// `None` draws a new one for each answer.
     seed: Option<u64>,
     max_tokens: Option<usize>,
+    /// What is wrong with values of generation_config.json that are used as soon as something is drawn: key and fault.
+    wrong: Vec<(&'static str, String)>,
 }
 
 impl Settings {
@@ -30,21 +32,24 @@ impl Settings {
     /// # Errors
     /// [`Error::Usage`] for a value out of its range, [`Error::Model`] where it is the checkpoint's.
     pub(super) fn new(arguments: &SamplingArguments, defaults: &GenerationConfig) -> Result<Self> {
-        let samples = defaults.do_sample == Some(true);
-        let temperature = if samples { defaults.temperature.unwrap_or(1.0) } else { 0.0 };
-        if arguments.temperature.is_none() {
-            let own = Sampling { temperature, ..Sampling::GREEDY };
-            own.check().map_err(|error| Error::model(format!("generation_config.json: {error}")))?;
-        }
+        let temperature = match arguments.temperature {
+            Some(temperature) => temperature,
+            None => own_temperature(defaults)?,
+        };
+        let given = [("top_k", arguments.top_k.is_some()), ("top_p", arguments.top_p.is_some())];
+        let wrong = given.iter().filter(|(_, given)| !given);
+        let wrong = wrong.filter_map(|&(key, _)| Some((key, defaults.check(&[key]).err()?.to_string()))).collect();
         let settings = Settings {
-            temperature: arguments.temperature.unwrap_or(temperature),
+            temperature,
             top_k: arguments.top_k.or(defaults.top_k).unwrap_or(DEFAULT_TOP_K),
             // The most probable token always stays, also where a file says 0.
             top_p: arguments.top_p.or(defaults.top_p.map(|p| p.max(f32::MIN_POSITIVE))).unwrap_or(1.0),
             seed: arguments.seed,
             max_tokens: arguments.max_tokens,
+            wrong,
         };
         settings.sampling(0).check()?;
+        settings.check_used()?;
         let asked = [("--top-k", arguments.top_k.is_some()), ("--top-p", arguments.top_p.is_some())];
         if let (true, Some((name, _))) = (settings.temperature == 0.0, asked.iter().find(|(_, asked)| *asked)) {
             note(format_args!("{name} has no effect at temperature 0, which always takes the most probable token"));
@@ -57,6 +62,14 @@ impl Settings {
             }
         }
         Ok(settings)
+    }
+
+    /// Fails if something is drawn and the checkpoint's values for that cannot be.
+    fn check_used(&self) -> Result<()> {
+        match self.wrong.first() {
+            Some((_, fault)) if !self.sampling(0).is_greedy() => Err(Error::model(fault)),
+            _ => Ok(()),
+        }
     }
 
     /// The request for the next answer.
@@ -94,7 +107,9 @@ impl Settings {
                 )));
             }
         }
+        new.wrong.retain(|(wrong, _)| *wrong != key.replace('-', "_"));
         new.sampling(0).check()?;
+        new.check_used()?;
         *self = new;
         Ok(())
     }
@@ -111,6 +126,19 @@ impl Settings {
     fn sampling(&self, seed: u64) -> Sampling {
         Sampling { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p, seed }
     }
+}
+
+/// The temperature that the checkpoint's makers want.
+fn own_temperature(defaults: &GenerationConfig) -> Result<f32> {
+    defaults.check(&["do_sample"])?;
+    if defaults.do_sample != Some(true) {
+        return Ok(0.0);
+    }
+    defaults.check(&["temperature"])?;
+    let temperature = defaults.temperature.unwrap_or(1.0);
+    let own = Sampling { temperature, ..Sampling::GREEDY };
+    own.check().map_err(|error| Error::model(format!("generation_config.json: {error}")))?;
+    Ok(temperature)
 }
 
 #[cfg(test)]
@@ -146,6 +174,47 @@ mod tests {
         assert!(Settings::new(&asked, &file).is_ok());
         let asked = SamplingArguments { temperature: Some(900.0), ..Default::default() };
         assert!(matches!(Settings::new(&asked, &file), Err(Error::Usage(_))));
+    }
+
+    /// What is wrong in the file ends a command only if it would be used.
+    #[test]
+    fn only_what_is_used_can_be_wrong() {
+        let file = |json: &str| GenerationConfig::parse(json.as_bytes()).unwrap();
+        let none = SamplingArguments::default();
+        for json in [
+            r#"{"do_sample": true, "top_k": -1, "top_p": 1, "temperature": 1}"#,
+            r#"{"do_sample": true, "top_k": 64.0, "top_p": null, "pad_token_id": -1, "bos_token_id": [2, 3]}"#,
+            r#"{"do_sample": false, "temperature": "hot", "top_k": "x", "top_p": 1.5}"#,
+            r#"{"temperature": -1, "min_p": "x", "repetition_penalty": [], "pad_token_id": "x", "bos_token_id": {}}"#,
+        ] {
+            Settings::new(&none, &file(json)).unwrap_or_else(|error| panic!("{json}: {error}"));
+        }
+        let broken = file(r#"{"do_sample": true, "temperature": "hot", "top_k": "x", "top_p": 1.5}"#);
+        let all = SamplingArguments { temperature: Some(1.0), top_k: Some(5), top_p: Some(0.9), ..Default::default() };
+        Settings::new(&all, &broken).unwrap();
+        let greedy = SamplingArguments { temperature: Some(0.0), ..Default::default() };
+        let mut settings = Settings::new(&greedy, &broken).unwrap();
+        let fault = |error: Error| match error {
+            Error::Model(_) => error.to_string(),
+            other => panic!("{other}"),
+        };
+        assert!(fault(settings.set("temperature", "1").unwrap_err()).contains("top_k is \"x\""));
+        settings.set("top-k", "5").unwrap();
+        assert!(
+            fault(settings.set("temperature", "1").unwrap_err())
+                .contains("top_p is 1.5, expected a number from 0 to 1")
+        );
+        settings.set("top_p", "0.5").unwrap();
+        settings.set("temperature", "1").unwrap();
+        for (arguments, key) in [
+            (SamplingArguments::default(), "temperature is \"hot\""),
+            (SamplingArguments { temperature: Some(1.0), ..Default::default() }, "top_k is"),
+            (SamplingArguments { temperature: Some(1.0), top_k: Some(3), ..Default::default() }, "top_p is"),
+        ] {
+            assert!(fault(Settings::new(&arguments, &broken).unwrap_err()).contains(key), "{key}");
+        }
+        let mixed = file(r#"{"do_sample": "yes"}"#);
+        assert!(fault(Settings::new(&none, &mixed).unwrap_err()).contains("do_sample is \"yes\""));
     }
 
     #[test]

@@ -60,12 +60,7 @@ pub(super) enum Asked<T> {
 impl Turn {
     /// Waits for the turn of the record at `path`, or for what `answer` finds. `wait` is called once if there is somebody to
     /// wait for, and nobody who does not get on for `patience` is waited for.
-    pub(super) fn ask<T>(
-        path: &Path,
-        patience: Duration,
-        answer: &dyn Fn() -> Option<T>,
-        wait: &dyn Fn(),
-    ) -> Asked<T> {
+    pub(super) fn ask<T>(path: &Path, patience: Duration, answer: &dyn Fn() -> Option<T>, wait: &dyn Fn()) -> Asked<T> {
         let (mut is_waiting, mut moved, mut trace) = (false, Instant::now(), None);
         loop {
             // The lock first: who has it writes the record before giving it up.

@@ -193,14 +193,8 @@ fn of_format(kv: KvDtype) -> Option<Ability> {
 }
 
 /// What can be switched off: all that [`weaker`] gives.
-pub(super) const SWITCHES: [Ability; 6] = [
-    Ability::Dot,
-    Ability::Matrix,
-    Ability::Subgroups,
-    Ability::Immediates,
-    Ability::KvF16,
-    Ability::KvInt8,
-];
+pub(super) const SWITCHES: [Ability; 6] =
+    [Ability::Dot, Ability::Matrix, Ability::Subgroups, Ability::Immediates, Ability::KvF16, Ability::KvInt8];
 
 /// What to do without after a round, `None` where nothing failed or nothing is left to do without.
 fn weaker(round: &Round, gpu: &Gpu) -> Option<Mask> {

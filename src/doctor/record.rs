@@ -214,7 +214,8 @@ mod tests {
         let path = Record::path(&folder, gpu.adapter());
         let text = fs::read_to_string(&path).unwrap();
         let cut = text[..text.len() / 2].to_owned();
-        let garbage = ["", "{", "[]", "null", &cut, &text.replace("dot,", ""), &text.replace(": 2,", ": 3,"), &text[1..]];
+        let garbage =
+            ["", "{", "[]", "null", &cut, &text.replace("dot,", ""), &text.replace(": 2,", ": 3,"), &text[1..]];
         for bytes in garbage.map(str::as_bytes).into_iter().chain([&b"\xff\xfe"[..]]) {
             fs::write(&path, bytes).unwrap();
             assert_eq!(Record::find(&folder, gpu.adapter()), None, "{}", String::from_utf8_lossy(bytes));

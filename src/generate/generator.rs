@@ -99,6 +99,17 @@ impl Generator {
         Generator { model, held, stop_ids, suppress, reserved: HashSet::new(), waits: false, recovery: None }
     }
 
+    /// The same, but `ids` end an answer as well: those that end a turn by their name in the vocabulary.
+    #[must_use]
+    pub fn with_stop_ids(mut self, ids: impl IntoIterator<Item = u32>) -> Self {
+        for id in ids {
+            if !self.is_stop(id) {
+                self.stop_ids.push(id);
+            }
+        }
+        self
+    }
+
     /// The same with a vocabulary whose tokens `ids` mean nothing: an answer that has many of them in a row is an error.
     #[must_use]
     pub fn with_reserved(self, ids: impl IntoIterator<Item = u32>) -> Self {

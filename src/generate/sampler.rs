@@ -240,7 +240,10 @@ mod tests {
             let degrees = kept.iter().filter(|p| **p > 0.0).count() - 1;
             let setting = format!("temperature {temperature}, top-k {top_k}, top-p {top_p}");
             let most = CHI_SQUARE[degrees];
-            assert!(chi_square < most, "{setting}: chi square {chi_square} with {degrees} degrees of freedom has p < 1e-9");
+            assert!(
+                chi_square < most,
+                "{setting}: chi square {chi_square} with {degrees} degrees of freedom has p < 1e-9"
+            );
         }
     }
 

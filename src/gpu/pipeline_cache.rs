@@ -173,7 +173,8 @@ mod tests {
         permissions.set_readonly(true);
         fs::set_permissions(&folder, permissions).unwrap();
         // Root writes all the same.
-        let is_writable = fs::write(folder.join("probe"), "").and_then(|()| fs::remove_file(folder.join("probe"))).is_ok();
+        let is_writable =
+            fs::write(folder.join("probe"), "").and_then(|()| fs::remove_file(folder.join("probe"))).is_ok();
         assert_eq!(run(&folder).is_some(), is_writable && has_cache());
     }
 

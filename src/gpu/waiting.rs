@@ -5,7 +5,6 @@
 //! profiles, which are one submission) it gets a minute, after which any driver has reset it.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use super::Gpu;
 use super::adapter::AdapterReport;
 use super::pass::Submission;
 use crate::Result;
+use crate::contained::contained;
 
 /// What a GPU may take at least, however little it has to do: other programs have it too.
 const LEAST: Duration = Duration::from_secs(10);
@@ -76,8 +76,8 @@ impl Pending {
 
     /// Seconds up to submission `number`, `None` where some of it was never measured.
     fn seconds(&self, number: u64) -> Option<f64> {
-        let entries = self.entries.iter().take_while(|(entry, _)| *entry <= number);
-        entries.fold(Some(0.0), |sum, (_, seconds)| Some(sum? + (*seconds)?))
+        let mut entries = self.entries.iter().take_while(|(entry, _)| *entry <= number);
+        entries.try_fold(0.0, |sum, (_, seconds)| Some(sum + (*seconds)?))
     }
 
     /// Whether nothing is left of submission `number` and those before it.
@@ -208,7 +208,7 @@ impl Gpu {
 
     fn poll(&self, poll: wgpu::PollType) -> std::result::Result<(), Unfinished> {
         // It panics where the driver says that the device is lost, after it has told the callback.
-        match catch_unwind(AssertUnwindSafe(|| self.device.poll(poll))) {
+        match contained(|| self.device.poll(poll)) {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(wgpu::PollError::Timeout)) => Err(Unfinished::TooLong),
             Ok(Err(e)) => Err(Unfinished::Failed(e.to_string())),

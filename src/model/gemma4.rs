@@ -167,11 +167,6 @@ impl Gemma4 {
         &self.config
     }
 
-    /// The first rank's weights.
-    pub(super) fn weights(&self) -> &ModelWeights {
-        self.ranks[0].weights()
-    }
-
     /// The device that it runs on, of several the first rank's.
     pub fn gpu(&self) -> &Gpu {
         &self.ranks[0].gpu

@@ -54,10 +54,20 @@ impl Units {
         let (c, group) = (&checkpoint.config, |info: &MatrixInfo| group_size(info.format));
         let matrix = |l: usize, name: &str| group(checkpoint.matrix_info(&format!("layers.{l}.{name}")));
         Units {
-            heads: heads_unit(checkpoint),
+            heads: heads_unit(c, |l| matrix(l, "self_attn.o_proj")),
             expert: if c.is_moe() { group(checkpoint.expert_info(0, 0, Projection::Down)) } else { 1 },
             per_layer: if c.hidden_size_per_layer_input > 0 { matrix(0, "per_layer_projection") } else { 1 },
             mlp: (0..c.num_hidden_layers).map(|l| matrix(l, "mlp.down_proj")).collect(),
+        }
+    }
+
+    /// Groups of one size in every layer.
+    fn uniform(config: &Config, group_size: usize) -> Self {
+        Units {
+            heads: heads_unit(config, |_| group_size),
+            expert: group_size,
+            per_layer: group_size,
+            mlp: vec![group_size; config.num_hidden_layers],
         }
     }
 
@@ -86,6 +96,27 @@ fn shares(checkpoint: &Checkpoint, parallel: &Parallel) -> Result<Vec<Share>> {
 pub(super) fn place(gpus: &[Arc<Gpu>], checkpoint: &Checkpoint, options: &Options) -> Result<Vec<(Arc<Gpu>, Share)>> {
     let shares = shares(checkpoint, &options.parallel)?;
     options.check_host_experts(&checkpoint.config)?;
+    spread(gpus, shares)
+}
+
+/// As [`place`], of a model without files whose layers all have groups of so many inputs.
+///
+/// # Errors
+/// As [`place`].
+pub(super) fn place_uniform(
+    gpus: &[Arc<Gpu>],
+    config: &Config,
+    group_size: usize,
+    parallel: &Parallel,
+) -> Result<Vec<(Arc<Gpu>, Share)>> {
+    let units = match parallel.cut {
+        Cut::Even => Units::ones(config),
+        Cut::Aligned => Units::uniform(config, group_size),
+    };
+    spread(gpus, cut(config, parallel, &units)?)
+}
+
+fn spread(gpus: &[Arc<Gpu>], shares: Vec<Share>) -> Result<Vec<(Arc<Gpu>, Share)>> {
     if gpus.len() > shares.len() {
         let (gpus, ranks) = (gpus.len(), shares.len());
         let plural = if ranks == 1 { "" } else { "s" };
@@ -153,12 +184,6 @@ fn cut(c: &Config, parallel: &Parallel, units: &Units) -> Result<Vec<Share>> {
 }
 
 impl Share {
-    /// All of a model.
-    pub(super) fn whole(config: &Config) -> Share {
-        let mut shares = cut(config, &Parallel::default(), &Units::ones(config)).expect("one rank takes everything");
-        shares.pop().expect("one rank")
-    }
-
     /// Whether results must be combined with those of other ranks.
     pub(super) fn is_partial(&self) -> bool {
         self.ranks > 1
@@ -199,15 +224,15 @@ fn group_size(format: MatrixFormat) -> usize {
 }
 
 /// The fewest query heads that are whole groups of `o_proj` in every layer.
-fn heads_unit(checkpoint: &Checkpoint) -> usize {
+fn heads_unit(config: &Config, group_of: impl Fn(usize) -> usize) -> usize {
     let unit = |l: usize| {
-        let group = group_size(checkpoint.matrix_info(&format!("layers.{l}.self_attn.o_proj")).format);
-        group / gcd(group, checkpoint.config.layers[l].head_dim)
+        let group = group_of(l);
+        group / gcd(group, config.layers[l].head_dim)
     };
-    let heads = checkpoint.config.num_attention_heads;
+    let heads = config.num_attention_heads;
     // More than there are: no cut can be aligned, whatever the other layers ask for.
     let common = |all: usize, unit: usize| (all / gcd(all, unit) * unit).min(heads);
-    (0..checkpoint.config.num_hidden_layers).map(unit).fold(1, common)
+    (0..config.num_hidden_layers).map(unit).fold(1, common)
 }
 
 fn gcd(a: usize, b: usize) -> usize {

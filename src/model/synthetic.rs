@@ -3,6 +3,7 @@
 //! Layers are int4 in groups of 128, the router is f32, embedding and head are one bf16 matrix: what a checkpoint of the
 //! usual kind is in memory. What they say means nothing; what they take and how long they run is real.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::Gemma4;
@@ -10,7 +11,7 @@ use super::advice;
 use super::gemma4::supported;
 use super::memory::rehearse;
 use super::options::{Head, Options, Progress};
-use super::share::Share;
+use super::share::{Share, place_uniform};
 use super::weights::{
     GatedWeights, Joined, LayerWeights, ModelWeights, MoeWeights, NORMS_PER_LAYER, Norm, PerLayerWeights, norm_row,
 };
@@ -68,6 +69,23 @@ impl Gemma4 {
         Self::synthetic_with_outliers(gpu, config, Outliers::NONE, options, progress)
     }
 
+    /// As [`Gemma4::synthetic`] with ranks on several devices, as [`Gemma4::load_on`] spreads them.
+    ///
+    /// # Errors
+    /// As [`Gemma4::synthetic`]; [`Error::Usage`] also for more devices than ranks.
+    ///
+    /// # Panics
+    /// If there is no device.
+    pub fn synthetic_on(
+        gpus: Vec<impl Into<Arc<Gpu>>>,
+        config: Config,
+        options: &Options,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Self> {
+        let gpus = gpus.into_iter().map(Into::into).collect();
+        Self::make(gpus, config, Outliers::NONE, options, progress)
+    }
+
     /// As [`Gemma4::synthetic`], with `outliers` in what attention and MLP add to the residual stream.
     ///
     /// # Errors
@@ -79,33 +97,38 @@ impl Gemma4 {
         options: &Options,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Self> {
+        Self::make(vec![Arc::new(gpu)], config, outliers, options, progress)
+    }
+
+    fn make(
+        gpus: Vec<Arc<Gpu>>,
+        config: Config,
+        outliers: Outliers,
+        options: &Options,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Self> {
         supported(&config)?;
         if options.host_experts > 0 {
             return Err(Error::Usage(
                 "experts in host memory: a synthetic model's are made on the device, expected a model of files".into(),
             ));
         }
-        let ranks = vec![(Arc::new(gpu), Share::whole(&config))];
+        let ranks = place_uniform(&gpus, &config, GROUP_SIZE, &options.parallel)?;
         let make = |ranks: &[(Arc<Gpu>, Share)], options: &Options, progress: &dyn Fn(Progress)| {
-            let planner = Planner::new(&ranks[0].0);
-            let max_part_bytes = options.max_part_bytes.unwrap_or(planner.gpu.max_binding_bytes());
             let counts = config.parameter_counts();
             // 4 bits and a share of an f16 scale; what little is dense beside that does not show on a bar.
             let int4 = (counts.text + counts.experts) * (4 * GROUP_SIZE as u64 + 16) / (8 * GROUP_SIZE as u64);
             let head = options.head.bits().map_or(16, |bits| u64::from(bits) + 1);
             let total_bytes = int4 + (counts.embedding + counts.head) * head / 8;
-            let config = &config;
-            let maker = Maker {
-                planner: &planner,
-                config,
-                outliers,
-                progress,
-                max_part_bytes,
-                head: options.head,
-                done_bytes: 0,
-                total_bytes,
+            let done_bytes = Cell::new(0);
+            let rank = |(gpu, share): &(Arc<Gpu>, Share)| {
+                let planner = Planner::new(gpu);
+                let max_part_bytes = options.max_part_bytes.unwrap_or(gpu.max_binding_bytes());
+                let done_bytes = &done_bytes;
+                let (head, planner) = (options.head, &planner);
+                Maker { planner, share, outliers, progress, max_part_bytes, head, done_bytes, total_bytes }.model()
             };
-            Ok((vec![maker.model()?], None))
+            Ok((ranks.iter().map(rank).collect::<Result<Vec<_>>>()?, None))
         };
         let plan = |options: &Options| rehearse(&ranks, options, |ranks| make(ranks, options, &|_| ()));
         advice::check(&plan, &config, options)?;
@@ -114,21 +137,22 @@ impl Gemma4 {
     }
 }
 
-/// Makes weights; the twin of [`super::loader`].
+/// Makes the weights of a rank; the twin of [`super::loader`].
 struct Maker<'a> {
     planner: &'a Planner<'a>,
-    config: &'a Config,
+    share: &'a Share,
     outliers: Outliers,
     progress: &'a dyn Fn(Progress),
     max_part_bytes: u64,
     head: Head,
-    done_bytes: u64,
+    /// Of all ranks.
+    done_bytes: &'a Cell<u64>,
     total_bytes: u64,
 }
 
 impl Maker<'_> {
-    fn model(mut self) -> Result<ModelWeights> {
-        let c = self.config;
+    fn model(self) -> Result<ModelWeights> {
+        let (c, vocab) = (&self.share.config, self.share.vocab.len());
         let norms = self.norms()?;
         let bf16 = Random::Dense(Dtype::BF16);
         let head = match self.head.bits() {
@@ -136,10 +160,10 @@ impl Maker<'_> {
             Some(bits) => Random::Packed { bits, group_size: requantize::GROUP_SIZE },
         };
         let embedding = if c.tie_word_embeddings { head } else { bf16 };
-        let embed_tokens = self.stack("embed_tokens", [1, c.vocab_size, c.hidden_size], embedding)?;
+        let embed_tokens = self.stack("embed_tokens", [1, vocab, c.hidden_size], embedding)?;
         let lm_head = match c.tie_word_embeddings {
             true => None,
-            false => Some(self.stack("lm_head", [1, c.vocab_size, c.hidden_size], head)?),
+            false => Some(self.stack("lm_head", [1, vocab, c.hidden_size], head)?),
         };
         let per_layer = match c.hidden_size_per_layer_input {
             0 => None,
@@ -147,7 +171,7 @@ impl Maker<'_> {
                 table: RowReader::random(c.vocab_size_per_layer_input, c.num_hidden_layers * n),
                 per_layer_model_projection: self.stack(
                     "per_layer_model_projection",
-                    [1, c.num_hidden_layers * n, c.hidden_size],
+                    [1, self.share.per_layer_context.len(), c.hidden_size],
                     bf16,
                 )?,
                 per_layer_projection_norm: self.ones("per_layer_projection_norm", 1, n)?,
@@ -158,8 +182,8 @@ impl Maker<'_> {
         Ok(ModelWeights { embed_tokens, lm_head, norms, per_layer, layers, windows: Vec::new() })
     }
 
-    fn layer(&mut self, l: usize) -> Result<LayerWeights> {
-        let (c, layer) = (self.config, &self.config.layers[l]);
+    fn layer(&self, l: usize) -> Result<LayerWeights> {
+        let (c, layer) = (&self.share.config, &self.share.config.layers[l]);
         let at = |name: &str| format!("layers.{l}.{name}");
         let (q, kv) = (c.num_attention_heads * layer.head_dim, layer.num_key_value_heads * layer.head_dim);
         let own = match (layer.kv_source, layer.k_eq_v) {
@@ -167,7 +191,7 @@ impl Maker<'_> {
             (None, true) => 1,
             (None, false) => 2,
         };
-        let mut linear = |name: &str, n: usize, k: usize| self.stack(&at(name), [1, n, k], INT4);
+        let linear = |name: &str, n: usize, k: usize| self.stack(&at(name), [1, n, k], INT4);
         Ok(LayerWeights {
             qkv: Joined(vec![("qkv_proj", linear("self_attn.qkv_proj", q + own * kv, c.hidden_size)?)]),
             o_proj: linear("self_attn.o_proj", c.hidden_size, q)?,
@@ -176,28 +200,31 @@ impl Maker<'_> {
             moe: c.is_moe().then(|| self.moe(l)).transpose()?,
             per_layer: match c.hidden_size_per_layer_input {
                 0 => None,
-                n => Some((
-                    self.stack(&at("per_layer_input_gate"), [1, n, c.hidden_size], INT4)?,
-                    self.stack(&at("per_layer_projection"), [1, c.hidden_size, n], INT4)?,
-                )),
+                _ => {
+                    let n = self.share.per_layer.len();
+                    Some((
+                        self.stack(&at("per_layer_input_gate"), [1, n, c.hidden_size], INT4)?,
+                        self.stack(&at("per_layer_projection"), [1, c.hidden_size, n], INT4)?,
+                    ))
+                }
             },
             layer_scalar: LAYER_SCALAR,
         })
     }
 
-    fn moe(&mut self, l: usize) -> Result<MoeWeights> {
-        let c = self.config;
+    fn moe(&self, l: usize) -> Result<MoeWeights> {
+        let c = &self.share.config;
         let router = [1, c.num_experts, c.hidden_size];
         Ok(MoeWeights {
             router_proj: self.stack(&format!("layers.{l}.router.proj"), router, Random::Dense(Dtype::F32))?,
             per_expert_scale: self.ones("per_expert_scale", 1, c.num_experts)?,
-            experts: self.gated(&format!("layers.{l}.experts"), c.num_experts, c.moe_intermediate_size)?,
+            experts: self.gated(&format!("layers.{l}.experts"), self.share.experts.len(), c.moe_intermediate_size)?,
             hosted: Vec::new(),
         })
     }
 
-    fn gated(&mut self, label: &str, n_matrices: usize, width: usize) -> Result<GatedWeights> {
-        let hidden = self.config.hidden_size;
+    fn gated(&self, label: &str, n_matrices: usize, width: usize) -> Result<GatedWeights> {
+        let hidden = self.share.config.hidden_size;
         let gate_up = self.stack(&format!("{label}.gate_up_proj"), [n_matrices, 2 * width, hidden], INT4)?;
         Ok(GatedWeights {
             gate_up: Joined(vec![("gate_up_proj", gate_up)]),
@@ -205,10 +232,10 @@ impl Maker<'_> {
         })
     }
 
-    fn stack(&mut self, label: &str, shape: [usize; 3], random: Random) -> Result<Weights> {
+    fn stack(&self, label: &str, shape: [usize; 3], random: Random) -> Result<Weights> {
         let weights = Weights::random(self.planner, label, shape, random, self.max_part_bytes)?;
-        self.done_bytes += weights.matrix_bytes() * shape[0] as u64;
-        let (done, total) = (self.done_bytes.min(self.total_bytes), self.total_bytes);
+        self.done_bytes.set(self.done_bytes.get() + weights.matrix_bytes() * shape[0] as u64);
+        let (done, total) = (self.done_bytes.get().min(self.total_bytes), self.total_bytes);
         (self.progress)(Progress::Weights { done, total });
         Ok(weights)
     }
@@ -216,7 +243,7 @@ impl Maker<'_> {
     /// The table of all norms: weights of 1, save for outliers in the two whose output enters the residual stream. Also
     /// the router's are 1: without outliers its logits deviate by 1, and every expert is chosen about as often as the others.
     fn norms(&self) -> Result<Tensor> {
-        let c = self.config;
+        let c = &self.share.config;
         let mut weights = vec![1.0; (c.num_hidden_layers * NORMS_PER_LAYER + 1) * c.hidden_size];
         let outliers = self.outliers.norm(c.hidden_size);
         for l in 0..c.num_hidden_layers {

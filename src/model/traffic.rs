@@ -4,6 +4,7 @@
 //! slot. Norms, activations and what a cache saves or spoils are left out.
 
 use super::Gemma4;
+use super::share::Share;
 use super::weights::{GatedWeights, LayerWeights, MoeWeights};
 use crate::checkpoint::{Config, LayerKind};
 use crate::kernels::{KvDtype, Weights};
@@ -33,16 +34,18 @@ pub struct StepShape {
 }
 
 impl Gemma4 {
-    /// What a step of this shape reads and multiplies, a label at a time.
+    /// What a step of this shape reads and multiplies, a label at a time, all ranks together.
     pub fn traffic(&self, step: StepShape) -> Vec<Traffic> {
-        let (config, weights) = (self.config(), self.weights());
         let mut count = Count { step, kv: self.ranks[0].cache.dtype(), all: Vec::new() };
-        count.linear("lm_head", weights.lm_head.as_ref().unwrap_or(&weights.embed_tokens), step.logits);
-        if let Some(per_layer) = &weights.per_layer {
-            count.linear("per_layer_model_projection", &per_layer.per_layer_model_projection, step.rows);
-        }
-        for (l, layer) in weights.layers.iter().enumerate() {
-            count.layer(config, l, layer);
+        for rank in &self.ranks {
+            let weights = rank.weights();
+            count.linear("lm_head", weights.lm_head.as_ref().unwrap_or(&weights.embed_tokens), step.logits);
+            if let Some(per_layer) = &weights.per_layer {
+                count.linear("per_layer_model_projection", &per_layer.per_layer_model_projection, step.rows);
+            }
+            for (l, layer) in weights.layers.iter().enumerate() {
+                count.layer(&rank.share, l, layer);
+            }
         }
         count.all
     }
@@ -72,7 +75,8 @@ impl Count {
         self.add(label, bytes as f64, operations as f64);
     }
 
-    fn layer(&mut self, config: &Config, l: usize, w: &LayerWeights) {
+    fn layer(&mut self, share: &Share, l: usize, w: &LayerWeights) {
+        let config = &share.config;
         let rows = self.step.rows;
         for (label, projection) in &w.qkv.0 {
             self.linear(label, projection, rows);
@@ -83,7 +87,7 @@ impl Count {
             self.linear(label, w, rows);
         }
         if let Some(moe) = &w.moe {
-            self.experts(config, moe);
+            self.experts(share, moe);
         }
         if let Some((gate, projection)) = &w.per_layer {
             self.linear("per_layer_input_gate", gate, rows);
@@ -104,14 +108,16 @@ impl Count {
     }
 
     /// Each row chooses `top_k` experts. How many differ is what to expect of rows that choose evenly and on their own.
-    fn experts(&mut self, config: &Config, w: &MoeWeights) {
+    fn experts(&mut self, share: &Share, w: &MoeWeights) {
+        let config = &share.config;
+        let held = share.experts.len() as f64 / config.num_experts as f64;
         let rows = self.step.rows;
         self.linear("router.proj", &w.router_proj, rows);
         let (all, top_k) = (config.num_experts as f64, config.top_k_experts as f64);
         let chosen = all * (1.0 - (1.0 - top_k / all).powi(rows as i32));
         for (label, w) in named("experts", &w.experts) {
-            let operations = (2 * w.out_features * w.in_features * rows) as f64 * top_k;
-            self.add(label, chosen * w.matrix_bytes() as f64, operations);
+            let operations = (2 * w.out_features * w.in_features * rows) as f64 * top_k * held;
+            self.add(label, chosen * held * w.matrix_bytes() as f64, operations);
         }
     }
 }

@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use super::PackedMatrix;
-use super::gptq::{Layout, group_index};
+use super::gptq::{Layout, OddZero, group_index};
 
 /// Some rows of one quantized matrix as words of the file; 16-bit scales two a word, low half first.
 #[derive(Debug, Clone, Copy)]
@@ -83,10 +83,13 @@ fn pack_scales(layout: &Layout, scales: &[u32], n_rows: usize) -> Vec<u32> {
     out
 }
 
-/// Whether all `zero_points` of a whole matrix are `2^(bits - 1)`.
-pub fn is_symmetric(layout: &Layout, zero_points: &[u32]) -> bool {
-    let symmetric = |row: usize, group: usize| zero(layout, zero_points, row, group) == 1 << (layout.bits - 1);
-    (0..layout.out_features).all(|row| (0..layout.groups).all(|group| symmetric(row, group)))
+/// The first of the `zero_points` of a whole matrix that is not `2^(bits - 1)`. What fills the last words up is none.
+pub fn find_odd_zero(layout: &Layout, zero_points: &[u32]) -> Option<OddZero> {
+    let odd = |row: usize, group: usize| {
+        let value = zero(layout, zero_points, row, group);
+        (value != 1 << (layout.bits - 1)).then_some(OddZero { group, row, value })
+    };
+    (0..layout.out_features).find_map(|row| (0..layout.groups).find_map(|group| odd(row, group)))
 }
 
 fn zero(layout: &Layout, zero_points: &[u32], row: usize, group: usize) -> u32 {
@@ -98,9 +101,7 @@ fn zero(layout: &Layout, zero_points: &[u32], row: usize, group: usize) -> u32 {
 fn pack_zeros(layout: &Layout, zero_points: &[u32], rows: Range<usize>) -> Option<Vec<u32>> {
     let (groups, bits, per_word) = (layout.groups, layout.bits as usize, layout.codes_per_word());
     assert_eq!(zero_points.len(), layout.out_features.div_ceil(per_word) * groups, "words of weight_zero_point");
-    if is_symmetric(layout, zero_points) {
-        return None;
-    }
+    find_odd_zero(layout, zero_points)?;
     let row_words = PackedMatrix::zero_words(groups, layout.bits);
     let mut out = vec![0u32; rows.len() * row_words];
     for (words, row) in out.chunks_exact_mut(row_words).zip(rows) {
@@ -109,4 +110,30 @@ fn pack_zeros(layout: &Layout, zero_points: &[u32], rows: Range<usize>) -> Optio
         }
     }
     Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quant::Dtype;
+    use crate::quant::gptq::ZeroPoints;
+
+    /// 11 rows in words of 8: five fields of the last word are nobody's.
+    #[test]
+    fn what_fills_a_word_up_is_no_zero_point() {
+        let (groups, zero_points) = (3, ZeroPoints::AsStored);
+        let layout = Layout {
+            bits: 4,
+            in_features: 96,
+            out_features: 11,
+            groups,
+            group_size: 32,
+            scale_dtype: Dtype::F16,
+            zero_points,
+        };
+        let mut words = vec![0x8888_8888, 0x8888_8888, 0x8888_8888, 0x0000_0888, 0x9000_0888, 0x8888_8888];
+        assert_eq!(find_odd_zero(&layout, &words), None);
+        words[4] ^= 0x0300;
+        assert_eq!(find_odd_zero(&layout, &words), Some(OddZero { group: 1, row: 10, value: 11 }));
+    }
 }

@@ -38,6 +38,34 @@ impl ZeroPoints {
             ZeroPoints::AsStored => word,
         }
     }
+
+    /// The other of the two.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            ZeroPoints::MinusOne => ZeroPoints::AsStored,
+            ZeroPoints::AsStored => ZeroPoints::MinusOne,
+        }
+    }
+
+    /// For messages: how they are stored.
+    pub fn describe(self) -> &'static str {
+        match self {
+            ZeroPoints::MinusOne => "minus one (as \"gptq\" has them)",
+            ZeroPoints::AsStored => "as they are (as \"gptq_v2\" has them)",
+        }
+    }
+}
+
+/// A zero point that is not `2^(bits - 1)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OddZero {
+    /// Its group.
+    pub group: usize,
+    /// Its output feature.
+    pub row: usize,
+    /// What it is.
+    pub value: u32,
 }
 
 /// The shapes of one quantized matrix.
@@ -110,8 +138,20 @@ pub fn find_bad_scale(scales: &[u32], dtype: Dtype, count: usize) -> Option<(usi
 
 /// Whether all of `qzeros` are `2^(bits - 1)`, whatever the configuration says.
 pub fn is_symmetric(layout: &Layout, qzeros: &[u32]) -> bool {
+    find_odd_zero(layout, qzeros).is_none()
+}
+
+/// The first of `qzeros` that is not `2^(bits - 1)`.
+pub fn find_odd_zero(layout: &Layout, qzeros: &[u32]) -> Option<OddZero> {
+    let (bits, per_word) = (layout.bits as usize, layout.codes_per_word());
     let symmetric = PackedMatrix::symmetric_zeros(layout.bits);
-    qzeros.iter().all(|&word| layout.zero_points.decode(word, layout.bits) == symmetric)
+    let decode = |word| layout.zero_points.decode(word, layout.bits);
+    let at = qzeros.iter().position(|&word| decode(word) != symmetric)?;
+    let field = |word: u32, field: usize| (word >> (bits * field)) & ((1 << bits) - 1);
+    let word = decode(qzeros[at]);
+    let odd = (0..per_word).find(|&i| field(word, i) != field(symmetric, i))?;
+    let width = layout.out_features / per_word;
+    Some(OddZero { group: at / width, row: at % width * per_word + odd, value: field(word, odd) })
 }
 
 /// Output features `rows` of the matrix in the layout of the kernels. Zero points come with them unless those of the whole

@@ -19,6 +19,9 @@ const MONTHS: [&str; 12] = [
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
+/// Bytes that one byte of a format makes at most.
+pub(crate) const MOST_PER_BYTE: usize = 16;
+
 /// `time` by a format of the C library's kind; directives that it does not know stay as they are.
 pub(crate) fn strftime(format: &str, time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::decode;
+use crate::error::{Error, Result, harmless};
+use crate::strict;
 
 /// A conversation to be rendered. In a file: `{"messages": [...], "tools": [...], "enable_thinking": false,
 /// "add_generation_prompt": true}` with all but the messages optional, or the bare list of messages.
@@ -43,23 +45,54 @@ pub enum Role {
 pub struct Message {
     /// Who it is from.
     pub role: Role,
-    /// A string, a list of `{"type": "text", "text": ...}`, for tools also an object; null in a bare tool call.
+    /// A string, a list of `{"type": "text", "text": ...}`, for tools also an object; the model's own may be null.
     pub content: Value,
     /// All other fields.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
+    #[serde(skip)]
+    places: Places,
+}
+
+/// Where role and content stood among a message's fields, as templates may print it whole; content may be left out.
+/// Two messages that say the same are equal wherever it stands.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    role: usize,
+    content: Option<usize>,
+}
+
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Message {
     /// A message of plain text.
     pub fn new(role: Role, text: impl Into<String>) -> Self {
-        Self { role, content: Value::String(text.into()), rest: Map::new() }
+        let places = Places { role: 0, content: Some(1) };
+        Self { role, content: Value::String(text.into()), rest: Map::new(), places }
+    }
+
+    /// All fields in the order in which they came, with these others in place of the rest.
+    pub(crate) fn fields(&self, mut rest: Map<String, Value>, content: Value) -> Map<String, Value> {
+        let role = (self.places.role, "role", self.role.as_str().into());
+        let content = self.places.content.map(|place| (place, "content", content));
+        let mut known: Vec<(usize, &str, Value)> = std::iter::once(role).chain(content).collect();
+        known.sort_by_key(|(place, ..)| *place);
+        for (place, key, value) in known {
+            rest.shift_insert(place.min(rest.len()), key.to_owned(), value);
+        }
+        rest
     }
 
     fn read(value: Value, place: &str) -> Result<Self> {
         let Value::Object(mut fields) = value else {
             return Err(fault(place, Some(&value), "an object with role and content"));
         };
+        let place_of = |key| fields.keys().position(|known| known == key);
+        let places = Places { role: place_of("role").unwrap_or(0), content: place_of("content") };
         let role = match fields.shift_remove("role") {
             Some(Value::String(name)) => Role::read(&name).ok_or(Some(Value::String(name))),
             other => Err(other),
@@ -68,23 +101,20 @@ impl Message {
             fault(&format!("{place}.role"), found.as_ref(), "system, developer, user, assistant or tool")
         })?;
         let content = fields.shift_remove("content").unwrap_or(Value::Null);
-        Ok(Self { role, content, rest: fields })
+        Ok(Self { role, content, rest: fields, places })
     }
 
     fn check(&self, place: &str) -> Result<()> {
         let calls = self.rest.get("tool_calls").filter(|calls| !calls.is_null());
         if let Some(calls) = calls {
             check_named(calls, &format!("{place}.tool_calls"))?;
+            check_arguments(calls, &format!("{place}.tool_calls"))?;
         }
-        // A bare tool call, or a message that holds its tools' answers or its reasoning only, has no content.
-        let may_be_empty = self.role == Role::Assistant
-            && ["tool_calls", "tool_responses", "reasoning", "reasoning_content"]
-                .iter()
-                .any(|key| self.rest.get(*key).is_some_and(|value| !value.is_null()));
         let place = format!("{place}.content");
         match &self.content {
             Value::String(_) => Ok(()),
-            Value::Null if may_be_empty => Ok(()),
+            // A bare tool call, or whatever else the model did without saying anything.
+            Value::Null if self.role == Role::Assistant => Ok(()),
             Value::Object(_) if self.role == Role::Tool => Ok(()),
             Value::Array(parts) => parts.iter().enumerate().try_for_each(|(i, part)| {
                 let kind = part.get("type");
@@ -135,13 +165,36 @@ impl Conversation {
         Self { messages, tools: None, enable_thinking: false, add_generation_prompt: true }
     }
 
-    /// Reads a conversation file.
+    /// The tools and the switches alone.
+    pub(super) fn without_messages(&self) -> Self {
+        Self { messages: Vec::new(), tools: self.tools.clone(), ..*self }
+    }
+
+    /// Reads a conversation file, UTF-8 or what its byte order mark says. A key that occurs twice in an object is an error:
+    /// which of the two values counts, other programs decide otherwise.
     ///
     /// # Errors
     /// [`Error::Usage`] that names the place, what was found and what was expected.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let value: Value =
-            serde_json::from_slice(json).map_err(|e| Error::Usage(format!("conversation: not JSON: {e}")))?;
+        Self::from_json_within(json, json.len())
+    }
+
+    /// As [`Conversation::from_json`], with at most so many bytes of text: strings, keys, and one for each value.
+    ///
+    /// # Errors
+    /// As [`Conversation::from_json`]; [`Error::Usage`] with both numbers for more text.
+    pub fn from_json_within(json: &[u8], most_bytes: usize) -> Result<Self> {
+        let text = decode::text(json).map_err(|e| Error::Usage(format!("conversation: {e}")))?;
+        let value = strict::parse(text.as_bytes(), most_bytes).map_err(|fault| {
+            Error::Usage(match fault {
+                strict::Fault::Twice { ref place, .. } if place.starts_with('[') => format!("messages{fault}"),
+                strict::Fault::Large(most) => {
+                    let found = text.len();
+                    format!("conversation: found {found} bytes, more than {most} of them text, expected at most {most}")
+                }
+                fault => format!("conversation: {fault}"),
+            })
+        })?;
         Self::try_from(value)
     }
 
@@ -188,7 +241,8 @@ impl TryFrom<Value> for Conversation {
                 }
                 _ => {
                     let known = "messages, tools, enable_thinking or add_generation_prompt";
-                    return Err(Error::Usage(format!("conversation: found the key {key:?}, expected {known}")));
+                    let key = harmless(&key, 60);
+                    return Err(Error::Usage(format!("conversation: found the key \"{key}\", expected {known}")));
                 }
             }
         }
@@ -206,6 +260,17 @@ fn check_named(list: &Value, place: &str) -> Result<()> {
         };
         if !function.get("name").is_some_and(Value::is_string) {
             return Err(fault(&format!("{place}[{i}].function.name"), function.get("name"), "a string"));
+        }
+    }
+    Ok(())
+}
+
+/// A call's arguments that are a string of JSON become an object: no key may occur twice in it either.
+fn check_arguments(calls: &Value, place: &str) -> Result<()> {
+    for (i, call) in calls.as_array().into_iter().flatten().enumerate() {
+        let Some(text) = call["function"]["arguments"].as_str() else { continue };
+        if let Err(fault @ strict::Fault::Twice { .. }) = strict::parse(text.as_bytes(), text.len()) {
+            return Err(Error::Usage(format!("{place}[{i}].function.arguments: {fault}")));
         }
     }
     Ok(())

@@ -1,174 +1,200 @@
-//! The template environment: Jinja as transformers sets it up, with the functions that chat templates expect.
+//! The language of chat templates: Jinja with Python's values, as transformers sets it up.
+//!
+//! transformers renders with jinja2's `ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)`, the
+//! extension `loopcontrols`, its own `{% generation %}` and `tojson`, and the functions `raise_exception` and
+//! `strftime_now`. What a template writes there it writes here, byte for byte.
+//!
+//! A template is a stranger's program. Each operation pays into a [`budget`] before it is done: a step for each node,
+//! item and 32 bytes that are looked at, and the bytes of each value as long as it lives. Nesting is bounded where the
+//! source is parsed ([`parser`]), where values are made ([`value`]) and where calls go deeper ([`eval`]); all of it, down
+//! to dropping the last value, happens on the thread that the caller starts with [`STACK_BYTES`].
 
-use std::collections::HashMap;
+mod args;
+mod ast;
+#[cfg(test)]
+mod bombs;
+mod budget;
+mod call;
+mod chars;
+mod checks;
+mod compare;
+mod ctx;
+mod eval;
+mod expr;
+mod fault;
+mod filters;
+mod format;
+mod functions;
+mod lexer;
+mod lookup;
+mod methods;
+mod number;
+mod parse_expr;
+mod parser;
+mod scope;
+mod search;
+mod spell;
+#[cfg(test)]
+mod tests;
+mod tojson;
+mod value;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Value, ValueKind};
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, filters};
+use num_bigint::BigInt;
+use serde_json::Value as Json;
 
-use super::clock::strftime;
 use super::special::Guard;
+use budget::{Budget, Builder};
+use ctx::Ctx;
+use eval::Eval;
+use fault::Run;
+use scope::Scope;
+use value::{Dict, Value};
 
-/// What a template said in `raise_exception`.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Refusal(pub(crate) String);
+pub(crate) use budget::LIVE_BYTES;
+pub(crate) use fault::Fault;
 
-/// An environment for one rendering.
-pub(crate) fn environment(guard: &Guard) -> Environment<'static> {
-    let mut env = Environment::new();
-    env.set_debug(false);
-    env.set_auto_escape_callback(|_| AutoEscape::None);
-    env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    // Blocks on lines of their own leave no trace, as in transformers.
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-    env.set_syntax(syntax.expect("the default delimiters are valid"));
-    env.add_function("raise_exception", |reason: String| -> Result<Value, Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(Refusal(reason)))
-    });
-    env.add_function("strftime_now", |format: &str| strftime(format, SystemTime::now()));
-    env.add_filter("tojson", tojson);
-    let guard = guard.clone();
-    env.add_filter("dictsort", move |state: &State, map: &Value, options: Kwargs| {
-        dictsort(&guard, state, map, options)
-    });
-    env
+/// Stack that parsing and rendering need at most. The memory is reserved, not used.
+pub(crate) const STACK_BYTES: usize = 64 << 20;
+
+/// What a rendering may cost.
+pub(crate) struct Limits {
+    /// Steps; a few tens of nanoseconds each.
+    pub(crate) steps: u64,
+    /// Bytes of output.
+    pub(crate) output: usize,
+    /// Set when nobody waits any more.
+    pub(crate) given_up: Arc<AtomicBool>,
 }
 
-/// Sorts by the keys that the caller wrote, not by their stand-ins.
-fn dictsort(guard: &Guard, state: &State, map: &Value, options: Kwargs) -> Result<Value, Error> {
-    let mut originals = HashMap::new();
-    let mut pairs = Vec::new();
-    if map.kind() == ValueKind::Map {
-        for key in map.try_iter()? {
-            state.consume_fuel(1)?;
-            let shown = match key.as_str() {
-                Some(text) => Value::from(guard.show(text)),
-                None => key.clone(),
-            };
-            pairs.push((shown.clone(), map.get_item(&key)?));
-            if shown != key {
-                originals.insert(shown, key);
-            }
-        }
-    }
-    if originals.is_empty() {
-        return filters::dictsort(map, options);
-    }
-    let sorted = filters::dictsort(&Value::from_pairs(pairs), options)?;
-    let back = sorted.try_iter()?.map(|pair| {
-        let key = pair.get_item_by_index(0)?;
-        Ok(Value::from(vec![originals.get(&key).unwrap_or(&key).clone(), pair.get_item_by_index(1)?]))
-    });
-    back.collect::<Result<Vec<_>, Error>>().map(Value::from)
+/// A variable of the template: JSON from outside, or text and truths of our own.
+pub(crate) enum Variable {
+    /// A value whose strings are guarded.
+    Guarded(Json),
+    /// A list of messages: the model's own text keeps `keep` as it is.
+    Messages(Vec<Json>, &'static [&'static str]),
+    /// Text as it is.
+    Text(String),
+    /// A truth.
+    Truth(bool),
 }
 
-/// Deepest value that `tojson` writes.
-const MAX_DEPTH: usize = 128;
-
-/// `json.dumps(value, ensure_ascii=False, indent=indent)`: spaces after separators, nothing escaped for HTML.
-fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<String, Error> {
-    let indent: Option<usize> = options.get("indent")?;
-    // transformers' filter has the argument; what it turns off is what is done here anyway.
-    let ascii: Option<bool> = options.get("ensure_ascii")?;
-    options.assert_all_used()?;
-    if ascii == Some(true) {
-        return Err(Error::new(ErrorKind::InvalidOperation, "tojson: ensure_ascii is true, expected false"));
-    }
-    let mut writer = JsonWriter { state, indent, depth: 0, out: String::new() };
-    writer.write(value)?;
-    Ok(writer.out)
+/// Looks for faults in a template's source.
+///
+/// # Errors
+/// A fault that says what was found and in which line.
+pub(crate) fn check(source: &str) -> Result<(), Fault> {
+    let budget = Budget::new(u64::MAX, Arc::default());
+    parser::parse(source, &budget).map(|_| ())
 }
 
-struct JsonWriter<'a> {
-    state: &'a State<'a, 'a>,
-    indent: Option<usize>,
-    depth: usize,
-    out: String,
+/// Renders a template.
+///
+/// # Errors
+/// Whatever ends the rendering.
+pub(crate) fn render(
+    source: &str,
+    variables: Vec<(&'static str, Variable)>,
+    guard: Guard,
+    limits: Limits,
+) -> Result<String, Fault> {
+    let ctx = Ctx { budget: Budget::new(u64::MAX, limits.given_up), guard, now: SystemTime::now() };
+    let program = parser::parse(source, &ctx.budget)?;
+    let eval = Eval::new(&ctx, &program);
+    let root = Rc::new(Scope::default());
+    for (name, variable) in variables {
+        let value = variable.value(&ctx)?;
+        // A name that the template never mentions needs no place.
+        if let Some(at) = program.names.iter().position(|known| **known == *name) {
+            root.set(&ctx.budget, at as u32, value)?;
+        }
+    }
+    ctx.budget.input_ends(limits.steps);
+    let mut out = Builder::at_most(&ctx.budget, limits.output);
+    let result = eval.run(&program.body, &root, &mut out);
+    drop(root.clear());
+    eval.end();
+    result.map(|_| out.into_parts().0)
 }
 
-impl JsonWriter<'_> {
-    fn write(&mut self, value: &Value) -> Result<(), Error> {
-        // A list may hold one large value many times, so the output is paid for, and not only the values.
-        self.state.consume_fuel(1)?;
-        match value.kind() {
-            ValueKind::None => self.out.push_str("null"),
-            ValueKind::Bool => self.out.push_str(if value.is_true() { "true" } else { "false" }),
-            ValueKind::Number => self.out.push_str(&value.to_string()),
-            ValueKind::String => self.string(value.as_str().unwrap_or_default())?,
-            ValueKind::Seq | ValueKind::Iterable => {
-                self.open('[')?;
-                let mut first = true;
-                for entry in value.try_iter()? {
-                    self.separate(&mut first);
-                    self.write(&entry)?;
-                }
-                self.close(']', first);
+impl Variable {
+    fn value(self, ctx: &Ctx) -> Run<Value> {
+        match self {
+            Variable::Guarded(json) => guarded(ctx, &json, &[]),
+            Variable::Messages(messages, keep) => {
+                let messages = messages.iter().map(|message| self::message(ctx, message, keep));
+                ctx.list(messages.collect::<Run<Vec<_>>>()?)
             }
-            ValueKind::Map => {
-                self.open('{')?;
-                let mut first = true;
-                for key in value.try_iter()? {
-                    self.separate(&mut first);
-                    match key.as_str() {
-                        Some(text) => self.string(text)?,
-                        None => self.string(&key.to_string())?,
-                    }
-                    self.out.push_str(": ");
-                    self.write(&value.get_item(&key)?)?;
-                }
-                self.close('}', first);
-            }
-            other => {
-                let text = format!("tojson: found {other}, expected a value that JSON has");
-                return Err(Error::new(ErrorKind::InvalidOperation, text));
-            }
-        }
-        Ok(())
-    }
-
-    fn string(&mut self, text: &str) -> Result<(), Error> {
-        self.state.consume_fuel(text.len() as u64 / 64)?;
-        let quoted = serde_json::to_string(text)
-            .map_err(|e| Error::new(ErrorKind::BadSerialization, "tojson").with_source(e))?;
-        self.out.push_str(&quoted);
-        Ok(())
-    }
-
-    fn open(&mut self, bracket: char) -> Result<(), Error> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            let text = format!("tojson: value is nested deeper than {MAX_DEPTH}, expected less");
-            return Err(Error::new(ErrorKind::InvalidOperation, text));
-        }
-        self.out.push(bracket);
-        Ok(())
-    }
-
-    fn separate(&mut self, first: &mut bool) {
-        match (std::mem::take(first), self.indent) {
-            (true, None) => {}
-            (false, None) => self.out.push_str(", "),
-            (true, Some(_)) => self.new_line(),
-            (false, Some(_)) => {
-                self.out.push(',');
-                self.new_line();
-            }
+            Variable::Text(text) => ctx.text(&text),
+            Variable::Truth(truth) => Ok(Value::Bool(truth)),
         }
     }
+}
 
-    fn close(&mut self, bracket: char, empty: bool) {
-        self.depth -= 1;
-        if !empty && self.indent.is_some() {
-            self.new_line();
-        }
-        self.out.push(bracket);
+/// A message: the role is known and stays as it is; in the model's own text, so does what is in `keep`.
+fn message(ctx: &Ctx, message: &Json, keep: &[&str]) -> Run<Value> {
+    let Json::Object(fields) = message else { return guarded(ctx, message, &[]) };
+    let is = |name: &str| fields.get("role").is_some_and(|role| role == name);
+    let (assistant, tool) = (is("assistant"), is("tool"));
+    let mut pairs = Vec::with_capacity(fields.len());
+    for (key, entry) in fields {
+        let value = match (key.as_str(), entry) {
+            ("role", Json::String(role)) => ctx.text(role)?,
+            ("content", content) if assistant => guarded(ctx, content, keep)?,
+            ("content", Json::Object(answer)) if tool => answered(object(ctx, answer, &[])?),
+            _ => guarded(ctx, entry, &[])?,
+        };
+        pairs.push((ctx.text(&ctx.guard.hide(key))?, value));
     }
+    ctx.dict(pairs)
+}
 
-    fn new_line(&mut self) {
-        let width = self.depth * self.indent.unwrap_or(0).min(16);
-        self.out.push('\n');
-        self.out.extend(std::iter::repeat_n(' ', width));
+/// JSON as a value, with stand-ins in every string and key, but for whole occurrences of `keep`.
+fn guarded(ctx: &Ctx, json: &Json, keep: &[&str]) -> Run<Value> {
+    match json {
+        Json::Null => Ok(Value::None),
+        Json::Bool(b) => Ok(Value::Bool(*b)),
+        Json::Number(number) => json_number(ctx, number.as_str()),
+        Json::String(text) if keep.is_empty() => ctx.text(&ctx.guard.hide(text)),
+        Json::String(text) => ctx.text(&ctx.guard.hide_except(text, keep)),
+        Json::Array(list) => ctx.list(list.iter().map(|entry| guarded(ctx, entry, keep)).collect::<Run<Vec<_>>>()?),
+        Json::Object(map) => Ok(Value::Dict(Rc::new(object(ctx, map, keep)?))),
     }
+}
+
+/// What a tool answered.
+fn answered(mut answer: Dict) -> Value {
+    answer.answer = true;
+    Value::Dict(Rc::new(answer))
+}
+
+/// An object of JSON as a dictionary.
+fn object(ctx: &Ctx, map: &serde_json::Map<String, Json>, keep: &[&str]) -> Run<Dict> {
+    let mut pairs = Vec::with_capacity(map.len());
+    for (key, entry) in map {
+        let key = ctx.text(&ctx.guard.hide(key))?;
+        pairs.push((ctx.key(&key)?, key, guarded(ctx, entry, keep)?));
+    }
+    Dict::new(&ctx.budget, pairs)
+}
+
+/// A number as Python's `json.loads` reads it: an integer of any size, or the nearest float.
+fn json_number(ctx: &Ctx, spelled: &str) -> Run<Value> {
+    if let Ok(small) = spelled.parse() {
+        return Ok(Value::Int(small));
+    }
+    if spelled.contains(['.', 'e', 'E']) {
+        return Ok(Value::Float(spelled.parse().unwrap_or(f64::NAN)));
+    }
+    let digits = spelled.trim_start_matches('-').len();
+    if digits > number::INT_DIGITS {
+        let most = number::INT_DIGITS;
+        return Err(Fault::failed(format!("found an integer of {digits} digits, expected at most {most}")));
+    }
+    ctx.budget.steps(digits * digits / 64)?;
+    Ok(number::int(BigInt::parse_bytes(spelled.as_bytes(), 10).unwrap_or_default()))
 }

@@ -11,6 +11,7 @@
 //!
 //! Files come from strangers: sizes are capped, templates have a budget of steps, and a panic in a parser is an error.
 
+mod blame;
 mod channel;
 mod clock;
 mod conversation;
@@ -19,12 +20,16 @@ mod reply;
 mod special;
 mod stream;
 mod template;
+mod templates;
 mod tokenizer;
 mod tokenizer_file;
+mod tokenizer_model;
+mod tokenizer_parts;
 
-use serde_json::Value;
+use templates::Templates;
 
-use crate::error::{Error, Result};
+use crate::checkpoint::Source;
+use crate::error::Result;
 
 pub use channel::{ChannelSplitter, Event, Kind};
 pub use conversation::{Conversation, Message, Role};
@@ -40,86 +45,60 @@ pub use tokenizer_file::{MAX_FILE_BYTES, MAX_VOCABULARY};
 pub struct TextModel {
     /// The vocabulary.
     pub tokenizer: Tokenizer,
-    /// The chat template; base models have none.
-    pub template: Option<ChatTemplate>,
+    templates: Templates,
 }
 
 impl TextModel {
-    /// Takes the contents of `tokenizer.json`, `chat_template.jinja` and `tokenizer_config.json`. The template of the
-    /// second wins over one in the third, which also says how `<bos>` and `<eos>` are spelled.
+    /// Reads the text side of a checkpoint, `None` where there is no `tokenizer.json`. Templates are those of
+    /// `chat_template.jinja`, `additional_chat_templates`, `chat_template.json` or `tokenizer_config.json`; the last one also
+    /// says how `<bos>` and `<eos>` are spelled. What is wrong with these is found when a conversation needs them.
     ///
     /// # Errors
-    /// [`Error::Model`] for a file that cannot be used.
+    /// [`crate::Error::Model`] for a `tokenizer.json` that cannot be used, and those of [`Source::read`].
+    pub fn open(source: &Source) -> Result<Option<Self>> {
+        source.check()?;
+        let Some(tokenizer) = source.read("tokenizer.json")? else { return Ok(None) };
+        let templates = Templates::read(source)?;
+        Ok(Some(Self { tokenizer: Tokenizer::from_bytes(&tokenizer)?, templates }))
+    }
+
+    /// Takes the contents of `tokenizer.json`, `chat_template.jinja` and `tokenizer_config.json`, as [`TextModel::open`]
+    /// reads them.
+    ///
+    /// # Errors
+    /// [`crate::Error::Model`] for a `tokenizer.json` that cannot be used.
     pub fn load(
         tokenizer_json: &[u8],
         chat_template: Option<&str>,
         tokenizer_config_json: Option<&[u8]>,
     ) -> Result<Self> {
-        let config = match tokenizer_config_json {
-            None => Value::Null,
-            Some(json) if json.len() > MAX_FILE_BYTES => {
-                return Err(config_fault(format!("{} bytes, expected at most {MAX_FILE_BYTES}", json.len())));
-            }
-            Some(json) => serde_json::from_slice(json).map_err(|e| config_fault(e.to_string()))?,
-        };
-        let bos = token_spelling(&config, "bos_token", "<bos>")?;
-        let eos = token_spelling(&config, "eos_token", "<eos>")?;
-        let source = match chat_template {
-            Some(source) => Some(source),
-            None => template_source(&config)?,
-        };
-        let template = source.map(|source| ChatTemplate::from_source(source, bos, eos)).transpose()?;
-        Ok(Self { tokenizer: Tokenizer::from_bytes(tokenizer_json)?, template })
+        let templates = Templates::from_contents(chat_template, tokenizer_config_json);
+        Ok(Self { tokenizer: Tokenizer::from_bytes(tokenizer_json)?, templates })
+    }
+
+    /// The chat template for conversations with or without tools.
+    ///
+    /// # Errors
+    /// [`crate::Error::Model`] if the checkpoint has none, or one that cannot be used.
+    pub fn template(&self, tools: bool) -> Result<&ChatTemplate> {
+        self.templates.get(tools)
     }
 
     /// The prompt of a conversation.
     ///
     /// # Errors
-    /// [`Error::Model`] if the checkpoint has no chat template, [`Error::Usage`] if the conversation does not fit it.
+    /// Those of [`TextModel::template`]; [`crate::Error::Usage`] if the conversation does not fit the template.
     pub fn prompt(&self, conversation: &Conversation) -> Result<Prompt> {
-        let Some(template) = &self.template else {
-            let expected = "chat_template.jinja, or chat_template in tokenizer_config.json";
-            return Err(Error::model(format!("chat template: found none, expected {expected}")));
-        };
-        template.render(conversation, self.tokenizer.specials())
+        let template = self.template(conversation.tools.is_some())?;
+        let render = |conversation: &Conversation| template.render(conversation, self.tokenizer.specials());
+        render(conversation).map_err(|error| blame::blamed(error, conversation, render))
     }
 
     /// The token ids of a prompt, as the template wrote it: no `<bos>` is added.
     ///
     /// # Errors
-    /// [`Error::Model`] if the tokenizer fails.
+    /// [`crate::Error::Model`] if the tokenizer fails.
     pub fn ids(&self, prompt: &Prompt) -> Result<Vec<u32>> {
         self.tokenizer.encode_prompt(prompt)
     }
-}
-
-/// The chat template in `tokenizer_config.json`: a string, or a list of named ones of which `default` is meant.
-fn template_source(config: &Value) -> Result<Option<&str>> {
-    match &config["chat_template"] {
-        Value::Null => Ok(None),
-        Value::String(source) => Ok(Some(source)),
-        Value::Array(list) => {
-            let default = list.iter().find(|entry| entry["name"] == "default");
-            let source = default.and_then(|entry| entry["template"].as_str());
-            source
-                .map(Some)
-                .ok_or_else(|| config_fault("chat_template: found a list without \"default\", expected one"))
-        }
-        _ => Err(config_fault("chat_template: found neither a string nor a list, expected one of them")),
-    }
-}
-
-/// A token's spelling in `tokenizer_config.json`: a string, or an object with `content`.
-fn token_spelling<'c>(config: &'c Value, key: &str, fallback: &'c str) -> Result<&'c str> {
-    match &config[key] {
-        Value::Null => Ok(fallback),
-        Value::String(spelling) => Ok(spelling),
-        other => other["content"].as_str().ok_or_else(|| {
-            config_fault(format!("{key}: found no spelling, expected a string or an object with content"))
-        }),
-    }
-}
-
-fn config_fault(what: impl std::fmt::Display) -> Error {
-    Error::model(format!("tokenizer_config.json: {what}"))
 }

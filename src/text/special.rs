@@ -7,7 +7,8 @@
 //! rendered text is the template's own. One character for one keeps `trim`, `split`, slices and lengths as they were.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::error::{Error, Result};
 
@@ -32,23 +33,29 @@ pub enum Piece {
 /// The special tokens of a vocabulary: spellings and ids.
 #[derive(Debug, Clone, Default)]
 pub struct Specials {
-    /// Longest first, so that a token which begins another one does not win.
-    tokens: Vec<(String, u32)>,
+    tokens: HashMap<String, u32>,
+    /// Bytes of the spellings, longest first, so that a token which begins another one does not win.
+    lengths: BTreeSet<Reverse<usize>>,
     /// First and last characters of the spellings.
     edges: Vec<char>,
 }
 
+/// Most first and last characters of special tokens: each is looked for at every character of a prompt. Gemma has two.
+const MAX_EDGES: usize = 32;
+
 impl Specials {
     /// The table for these tokens. A spelling that begins or ends with a letter, a digit or white space is left out
-    /// with a warning: text could not be kept apart from it without changing ordinary words.
+    /// with a warning: text could not be kept apart from it without changing ordinary words. So are those with ever more
+    /// first and last characters.
     pub fn new(tokens: impl IntoIterator<Item = (String, u32)>) -> Self {
-        let mut specials = Self::default();
+        let (mut specials, mut left_out) = (Self::default(), Vec::new());
         for (spelling, id) in tokens {
             let (Some(first), Some(last)) = (spelling.chars().next(), spelling.chars().next_back()) else { continue };
-            if [first, last].iter().any(|c| c.is_alphanumeric() || c.is_whitespace()) {
-                log::warn!(
-                    "special token {spelling:?}: begins or ends with a letter or a space; prompts cannot use it"
-                );
+            let new = [first, last].into_iter().filter(|edge| !specials.edges.contains(edge)).count();
+            if [first, last].iter().any(|c| c.is_alphanumeric() || c.is_whitespace())
+                || specials.edges.len() + new > MAX_EDGES
+            {
+                left_out.push(spelling);
                 continue;
             }
             for edge in [first, last] {
@@ -56,20 +63,27 @@ impl Specials {
                     specials.edges.push(edge);
                 }
             }
-            specials.tokens.push((spelling, id));
+            specials.lengths.insert(Reverse(spelling.len()));
+            specials.tokens.insert(spelling, id);
         }
-        specials.tokens.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.0.cmp(&b.0)));
+        if let Some(first) = left_out.iter().min() {
+            let others = if left_out.len() > 1 { format!(" and {} more", left_out.len() - 1) } else { String::new() };
+            log::warn!(
+                "special token {first:?}{others}: begins or ends with a letter or a space; prompts cannot use it"
+            );
+        }
         specials
     }
 
     /// The id of the special token with this spelling.
     pub fn id(&self, spelling: &str) -> Option<u32> {
-        self.tokens.iter().find(|(name, _)| name == spelling).map(|(_, id)| *id)
+        self.tokens.get(spelling).copied()
     }
 
     /// The special token that `text` begins with, the longest if there are several.
     fn at_start(&self, text: &str) -> Option<(&str, u32)> {
-        self.tokens.iter().find(|(name, _)| text.starts_with(name.as_str())).map(|(name, id)| (name.as_str(), *id))
+        let known = |Reverse(length): &Reverse<usize>| self.tokens.get_key_value(text.get(..*length)?);
+        self.lengths.iter().find_map(known).map(|(name, id)| (name.as_str(), *id))
     }
 
     /// Cuts `text` behind the first character of everything that is spelled like a special token.
@@ -135,6 +149,11 @@ impl Used {
 }
 
 impl Guard {
+    /// No stand-ins: what is spelled like a special token is one.
+    pub(crate) fn none() -> Self {
+        Self { pairs: Vec::new() }
+    }
+
     /// Stand-ins for the edges of `specials` that are not `used`.
     ///
     /// # Errors
@@ -171,6 +190,22 @@ impl Guard {
     /// `text` with the stand-ins turned back.
     pub(crate) fn show<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.swap(text, |(edge, stand_in)| (stand_in, edge))
+    }
+
+    /// The character that its author wrote.
+    pub(crate) fn shown(&self, c: char) -> char {
+        self.pairs.iter().find(|(_, stand_in)| *stand_in == c).map_or(c, |(edge, _)| *edge)
+    }
+
+    /// Whether the character has a stand-in in text from outside.
+    pub(crate) fn is_edge(&self, c: char) -> bool {
+        self.pairs.iter().any(|(edge, _)| *edge == c)
+    }
+
+    /// Whether there are stand-ins in `text`.
+    pub(crate) fn hides(&self, text: &str) -> bool {
+        // All stand-ins begin with the UTF-8 bytes F3 or F4.
+        text.bytes().any(|b| b >= 0xF3) && text.chars().any(|c| self.shown(c) != c)
     }
 
     fn swap<'t>(&self, text: &'t str, direction: impl Fn((char, char)) -> (char, char)) -> Cow<'t, str> {

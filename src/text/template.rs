@@ -1,41 +1,44 @@
 //! Chat templates: a conversation in, the prompt's text out, by the Jinja template that comes with the checkpoint.
 //!
 //! A template is a program from a file that nobody here wrote. It gets no loader (nothing to include or import), a
-//! budget of steps (fuel), a bounded output, and nothing but the conversation, two token spellings and the two switches.
-//! Clients never send templates. The settings are those of transformers' `apply_chat_template`.
+//! budget of steps and bytes, a bounded output, and nothing but the conversation, two token spellings and the two
+//! switches. Clients never send templates. The language is [`super::jinja`].
 
-use std::io;
-use std::panic::catch_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use minijinja::value::Value;
-use minijinja::{Environment, ErrorKind};
 use serde_json::Value as Json;
 
 use super::conversation::{Conversation, Message, Role};
-use super::jinja::{Refusal, environment};
+use super::jinja::{self, Fault, Limits, STACK_BYTES, Variable};
 use super::special::{Guard, Prompt, Specials, Used};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, harmless};
 
 /// Largest template that is read.
 pub const MAX_TEMPLATE_BYTES: usize = 256 << 10;
 
+/// Most messages of a conversation.
+const MAX_MESSAGES: usize = 100_000;
+
 /// Steps that any conversation may take. Gemma 4's template looks back for the last turn at each message and so takes
-/// 3.7 steps for each pair of messages (measured: 51 thousand at 101 messages, 3.7 million at 1001); hence the growth.
-const FUEL: u64 = 1_000_000;
-const FUEL_PER_PAIR: u64 = 5;
-const FUEL_MAX: u64 = 8_000_000;
+/// 6 steps for each pair of messages; hence the growth. All of them take about a second.
+const STEPS: u64 = 1_000_000;
+const STEPS_PER_PAIR: u64 = 10;
+const STEPS_MAX: u64 = 20_000_000;
 
-/// Stack for each step. A template can nest a list once a step or so, and dropping, printing or comparing such a list
-/// recurses; an overflow would end the process. The memory is reserved, not used.
-const STACK_BYTES_PER_STEP: usize = 320;
+/// A conversation with no more than this is not the cause of a rendering that finds no end.
+const SMALL: (usize, usize) = (64, 64 << 10);
 
-/// Longest rendering. Fuel does not see everything: a slice of a slice of a slice takes time by the square of its depth.
-const TIME: Duration = Duration::from_secs(5);
+/// Longest rendering, on a machine so busy or slow that the steps do not end it first.
+const TIME: Duration = Duration::from_secs(20);
 
 /// Output that any conversation may have; beyond it, four bytes for each byte of input.
 const OUTPUT_BYTES: usize = 1 << 20;
+
+/// Characters of what a template says that an error quotes.
+const QUOTED: usize = 200;
 
 /// Markers that stay markers in what the model said earlier: templates cut past thoughts out by them.
 const CHANNEL: [&str; 2] = ["<|channel>", "<channel|>"];
@@ -60,14 +63,16 @@ impl ChatTemplate {
             let found = source.len();
             return Err(Error::model(format!("chat template: {found} bytes, expected at most {MAX_TEMPLATE_BYTES}")));
         }
-        let parsed = catch_unwind(|| {
-            Environment::new().template_from_named_str("chat_template", source).map(|_| ()).map_err(|e| one_line(&e))
-        });
-        // The real environment parses again at each rendering; this one only looks for syntax errors.
-        match parsed {
-            Ok(Ok(())) => {}
-            Ok(Err(fault)) => return Err(Error::model(format!("chat template: {fault}, expected a Jinja template"))),
-            Err(_) => return Err(Error::model("chat template: the parser panicked, expected a Jinja template")),
+        let checked = source.to_owned();
+        match on_own_thread(move |_| jinja::check(&checked))? {
+            Ok(()) => {}
+            Err(Fault::Syntax(fault)) => {
+                return Err(Error::model(format!(
+                    "chat template: {}, expected a Jinja template",
+                    harmless(&fault, QUOTED)
+                )));
+            }
+            Err(fault) => return Err(Error::model(format!("chat template: {fault:?}, expected a Jinja template"))),
         }
         Ok(Self {
             source: source.to_owned(),
@@ -85,6 +90,10 @@ impl ChatTemplate {
     /// template that does not end or does not work.
     pub fn render(&self, conversation: &Conversation, specials: &Specials) -> Result<Prompt> {
         conversation.check()?;
+        let found = conversation.messages.len();
+        if found > MAX_MESSAGES {
+            return Err(Error::Usage(format!("messages: found {found} messages, expected at most {MAX_MESSAGES}")));
+        }
         let messages: Vec<Json> = conversation.messages.iter().map(|m| self.message(m)).collect();
         let tools = conversation.tools.as_ref().unwrap_or(&Json::Null);
 
@@ -95,40 +104,25 @@ impl ChatTemplate {
             input_bytes += note(message, &mut used);
         }
         let guard = Guard::new(specials, &used)?;
-        let keys = |key: &'static str, value: Value| (Value::from(key), value);
-        let context = Value::from_pairs([
-            keys("messages", messages.iter().map(|m| message_value(m, &guard)).collect()),
-            keys("tools", value(tools, &guard)),
-            keys("add_generation_prompt", conversation.add_generation_prompt.into()),
-            keys("enable_thinking", conversation.enable_thinking.into()),
-            keys("bos_token", self.bos_token.as_str().into()),
-            keys("eos_token", self.eos_token.as_str().into()),
-        ]);
-
-        let pairs = (messages.len() as u64).saturating_pow(2);
-        let steps = FUEL.saturating_add(FUEL_PER_PAIR.saturating_mul(pairs)).saturating_add(input_bytes as u64 / 8);
-        let steps = steps.min(FUEL_MAX);
-        let mut out = Bounded { bytes: Vec::new(), limit: OUTPUT_BYTES + 4 * input_bytes, over: false };
-        let source = self.source.clone();
-        let env_guard = guard.clone();
-        let (rendered, out) = on_own_thread(steps as usize * STACK_BYTES_PER_STEP, move || {
-            let mut env = environment(&env_guard);
-            env.set_fuel(Some(steps));
-            let rendered = env
-                .template_from_named_str("chat_template", &source)
-                .and_then(|template| template.render_captured_to(context, &mut out).map(|_| ()));
-            (rendered, out)
+        let size = (messages.len(), input_bytes);
+        let variables = vec![
+            ("messages", Variable::Messages(messages, &CHANNEL)),
+            ("tools", Variable::Guarded(tools.clone())),
+            ("documents", Variable::Guarded(Json::Null)),
+            ("add_generation_prompt", Variable::Truth(conversation.add_generation_prompt)),
+            ("enable_thinking", Variable::Truth(conversation.enable_thinking)),
+            ("bos_token", Variable::Text(self.bos_token.clone())),
+            ("eos_token", Variable::Text(self.eos_token.clone())),
+        ];
+        let pairs = (size.0 as u64).saturating_pow(2);
+        let steps = STEPS.saturating_add(STEPS_PER_PAIR.saturating_mul(pairs)).saturating_add(input_bytes as u64);
+        let steps = steps.min(STEPS_MAX);
+        let output = OUTPUT_BYTES + 4 * input_bytes;
+        let (source, thread_guard) = (self.source.clone(), guard.clone());
+        let rendered = on_own_thread(move |given_up| {
+            jinja::render(&source, variables, thread_guard, Limits { steps, output, given_up })
         })?;
-        match rendered {
-            Ok(()) => {}
-            Err(_) if out.over => {
-                let limit = out.limit;
-                return Err(Error::model(format!("chat template: makes more than {limit} bytes, expected less")));
-            }
-            Err(error) => return Err(failure(&error, &guard)),
-        }
-        let text =
-            String::from_utf8(out.bytes).map_err(|_| Error::model("chat template: made text that is no UTF-8"))?;
+        let text = rendered.map_err(|fault| failure(fault, &guard, size, steps))?;
         Ok(specials.split(&text, &guard))
     }
 
@@ -145,9 +139,7 @@ impl ChatTemplate {
             let texts: Vec<&str> = parts.iter().filter_map(|part| part.get("text")?.as_str()).collect();
             content = Json::String(texts.join("\n"));
         }
-        fields.insert("role".to_owned(), message.role.as_str().into());
-        fields.insert("content".to_owned(), content);
-        Json::Object(fields)
+        Json::Object(message.fields(fields, content))
     }
 }
 
@@ -180,107 +172,48 @@ fn note(json: &Json, used: &mut Used) -> usize {
     }
 }
 
-/// A message for the template: the role is known and stays as it is; in the model's own text, so do channel markers.
-fn message_value(message: &Json, guard: &Guard) -> Value {
-    let assistant = message["role"] == "assistant";
-    let field = |key: &str, entry: &Json| match (key, entry) {
-        ("role", Json::String(role)) => Value::from(role),
-        ("content", content) if assistant => own_text(content, guard),
-        _ => value(entry, guard),
-    };
-    let Json::Object(fields) = message else { return value(message, guard) };
-    Value::from_pairs(fields.iter().map(|(key, entry)| (guard.hide(key).into_owned(), field(key, entry))))
-}
-
-/// The model's own text, or list of text parts.
-fn own_text(content: &Json, guard: &Guard) -> Value {
-    match content {
-        Json::String(text) => Value::from(guard.hide_except(text, &CHANNEL)),
-        Json::Array(parts) => parts.iter().map(|part| own_text(part, guard)).collect(),
-        Json::Object(part) => Value::from_pairs(part.iter().map(|(key, e)| (key.as_str(), own_text(e, guard)))),
-        other => value(other, guard),
-    }
-}
-
-/// JSON as a template's value, with every string and key guarded.
-fn value(json: &Json, guard: &Guard) -> Value {
-    match json {
-        Json::Null => Value::from(()),
-        Json::Bool(b) => Value::from(*b),
-        Json::Number(n) => match (n.as_i64(), n.as_u64()) {
-            (Some(n), _) => Value::from(n),
-            (None, Some(n)) => Value::from(n),
-            _ => Value::from(n.as_f64().unwrap_or(f64::NAN)),
-        },
-        Json::String(text) => Value::from(guard.hide(text)),
-        Json::Array(list) => list.iter().map(|entry| value(entry, guard)).collect(),
-        Json::Object(map) => {
-            Value::from_pairs(map.iter().map(|(key, entry)| (guard.hide(key).into_owned(), value(entry, guard))))
-        }
-    }
-}
-
-/// Runs `render` on a thread with `bytes` of stack. A panic there is an error here, and so is a thread that does not
-/// come back in time; it is left to its fuel.
-fn on_own_thread<T: Send + 'static>(bytes: usize, render: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+/// Runs `work` on a thread with stack enough for every template that is parsed. A panic there is an error here, and so
+/// is a thread that does not come back in time; it is told to end.
+fn on_own_thread<T: Send + 'static>(work: impl FnOnce(Arc<AtomicBool>) -> T + Send + 'static) -> Result<T> {
     let (sender, receiver) = mpsc::channel();
+    let given_up = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&given_up);
     std::thread::Builder::new()
         .name("chat template".into())
-        .stack_size(bytes)
+        .stack_size(STACK_BYTES)
         // The receiver may have given up; then nobody wants the result.
-        .spawn(move || drop(sender.send(render())))
-        .map_err(|e| Error::Memory(format!("chat template: no thread with {bytes} bytes of stack: {e}")))?;
+        .spawn(move || drop(sender.send(work(flag))))
+        .map_err(|e| Error::Memory(format!("chat template: no thread with {STACK_BYTES} bytes of stack: {e}")))?;
     receiver.recv_timeout(TIME).map_err(|error| match error {
         RecvTimeoutError::Timeout => {
+            given_up.store(true, Ordering::Relaxed);
             Error::model(format!("chat template: still running after {TIME:?}, expected a prompt"))
         }
         RecvTimeoutError::Disconnected => Error::model("chat template: rendering panicked, expected a prompt"),
     })
 }
 
-/// Says whose fault a failed rendering is: the conversation's (the template refused it, or something it needs is not
-/// there) or the template's.
-fn failure(error: &minijinja::Error, guard: &Guard) -> Error {
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        if let Some(Refusal(reason)) = inner.downcast_ref() {
-            return Error::Usage(format!("chat template: refuses the conversation: {}", guard.show(reason)));
+/// Says whose fault a failed rendering is: the conversation's (the template refused it, something it needs is not there,
+/// or it is too long) or the template's.
+fn failure(fault: Fault, guard: &Guard, (messages, bytes): (usize, usize), steps: u64) -> Error {
+    let shown = |text: &str| harmless(&guard.show(text), QUOTED);
+    let large = messages > SMALL.0 || bytes > SMALL.1;
+    match fault {
+        Fault::Refused(reason) => Error::Usage(format!("chat template: refuses the conversation: {}", shown(&reason))),
+        Fault::Failed(text) => Error::Usage(format!("chat template: cannot render the conversation: {}", shown(&text))),
+        Fault::Steps | Fault::Bytes | Fault::GivenUp if large => Error::Usage(format!(
+            "messages: found {messages} messages of {bytes} bytes, expected fewer: the chat template does not come to \
+             its end with them in {steps} steps and {} bytes",
+            jinja::LIVE_BYTES
+        )),
+        Fault::Steps => Error::model(format!("chat template: ran out of steps, expected it to end within {steps}")),
+        Fault::GivenUp => Error::model("chat template: given up, expected a prompt"),
+        Fault::Bytes => {
+            let most = jinja::LIVE_BYTES;
+            Error::model(format!("chat template: needs more than {most} bytes of memory, expected less"))
         }
-        source = inner.source();
-    }
-    let text = guard.show(&one_line(error)).into_owned();
-    match error.kind() {
-        ErrorKind::UndefinedError | ErrorKind::InvalidOperation | ErrorKind::NonPrimitive => {
-            Error::Usage(format!("chat template: cannot render the conversation: {text}"))
-        }
-        ErrorKind::OutOfFuel => Error::model("chat template: ran out of steps, expected it to end"),
-        _ => Error::model(format!("chat template: {text}")),
-    }
-}
-
-/// An error as one line.
-fn one_line(error: &minijinja::Error) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Output that ends with an error at a limit.
-struct Bounded {
-    bytes: Vec<u8>,
-    limit: usize,
-    over: bool,
-}
-
-impl io::Write for Bounded {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + data.len() > self.limit {
-            self.over = true;
-            return Err(io::Error::other("output limit"));
-        }
-        self.bytes.extend_from_slice(data);
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        Fault::Output(most) => Error::model(format!("chat template: makes more than {most} bytes, expected less")),
+        Fault::Deep(what) => Error::model(format!("chat template: {what} are nested too deep, expected less nesting")),
+        Fault::Syntax(text) | Fault::Forbidden(text) => Error::model(format!("chat template: {}", shown(&text))),
     }
 }

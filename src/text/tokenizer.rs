@@ -1,11 +1,16 @@
 //! Text to token ids and back, over the `tokenizers` crate.
 
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::special::{Piece, Prompt, Specials};
+use tokenizers::AddedToken;
+use tokenizers::models::bpe::BPE;
+
+use super::special::{Guard, Piece, Prompt, Specials};
 use super::stream::StreamDecoder;
-use super::tokenizer_file::{Facts, MAX_VOCABULARY, check, fault};
+use super::tokenizer_file::{Added, File, MAX_VOCABULARY, fault, read, show};
+use super::tokenizer_model::Model;
+use super::tokenizer_parts::Frame;
+use crate::contained::contained;
 use crate::error::{Error, Result};
 
 /// A vocabulary, as `tokenizer.json` describes it.
@@ -14,7 +19,11 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    facts: Facts,
+    /// Text replacements of the decoder, in order.
+    replacements: Vec<(String, String)>,
+    /// Whether `<0xE2>` and the like are bytes.
+    byte_fallback: bool,
+    frame: Option<Frame>,
     specials: Specials,
     special_ids: HashSet<u32>,
     unknown_id: Option<u32>,
@@ -40,35 +49,45 @@ impl Tokenizer {
     /// [`Error::Model`] for a file that is too large, is no byte-pair vocabulary that can be decoded in a stream, or
     /// contradicts itself.
     pub fn from_bytes(json: &[u8]) -> Result<Self> {
-        let facts = check(json)?;
-        let mut inner = contained("reading", || tokenizers::Tokenizer::from_bytes(json))?;
-        contained("reading", || {
+        let File { added, parts, model } = read(json)?;
+        let unknown = model.unknown.clone();
+        let size = model.vocab.len();
+        let names: Vec<(String, u32)> = added.iter().map(|token| (token.content.clone(), token.id)).collect();
+        let inner = caught("reading", || {
+            let mut inner = tokenizers::Tokenizer::new(byte_pairs(model)?);
+            inner.with_normalizer(parts.normalizer)?.with_pre_tokenizer(parts.pre_tokenizer);
             inner.set_encode_special_tokens(true);
-            inner.with_padding(None);
-            inner.with_truncation(None).map(|_| ())
+            inner.add_tokens(added.into_iter().map(added_token))?;
+            Ok(inner)
         })?;
-        let size = inner.get_vocab_size(true);
-        if size == 0 || size > MAX_VOCABULARY {
+        if size + names.len() == 0 || inner.get_vocab_size(true) > MAX_VOCABULARY {
             return Err(fault(format!("{size} tokens, expected 1 to {MAX_VOCABULARY}")));
         }
-        for (name, id) in &facts.added {
+        for (name, id) in &names {
             match inner.token_to_id(name) {
                 Some(found) if found == *id => {}
                 found => {
                     let found = found.map_or("none".to_owned(), |id| id.to_string());
-                    return Err(fault(format!("added token {name:?}: id {found} in the vocabulary, expected {id}")));
+                    let name = show(name);
+                    return Err(fault(format!("added token {name}: id {found} in the vocabulary, expected {id}")));
                 }
             }
         }
+        let around = parts.frame.iter().flat_map(|frame| frame.before.iter().chain(&frame.after));
+        if let Some(id) = around.copied().find(|id| inner.id_to_token(*id).is_none()) {
+            return Err(fault(format!("post_processor: no token has the id {id}, expected ids of the vocabulary")));
+        }
         let special = inner.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special);
-        let special: Vec<(String, u32)> = special.map(|(id, token)| (token.content, id)).collect();
-        let unknown_id = facts.unknown.as_deref().and_then(|name| inner.token_to_id(name));
+        let mut special: Vec<(String, u32)> = special.map(|(id, token)| (token.content, id)).collect();
+        special.sort_by_key(|(_, id)| *id);
         Ok(Self {
             special_ids: special.iter().map(|(_, id)| *id).collect(),
             specials: Specials::new(special),
-            unknown_id,
+            unknown_id: unknown.and_then(|name| inner.token_to_id(&name)),
             inner,
-            facts,
+            replacements: parts.replacements,
+            byte_fallback: parts.byte_fallback,
+            frame: parts.frame,
         })
     }
 
@@ -107,6 +126,19 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The ids of a text that no template has made, for models that only go on with it: with what the tokenizer puts around
+    /// a text, `<bos>` in front unless it is there already. A special token's name in it is that token.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the tokenizer fails.
+    pub fn encode_raw(&self, text: &str) -> Result<Vec<u32>> {
+        let ids = self.encode_prompt(&self.specials.split(text, &Guard::none()))?;
+        let bos = || Frame { before: self.specials.id("<bos>").into_iter().collect(), after: Vec::new() };
+        let Frame { before, after } = self.frame.clone().unwrap_or_else(bos);
+        let before = if ids.starts_with(&before) { Vec::new() } else { before };
+        Ok([before, ids, after].concat())
+    }
+
     /// The text of `ids`, without special tokens. Bytes that make no character become U+FFFD, one each.
     pub fn decode(&self, ids: &[u32]) -> String {
         let mut decoder = StreamDecoder::new(self);
@@ -118,6 +150,14 @@ impl Tokenizer {
     /// The id of the token with this name, special or not.
     pub fn token_id(&self, name: &str) -> Option<u32> {
         self.inner.token_to_id(name)
+    }
+
+    /// The ids of tokens that end the model's turn, or wait for a tool's answer, by name: a checkpoint's own list may leave
+    /// them out. `<end_of_turn>` is the name that older families have, and a word like any other where it is not special.
+    pub fn turn_ends(&self) -> Vec<u32> {
+        let always = ["<turn|>", "<|tool_response>"].into_iter().filter_map(|name| self.token_id(name));
+        let special = ["<eos>", "<end_of_turn>"].into_iter().filter_map(|name| self.specials.id(name));
+        always.chain(special).collect()
     }
 
     /// The ids of tokens that mean nothing: `<unused0>` and its like, padding, masks. No answer has them.
@@ -147,13 +187,13 @@ impl Tokenizer {
         if self.is_special(id) {
             return Token::Special(text);
         }
-        for (from, to) in &self.facts.replacements {
+        for (from, to) in &self.replacements {
             if text.contains(from) {
                 text = text.replace(from, to);
             }
         }
         match byte(&text) {
-            Some(byte) if self.facts.byte_fallback => Token::Byte(byte),
+            Some(byte) if self.byte_fallback => Token::Byte(byte),
             _ => Token::Text(text),
         }
     }
@@ -164,7 +204,7 @@ impl Tokenizer {
     }
 
     fn encode_part(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = contained("encoding", || self.inner.encode_fast(text, false))?;
+        let encoding = caught("encoding", || self.inner.encode_fast(text, false))?;
         Ok(encoding.get_ids().to_vec())
     }
 }
@@ -178,9 +218,27 @@ fn byte(token: &str) -> Option<u8> {
     u8::from_str_radix(digits, 16).ok()
 }
 
+/// The crate's model of a checked vocabulary.
+fn byte_pairs(model: Model) -> tokenizers::Result<BPE> {
+    let mut builder = BPE::builder()
+        .vocab_and_merges(model.vocab, model.merges)
+        .fuse_unk(model.fuse_unknown)
+        .byte_fallback(model.byte_fallback)
+        .ignore_merges(model.ignore_merges);
+    if let Some(unknown) = model.unknown {
+        builder = builder.unk_token(unknown);
+    }
+    builder.build()
+}
+
+/// The crate's added token.
+fn added_token(token: Added) -> AddedToken {
+    AddedToken::from(token.content, token.special).normalized(token.normalized)
+}
+
 /// Runs a call of the tokenizer crate; an error or a panic there becomes an error here.
-fn contained<T>(doing: &str, call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(call)) {
+fn caught<T>(doing: &str, call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+    match contained(call) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(fault(error)),
         Err(_) => Err(Error::model(format!("tokenizer.json: the tokenizer panicked while {doing}, expected a result"))),

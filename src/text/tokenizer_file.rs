@@ -1,92 +1,76 @@
-//! Checks of `tokenizer.json` before the tokenizer crate sees it: sizes, ids, and a form that can be decoded in a stream.
+//! Reading `tokenizer.json`: every count and length has a bound that is looked at while the file is read, what is not known
+//! is refused by name, and nothing of the file is parsed a second time. The tokenizer crate gets a checked vocabulary.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 
+use ahash::AHashMap;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use super::tokenizer_model::Model;
+use super::tokenizer_parts::Parts;
+use crate::decode;
+use crate::error::{Error, Result, harmless};
+use crate::strict::Reader;
 
 /// Largest file that is read.
 pub const MAX_FILE_BYTES: usize = 64 << 20;
 /// Largest vocabulary, and one more than the largest id.
 pub const MAX_VOCABULARY: usize = 1 << 20;
-/// Most merges.
-const MAX_MERGES: usize = 2_000_000;
-/// Regular expressions that are known to be harmless. The engine can backtrack, so others are refused.
-const KNOWN_PATTERNS: [&str; 1] = [r"[^\n]+|[\n]+"];
+/// Bytes of one component, such as the decoder: Gemma's post-processor has 300.
+const MAX_PART_BYTES: usize = 64 << 10;
+/// Tokens that are listed by name, bytes of one and of all: Gemma 3 lists 6,415 of 96 KiB.
+const MAX_ADDED: usize = 1 << 16;
+const MAX_ADDED_BYTES: usize = 256;
+const MAX_ADDED_BYTES_TOGETHER: usize = 1 << 20;
 
-/// What the rest of the module needs to know about the file.
-#[derive(Debug)]
-pub(crate) struct Facts {
-    /// Text replacements of the decoder, in order.
-    pub(crate) replacements: Vec<(String, String)>,
-    /// Whether `<0xE2>` and the like are bytes.
-    pub(crate) byte_fallback: bool,
-    /// Tokens that are listed by name, with their ids.
-    pub(crate) added: Vec<(String, u32)>,
-    /// The name of the token for what the vocabulary does not have.
-    pub(crate) unknown: Option<String>,
+/// A file, checked.
+pub(crate) struct File {
+    /// Tokens that are listed by name.
+    pub(crate) added: Vec<Added>,
+    /// Normalizer, pre-tokenizer, post-processor, decoder.
+    pub(crate) parts: Parts,
+    /// The vocabulary and how it is used.
+    pub(crate) model: Model,
 }
 
+/// A token that is listed by name.
 #[derive(Deserialize)]
-struct File {
+#[serde(deny_unknown_fields)]
+pub(crate) struct Added {
+    pub(crate) id: u32,
+    pub(crate) content: String,
     #[serde(default)]
-    added_tokens: Vec<Added>,
+    single_word: bool,
     #[serde(default)]
-    normalizer: Value,
+    lstrip: bool,
     #[serde(default)]
-    pre_tokenizer: Value,
+    rstrip: bool,
     #[serde(default)]
-    post_processor: Value,
+    pub(crate) normalized: bool,
     #[serde(default)]
-    decoder: Value,
-    model: Model,
+    pub(crate) special: bool,
 }
 
-#[derive(Deserialize)]
-struct Added {
-    id: u32,
-    content: String,
-}
-
-#[derive(Deserialize)]
-struct Model {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    unk_token: Option<String>,
-    vocab: Ids,
-    #[serde(rename = "merges")]
-    _merges: Merges,
-}
-
-/// Checks the file.
+/// Reads and checks the file.
 ///
 /// # Errors
 /// [`Error::Model`] with the first fault.
-pub(crate) fn check(json: &[u8]) -> Result<Facts> {
+pub(crate) fn read(json: &[u8]) -> Result<File> {
     if json.len() > MAX_FILE_BYTES {
         return Err(fault(format!("{} bytes, expected at most {MAX_FILE_BYTES}", json.len())));
     }
-    let file: File = serde_json::from_slice(json).map_err(|e| fault(e.to_string()))?;
-    if let Some(kind) = file.model.kind.filter(|kind| kind != "BPE") {
-        return Err(fault(format!("model type {kind:?}, expected \"BPE\"")));
-    }
-    let parts = [
-        ("normalizer", &file.normalizer),
-        ("pre_tokenizer", &file.pre_tokenizer),
-        ("post_processor", &file.post_processor),
-        ("decoder", &file.decoder),
-    ];
-    for (name, part) in parts {
-        check_patterns(name, part)?;
-    }
-    check_added(&file.added_tokens, file.model.vocab.0.len())?;
-    let (replacements, byte_fallback) = read_decoder(&file.decoder)?;
-    let added = file.added_tokens.into_iter().map(|token| (token.content, token.id)).collect();
-    Ok(Facts { replacements, byte_fallback, added, unknown: file.model.unk_token })
+    let text = decode::text(json).map_err(fault)?;
+    let mut text = serde_json::Deserializer::from_str(&text);
+    let raw = text.deserialize_map(RawVisitor).and_then(|raw| text.end().map(|()| raw));
+    let raw = raw.map_err(|error| fault(error.to_string()))?;
+    raw.model.check()?;
+    check_added(&raw.added, &raw.model.vocab)?;
+    let [normalizer, pre_tokenizer, post_processor, decoder] = &raw.parts;
+    let parts = Parts::read(normalizer, pre_tokenizer, post_processor, decoder)?;
+    Ok(File { added: raw.added, parts, model: raw.model })
 }
 
 /// A fault of the file.
@@ -94,123 +78,143 @@ pub(crate) fn fault(what: impl fmt::Display) -> Error {
     Error::model(format!("tokenizer.json: {what}"))
 }
 
-fn check_added(added: &[Added], vocabulary: usize) -> Result<()> {
-    let limit = (vocabulary + added.len()).min(MAX_VOCABULARY);
+/// Text out of the file for a message.
+pub(crate) fn show(text: &str) -> String {
+    format!("\"{}\"", harmless(text, 60))
+}
+
+fn check_added(added: &[Added], vocabulary: &AHashMap<String, u32>) -> Result<()> {
+    let limit = (vocabulary.len() + added.len()).min(MAX_VOCABULARY);
     let mut names: HashMap<u32, &str> = HashMap::new();
     let mut ids: HashMap<&str, u32> = HashMap::new();
-    for Added { id, content } in added {
+    for token in added {
+        let Added { id, content, .. } = token;
         if content.is_empty() {
             return Err(fault(format!("added token {id}: empty text, expected a name")));
         }
+        let name = show(content);
         if *id as usize >= limit {
-            return Err(fault(format!("added token {content:?}: id {id}, expected less than {limit}")));
+            return Err(fault(format!("added token {name}: id {id}, expected less than {limit}")));
         }
         if let Some(other) = names.insert(*id, content).filter(|other| other != content) {
-            return Err(fault(format!("added tokens {other:?} and {content:?}: both have id {id}, expected two ids")));
+            let other = show(other);
+            return Err(fault(format!("added tokens {other} and {name}: both have id {id}, expected two ids")));
         }
         if let Some(other) = ids.insert(content, *id).filter(|other| other != id) {
-            return Err(fault(format!("added token {content:?}: ids {other} and {id}, expected one id")));
+            return Err(fault(format!("added token {name}: ids {other} and {id}, expected one id")));
+        }
+        // A prompt is cut at its special tokens before the tokenizer sees it, so none of these would be obeyed.
+        for (flag, on) in [("single_word", token.single_word), ("lstrip", token.lstrip), ("rstrip", token.rstrip)] {
+            if on {
+                return Err(fault(format!("added token {name}: {flag} is true, expected false")));
+            }
         }
     }
     Ok(())
 }
 
-fn check_patterns(place: &str, part: &Value) -> Result<()> {
-    match part {
-        Value::Array(list) => list.iter().try_for_each(|entry| check_patterns(place, entry)),
-        Value::Object(map) => map.iter().try_for_each(|(key, entry)| match (key.as_str(), entry) {
-            ("Regex", Value::String(pattern)) if !KNOWN_PATTERNS.contains(&pattern.as_str()) => {
-                let shown: String = pattern.chars().take(60).collect();
-                Err(fault(format!("{place}: found the regular expression {shown:?}, expected a plain string")))
-            }
-            _ => check_patterns(place, entry),
-        }),
-        _ => Ok(()),
-    }
+/// The file before its components are looked at.
+struct Raw {
+    added: Vec<Added>,
+    parts: [Value; 4],
+    model: Model,
 }
 
-/// The decoder must work token by token, as a stream does: replacements, then bytes, then joining.
-fn read_decoder(decoder: &Value) -> Result<(Vec<(String, String)>, bool)> {
-    let kind = |step: &Value| step["type"].as_str().unwrap_or("nothing").to_owned();
-    let steps = match (kind(decoder).as_str(), &decoder["decoders"]) {
-        ("Sequence", Value::Array(steps)) => steps.clone(),
-        _ => vec![decoder.clone()],
-    };
-    let mut replacements = Vec::new();
-    let mut byte_fallback = false;
-    let mut joined = false;
-    for step in &steps {
-        match (kind(step).as_str(), step["pattern"]["String"].as_str(), step["content"].as_str()) {
-            ("Replace", Some(from), Some(to)) if !from.is_empty() && !byte_fallback && !joined => {
-                replacements.push((from.to_owned(), to.to_owned()));
-            }
-            ("ByteFallback", ..) if !joined => byte_fallback = true,
-            ("Fuse", ..) => joined = true,
-            (other, ..) => {
-                let expected = "Replace of a string, ByteFallback, Fuse, in this order";
-                return Err(fault(format!("decoder: found {other}, expected {expected}")));
-            }
-        }
+const PARTS: [&str; 4] = ["normalizer", "pre_tokenizer", "post_processor", "decoder"];
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with model, added_tokens, normalizer, pre_tokenizer, post_processor and decoder")
     }
-    Ok((replacements, byte_fallback))
-}
 
-/// The vocabulary's ids. The texts are the crate's business.
-struct Ids(HashSet<u32>);
-
-impl<'de> Deserialize<'de> for Ids {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Map;
-        impl<'de> Visitor<'de> for Map {
-            type Value = Ids;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a vocabulary of tokens and ids")
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Raw, A::Error> {
+        let (mut seen, mut added, mut model) = (Vec::new(), Vec::new(), None);
+        let mut parts = [const { Value::Null }; 4];
+        while let Some(key) = map.next_key::<String>()? {
+            if seen.contains(&key) {
+                return Err(A::Error::custom(format!("the key {} twice, expected once", show(&key))));
             }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Ids, A::Error> {
-                let mut ids = HashSet::new();
-                while let Some((_, id)) = map.next_entry::<IgnoredAny, u32>()? {
-                    if id as usize >= MAX_VOCABULARY {
+            match key.as_str() {
+                "version" => {
+                    let version: Value = map.next_value_seed(Reader::new(MAX_PART_BYTES).seed())?;
+                    if version != "1.0" {
                         return Err(A::Error::custom(format!(
-                            "vocabulary: id {id}, expected less than {MAX_VOCABULARY}"
+                            "version is {}, expected \"1.0\"",
+                            harmless(&version.to_string(), 60)
                         )));
                     }
-                    if !ids.insert(id) {
-                        return Err(A::Error::custom(format!("vocabulary: id {id} twice, expected one token each")));
-                    }
                 }
-                Ok(Ids(ids))
+                // Both belong to training and batches; prompts are never cut or filled up.
+                "truncation" | "padding" => drop(map.next_value::<serde::de::IgnoredAny>()?),
+                "added_tokens" => added = map.next_value_seed(AddedTokens)?,
+                "model" => model = Some(map.next_value::<Model>()?),
+                name => match PARTS.iter().position(|part| *part == name) {
+                    Some(part) => parts[part] = part_value(name, &mut map)?,
+                    None => {
+                        let known = "version, truncation, padding, added_tokens, model, normalizer, pre_tokenizer, \
+                                     post_processor or decoder";
+                        return Err(A::Error::custom(format!("found the key {}, expected {known}", show(name))));
+                    }
+                },
             }
+            seen.push(key);
         }
-        deserializer.deserialize_map(Map)
+        let model = model.ok_or_else(|| A::Error::custom("no model, expected one"))?;
+        Ok(Raw { added, parts, model })
     }
 }
 
-/// Counts the merges.
-struct Merges;
+/// A component as JSON, within its bound.
+fn part_value<'de, A: MapAccess<'de>>(name: &str, map: &mut A) -> std::result::Result<Value, A::Error> {
+    let reader = Reader::new(MAX_PART_BYTES);
+    map.next_value_seed(reader.seed()).map_err(|error| match reader.refusal() {
+        Some(refusal) => A::Error::custom(format!("{name}: {refusal}")),
+        None => error,
+    })
+}
 
-impl<'de> Deserialize<'de> for Merges {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct List;
-        impl<'de> Visitor<'de> for List {
-            type Value = Merges;
+/// Reads the list of added tokens and counts on the way.
+struct AddedTokens;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of merges")
+impl<'de> DeserializeSeed<'de> for AddedTokens {
+    type Value = Vec<Added>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Vec<Added>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AddedTokens {
+    type Value = Vec<Added>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of added tokens")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Vec<Added>, A::Error> {
+        let (mut added, mut bytes) = (Vec::new(), 0);
+        while let Some(token) = list.next_element::<Added>()? {
+            let length = token.content.len();
+            bytes += length;
+            if length > MAX_ADDED_BYTES {
+                let name = show(&token.content);
+                return Err(A::Error::custom(format!(
+                    "added token {name}: {length} bytes, expected at most {MAX_ADDED_BYTES}"
+                )));
             }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Merges, A::Error> {
-                let mut count = 0;
-                while list.next_element::<IgnoredAny>()?.is_some() {
-                    count += 1;
-                    if count > MAX_MERGES {
-                        return Err(A::Error::custom(format!("more than {MAX_MERGES} merges, expected fewer")));
-                    }
-                }
-                Ok(Merges)
+            added.push(token);
+            if added.len() > MAX_ADDED || bytes > MAX_ADDED_BYTES_TOGETHER {
+                return Err(A::Error::custom(format!(
+                    "added_tokens: {} of {bytes} bytes or more, expected at most {MAX_ADDED} of \
+                     {MAX_ADDED_BYTES_TOGETHER}",
+                    added.len()
+                )));
             }
         }
-        deserializer.deserialize_seq(List)
+        Ok(added)
     }
 }

@@ -129,7 +129,8 @@ fn the_first_start_is_checked() {
     fs::write(&begun, "start\n+ router\n+ rms_norm\nstart\n+ router\n").unwrap();
     for _ in 0..2 {
         let unchecked = generate(home.path(), &[]);
-        let why = " is used unchecked: 2 starts ended in the middle of the check \"router\"; lapidary doctor runs it again\n";
+        let why =
+            " is used unchecked: 2 starts ended in the middle of the check \"router\"; lapidary doctor runs it again\n";
         assert!(unchecked.err.contains(why), "{}", unchecked.err);
         assert_eq!((unchecked.ok(), record(home.path())), (first.clone(), None));
     }
@@ -141,7 +142,8 @@ fn the_first_start_is_checked() {
     assert_eq!(starts(&[]), (1, first.clone()));
     // What no doctor switches off.
     for off in ["binding=1", "threads=0", "timestamps"] {
-        fs::write(&path, sign(&text.replace("\"switched_off\": \"\"", &format!("\"switched_off\": \"{off}\"")))).unwrap();
+        fs::write(&path, sign(&text.replace("\"switched_off\": \"\"", &format!("\"switched_off\": \"{off}\""))))
+            .unwrap();
         assert_eq!(starts(&[]), (1, first.clone()), "{off}");
     }
     assert_eq!(starts(&[]), (0, first));
@@ -161,7 +163,11 @@ fn what_failed_is_left_unused() {
     fs::write(&path, sign(&wrong)).unwrap();
     for _ in 0..2 {
         let run = generate(home.path(), &[]);
-        assert!(run.err.contains("is used without dot, which failed a check (\"int8 sums of experts\")"), "{}", run.err);
+        assert!(
+            run.err.contains("is used without dot, which failed a check (\"int8 sums of experts\")"),
+            "{}",
+            run.err
+        );
         run.ok();
     }
     let refused = "tier dot was asked for, but the strongest that ";

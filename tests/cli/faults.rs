@@ -5,10 +5,16 @@ use std::path::Path;
 
 use safetensors::SafeTensors;
 
+use crate::harness::{CHAT, Call};
 use crate::process::{bare_model, here, run, run_with};
 
-/// The one line that a failing run prints.
+/// The one line that a failing run prints. What is refused is refused within the bounds of hostile input.
 fn fault(arguments: &[&str], code: i32) -> String {
+    if matches!(code, 2 | 3) {
+        let err = CHAT.refuses(&arguments.join(" "), &Call::new(arguments), code, &[]);
+        assert!(err.starts_with("error: ") && err.lines().count() == 1, "{arguments:?}: {err:?}");
+        return err.trim_end().to_owned();
+    }
     let run = run(arguments);
     assert_eq!(run.code, Some(code), "{arguments:?}: {}", run.err);
     assert_eq!(run.out, "", "{arguments:?}");
@@ -37,6 +43,15 @@ fn wrong_arguments_end_with_2() {
         (&["generate", "--top-k", "-1", "--prompt", "a"], "expected a whole number from 0 on"),
         (&["generate", "--seed", "-1", "--prompt", "a"], "expected a whole number from 0 to"),
         (&["generate", "--ids", "2,,3"], "item 2 is empty"),
+        (&["generate", "--ids", "-1"], "found \"-1\", expected a number like 17"),
+        (&["inspect", "--memory", "-1G"], "size: found \"-1G\", expected a number with K, M, G or T"),
+        (&["chat", "--context", "-5"], "invalid value '-5' for '--context <N>': expected a whole number from 1 on"),
+        (&["generate", "--max-tokens", "-1", "--prompt", "a"], "expected a whole number from 1 on"),
+        (&["generate", "--top-p", "-0.5", "--prompt", "a"], "top-p -0.5: expected more than 0, at most 1"),
+        (&["generate", "--temperature", "-inf", "--prompt", "a"], "temperature -inf: expected 0"),
+        (&["logits", "--tensor-parallel", "-2", "--ids", "2", "--output", "x"], "expected a whole number from 1 to 8"),
+        (&["bench", "--host-experts", "-1"], "expected a whole number from 1 on"),
+        (&["bench", "--shares", "-1,2"], "found \"-1\", expected whole numbers like 5,3"),
     ] {
         let line = fault(arguments, 2);
         assert!(line.contains(word), "{arguments:?}: {line}");

@@ -20,11 +20,7 @@ use crate::process::{Run, finish, wait};
 /// How often "first start", "waiting" and "unchecked" are said.
 fn said(err: &str) -> [usize; 3] {
     let lines = |what: &str| err.lines().filter(|line| line.contains(what)).count();
-    [
-        lines("first start on \""),
-        lines("waiting for the checks of another start on \""),
-        lines(" is used unchecked"),
-    ]
+    [lines("first start on \""), lines("waiting for the checks of another start on \""), lines(" is used unchecked")]
 }
 
 /// A first start in which a check is under way; `None` where it came to its end too soon.

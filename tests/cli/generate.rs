@@ -65,6 +65,40 @@ fn ids_are_taken_as_they_are_and_answers_are_cut_at_max_tokens() {
     assert!(golden_text(&case).starts_with(object["text"].as_str().unwrap()));
 }
 
+/// Both lists name `<eos>` alone, as converters write them: turns end by their tokens' names, with `--ids` too.
+#[test]
+fn turns_end_where_the_lists_of_ends_leave_them_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/demo-model");
+    for name in ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"] {
+        std::fs::copy(demo.join(name), folder.path().join(name)).unwrap();
+    }
+    for name in ["config.json", "generation_config.json"] {
+        let mut json: Value = serde_json::from_slice(&std::fs::read(demo.join(name)).unwrap()).unwrap();
+        json["eos_token_id"] = 1.into();
+        if json.get("text_config").is_some() {
+            json["text_config"]["eos_token_id"] = 1.into();
+        }
+        std::fs::write(folder.path().join(name), json.to_string()).unwrap();
+    }
+    let model = folder.path().to_str().unwrap();
+    for name in ["method", "tool-call"] {
+        let case = golden(name);
+        let ids = id_list(&case, "prompt_ids");
+        let object = run(&["generate", "--model", model, "--ids", &ids, "--temperature", "0", "--json"]).json();
+        assert_eq!((&object["ids"], &object["finish_reason"]), (&case["greedy_ids"], &"stop".into()), "{name}");
+    }
+    // Without a tokenizer nobody knows the names.
+    std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
+    let (case, most) = (golden("method"), 40);
+    let (ids, most) = (id_list(&case, "prompt_ids"), most.to_string());
+    let arguments =
+        ["generate", "--model", model, "--ids", &ids, "--temperature", "0", "--json", "--max-tokens", &most];
+    let object = run(&arguments).json();
+    assert!(object["ids"].as_array().unwrap().contains(&6.into()), "{object}");
+    assert_ne!(object["ids"].as_array().unwrap().last(), Some(&6.into()), "{object}");
+}
+
 #[test]
 fn a_model_without_a_tokenizer_answers_in_ids() {
     let model = bare_model();

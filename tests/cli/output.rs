@@ -48,6 +48,27 @@ fn a_file_is_replaced() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
+/// A limit on the size of files stands in for a full disk: what was there stays, and nothing half-written does.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full_ends_with_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    fs::write(&old, "old").unwrap();
+    for file in [&old, &new] {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_lapidary")]);
+        shell.args(["logits", "--ids", "2,5,9", "--output", file.to_str().unwrap()]).env("LAPIDARY_NO_CACHE", "1");
+        let found = shell.output().unwrap();
+        let err = String::from_utf8(found.stderr).unwrap();
+        assert_eq!((found.status.code(), found.stdout.len()), (Some(3), 0), "{err}");
+        let line = err.lines().last().unwrap();
+        assert!(line.starts_with(&format!("error: --output {}: ", file.display())), "{err}");
+    }
+    assert_eq!(fs::read(&old).unwrap(), b"old");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no part is left");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_stays_and_its_target_is_replaced() {

@@ -46,6 +46,41 @@ fn every_command_that_runs_the_model() {
 }
 
 #[test]
+fn bench_measures_cut_models() {
+    let demo: &[&str] = &["bench", "-p", "8", "-n", "2", "-r", "1", "--json"];
+    let synthetic = ["--synthetic", "26b-a4b", "--layers", "1", "--experts", "8", "--vocab", "512"];
+    let synthetic = &[demo, &synthetic].concat()[..];
+    let per_layer = ["--synthetic", "e2b", "--layers", "1", "--vocab", "512"];
+    let per_layer = &[demo, &per_layer].concat()[..];
+    let cuts: [(&[&str], &[&str], usize); 6] = [
+        (demo, &["--tensor-parallel", "2"], 2),
+        (demo, &["--shares", "5,3", "--cut", "aligned"], 2),
+        (demo, &["--adapters", "vulkan,vulkan"], 2),
+        (synthetic, &["--tensor-parallel", "3", "--split", "expert"], 3),
+        (synthetic, &["--shares", "5,3", "--cut", "aligned"], 2),
+        (per_layer, &["--tensor-parallel", "2"], 2),
+    ];
+    for (bench, cut, n_ranks) in cuts {
+        let whole = run(bench).json();
+        assert!(whole.get("ranks").is_none(), "{whole}");
+        let json = run(&[bench, cut].concat()).json();
+        let ranks = json["ranks"].as_array().unwrap();
+        assert_eq!(ranks.len(), n_ranks, "{cut:?}: {json}");
+        // Every rank reads its part, and all of them what the whole model reads, with what each has for itself.
+        let read = |json: &serde_json::Value| json["rows"][1]["bytes_per_step"].as_f64().unwrap();
+        let (more, all) =
+            (read(&json) / read(&whole), ranks.iter().map(|rank| rank["weights_bytes"].as_u64().unwrap()));
+        assert!((1.0..1.35).contains(&more), "{cut:?}: {more} times the bytes");
+        assert!(all.sum::<u64>() < json["memory_bytes"].as_u64().unwrap());
+    }
+    let text = run(&[&demo[..7], &["--tensor-parallel", "2"]].concat());
+    assert!(text.err.contains("2 ranks together hold"), "{}", text.err);
+    assert!(text.ok().contains("\nranks      2: heads 0 to 1 on "));
+    let unknown = run(&[demo, &["--tensor-parallel", "5"]].concat());
+    assert_eq!((unknown.code, unknown.err.contains("expected at most 4 ranks")), (Some(2), true), "{}", unknown.err);
+}
+
+#[test]
 fn what_cannot_be_cut() {
     let cases: [(&[&str], &str); 9] = [
         (&["--tensor-parallel", "0"], "expected a whole number from 1 to 8"),

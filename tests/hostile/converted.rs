@@ -102,7 +102,7 @@ fn base(fused: bool) -> Model {
 }
 
 /// The base as compressed-tensors of `bits`, with the experts of a layer fused or each by itself.
-fn compressed(bits: usize, fused: bool) -> Model {
+pub(super) fn compressed(bits: usize, fused: bool) -> Model {
     let mut model = base(fused);
     let mut stacks: std::collections::BTreeMap<String, Vec<Tensor>> = std::collections::BTreeMap::new();
     let mut add = |name: String, dtype: &str, shape: Vec<usize>, data: Vec<u8>| {
@@ -152,7 +152,7 @@ fn compressed(bits: usize, fused: bool) -> Model {
 }
 
 /// All matrices of a checkpoint, dequantized.
-fn matrices(checkpoint: &Checkpoint) -> Vec<DenseMatrix> {
+pub(super) fn matrices(checkpoint: &Checkpoint) -> Vec<DenseMatrix> {
     let mut all = Vec::new();
     for layer in 0..6 {
         for name in
@@ -231,10 +231,10 @@ fn damaged_compressed_tensors() {
     refused("dense experts too", model.write().path(), &["layers.1.experts.down_proj", "beside quantized tensors"]);
     let mut model = base.clone();
     model.config["quantization_config"] = Model::base().config["quantization_config"].clone();
-    refused("gptq", model.write().path(), &["up_proj.weight_packed", "is there, but", "quant_method is \"gptq\""]);
+    refused("gptq", model.write().path(), &["q_proj.weight_packed", "is there, but", "quant_method is \"gptq\""]);
     let mut model = Model::base();
     model.config["quantization_config"] = base.config["quantization_config"].clone();
-    refused("qweight", model.write().path(), &["up_proj.qweight", "is there, but", "is \"compressed-tensors\""]);
+    refused("qweight", model.write().path(), &["q_proj.qweight", "is there, but", "is \"compressed-tensors\""]);
 }
 
 /// What only the data says: shapes as numbers, scales, tables.
@@ -346,7 +346,7 @@ fn configurations_of_compressed_tensors() {
 
 /// An AutoRound checkpoint with zero points of all sorts, and the same as AWQ: groups of 32, some of which are short,
 /// become groups of 16.
-fn awq() -> (Model, Model) {
+pub(super) fn awq() -> (Model, Model) {
     let mut model = Model::read("moe-autoround-sym");
     let mut state = 5u32;
     for tensor in model.tensors.iter_mut().filter(|tensor| tensor.name.ends_with(".qzeros")) {
@@ -356,6 +356,7 @@ fn awq() -> (Model, Model) {
             *byte = (state >> 24) as u8 & 0x77;
         });
     }
+    model.config["quantization_config"]["sym"] = json!(false);
     let mut converted = model.clone();
     for base in bases(&model) {
         let plain = take(&mut converted, &base);

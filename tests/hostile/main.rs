@@ -1,15 +1,39 @@
 //! Damaged, contradictory and hostile checkpoints: each must end in one clear error that names the thing, quickly, and
-//! never in a panic. All are mutations of one small checkpoint.
+//! never in a panic. Checkpoints are mutations of a small one; whatever is refused is refused by the program as well, in a
+//! child process with bounds (`tests/common/harness.rs`), as are templates, tokenizers, conversations and cache files.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod cache;
+mod claims;
 mod config;
+mod contents;
+mod conversations;
 mod converted;
+mod damage;
+mod draw;
+mod foreign;
+#[path = "../common/harness.rs"]
+mod harness;
 mod headers;
+mod itself;
+mod large;
+mod layouts;
+mod names;
+mod numbers;
+mod quantization;
+#[path = "../common/seed.rs"]
+mod seed;
+mod starts;
+mod steering;
+mod template_work;
+mod templates;
 mod tensors;
+mod tokenizers;
+mod under_way;
 
+use std::cell::RefCell;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 use lapidary::Error;
 use lapidary::checkpoint::{Checkpoint, Source};
@@ -124,12 +148,32 @@ fn open(dir: &Path) -> lapidary::Result<Checkpoint> {
     Checkpoint::open(Source::Directory(dir.to_owned()))
 }
 
-/// The error of opening `dir`; it must come quickly and hold all of `needles`.
+/// The error of opening `dir`, which must hold all of `needles`. The program must say the same.
 fn refused(what: &str, dir: &Path, needles: &[&str]) -> String {
-    let start = Instant::now();
     let error = open(dir).err().unwrap_or_else(|| panic!("{what}: was accepted"));
-    assert!(start.elapsed() < Duration::from_secs(5), "{what}: took {:?}", start.elapsed());
-    expect(what, &error, needles)
+    let text = expect(what, &error, needles);
+    inspected(what, dir, &text);
+    text
+}
+
+/// The error of the checks of contents of `dir`, which opens; it must hold all of `needles`. The program must say the same.
+fn refused_contents(what: &str, dir: &Path, needles: &[&str]) -> String {
+    let checkpoint = open(dir).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let error = checkpoint.verify_contents().err().unwrap_or_else(|| panic!("{what}: was accepted"));
+    let text = expect(what, &error, needles);
+    inspected(what, dir, &text);
+    text
+}
+
+/// `inspect` of `dir` must end with 3 and `text`. Of a test's cases the first hundred come here, and an eighth of the rest:
+/// those are alike, a tensor after the other.
+fn inspected(what: &str, dir: &Path, text: &str) {
+    thread_local! {
+        static DRAW: RefCell<draw::Draw> = RefCell::new(draw::Draw::new("inspected"));
+    }
+    if harness::report::is_run(100, || DRAW.with_borrow_mut(|draw| draw.below(8) == 0)) {
+        harness::INSPECT.refuses(what, &harness::Call::inspect(dir), 3, &[&format!("error: {text}\n")]);
+    }
 }
 
 fn expect(what: &str, error: &Error, needles: &[&str]) -> String {
@@ -189,7 +233,7 @@ fn links_and_pipes() {
     refused("dangling link", dir.path(), &["\"model.safetensors\"", "does not exist"]);
     fs::remove_file(&link).unwrap();
     symlink("/dev/zero", &link).unwrap();
-    refused("device", dir.path(), &["\"model.safetensors\""]);
+    refused("link to a device", dir.path(), &["\"model.safetensors\"", "is a link to"]);
     fs::remove_file(&link).unwrap();
     if std::process::Command::new("mkfifo").arg(&link).status().is_ok_and(|status| status.success()) {
         refused("pipe", dir.path(), &["\"model.safetensors\"", "not a regular file"]);
@@ -241,14 +285,13 @@ fn hostile_indices() {
     wrong[&first] = json!("b.safetensors");
     write_index(dir.path(), &wrong);
     refused("wrong file", dir.path(), &[&first, "\"b.safetensors\"", "does not hold it"]);
+    // More than anybody needs, and less than there is: both leave no doubt.
     wrong = map.clone();
     wrong["ghost"] = json!("a.safetensors");
-    write_index(dir.path(), &wrong);
-    refused("no such tensor", dir.path(), &["\"ghost\"", "does not hold it"]);
-    wrong = map.clone();
+    wrong["lm_head.weight"] = json!("missing.safetensors");
     wrong.as_object_mut().unwrap().remove(&last).unwrap();
     write_index(dir.path(), &wrong);
-    refused("not listed", dir.path(), &["does not name tensor", &last]);
+    open(dir.path()).unwrap().verify_contents().unwrap();
     let many: Value = (0..2000).map(|i| (format!("t{i}"), json!(format!("{i}.safetensors")))).collect();
     write_index(dir.path(), &many);
     refused("many files", dir.path(), &["names 2000 files", "1000"]);
@@ -266,39 +309,6 @@ fn hostile_indices() {
     refused("in two files", dir.path(), &[&first, "is in both \"a.safetensors\" and \"b.safetensors\""]);
     fs::write(dir.path().join("b.safetensors"), b"short").unwrap();
     refused("damaged file", dir.path(), &["file \"b.safetensors\": truncated"]);
-}
-
-/// Random damage to the configuration, the index and the header: accepted or refused, but no panic.
-#[test]
-fn random_damage_never_panics() {
-    let (dir, _) = Model::base().write_two();
-    let mut state = 3u64;
-    let mut random = move |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % below
-    };
-    let pieces: [&[u8]; 12] =
-        [b"0", b"-1", b"null", b"{}", b"[", b"\"", b"18446744073709551615", b"1e400", b",", b"\0", b"\xff", b"true"];
-    for (name, length) in [("config.json", usize::MAX), ("model.safetensors.index.json", 4000), ("a.safetensors", 4000)]
-    {
-        let path = PathBuf::from(dir.path()).join(name);
-        let whole = fs::read(&path).unwrap();
-        for _ in 0..400 {
-            let mut bytes = whole.clone();
-            for _ in 0..1 + random(3) {
-                let at = random(bytes.len().min(length));
-                let piece = pieces[random(pieces.len())];
-                let end = (at + random(piece.len() + 4)).min(bytes.len());
-                bytes.splice(at..end, piece.iter().copied());
-            }
-            fs::write(&path, bytes).unwrap();
-            if let Ok(checkpoint) = open(dir.path()) {
-                let _ = checkpoint.verify_contents();
-                let _ = checkpoint.load("layers.0.mlp.up_proj");
-            }
-        }
-        fs::write(&path, whole).unwrap();
-    }
 }
 
 /// Files in the program go the same way as files in a directory.

@@ -66,10 +66,10 @@ fn faults_come_all_at_once() {
     let mut model = Model::base();
     model.tensors.retain(|tensor| !tensor.name.contains(".experts."));
     let found = refused("no experts", model.write().path(), &["layers.0.experts", "layers.5.experts", "16 experts"]);
-    assert!(found.starts_with("6 faults:"), "{found}");
+    assert!(!found.contains('\n') && found.contains("the same of 5 others"), "{found}");
 
     model.tensors.clear();
-    refused("no tensors", model.write().path(), &["faults:", "model.language_model.embed_tokens.weight", "more"]);
+    refused("no tensors", model.write().path(), &["hold no tensors"]);
 }
 
 #[test]

@@ -78,6 +78,20 @@ fn fast_is_close_to_exact_on_the_demo_s_answers() {
     }
 }
 
+/// The mean in nats that a golden set may have, and the least share of equal choices. Of the sets in the tree llvmpipe gives 2e-6 to
+/// 7e-6 and all choices where keys and values alone are rounded, which is all that tier dot rounds of weights in act-order, and
+/// 0.022 and 95 %, which is two tokens of 40, where products are rounded too. For other sets and for matrix units the bounds
+/// are those of the worst that was seen.
+fn bounds(set: &str, tier: Tier) -> (f64, f64) {
+    match (tier, set) {
+        (Tier::Plain, "moe-autoround-sym" | "moe-gptq-desc-act" | "dense-gptq-desc-act")
+        | (Tier::Dot, "moe-gptq-desc-act" | "dense-gptq-desc-act") => (3e-5, 1.0),
+        (Tier::Plain, _) => (1e-4, 0.97),
+        (Tier::Dot, "moe-autoround-sym") => (0.045, 0.92),
+        _ => (0.1, 0.9),
+    }
+}
+
 /// The golden sets on whatever adapter tests run on, in its plain tier, which rounds keys and values alone, and in its
 /// strongest one. Their weights are random, so that routers are undecided, and rounding sends a token now and then to other
 /// experts, whose keys and values all that follow read: in these sets the mean is some hundredths of a nat, in others a tenth.
@@ -90,11 +104,15 @@ fn golden_sets_in_fast_precision() {
         for tier in BTreeSet::from([Tier::Plain, strongest]) {
             let options = Options { precision: Precision::Fast, tier: Some(tier), ..Options::default() };
             let fast = super::weak::logits(&mut load(&set.checkpoint, &options), &set.input_ids);
-            let summary = Summary::new(&differences(golden, &fast, *vocab));
-            let what = format!("{}, tier {tier}: {summary:?}", set.name);
+            let differences = differences(golden, &fast, *vocab);
+            let summary = Summary::new(&differences);
+            let mut all: Vec<f64> = differences.iter().map(|difference| difference.kl).collect();
+            all.sort_unstable_by(f64::total_cmp);
+            let median = all[all.len() / 2];
+            let what = format!("{}, tier {tier}: median {median:.1e}, {summary:?}", set.name);
             eprintln!("{what}");
             assert!(summary.mean > 0.0, "{what}: fast rounds keys and values at least");
-            let (mean, same_choice) = if tier == Tier::Plain { (1e-4, 0.97) } else { (0.1, 0.9) };
+            let (mean, same_choice) = bounds(&set.name, tier);
             assert!(summary.mean <= mean && summary.same_choice >= same_choice, "{what}");
         }
     }

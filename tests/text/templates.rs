@@ -77,25 +77,52 @@ fn template_bombs_end_quickly_with_an_error() {
         &" ".repeat(MAX_TEMPLATE_BYTES + 1),
     ];
     for source in sources {
-        let start = Instant::now();
         let error = render(source, hello()).expect_err(&source[..source.len().min(80)]);
         let name = &source[..source.len().min(80)];
-        assert!(start.elapsed() < Duration::from_secs(10), "{name}: {:?}", start.elapsed());
         assert!(matches!(error, Error::Model(_) | Error::Usage(_)), "{name}: {error}");
         assert!(!error.to_string().contains('\n') && !error.to_string().contains("panicked"), "{name}: {error}");
     }
 }
 
 #[test]
-fn a_template_that_outwits_the_fuel_is_left_alone() {
+fn slices_of_slices_are_paid_for() {
     let slices = "[0:]".repeat(20);
     let source = format!(
-        "{{% set ns = namespace(l=[1]) %}}{{% for i in range(9000) %}}{{% set ns.l = ns.l{slices} %}}{{% endfor %}}"
+        "{{% set ns = namespace(l=[1]) %}}{{% for i in range(90000) %}}{{% set ns.l = ns.l{slices} %}}{{% endfor %}}"
     );
-    let start = Instant::now();
     let error = render(&source, hello()).unwrap_err().to_string();
-    assert!(error.starts_with("chat template: still running") || error.contains("ran out of steps"), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(20));
+    assert!(error.starts_with("chat template: ran out of steps"), "{error}");
+}
+
+#[test]
+fn the_right_side_is_blamed_for_what_is_too_much() {
+    let turn = |i: usize| json!({"role": if i.is_multiple_of(2) { "user" } else { "assistant" }, "content": "x"});
+    let long = |n: usize| Value::Array((0..n).map(turn).collect());
+    let every_pair = "{% for a in messages %}{% for b in messages %}{{ '' }}{% endfor %}{% endfor %}";
+    let error = render(every_pair, long(6000)).unwrap_err();
+    assert!(error.to_string().starts_with("messages: found 6000 messages of "), "{error}");
+    assert_eq!(error.exit_code(), 2);
+    let error = render("x", long(100_001)).unwrap_err().to_string();
+    assert_eq!(error, "messages: found 100001 messages, expected at most 100000");
+    let bomb = "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}";
+    assert_eq!(render(bomb, hello()).unwrap_err().exit_code(), 3);
+}
+
+#[test]
+fn what_templates_say_is_one_short_line() {
+    let error = render("{{ raise_exception('\x1b[31m' ~ 'x\n' * 100000) }}", hello()).unwrap_err().to_string();
+    assert!(error.starts_with("chat template: refuses the conversation: \\u{1b}[31mx\\nx"), "{error}");
+    assert!(error.len() < 600 && !error.chars().any(char::is_control), "{error}");
+}
+
+#[test]
+fn messages_are_printed_as_they_came() {
+    let messages = json!([{"content": "a", "n": 1, "role": "user"},
+        {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{\"x\": 1}"}}]}]);
+    let text = render("{{ messages }}{{ messages[1].content is defined }}", messages).unwrap().text;
+    let expected = "[{'content': 'a', 'n': 1, 'role': 'user'}, {'role': 'assistant', 'tool_calls': \
+                    [{'function': {'name': 'f', 'arguments': {'x': 1}}}]}]False";
+    assert_eq!(text, expected);
 }
 
 #[test]

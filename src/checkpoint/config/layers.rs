@@ -253,7 +253,7 @@ fn read_rope(keys: &Keys, kind: LayerKind) -> Option<(f64, f64, f64)> {
         parameters.fault(kind.key(), "an object");
         return None;
     };
-    let partial = rope.positive("partial_rotary_factor");
+    let partial = rope.number("partial_rotary_factor", 1e-6, 1.0);
     let share = match rope.text("rope_type") {
         Some("default") => {
             if partial.is_some_and(|share| share != 1.0) {
@@ -267,16 +267,13 @@ fn read_rope(keys: &Keys, kind: LayerKind) -> Option<(f64, f64, f64)> {
             1.0
         }
     };
-    if share > 1.0 {
-        rope.fault("partial_rotary_factor", "a number up to 1");
-    }
-    if rope.positive("rope_theta").is_none() {
-        rope.fault("rope_theta", "a positive number");
+    let theta = rope.number("rope_theta", 1.0, 1e9);
+    if rope.value("rope_theta").is_none() {
+        rope.fault("rope_theta", "a number from 1 to 1e9");
     }
     let known = ["rope_type", "rope_theta", "partial_rotary_factor", "factor"];
     for (key, value) in rope.entries().filter(|(key, value)| !known.contains(&key.as_str()) && !value.is_null()) {
         rope.fault(key, &format!("only {}, found {}", known.join(", "), show(value)));
     }
-    let theta = rope.positive("rope_theta").unwrap_or(defaults.0);
-    Some((theta, share.min(1.0), rope.positive("factor").unwrap_or(1.0)))
+    Some((theta.unwrap_or(defaults.0), share, rope.number("factor", 1e-3, 1e6).unwrap_or(1.0)))
 }

@@ -9,15 +9,15 @@ use std::cell::RefCell;
 
 use serde_json::Value;
 
-use super::json::{self, Keys};
+use super::json::{self, Keys, as_ids};
 use super::roles;
 use crate::quant::Dtype;
 use crate::{Error, Faults, Result};
 
 pub use layers::{LayerConfig, LayerKind, Rope};
 pub use presets::Cut;
-pub(super) use quantization::Packing;
 pub use quantization::QuantizationConfig;
+pub(super) use quantization::{FILES as QUANTIZATION_FILES, Packing, Rules, Said};
 
 const FILE: &str = "config.json";
 /// Limits far above every real model, so that no arithmetic on sizes can overflow.
@@ -74,12 +74,15 @@ pub struct Config {
     pub bos_token_id: Option<u32>,
     /// Padding.
     pub pad_token_id: Option<u32>,
-    /// Precision in which the model was trained and its dense tensors are usually stored.
+    /// Precision in which the model was trained and its dense tensors are usually stored; BF16 where the file names none of
+    /// the three. Each tensor has its own.
     pub dtype: Dtype,
     /// One entry a layer.
     pub layers: Vec<LayerConfig>,
-    /// How matrices with a `qweight` are quantized.
+    /// How quantized matrices are.
     pub quantization: Option<QuantizationConfig>,
+    /// What is wrong with `eos_token_id`, which only some commands need.
+    pub eos_faults: Faults,
 }
 
 /// Parameters of the text model, counted from shapes.
@@ -110,6 +113,11 @@ impl Config {
     /// # Errors
     /// [`Error::Model`] with every key that is missing, out of range, contradictory or not supported.
     pub fn parse(config_json: &[u8]) -> Result<Config> {
+        Self::parse_beside(config_json, &[])
+    }
+
+    /// Reads `config.json`, and of [`QUANTIZATION_FILES`] those that lie beside it, by name.
+    pub(super) fn parse_beside(config_json: &[u8], beside: &[(&'static str, Vec<u8>)]) -> Result<Config> {
         let map = json::parse(FILE, config_json)?;
         let faults = RefCell::default();
         let top = Keys::new(FILE, &map, &faults);
@@ -121,10 +129,15 @@ impl Config {
         finish(&faults)?;
         let mut config = config;
         config.layers = layers::read(keys, &config);
-        config.quantization = quantization::read(&top, keys);
+        config.quantization = quantization::read(&top, keys, &faults, beside);
         finish(&faults)?;
         config.check_size()?;
         Ok(config)
+    }
+
+    /// Fails if the tokens that end a text cannot be read, which is said only where they are used.
+    pub(super) fn check_eos(&self) -> Result<()> {
+        self.eos_faults.clone().into_result(())
     }
 
     /// Whether layers have experts.
@@ -193,7 +206,8 @@ fn read(top: &Keys, keys: &Keys) -> Config {
     check_supported(keys);
     let moe = read_experts(keys);
     let vocab_size = keys.size("vocab_size", MAX_SIZE);
-    let per_layer_vocab = keys.optional_size("vocab_size_per_layer_input", MAX_SIZE);
+    let per_layer = keys.optional_size("hidden_size_per_layer_input", MAX_SIZE);
+    let per_layer_vocab = if per_layer > 0 { keys.optional_size("vocab_size_per_layer_input", MAX_SIZE) } else { 0 };
     let layers = keys.size("num_hidden_layers", MAX_LAYERS);
     if moe.num_experts.saturating_mul(layers) > MAX_EXPERTS {
         keys.fault("num_experts", &format!("at most {MAX_EXPERTS} experts in {layers} layers"));
@@ -202,7 +216,8 @@ fn read(top: &Keys, keys: &Keys) -> Config {
     if shared >= layers {
         keys.fault("num_kv_shared_layers", &format!("less than the {layers} of num_hidden_layers"));
     }
-    let eos = top.ids("eos_token_id");
+    let (eos_token_id, eos_faults) = read_eos(top, keys);
+    let first = |key: &str| [top, keys].iter().find_map(|keys| as_ids(keys.value(key)?)?.first().copied());
     Config {
         model_type: top.text("model_type").unwrap_or_default().to_owned(),
         vocab_size,
@@ -212,43 +227,66 @@ fn read(top: &Keys, keys: &Keys) -> Config {
         num_hidden_layers: layers,
         num_attention_heads: keys.size("num_attention_heads", MAX_HEADS),
         sliding_window: keys.integer("sliding_window", Some(512), 1, 1 << 30),
-        rms_norm_eps: keys.positive("rms_norm_eps").unwrap_or(1e-6) as f32,
-        final_logit_softcapping: keys.positive("final_logit_softcapping").map(|cap| cap as f32),
+        rms_norm_eps: keys.number("rms_norm_eps", 1e-12, 1e-2).unwrap_or(1e-6) as f32,
+        final_logit_softcapping: keys.number("final_logit_softcapping", 1.0, 1e4).map(|cap| cap as f32),
         max_position_embeddings: keys.integer("max_position_embeddings", Some(131_072), 1, 1 << 30),
         num_experts: moe.num_experts,
         top_k_experts: moe.top_k_experts,
-        hidden_size_per_layer_input: keys.optional_size("hidden_size_per_layer_input", MAX_SIZE),
+        hidden_size_per_layer_input: per_layer,
         vocab_size_per_layer_input: if per_layer_vocab == 0 { vocab_size } else { per_layer_vocab },
         num_kv_shared_layers: shared,
         use_double_wide_mlp: keys.flag("use_double_wide_mlp").unwrap_or(false),
         attention_k_eq_v: keys.flag("attention_k_eq_v").unwrap_or(false),
-        tie_word_embeddings: top
-            .flag("tie_word_embeddings")
-            .or_else(|| keys.flag("tie_word_embeddings"))
-            .unwrap_or(true),
-        eos_token_id: if eos.is_empty() { keys.ids("eos_token_id") } else { eos },
-        bos_token_id: top.id("bos_token_id").or_else(|| keys.id("bos_token_id")),
-        pad_token_id: top.id("pad_token_id").or_else(|| keys.id("pad_token_id")),
+        tie_word_embeddings: read_tie(top, keys),
+        eos_token_id,
+        bos_token_id: first("bos_token_id"),
+        pad_token_id: first("pad_token_id"),
         dtype: read_dtype(top, keys),
         layers: Vec::new(),
         quantization: None,
+        eos_faults,
     }
 }
 
-fn read_dtype(top: &Keys, keys: &Keys) -> Dtype {
-    for (keys, key) in [(keys, "dtype"), (top, "dtype"), (keys, "torch_dtype"), (top, "torch_dtype")] {
-        match keys.text(key) {
-            None => {}
-            Some("bfloat16") => return Dtype::BF16,
-            Some("float16") => return Dtype::F16,
-            Some("float32") => return Dtype::F32,
-            Some(_) => {
-                keys.fault(key, "\"bfloat16\", \"float16\" or \"float32\"");
-                return Dtype::BF16;
-            }
-        }
+/// Tokens that end a text, and what is wrong with them.
+fn read_eos(top: &Keys, keys: &Keys) -> (Vec<u32>, Faults) {
+    let before = top.take_faults();
+    let mut eos = top.ids("eos_token_id");
+    let inner = keys.ids("eos_token_id");
+    eos.extend(inner.into_iter().filter(|id| !eos.contains(id)).collect::<Vec<u32>>());
+    let wrong = top.take_faults();
+    top.put_faults(before);
+    (eos, wrong)
+}
+
+/// Whether the head is the embedding: as transformers reads it, the top level decides, and there it is true unless the file
+/// says otherwise. What a nested `text_config` says has no effect.
+fn read_tie(top: &Keys, keys: &Keys) -> bool {
+    const KEY: &str = "tie_word_embeddings";
+    if let Some(tied) = top.flag(KEY) {
+        return tied;
     }
-    Dtype::BF16
+    if top.value(KEY).is_none() && keys.value(KEY).and_then(Value::as_bool) == Some(false) {
+        log::warn!(
+            "{FILE}: text_config.{KEY} is false, but the top level decides, where it is true if nothing is said"
+        );
+    }
+    true
+}
+
+/// Nothing depends on it: tensors have their own. What else files say, "auto" or "torch.bfloat16", is no reason to refuse them.
+fn read_dtype(top: &Keys, keys: &Keys) -> Dtype {
+    let named = [(keys, "dtype"), (top, "dtype"), (keys, "torch_dtype"), (top, "torch_dtype")];
+    let known = named.iter().find_map(|(keys, key)| {
+        let name = keys.value(key)?.as_str()?;
+        match name.strip_prefix("torch.").unwrap_or(name) {
+            "bfloat16" => Some(Dtype::BF16),
+            "float16" | "half" => Some(Dtype::F16),
+            "float32" | "float" => Some(Dtype::F32),
+            _ => None,
+        }
+    });
+    known.unwrap_or(Dtype::BF16)
 }
 
 /// Values that would change the mathematics and that no Gemma 4 language model has.
@@ -276,8 +314,8 @@ struct Experts {
 }
 
 fn read_experts(keys: &Keys) -> Experts {
-    let count = keys.optional_size("num_experts", MAX_EXPERTS);
-    let enabled = keys.flag("enable_moe_block").unwrap_or(count > 0);
+    let is_named = || keys.value("num_experts").is_some() && keys.optional_size("num_experts", MAX_EXPERTS) > 0;
+    let enabled = keys.flag("enable_moe_block").unwrap_or_else(is_named);
     if !enabled {
         return Experts::default();
     }

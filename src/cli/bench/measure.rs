@@ -82,11 +82,38 @@ impl Case {
     }
 }
 
+/// Bytes that all adapters read and write in a second of copying, one after the other; several devices of one adapter
+/// count once.
+///
+/// # Errors
+/// As [`copy_rate`].
+pub(super) fn copy_rates(gpus: &[Gpu]) -> Result<f64> {
+    let adapter = |gpu: &Gpu| (gpu.adapter().info.name.clone(), gpu.adapter().info.device_pci_bus_id.clone());
+    let is_new = |i: &usize| gpus[..*i].iter().all(|gpu| adapter(gpu) != adapter(&gpus[*i]));
+    (0..gpus.len()).filter(is_new).map(|i| copy_rate(&gpus[i])).sum()
+}
+
+/// Where all of the devices can write timestamps.
+///
+/// # Errors
+/// [`lapidary::Error::Device`] for one that has none.
+pub(super) fn timestamps(gpus: &[Gpu]) -> Result<Timestamps> {
+    let kinds = gpus.iter().map(Gpu::timestamps).collect::<Result<Vec<_>>>()?;
+    Ok(if kinds.contains(&Timestamps::PassEach) { Timestamps::PassEach } else { Timestamps::InPass })
+}
+
+/// The devices of a model's ranks, each once.
+pub(super) fn distinct(model: &Gemma4) -> Vec<&Gpu> {
+    let mut gpus: Vec<&Gpu> = model.ranks().map(|(gpu, ..)| gpu).collect();
+    gpus.dedup_by(|a, b| std::ptr::eq(*a, *b));
+    gpus
+}
+
 /// Bytes that the device reads and writes in a second of copying a large buffer.
 ///
 /// # Errors
 /// [`lapidary::Error::Memory`] where there is no room for the buffers.
-pub(super) fn copy_rate(gpu: &Gpu) -> Result<f64> {
+fn copy_rate(gpu: &Gpu) -> Result<f64> {
     let bytes = COPY_BYTES.min(gpu.max_binding_bytes());
     let (x, y) = (gpu.storage("copy.x", bytes)?, gpu.storage("copy.y", bytes)?);
     let planner = Planner::new(gpu);
@@ -186,7 +213,7 @@ impl Bench {
             let kept = self.model.truncate(slot, case.depth);
             self.prefill(slot, case.depth - kept, false)?;
         }
-        self.model.gpu().wait()
+        distinct(&self.model).into_iter().try_for_each(Gpu::wait)
     }
 
     /// Random tokens behind what the slot holds; `answer` waits for the first id that follows, as a generator does.
@@ -248,9 +275,12 @@ impl Bench {
         let case = Case { tokens, ..*case };
         // What brings the slots to their depth is run before the profile starts, and not again.
         self.prepare(&case)?;
-        self.model.gpu().start_profile(timestamps)?;
+        distinct(&self.model).into_iter().try_for_each(|gpu| gpu.start_profile(timestamps))?;
         self.run(&case)?;
-        let times = self.model.gpu().finish_profile()?;
+        let mut times = Vec::new();
+        for gpu in distinct(&self.model) {
+            times.extend(gpu.finish_profile()?);
+        }
         let traffic = self.model.traffic(case.step());
         let mut kernels: Vec<Kernel> = Vec::new();
         for (label, nanoseconds) in times {

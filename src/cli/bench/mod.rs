@@ -17,9 +17,10 @@ use lapidary::{Error, Result};
 
 use super::args::{KernelArguments, ModelArguments, at_least_one};
 use super::model::{Bars, format, introduce_host_experts};
+use super::ranks::{self, RankArguments};
 use load::Load;
-use measure::{Bench, Case, Test, copy_rate};
-use show::{Report, device};
+use measure::{Bench, Case, Test, copy_rates, timestamps};
+use show::{Rank, Report, devices};
 
 /// Measure prefill and decode speed, also of models that are not there
 ///
@@ -29,13 +30,14 @@ use show::{Report, device};
 ///
 /// What a decode step reads is counted from shapes: weights once, of the experts those that it chooses, keys and values
 /// of every sequence. Its share of the copy rate, which is measured on the device (bytes read and bytes written), says
-/// how far memory bounds the speed.
+/// how far memory bounds the speed. Of several ranks both are sums: what all of them read, what all adapters copy.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lapidary bench --model DIR
   lapidary bench --synthetic 26b-a4b              before downloading 14 GB: how fast would it be?
   lapidary bench --synthetic 26b-a4b --layers 6 --profile -d 0,4096 -b 1,8
+  lapidary bench --model DIR --adapters amd,intel the model cut for two cards
   lapidary bench --synthetic 26b-a4b --write DIR  the same as 14 GB of files, to measure loading")]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -44,13 +46,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME", conflicts_with = "model", value_parser = PossibleValuesParser::new(Config::presets()))]
     synthetic: Option<String>,
     /// Take the first N layers of it only, the last of them as a full one
-    #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_hyphen_values = true)]
     layers: Option<usize>,
     /// Take N experts a layer only
-    #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_hyphen_values = true)]
     experts: Option<usize>,
     /// Take N tokens of the vocabulary only
-    #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", requires = "synthetic", value_parser = at_least_one, allow_hyphen_values = true)]
     vocab: Option<usize>,
     /// Write it into DIR instead, as the files of an AutoRound checkpoint, to measure loading with --model DIR
     #[arg(long, value_name = "DIR", requires = "synthetic")]
@@ -59,22 +61,24 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SUBSTRING")]
     adapter: Option<String>,
     /// Tokens of the prefill tests; 0 for none
-    #[arg(long, short, value_name = "LIST", value_delimiter = ',', default_value = "512,2048", value_parser = whole, allow_negative_numbers = true)]
+    #[arg(long, short, value_name = "LIST", value_delimiter = ',', default_value = "512,2048", value_parser = whole, allow_hyphen_values = true)]
     prompt: Vec<usize>,
     /// Tokens of the decode tests; 0 for none
-    #[arg(long, short = 'n', value_name = "LIST", value_delimiter = ',', default_value = "128", value_parser = whole, allow_negative_numbers = true)]
+    #[arg(long, short = 'n', value_name = "LIST", value_delimiter = ',', default_value = "128", value_parser = whole, allow_hyphen_values = true)]
     generate: Vec<usize>,
     /// Tokens that the sequences hold before a test
-    #[arg(long, short, value_name = "LIST", value_delimiter = ',', default_value = "0", value_parser = whole, allow_negative_numbers = true)]
+    #[arg(long, short, value_name = "LIST", value_delimiter = ',', default_value = "0", value_parser = whole, allow_hyphen_values = true)]
     depth: Vec<usize>,
     /// Sequences that decode together
-    #[arg(long, short, value_name = "LIST", value_delimiter = ',', default_value = "1", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, short, value_name = "LIST", value_delimiter = ',', default_value = "1", value_parser = at_least_one, allow_hyphen_values = true)]
     batch: Vec<usize>,
     /// Runs of each test that count
-    #[arg(long, short, value_name = "N", default_value = "3", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, short, value_name = "N", default_value = "3", value_parser = at_least_one, allow_hyphen_values = true)]
     repeats: usize,
     #[command(flatten)]
     kernels: KernelArguments,
+    #[command(flatten)]
+    ranks: RankArguments,
     /// Time each kernel too, in a run of its own: how often, how long, its share, its rate
     #[arg(long)]
     profile: bool,
@@ -106,12 +110,12 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let subject = arguments.subject()?;
     let cases = arguments.cases()?;
     let options = arguments.options(&cases, &subject.config)?;
-    let gpu = arguments.kernels.device.open(arguments.adapter.as_deref(), 0)?;
-    let timestamps = arguments.profile.then(|| gpu.timestamps()).transpose()?;
+    let gpus = arguments.ranks.devices(arguments.adapter.as_deref(), &arguments.kernels.device)?;
+    let timestamps = arguments.profile.then(|| timestamps(&gpus)).transpose()?;
     let before = Instant::now();
-    let copy_rate = copy_rate(&gpu)?;
+    let copy_rate = copy_rates(&gpus)?;
     let measuring = before.elapsed();
-    let mut bench = Bench::new(subject.load(gpu, &options)?);
+    let mut bench = Bench::new(subject.load(gpus, &options)?);
     bench.first_token()?;
     let first_token_seconds = (start.elapsed() - measuring).as_secs_f64();
     let (times, peak_host_bytes) = (bench.model().load_times(), load::peak_host_bytes());
@@ -119,11 +123,12 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let rows = bench.run_all(&cases, arguments.repeats, timestamps)?;
     let model = bench.model();
     let report = Report {
-        device: device(model.gpu()),
+        device: devices(model),
+        ranks: Rank::all(model),
         model: subject.name,
         tiers: model.tiers(),
         context: model.context(),
-        memory_bytes: model.gpu().allocated_bytes(),
+        memory_bytes: model.allocated_bytes(),
         load,
         copy_rate,
         rows,
@@ -200,20 +205,22 @@ impl Arguments {
         }
         let longest = cases.iter().map(|case| case.depth + case.tokens).max().unwrap_or(0);
         // A step has no more rows than the context has positions.
-        let options = Options { context: Some(longest.max(slots).min(most)), slots, ..defaults };
+        let context = Some(longest.max(slots).min(most));
+        let options = Options { context, slots, parallel: self.ranks.parallel()?, ..defaults };
         Ok(self.kernels.apply(options))
     }
 }
 
 impl Subject {
-    fn load(&self, gpu: Gpu, options: &Options) -> Result<Gemma4> {
+    fn load(&self, gpus: Vec<Gpu>, options: &Options) -> Result<Gemma4> {
         let bars = Bars::default();
         let model = match &self.checkpoint {
-            Some(checkpoint) => Gemma4::load(gpu, checkpoint, options, &|progress| bars.show(progress)),
-            None => Gemma4::synthetic(gpu, self.config.clone(), options, &|progress| bars.show(progress)),
+            Some(checkpoint) => Gemma4::load_on(gpus, checkpoint, options, &|progress| bars.show(progress)),
+            None => Gemma4::synthetic_on(gpus, self.config.clone(), options, &|progress| bars.show(progress)),
         };
         bars.clear();
         let model = model?;
+        ranks::introduce(&model);
         introduce_host_experts(&model);
         Ok(model)
     }

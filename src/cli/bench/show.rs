@@ -1,15 +1,18 @@
 //! What was measured, as tables and as JSON.
 
 use lapidary::gpu::{Gpu, Tiers, Timestamps};
+use lapidary::model::Gemma4;
 use serde_json::{Value, json};
 
 use super::super::terminal::{plural, size, table};
 use super::load::Load;
-use super::measure::{Kernel, Measured, Profile, Test};
+use super::measure::{Kernel, Measured, Profile, Test, distinct};
 
 /// All that is printed.
 pub(super) struct Report {
     pub(super) device: String,
+    /// Where there are several.
+    pub(super) ranks: Vec<Rank>,
     pub(super) model: String,
     pub(super) tiers: Tiers,
     pub(super) context: usize,
@@ -21,8 +24,44 @@ pub(super) struct Report {
     pub(super) rows: Vec<Measured>,
 }
 
+/// One of several ranks.
+pub(super) struct Rank {
+    adapter: String,
+    heads: (usize, usize),
+    weights_bytes: u64,
+}
+
+impl Rank {
+    /// All ranks of a model that is cut; none of one that is not.
+    pub(super) fn all(model: &Gemma4) -> Vec<Rank> {
+        let rank = |(gpu, heads, memory): (&Gpu, std::ops::Range<usize>, lapidary::model::RankMemory)| Rank {
+            adapter: gpu.adapter().info.name.clone(),
+            heads: (heads.start, heads.end),
+            weights_bytes: memory.weights,
+        };
+        let ranks: Vec<Rank> = model.ranks().map(rank).collect();
+        if ranks.len() > 1 { ranks } else { Vec::new() }
+    }
+
+    fn text(&self) -> String {
+        let (first, end) = self.heads;
+        format!("heads {first} to {} on {}", end - 1, self.adapter)
+    }
+
+    fn json(&self) -> Value {
+        json!({ "adapter": self.adapter, "query_heads": self.heads, "weights_bytes": self.weights_bytes })
+    }
+}
+
+/// The devices, each once.
+pub(super) fn devices(model: &Gemma4) -> String {
+    let mut all: Vec<String> = distinct(model).into_iter().map(device).collect();
+    all.dedup();
+    all.join("; ")
+}
+
 /// Name, API and driver.
-pub(super) fn device(gpu: &Gpu) -> String {
+fn device(gpu: &Gpu) -> String {
     let adapter = gpu.adapter();
     let software = if adapter.is_software() { " | software, computes on the CPU" } else { "" };
     format!("{} | {} | {}{software}", adapter.info.name, adapter.api(), adapter.driver())
@@ -38,6 +77,10 @@ impl Report {
             fact("copy rate", format!("{:.1} GB/s, read and written", self.copy_rate / 1e9)),
             fact("kernels", self.tiers.to_string()),
         ];
+        if !self.ranks.is_empty() {
+            let ranks: Vec<String> = self.ranks.iter().map(Rank::text).collect();
+            facts.insert(2, fact("ranks", format!("{}: {}", ranks.len(), ranks.join("; "))));
+        }
         if let Some(load) = &self.load {
             facts.insert(2, fact("start", load.text()));
         }
@@ -102,6 +145,9 @@ impl Report {
             "copy_bytes_per_second": self.copy_rate,
             "rows": rows.collect::<Vec<_>>(),
         });
+        if !self.ranks.is_empty() {
+            json["ranks"] = self.ranks.iter().map(Rank::json).collect();
+        }
         if let Some(load) = &self.load {
             json["load"] = load.json();
         }

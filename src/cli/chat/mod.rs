@@ -15,9 +15,10 @@ use lapidary::text::TextModel;
 
 use super::answer::answer;
 use super::args::{RunArguments, SamplingArguments};
+use super::input::Limit;
 use super::model::check_vocabulary;
 use super::settings::Settings;
-use super::terminal::{note, plural, size};
+use super::terminal::{fault_line, note, plural, size};
 use super::{INTERRUPTED, signals};
 use commands::Command;
 use input::{Input, Reader};
@@ -52,7 +53,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     // A model without a template is told before it is loaded.
     Session::default().prompt(&text, "?", usize::MAX, 0)?;
     let generator = arguments.run.generator(&checkpoint, Some(&text))?;
-    let reader = Reader::new()?;
+    let reader = Reader::new(Limit::of(generator.model().context()).bytes())?;
     if reader.is_edited() {
         note("/help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves");
     }
@@ -94,7 +95,7 @@ impl Chat<'_> {
                 if !is_message_s(&failed) {
                     return Err(failed.into());
                 }
-                note(format_args!("error: {failed}"));
+                note(fault_line(&failed));
                 // A person has seen it; a script has only the exit code.
                 if code == 0 && !reader.is_typed() {
                     code = failed.exit_code();

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     fn text() -> TextModel {
-        ModelArguments { model: None }.text().unwrap().unwrap()
+        ModelArguments { model: None, follow_links: false }.text().unwrap().unwrap()
     }
 
     fn rendered(session: &Session, text: &TextModel, left: usize, user: &str) -> String {

@@ -1,0 +1,92 @@
+//! Tensors that are in the files though the configuration says that others stand for them: V where it is K, and a head that is
+//! tied to the embedding. Their data tells whether that is so.
+
+use super::Checkpoint;
+use super::config::Config;
+use super::index::Index;
+use super::skipped::HEADS;
+use crate::{Faults, Result};
+
+/// Bytes that are compared at a time.
+const BLOCK: usize = 1 << 20;
+
+/// A tensor, and the one that is used for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Twins {
+    unused: usize,
+    used: usize,
+    /// Whether they must be the same: what the file says of V is true, or its results would be others.
+    must_equal: bool,
+}
+
+/// All pairs. A V that has not even the type and shape of K is a fault.
+pub(super) fn find(index: &Index, config: &Config, prefix: &str, used: &[bool], faults: &mut Faults) -> Vec<Twins> {
+    let mut twins = Vec::new();
+    let same = |a: usize, b: usize| {
+        let (a, b): (&_, &_) = (&index.tensors[a], &index.tensors[b]);
+        a.dtype == b.dtype && a.shape == b.shape
+    };
+    for (id, tensor) in index.tensors.iter().enumerate().filter(|(id, _)| !used[*id]) {
+        let Some((layer, part)) = value_projection(&tensor.name, prefix) else { continue };
+        if config.layers.get(layer).is_none_or(|layer| !layer.k_eq_v || layer.kv_source.is_some()) {
+            continue;
+        }
+        let key = format!("{prefix}layers.{layer}.self_attn.k_proj.{part}");
+        match index.find(&key) {
+            Some(key) if same(id, key) => twins.push(Twins { unused: id, used: key, must_equal: true }),
+            _ => faults.push(format!(
+                "tensor {:?}: is there, but config.json has attention_k_eq_v true, expected the same as {key:?} or nothing",
+                tensor.name
+            )),
+        }
+    }
+    let embedding = index.find(&format!("{prefix}embed_tokens.weight")).filter(|_| config.tie_word_embeddings);
+    let heads = HEADS.iter().map(|head| format!("{head}.weight")).chain([format!("{prefix}lm_head.weight")]);
+    for head in heads.filter_map(|head| index.find(&head)) {
+        if let Some(embedding) = embedding.filter(|&embedding| same(head, embedding)) {
+            twins.push(Twins { unused: head, used: embedding, must_equal: false });
+        }
+    }
+    twins
+}
+
+/// Layer and last part of the name of a tensor of `v_proj`.
+fn value_projection<'n>(name: &'n str, prefix: &str) -> Option<(usize, &'n str)> {
+    let (layer, rest) = name.strip_prefix(prefix)?.strip_prefix("layers.")?.split_once('.')?;
+    Some((layer.parse().ok()?, rest.strip_prefix("self_attn.v_proj.")?))
+}
+
+impl Checkpoint {
+    /// Compares the data of tensors that should hold the same.
+    pub(super) fn verify_twins(&self, faults: &mut Faults) -> Result<()> {
+        for twins in &self.resolved.twins {
+            let [unused, used] = [twins.unused, twins.used].map(|id| &self.index.tensors[id]);
+            let Some(at) = self.first_difference(*twins)? else { continue };
+            let element = at * 8 / unused.dtype.bitsize().max(1) as u64;
+            let differs =
+                format!("tensor {:?}: element {element} is another than that of {:?}", unused.name, used.name);
+            if twins.must_equal {
+                faults.push(format!("{differs}, expected the same because config.json has attention_k_eq_v true"));
+            } else {
+                log::warn!(
+                    "{differs}; as config.json has tie_word_embeddings true, it is not used (with false it would be)"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The first byte in which the two differ.
+    fn first_difference(&self, twins: Twins) -> Result<Option<u64>> {
+        let len = self.index.tensors[twins.unused].size_bytes;
+        for first in (0..len).step_by(BLOCK) {
+            let count = BLOCK.min((len - first) as usize);
+            let [a, b] = [twins.unused, twins.used].map(|id| self.index.read_bytes(id, first, count));
+            let (a, b) = (a?, b?);
+            if let Some(at) = a.iter().zip(&b).position(|(a, b)| a != b) {
+                return Ok(Some(first + at as u64));
+            }
+        }
+        Ok(None)
+    }
+}
