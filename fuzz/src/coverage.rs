@@ -83,7 +83,8 @@ fn measure(object: &str, folder: &str, source: &Path) -> BTreeMap<String, Lines>
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder}: {error}")).flatten();
     let profiles: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     let profile = merge_profiles(&profiles).unwrap_or_else(|error| panic!("{folder}: {error}"));
-    let mapping = CoverageMapping::new(&[PathBuf::from(object)], &profile, false);
+    let objects = [PathBuf::from(object)];
+    let mapping = CoverageMapping::new(&objects, &profile, false);
     let report = mapping.and_then(|mapping| mapping.generate_report());
     let report = report.unwrap_or_else(|error| panic!("{object}: {error}"));
     let mut files = BTreeMap::new();
