@@ -42,7 +42,7 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// Removes what processes that ended in the middle of [`write`] have left in `folder`.
+/// Removes what processes that ended in the middle of [`write()`] have left in `folder`.
 fn sweep(folder: &Path, now: SystemTime) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.take(MOST_NAMES).flatten() {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 
 use lapidary::doctor::Record;
 use lapidary::gpu::Gpu;
@@ -23,21 +23,15 @@ fn run_in(home: &Path, arguments: &[&str]) -> Run {
     finish(command_in(home, arguments).spawn().unwrap())
 }
 
-/// Two tokens of a small model.
-pub(crate) fn start_command(home: &Path, more: &[&str]) -> Command {
-    let model = bare_model();
-    let ids = ["generate", "--model", &model, "--ids", "2,5", "--max-tokens", "2", "--temperature", "0"];
+/// Two tokens of a model.
+pub(crate) fn two_tokens(model: &str, home: &Path, more: &[&str]) -> Command {
+    let ids = ["generate", "--model", model, "--ids", "2,5", "--max-tokens", "2", "--temperature", "0"];
     command_in(home, &[&ids[..], more].concat())
 }
 
-/// The same, begun.
-pub(crate) fn start(home: &Path, more: &[&str]) -> Child {
-    start_command(home, more).spawn().unwrap()
-}
-
-/// The same to its end.
-pub(crate) fn generate(home: &Path, more: &[&str]) -> Run {
-    finish(start(home, more))
+/// Two tokens of a small model.
+fn generate(home: &Path, more: &[&str]) -> Run {
+    finish(two_tokens(&bare_model(), home, more).spawn().unwrap())
 }
 
 /// The cache folder below `home`.

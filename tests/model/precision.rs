@@ -78,17 +78,17 @@ fn fast_is_close_to_exact_on_the_demo_s_answers() {
     }
 }
 
-/// The mean in nats that a golden set may have, and the least share of equal choices. Of the sets in the tree llvmpipe gives 2e-6 to
-/// 7e-6 and all choices where keys and values alone are rounded, which is all that tier dot rounds of weights in act-order, and
-/// 0.022 and 95 %, which is two tokens of 40, where products are rounded too. For other sets and for matrix units the bounds
-/// are those of the worst that was seen.
-fn bounds(set: &str, tier: Tier) -> (f64, f64) {
+/// The mean and the median in nats that a golden set may have, and the least share of equal choices. Of the sets in the tree
+/// llvmpipe gives means of 2e-6 to 7e-6, medians below them and all choices where keys and values alone are rounded, which is
+/// all that tier dot rounds of weights in act-order; where products are rounded too 0.022, 0.0046 and 95 %, which is two tokens
+/// of 40. For other sets and for matrix units the bounds are those of the worst that was seen.
+fn bounds(set: &str, tier: Tier) -> (f64, f64, f64) {
     match (tier, set) {
         (Tier::Plain, "moe-autoround-sym" | "moe-gptq-desc-act" | "dense-gptq-desc-act")
-        | (Tier::Dot, "moe-gptq-desc-act" | "dense-gptq-desc-act") => (3e-5, 1.0),
-        (Tier::Plain, _) => (1e-4, 0.97),
-        (Tier::Dot, "moe-autoround-sym") => (0.045, 0.92),
-        _ => (0.1, 0.9),
+        | (Tier::Dot, "moe-gptq-desc-act" | "dense-gptq-desc-act") => (3e-5, 2e-5, 1.0),
+        (Tier::Plain, _) => (1e-4, 1e-4, 0.97),
+        (Tier::Dot, "moe-autoround-sym") => (0.045, 0.01, 0.92),
+        _ => (0.1, 0.1, 0.9),
     }
 }
 
@@ -112,8 +112,8 @@ fn golden_sets_in_fast_precision() {
             let what = format!("{}, tier {tier}: median {median:.1e}, {summary:?}", set.name);
             eprintln!("{what}");
             assert!(summary.mean > 0.0, "{what}: fast rounds keys and values at least");
-            let (mean, same_choice) = bounds(&set.name, tier);
-            assert!(summary.mean <= mean && summary.same_choice >= same_choice, "{what}");
+            let (mean, most, same_choice) = bounds(&set.name, tier);
+            assert!(summary.mean <= mean && median <= most && summary.same_choice >= same_choice, "{what}");
         }
     }
 }
