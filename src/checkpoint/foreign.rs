@@ -136,7 +136,8 @@ fn describe_text(text: &str, len: u64, text_is_right: bool) -> Option<String> {
         return Some(format!("holds the text {:?}, as servers send for an error: {AGAIN}", first()));
     }
     let is_json = matches!(text.as_bytes().first(), Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9'));
-    (!text_is_right && !is_json && !is_literal(&lower)).then(|| format!("is text that begins with {:?}", first()))
+    (!text_is_right && len >= 16 && !is_json && !is_literal(&lower))
+        .then(|| format!("is text that begins with {:?}", first()))
 }
 
 fn is_literal(text: &str) -> bool {

@@ -181,10 +181,7 @@ impl Index {
         let mut unlisted = self.tensors.iter().zip(&listed).filter(|(_, listed)| !**listed).map(|(tensor, _)| tensor);
         if let Some(first) = unlisted.next() {
             let (count, file) = (1 + unlisted.count(), &self.files[first.file].name);
-            log::warn!(
-                "{INDEX}: does not name {count} tensors that its files hold, first {:?} in {file:?}",
-                first.name
-            );
+            log::warn!("{INDEX}: leaves out tensors that its files hold ({count}), first {:?} in {file:?}", first.name);
         }
     }
 
@@ -221,7 +218,9 @@ impl Index {
         }
         if let Some(first) = self.absent.keys().min() {
             let (count, file) = (self.absent.len(), self.file_of(self.absent[first]));
-            log::warn!("{INDEX}: names {count} tensors that are not there and not needed, first {first:?} in {file:?}");
+            log::warn!(
+                "{INDEX}: names tensors that are not there and not needed ({count}), first {first:?} in {file:?}"
+            );
         }
     }
 

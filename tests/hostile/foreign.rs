@@ -10,7 +10,7 @@ use super::{Model, expect, open, refused};
 /// What people find in place of a file, and what must be said of it.
 fn kinds() -> Vec<(&'static str, Vec<u8>, &'static [&'static str])> {
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5127431392\n";
-    let tar = [vec![b'a'; 100], vec![0; 157], b"ustar\000".to_vec(), vec![0; 300]].concat();
+    let tar = [vec![b'a'; 100], vec![0; 157], b"ustar".to_vec(), vec![0; 300]].concat();
     vec![
         ("pointer", pointer.into(), &["is a Git LFS pointer to 4.8 GiB", "git lfs pull"]),
         ("pointer, CRLF", pointer.replace('\n', "\r\n").into(), &["is a Git LFS pointer to 4.8 GiB"]),
@@ -91,7 +91,7 @@ fn messages_of_servers_in_place_of_json() {
     }
     let dir = Model::base().write();
     fs::copy(dir.path().join("model.safetensors"), dir.path().join("config.json")).unwrap();
-    refused("weights as configuration", dir.path(), &["config.json", "8388608"].as_slice().get(..1).unwrap());
+    refused("weights as configuration", dir.path(), &["config.json"]);
     let small = b"\x10\0\0\0\0\0\0\0{\"a\":{}}        ";
     fs::write(dir.path().join("config.json"), small).unwrap();
     refused("weights as configuration", dir.path(), &["config.json", "is a safetensors file"]);

@@ -273,7 +273,6 @@ fn terminal_fault(error: &ReadlineError) -> Error {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

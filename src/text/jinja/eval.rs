@@ -13,8 +13,9 @@ use super::scope::Scope;
 use super::spell;
 use super::value::{Loop, MacroValue, Missing, Namespace, Value};
 
-/// Deepest nesting of statements, expressions and calls under way; [`super::STACK_BYTES`] is enough for it.
-const MAX_DEPTH: u32 = 4000;
+/// Deepest nesting of statements, expressions and calls under way. A build without optimization needs less than 17 KiB for
+/// each, and [`super::STACK_BYTES`] has 26 KiB.
+const MAX_DEPTH: u32 = 2500;
 
 /// What follows a statement.
 #[derive(Clone, Copy, PartialEq, Eq)]
