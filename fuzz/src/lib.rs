@@ -32,7 +32,18 @@ type Target = unsafe extern "C" fn(*const u8, usize) -> c_int;
 static CURRENT: LazyLock<Option<File>> =
     LazyLock::new(|| File::create(std::env::var_os("LAPIDARY_FUZZ_CURRENT")?).ok());
 
+/// A panic that becomes an error is none, as in the program: libfuzzer-sys would abort.
+static QUIET: LazyLock<()> = LazyLock::new(|| {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !lapidary::panics_are_contained() {
+            hook(info);
+        }
+    }));
+});
+
 unsafe extern "C" fn target(data: *const u8, size: usize) -> c_int {
+    LazyLock::force(&QUIET);
     if let Some(mut file) = CURRENT.as_ref() {
         // SAFETY: libFuzzer's own contract, also with a size of 0 where it gives an address all the same.
         let input = unsafe { std::slice::from_raw_parts(data, size) };
