@@ -30,6 +30,10 @@ impl<'de> Deserialize<'de> for Strict {
 
 struct StrictVisitor;
 
+/// The key under which serde_json, which keeps the digits of numbers for the sake of conversations, hands a visitor what
+/// is neither a `u64` nor an `i64`.
+const NUMBER: &str = "$serde_json::private::Number";
+
 impl<'de> Visitor<'de> for StrictVisitor {
     type Value = Value;
 
@@ -76,6 +80,10 @@ impl<'de> Visitor<'de> for StrictVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> std::result::Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
+            if map.is_empty() && key == NUMBER {
+                let digits = access.next_value::<String>()?;
+                return digits.parse().map(Value::Number).map_err(A::Error::custom);
+            }
             if map.contains_key(&key) {
                 return Err(A::Error::custom(format!("duplicate key {key:?}")));
             }
