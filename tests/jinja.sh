@@ -1,6 +1,7 @@
 #!/bin/sh
 # Chat templates against jinja2, set up as transformers sets it up, on new cases each time:
 #   sh tests/jinja.sh             LAPIDARY_SEED repeats a run, LAPIDARY_JINJA_CASES says how many cases
+#   LAPIDARY_JINJA_SNIPPETS=1 sh tests/jinja.sh    also random snippets of the language, of which some in a hundred still differ
 #   sh tests/jinja.sh golden      stores jinja2's answers to the snippets of tests/jinja/fixed.py
 # It needs python3, and jinja2 3.1.6 or pip and venv to install it into the target folder.
 set -eu

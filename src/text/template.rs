@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::conversation::{Conversation, Message, Role};
 use super::jinja::{self, Fault, Limits, STACK_BYTES, Variable};
@@ -142,8 +142,19 @@ impl ChatTemplate {
         // As transformers does it: what is null is not there.
         let mut fields = message.fields(fields, content);
         fields.retain(|_, value| !value.is_null());
-        Json::Object(fields)
+        Json::Object(with_reasoning(fields))
     }
+}
+
+/// Names that clients have for what the model thought. As transformers does it, templates find it under the first two.
+const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
+fn with_reasoning(mut fields: Map<String, Json>) -> Map<String, Json> {
+    let Some(reasoning) = REASONING.iter().find_map(|name| fields.get(*name)).cloned() else { return fields };
+    let thinking = fields.shift_remove("thinking").unwrap_or_else(|| reasoning.clone());
+    fields.shift_insert(0, "thinking".to_owned(), thinking);
+    fields.insert("reasoning_content".to_owned(), reasoning);
+    fields
 }
 
 /// Chat clients send a call's arguments as a string of JSON; templates want the object.

@@ -83,12 +83,15 @@ fn compiled_pipelines_are_kept_unless_not_wanted() {
     let first = generate(&["--no-cache"]);
     assert!(names(&kept).is_empty());
     assert_eq!(generate(&[]), first);
-    let (files, records): (Vec<_>, Vec<_>) = names(&kept).into_iter().partition(|name| name.ends_with(".bin"));
-    assert!(files.len() < 2 && records.len() == 1, "{files:?}, {records:?}");
+    let all = names(&kept);
+    let (files, others): (Vec<_>, Vec<_>) = all.iter().partition(|name| name.ends_with(".bin"));
+    let records = others.iter().filter(|name| name.ends_with(".json")).count();
+    // Beside them is the lock of first starts.
+    assert!(files.len() < 2 && records == 1 && others.len() <= 2, "{all:?}");
     assert_eq!(generate(&[]), first);
     for name in &files {
         fs::write(kept.join(name), "damaged").unwrap();
     }
     assert_eq!(generate(&[]), first);
-    assert_eq!(names(&kept), [records, files].concat());
+    assert_eq!(names(&kept), all);
 }

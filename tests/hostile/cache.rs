@@ -89,7 +89,7 @@ fn what_is_no_file_in_the_place_of_one() {
                 _ => {
                     use std::os::unix::fs::PermissionsExt;
                     fs::write(&path, "x").unwrap();
-                    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+                    fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
                 }
             }
             if harness::report::is_run(2, || draw.below(4) == 0) {

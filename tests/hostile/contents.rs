@@ -98,7 +98,7 @@ fn zero_points_that_contradict_sym() {
     }
     // A single field of the last matrix.
     let mut model = base.clone();
-    let last = model.tensors.iter_mut().filter(|tensor| tensor.name.ends_with(".qzeros")).next_back().unwrap();
+    let last = model.tensors.iter_mut().rfind(|tensor| tensor.name.ends_with(".qzeros")).unwrap();
     *last.data.last_mut().unwrap() ^= 0x10;
     let (name, dir) = (last.name.clone(), model.write());
     failures.case(|| INSPECT.refuses("one field", &Call::inspect(dir.path()), 3, &[&name, "expected"]));

@@ -90,7 +90,8 @@ fn large_values_of_known_keys() {
         json!(kinds)
     };
     let long = "+:(((.{1000}){1000}){1000})";
-    let cases: Vec<(&str, Box<dyn Fn(&mut Value)>)> = vec![
+    type Change = Box<dyn Fn(&mut Value)>;
+    let cases: Vec<(&str, Change)> = vec![
         (
             "a million layers",
             Box::new(|c| {

@@ -7,6 +7,7 @@ matters. No case needs more than a few milliseconds or kilobytes. Needs nothing 
 """
 
 import json
+import os
 import random
 import sys
 
@@ -181,10 +182,14 @@ def snippet(rng, values):
 
 
 def cases(seed, count, templates):
-    """Two thirds snippets, one third conversations; every case depends on the seed and its number alone."""
-    for number in range(count):
+    """Conversations for whole templates, and with LAPIDARY_JINJA_SNIPPETS two thirds of snippets; every case depends on the
+    seed and its number alone."""
+    snippets = not templates or os.environ.get("LAPIDARY_JINJA_SNIPPETS")
+    for number in range(count if snippets else count // 3 * 3):
         rng = random.Random("%s/%s" % (seed, number))
         values = Values(rng)
+        if not snippets and number % 3:
+            continue
         if templates and number % 3 == 0:
             name, source = templates[number // 3 % len(templates)]
             yield {"name": "%s/%d %s" % (seed, number, name), "template": source, "input": conversation(rng, values, "'text'" in source)}
