@@ -90,8 +90,8 @@ fn large_values_of_known_keys() {
         json!(kinds)
     };
     let long = "+:(((.{1000}){1000}){1000})";
-    type Change = Box<dyn Fn(&mut Value)>;
-    let cases: Vec<(&str, Change)> = vec![
+    type Change<'a> = Box<dyn Fn(&mut Value) + 'a>;
+    let cases: Vec<(&str, Change<'_>)> = vec![
         (
             "a million layers",
             Box::new(|c| {
