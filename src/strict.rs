@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(parse(br#"["a", "b", 1]"#, 5), Err(Fault::Large(5)));
         assert_eq!(parse(br#"{"abc": 1}"#, 4), Err(Fault::Large(4)));
         let deep = "[".repeat(100_000);
-        for text in ["", "{", "1 2", "{'a': 1}", "[1e999]", deep.as_str()] {
+        for text in ["", "{", "1 2", "{'a': 1}", deep.as_str()] {
             assert!(matches!(parse(text.as_bytes(), 1 << 20), Err(Fault::Syntax(_))), "{:.20}", text);
         }
     }

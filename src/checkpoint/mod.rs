@@ -34,7 +34,7 @@ mod zeros;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::OnceLock;
 
 use crate::{Error, Result};
@@ -164,6 +164,13 @@ impl Checkpoint {
     /// [`Error::Model`] with key, found and expected.
     pub fn check_stops(&self) -> Result<()> {
         self.generation.check(&["eos_token_id", "suppress_tokens"])?;
+        let (vocab, suppressed) = (self.config.vocab_size, &self.generation.suppress_tokens);
+        let suppressed: HashSet<u32> = suppressed.iter().copied().filter(|&id| (id as usize) < vocab).collect();
+        if suppressed.len() == vocab {
+            return Err(Error::model(format!(
+                "generation_config.json: suppress_tokens lists all {vocab} tokens, expected some that an answer may have"
+            )));
+        }
         if self.generation.eos_token_id.is_empty() { self.config.check_eos() } else { Ok(()) }
     }
 

@@ -138,9 +138,11 @@ impl Source {
 
     /// Whether there is `config.json`, but nothing that could hold or list weights.
     pub fn is_config_only(&self) -> bool {
-        const WEIGHTS: [&str; 7] = [".safetensors", ".index.json", ".gguf", ".bin", ".pt", ".pth", ".pkl"];
+        const WEIGHTS: [&str; 6] = [".index.json", ".gguf", ".bin", ".pt", ".pth", ".pkl"];
         let names = self.names();
-        let is_weights = |name: &String| WEIGHTS.iter().any(|ending| name.ends_with(ending));
+        // What a download has begun is called `model.safetensors.incomplete` or the like.
+        let is_weights =
+            |name: &String| name.contains(".safetensors") || WEIGHTS.iter().any(|ending| name.ends_with(ending));
         names.iter().any(|name| name == "config.json") && !names.iter().any(is_weights)
     }
 

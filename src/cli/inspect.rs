@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lapidary::Error;
 use lapidary::checkpoint::{Checkpoint, Config, LayerKind};
+use lapidary::error::harmless;
 use lapidary::gpu::Gpu;
 use lapidary::model::{DevicePlan, MemoryPlan};
 
@@ -177,7 +178,7 @@ fn skipped(checkpoint: &Checkpoint) -> String {
     let rows: Vec<_> = groups
         .iter()
         .map(|group| {
-            let example = group.names.first().map_or(String::new(), |name| format!("such as {name}"));
+            let example = group.names.first().map_or(String::new(), |name| format!("such as {}", harmless(name, 200)));
             vec![group.reason.clone(), plural(group.tensors, "tensor"), size(group.size_bytes), example]
         })
         .collect();

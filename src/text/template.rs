@@ -139,7 +139,10 @@ impl ChatTemplate {
             let texts: Vec<&str> = parts.iter().filter_map(|part| part.get("text")?.as_str()).collect();
             content = Json::String(texts.join("\n"));
         }
-        Json::Object(message.fields(fields, content))
+        // As transformers does it: what is null is not there.
+        let mut fields = message.fields(fields, content);
+        fields.retain(|_, value| !value.is_null());
+        Json::Object(fields)
     }
 }
 

@@ -41,7 +41,6 @@ fn conversations_of_all_sizes() {
         ("one word of 100 KB", message(&"a".repeat(100_000))),
         ("100 KB of emoji", message(&"🦙".repeat(25_000))),
         ("3 million messages", pairs(1_500_000)),
-        ("3000 messages", pairs(1500)),
         ("one byte above what is read", spaced(MOST + 1 - HELLO.len())),
         ("20 MB of spaces", spaced(20_000_000)),
         ("17 MB that are no JSON", vec![b'{'; 17_000_000]),

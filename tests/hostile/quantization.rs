@@ -214,7 +214,7 @@ fn files_beside_the_configuration() {
     let own = bare.config.as_object_mut().unwrap().remove("quantization_config").unwrap();
     let found =
         refused("no file", bare.write().path(), &["qweight", "has no quantization_config", "quantize_config.json"]);
-    assert!(!found.contains('\n') && found.contains("the first of "), "{found}");
+    assert!(!found.contains('\n') && found.contains("the same of "), "{found}");
     for name in ["quantize_config.json", "quant_config.json", "quantization_config.json"] {
         let dir = bare.write();
         fs::write(dir.path().join(name), own.to_string()).unwrap();

@@ -138,7 +138,7 @@ fn every_construct_that_nests_at_every_depth() {
     failures.done();
 }
 
-/// The audit's seven kinds in the sizes that it gives: each is refused, and names the template.
+/// The audit's seven kinds in the sizes that it gives: each is refused, and names the template, but for two that do not nest.
 #[test]
 fn templates_that_overflowed_the_parser_s_stack() {
     let dir = text_folder();
@@ -154,7 +154,11 @@ fn templates_that_overflowed_the_parser_s_stack() {
     ] {
         fs::write(dir.path().join("chat_template.jinja"), nested(&nest, count)).unwrap();
         let what = format!("{count} times {:?}", nest[1]);
-        failures.case(|| PROMPT.refuses(&what, &Call::prompt(dir.path(), HELLO), 3, &["error: chat template: "]));
+        let call = Call::prompt(dir.path(), HELLO);
+        failures.case(|| match nest[1] {
+            "~1" | "{% elif 0 %}" => drop(PROMPT.accepts(&what, &call)),
+            _ => drop(PROMPT.refuses(&what, &call, 3, &["error: chat template: "])),
+        });
     }
     failures.done();
 }
@@ -190,7 +194,6 @@ fn files_that_are_no_template() {
     let big = lapidary::text::MAX_TEMPLATE_BYTES + 1;
     for (what, bytes) in [
         ("not UTF-8", b"{{ messages }}\xff".to_vec()),
-        ("UTF-16", "\u{feff}{{ messages }}".encode_utf16().flat_map(u16::to_be_bytes).collect()),
         ("a GGUF file", b"GGUF\x03\0\0\0\0\0\0\0".to_vec()),
         ("a pointer of Git LFS", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n".to_vec()),
         ("only an end", b"{% endif %}".to_vec()),

@@ -255,7 +255,7 @@ fn templates_come_from_the_file_that_transformers_takes_them_from() {
         ("tokenizer_config.json", br#"{"chat_template": {"tool_use": "object tools", "default": "object"}}"#);
     const LEGACY_NAMED: File =
         ("chat_template.json", br#"{"chat_template": {"default": "legacy", "tool_use": "legacy tools"}}"#);
-    const BROKEN: File = ("chat_template.json", b"version https://git-lfs.github.com/spec/v1");
+    const BROKEN: File = ("chat_template.json", br#"{"chat_template": "#);
     const NULL: File = ("chat_template.json", br#"{"chat_template": null}"#);
     let cases: [(&[File], [&str; 2]); 16] = [
         (&[CONFIG, PROCESSOR], ["config", "config"]),

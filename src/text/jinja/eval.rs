@@ -238,7 +238,7 @@ impl<'p> Eval<'p> {
             node: keeps.then(|| (Rc::clone(node), Rc::clone(outer))),
         });
         let mut scope = Scope::inside(outer);
-        let mut any = false;
+        let (mut any, mut whole) = (false, false);
         while let Some(item) = self.next_item(&state)? {
             state.index.set(state.index.get() + usize::from(any));
             any = true;
@@ -253,12 +253,15 @@ impl<'p> Eval<'p> {
                 scope.set(&self.ctx.budget, name, Value::Loop(Rc::clone(&state)))?;
             }
             self.assign(&node.target, item, &scope)?;
-            if self.run(&node.body, &scope, out)? == Flow::Break {
-                break;
+            match self.run(&node.body, &scope, out)? {
+                Flow::Break => break,
+                Flow::Continue => {}
+                Flow::Next => whole = true,
             }
         }
         self.leave();
-        if any { Ok(Flow::Next) } else { self.run(&node.otherwise, &Scope::inside(outer), out) }
+        // As in Jinja, which notes a turn at its end: one that was broken off counts as none.
+        if whole { Ok(Flow::Next) } else { self.run(&node.otherwise, &Scope::inside(outer), out) }
     }
 
     /// The next item of a loop that its condition lets through.

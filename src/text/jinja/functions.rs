@@ -12,6 +12,7 @@ use super::fault::{Fault, Run};
 use super::lookup::collected;
 use super::value::{Cycler, Joiner, Namespace, Range, Value};
 use super::{args, spell};
+use crate::error::harmless;
 use crate::text::clock::{MOST_PER_BYTE, strftime};
 
 const NAMES: [&str; 8] =
@@ -124,7 +125,8 @@ fn namespace(eval: &Eval, args: Args) -> Run<Value> {
     let namespace = Rc::new(Namespace { entries: RefCell::new(IndexMap::new()), held });
     for (key, value) in pairs(eval.ctx, "namespace", args)? {
         if let Value::Str(name) = &key {
-            namespace.set(eval.ctx, &eval.ctx.shown(name)?.into(), value)?;
+            let name: Rc<str> = eval.ctx.shown(name)?.into();
+            namespace.set(eval.ctx, &name, value)?;
         }
     }
     eval.namespaces.borrow_mut().push(Rc::clone(&namespace));
@@ -134,6 +136,13 @@ fn namespace(eval: &Eval, args: Args) -> Run<Value> {
 impl Namespace {
     /// Sets an attribute.
     pub(super) fn set(&self, ctx: &Ctx, name: &Rc<str>, value: Value) -> Run<()> {
+        // As the sandbox of transformers does it.
+        if name.starts_with('_') {
+            let name = harmless(name, 60);
+            return Err(Fault::Forbidden(format!(
+                "namespace: found the name '{name}', expected one without '_' in front"
+            )));
+        }
         let mut entries = self.entries.borrow_mut();
         if let Some(entry) = entries.get_mut(name) {
             *entry = value;

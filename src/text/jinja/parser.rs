@@ -235,7 +235,7 @@ impl Parser<'_> {
             "autoescape" => {
                 let expr = self.expression()?;
                 if !matches!(expr.kind, Kind::Const(Value::Bool(false))) {
-                    return self.fault("found autoescape, expected text that is not escaped");
+                    return self.fault("found autoescape, which is not offered");
                 }
                 Ok(Stmt::Scope { fresh: false, body: self.statements(&["endautoescape"])?.0 })
             }
