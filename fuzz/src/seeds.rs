@@ -188,7 +188,7 @@ impl Seeds {
 
     fn caches(&self) -> std::io::Result<()> {
         let record = |off: &str, times: Value| {
-            json!({"format": 1, "adapter": "a card", "driver": "1.2", "api": "Vulkan", "version": "0.1.0", "switched_off": off,
+            json!({"format": 2, "adapter": "a card", "driver": "1.2", "api": "Vulkan", "version": "0.1.0", "switched_off": off,
                 "failures": [{"check": "router", "without": "dot", "message": "row 3: 1, expected 2"}], "is_bad": false,
                 "brief": true, "dot_times": times})
         };
@@ -199,6 +199,7 @@ impl Seeds {
             record("subgroups", json!({"few": race, "many": null})),
         ] {
             self.keep("cache", format!("s{record:#}").as_bytes())?;
+            self.keep("cache", format!("o{record}").as_bytes())?;
             self.keep("cache", format!("r{record}").as_bytes())?;
         }
         for length in [0usize, 1, 100] {
