@@ -58,14 +58,14 @@ impl Seeds {
             // Small ones in every way, large ones in one.
             let is_kept = |way: usize| number % 3 == way || text(&header).len() < LARGEST_HEADER / 3;
             if is_kept(0) {
-                self.keep("header", &input::join(b'@', &[&json!(""), &config, &header].map(|part| section(part))))?;
+                self.keep("header", &input::join(b'@', &[&json!(""), &config, &header].map(section)))?;
             }
             if is_kept(1) {
                 let parts = [&json!(""), &config, &first, &second];
-                self.keep("header", &input::join(b'H', &parts.map(|part| section(part))))?;
+                self.keep("header", &input::join(b'H', &parts.map(section)))?;
             }
             if is_kept(2) {
-                self.keep("header", &input::join(b'H', &[&index, &config, &first, &second].map(|part| section(part))))?;
+                self.keep("header", &input::join(b'H', &[&index, &config, &first, &second].map(section)))?;
             }
         }
         let small = json!({"__metadata__": {"format": "pt"}, "a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
