@@ -19,21 +19,34 @@ for target in $targets; do
     done
     pairs="$pairs fuzz/target/coverage/release/$target $profiles"
 done
+# One test binary, and the program that it starts: by the first level of the profiles' folder, which is the binary's own.
+run_test() {
+    profiles=$TMPDIR/$1.profiles
+    LLVM_PROFILE_FILE=$profiles/%m/%p.profraw "$2" --list >/dev/null
+    own=$(ls "$profiles")
+    shift
+    LLVM_PROFILE_FILE=$profiles/%m/%p.profraw "$@" --quiet >"$TMPDIR/log" 2>&1 ||
+        { say "coverage: $1 failed:"; grep -a -A 5 -e panicked -e FAILED "$TMPDIR/log" | head -n 20; } >&2
+    for folder in "$profiles"/*; do
+        case $folder in */"$own") object=$1 ;; *) object=$program ;; esac
+        link=$TMPDIR/test-$(basename "$profiles")-$(basename "$folder")
+        ln -s "$object" "$link"
+        pairs="$pairs $link $folder"
+    done
+}
 if [ "${1:-}" = --tests ]; then
-    RUSTC_WRAPPER=$PWD/fuzz/rustc.sh LAPIDARY_FUZZ_FLAGS=$covered CARGO_INCREMENTAL=0 CARGO_TARGET_DIR=fuzz/target/coverage \
-        cargo test --locked --no-run --lib --test hostile --test text --test formats --message-format=json 2>/dev/null |
-        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' >"$TMPDIR/tests"
-    while read -r test; do
-        name=test-$(basename "$test")
-        mkdir "$TMPDIR/$name.profiles"
-        ln -s "$test" "$TMPDIR/$name"
-        filter=
-        case $name in test-lapidary-*) filter="checkpoint:: text:: record error:: decode strict kept mask pipeline_cache" ;; esac
-        # shellcheck disable=SC2086
-        LLVM_PROFILE_FILE=$TMPDIR/$name.profiles/%p.profraw "$test" --quiet $filter >"$TMPDIR/log" 2>&1 ||
-            { say "coverage: $name failed:"; grep -a -A 5 -e panicked -e FAILED "$TMPDIR/log" | head -n 20; }
-        pairs="$pairs $TMPDIR/$name $TMPDIR/$name.profiles"
-    done <"$TMPDIR/tests"
+    program=$PWD/fuzz/target/coverage/debug/lapidary
+    RUSTC_WRAPPER=$PWD/fuzz/rustc.sh LAPIDARY_FUZZ_FLAGS=$covered CARGO_INCREMENTAL=0 CARGO_TARGET_DIR=$PWD/fuzz/target/coverage \
+        cargo test --locked --quiet --no-run --lib --test hostile --test text --test formats --message-format=json \
+        --config 'profile.dev.package."*".opt-level=1' >"$TMPDIR/built"
+    for test in $(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$TMPDIR/built"); do
+        name=$(basename "$test")
+        case $name in
+        lapidary) ;;
+        lapidary-*) run_test "$name" "$test" checkpoint:: text:: record error:: decode strict kept mask pipeline_cache ;;
+        *) run_test "$name" "$test" ;;
+        esac
+    done
 fi
 # shellcheck disable=SC2086
 fuzz/target/coverage/release/coverage "$PWD" $pairs

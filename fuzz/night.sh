@@ -14,6 +14,7 @@ printf '%s\n' $targets | xargs -P 2 -I TARGET sh fuzz/one.sh TARGET "$seconds" f
 say "$((seconds * count)) s of fuzzing"
 if ! table fuzz/out; then
     say "fuzz: findings in fuzz/out, and what was said of them:"
-    grep -a -h -A 1 -e 'panicked at' -e 'ERROR: libFuzzer' -e 'memory allocation' fuzz/out/*.log | cut -c 1-300 | sort | uniq -c | sort -rn | head -n 60
+    grep -a -h -A 1 -e 'panicked at' -e 'overflowed its stack' -e 'memory allocation' -e 'timeout after' fuzz/out/*.log |
+        sed 's/ ([0-9]*) / /' | cut -c 1-300 | sort | uniq -c | sort -rn | head -n 60
     exit 1
 fi

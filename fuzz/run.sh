@@ -21,7 +21,8 @@ if ! table "$out"; then
     for input in $(find "$out" -maxdepth 1 -name '*-crash-*' -o -maxdepth 1 -name '*-timeout-*' -o -maxdepth 1 -name '*-oom-*'); do
         cp "$input" fuzz/out/
         name=$(basename "$input")
-        say "" "== fuzz/out/$name (fuzz/target/release/${name%%-*} runs it again), in base64:"
+        say ""
+        say "== fuzz/out/$name (fuzz/target/release/${name%%-*} runs it again), in base64:"
         base64 "$input" | head -c 20000
         grep -a -A 30 -e 'panicked at' -e 'ERROR: libFuzzer' -e 'memory allocation' "$out/${name%%-*}.log" | cut -c 1-500 | head -n 60
     done

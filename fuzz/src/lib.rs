@@ -4,6 +4,7 @@ pub mod demo;
 pub mod golden;
 pub mod input;
 pub mod mutate;
+pub mod snippets;
 
 use std::alloc::System;
 use std::ffi::{CString, c_char, c_int};

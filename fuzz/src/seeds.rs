@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lapidary_fuzz::{demo, input};
+use lapidary::text::{ChatTemplate, Conversation, Specials};
+use lapidary_fuzz::snippets::SNIPPETS;
+use lapidary_fuzz::{demo, input, snippets};
 use serde_json::{Value, json};
 
 /// Bytes of a header that is kept; more take too long to be changed.
@@ -40,31 +42,30 @@ impl Seeds {
 
     fn headers(&self, sets: &[PathBuf]) -> std::io::Result<()> {
         let text = |value: &Value| value.to_string().into_bytes();
-        for set in sets.iter().filter(|set| set.join("model.safetensors").exists()) {
-            let (mut config, mut header) =
-                (read_json(&set.join("config.json")), header(&set.join("model.safetensors")));
+        let sets = sets.iter().filter(|set| set.join("model.safetensors").exists());
+        for (number, set) in sets.enumerate() {
+            let mut config = read_json(&set.join("config.json"));
+            let mut header = header(&set.join("model.safetensors"));
             let mut layers = layers(&mut config).len();
             while text(&header).len() > LARGEST_HEADER && layers > 1 {
                 layers -= 1;
                 cut(&mut config, &mut header, layers);
             }
-            if text(&header).len() <= LARGEST_HEADER {
-                self.keep("header", &input::join(b'@', &[vec![], text(&config), text(&header)]))?;
-                // The same in two files with an index.
-                let entries = header.as_object().expect("an object");
-                let half = entries.len() / 2;
-                let part = |skip: usize, take: usize| {
-                    pack(entries.iter().skip(skip).take(take).map(|(k, v)| (k.clone(), v.clone())))
-                };
-                let map = |(number, name): (usize, &String)| {
-                    (name.clone(), Value::from(if number < half { "a.safetensors" } else { "b.safetensors" }))
-                };
-                let index = json!({"metadata": {"total_size": 0},
-                    "weight_map": Value::Object(entries.keys().enumerate().map(map).collect())});
-                let files = [index, config.clone(), part(0, half), part(half, usize::MAX)];
-                if files.iter().map(|file| text(file).len()).sum::<usize>() < LARGEST_HEADER {
-                    self.keep("header", &input::join(b'H', &files.each_ref().map(text)))?;
-                }
+            if text(&header).len() > LARGEST_HEADER {
+                continue;
+            }
+            let [index, first, second] = halves(&header);
+            // Small ones in every way, large ones in one.
+            let is_kept = |way: usize| number % 3 == way || text(&header).len() < LARGEST_HEADER / 3;
+            if is_kept(0) {
+                self.keep("header", &input::join(b'@', &[&json!(""), &config, &header].map(section)))?;
+            }
+            if is_kept(1) {
+                let parts = [&json!(""), &config, &first, &second];
+                self.keep("header", &input::join(b'H', &parts.map(section)))?;
+            }
+            if is_kept(2) {
+                self.keep("header", &input::join(b'H', &[&index, &config, &first, &second].map(section)))?;
             }
         }
         let small = json!({"__metadata__": {"format": "pt"}, "a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
@@ -106,10 +107,39 @@ impl Seeds {
         for (number, conversation) in conversations.iter().enumerate() {
             let json = conversation.to_string().into_bytes();
             self.keep("messages", &[&b"m"[..], &json].concat())?;
+            if number % 8 == 0 {
+                let text = conversation.to_string();
+                let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+                self.keep("messages", &[&b"m\xff\xfe"[..], &wide].concat())?;
+                self.keep("messages", &[&b"m\xef\xbb\xbf"[..], text.as_bytes()].concat())?;
+            }
             let source = &sources[number % sources.len()];
             self.keep("template", &input::join(b't', &[source.as_bytes(), &json]))?;
         }
-        sources.iter().try_for_each(|source| self.keep("template", &input::join(b't', &[source.as_bytes()])))
+        sources.iter().try_for_each(|source| self.keep("template", &input::join(b't', &[source.as_bytes()])))?;
+        self.snippets()
+    }
+
+    /// What is compared with Python's Jinja: what works in groups, what is refused alone.
+    fn snippets(&self) -> std::io::Result<()> {
+        let given = snippets::given().as_bytes();
+        let conversation = Conversation::from_json(given).expect("it is one");
+        let specials = Specials::default();
+        let works = |source: &str| {
+            let template = ChatTemplate::from_source(&format!("{FIRST}{source}"), "<bos>", "<eos>");
+            template.is_ok_and(|template| template.render(&conversation, &specials).is_ok())
+        };
+        let (good, refused): (Vec<&str>, Vec<&str>) = SNIPPETS.iter().partition(|source| works(source));
+        let groups = good.chunks(8).map(|group| group.join("\n"));
+        let alone = refused.into_iter().map(str::to_owned);
+        for source in groups.chain(alone) {
+            let source = format!("{FIRST}{source}");
+            // Most of what is refused needs little of the conversation.
+            let is_small = !source[FIRST.len()..].contains("M.");
+            let json = if is_small { b"[{\"role\": \"user\", \"content\": \"a\"}]" } else { given };
+            self.keep("template", &input::join(b't', &[source.as_bytes(), json]))?;
+        }
+        Ok(())
     }
 
     /// The demo's vocabulary cut to what a short text needs, and some of the components that files have.
@@ -129,7 +159,10 @@ impl Seeds {
             id.as_u64() < Some(8) || is_single || made.contains(token) || bytes.contains(&token.as_str())
         });
         vocabulary.values_mut().enumerate().for_each(|(number, id)| *id = number.into());
-        let config = fs::read(self.golden.join("../../examples/demo-model/tokenizer_config.json"))?;
+        let hello = "{{ bos_token }}{{ messages[0].content }}";
+        let config = json!({"bos_token": "<bos>", "eos_token": {"content": "<eos>"},
+            "chat_template": [{"name": "default", "template": hello}, {"name": "tool_use", "template": "{{ tools }}"}]});
+        let config = config.to_string().into_bytes();
         let replace = json!({"type": "Replace", "pattern": {"String": "e"}, "content": "ee"});
         let normalizers = [
             file["normalizer"].clone(),
@@ -155,7 +188,7 @@ impl Seeds {
 
     fn caches(&self) -> std::io::Result<()> {
         let record = |off: &str, times: Value| {
-            json!({"format": 1, "adapter": "a card", "driver": "1.2", "api": "Vulkan", "version": "0.1.0", "switched_off": off,
+            json!({"format": 2, "adapter": "a card", "driver": "1.2", "api": "Vulkan", "version": "0.1.0", "switched_off": off,
                 "failures": [{"check": "router", "without": "dot", "message": "row 3: 1, expected 2"}], "is_bad": false,
                 "brief": true, "dot_times": times})
         };
@@ -166,6 +199,7 @@ impl Seeds {
             record("subgroups", json!({"few": race, "many": null})),
         ] {
             self.keep("cache", format!("s{record:#}").as_bytes())?;
+            self.keep("cache", format!("o{record}").as_bytes())?;
             self.keep("cache", format!("r{record}").as_bytes())?;
         }
         for length in [0usize, 1, 100] {
@@ -208,6 +242,8 @@ impl Seeds {
     }
 }
 
+/// What snippets call the first message.
+const FIRST: &str = "{% set M = messages[0] %}";
 const SMALL_TEMPLATES: [&str; 6] = [
     "{{ bos_token }}{% for m in messages %}<|turn>{{ m.role }}\n{{ m['content'] | trim }}<turn|>\n{% endfor %}{% if add_generation_prompt %}<|turn>model\n{% endif %}",
     "{% macro show(x, d=0) %}{% if x is mapping %}{% for k, v in x | dictsort %}{{ k }}={{ show(v, d + 1) }}{% endfor %}{% else %}{{ x | tojson }}{% endif %}{% endmacro %}{{ show(messages[0]) }}",
@@ -216,6 +252,24 @@ const SMALL_TEMPLATES: [&str; 6] = [
     "{{ strftime_now('%d %B %Y') }}{{ messages | selectattr('role', 'equalto', 'user') | list | length }}{{ 'a,b'.split(',')[-1].strip().upper() }}{{ '%s-%d' | format('x', 3) }}",
     "{% generation %}{{ messages[::-1] | tojson(indent=2, ensure_ascii=false) }}{% endgeneration %}{{ range(3) | list }}{{ 7 // 2 }}{{ 2 ** 3 }}{{ 'x' if enable_thinking else 'y' }}{{ 'ab' * 3 }}{{ [1] + [2] }}{{ not tools }}",
 ];
+
+/// A section's text; an empty string stands for none.
+fn section(part: &Value) -> Vec<u8> {
+    if part == "" { Vec::new() } else { part.to_string().into_bytes() }
+}
+
+/// A header in two files, behind the index that names them.
+fn halves(header: &Value) -> [Value; 3] {
+    let entries = header.as_object().expect("an object");
+    let half = entries.len() / 2;
+    let part = |skip: usize, take: usize| {
+        pack(entries.iter().skip(skip).take(take).map(|(name, entry)| (name.clone(), entry.clone())))
+    };
+    let file = |number: usize| if number < half { "a.safetensors" } else { "b.safetensors" };
+    let map = entries.keys().enumerate().map(|(number, name)| (name.clone(), Value::from(file(number))));
+    let index = json!({"metadata": {"total_size": 0}, "weight_map": Value::Object(map.collect())});
+    [index, part(0, half), part(half, usize::MAX)]
+}
 
 fn folders(of: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(of).into_iter().flatten().flatten().map(|entry| entry.path());

@@ -16,13 +16,7 @@ use serde_json::Value;
 const BOUNDS: Bounds = Bounds::new(64, 2000);
 /// Data that is made up for what a header describes.
 const MOST_DATA: u64 = 2 << 20;
-const NAMES: [&str; 5] = [
-    "a.safetensors",
-    "b.safetensors",
-    "c.safetensors",
-    "model-00001-of-00002.safetensors",
-    "model-00002-of-00002.safetensors",
-];
+const NAMES: [&str; 5] = ["a.safetensors", "b.safetensors", "c.safetensors", "d.safetensors", "model.safetensors"];
 const WORDS: [&str; 40] = [
     "dtype",
     "shape",
@@ -85,8 +79,13 @@ fuzz_target!(|data: &[u8]| {
         write("model.safetensors.index.json", index);
     }
     for (number, header) in headers.iter().take(NAMES.len()).enumerate() {
-        let name = if headers.len() == 1 && index.is_empty() { "model.safetensors" } else { NAMES[number] };
-        write(name, &file(way, header));
+        let count = headers.len().min(NAMES.len());
+        let name = match (index.is_empty(), count) {
+            (true, 1) => "model.safetensors".to_owned(),
+            (true, _) => format!("model-{:05}-of-{count:05}.safetensors", number + 1),
+            (false, _) => NAMES[number].to_owned(),
+        };
+        write(&name, &file(way, header));
     }
     let source = Source::Directory(FOLDER.clone());
     match BOUNDS.hold(|| tensors(&source)) {

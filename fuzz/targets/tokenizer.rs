@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use lapidary::text::{TextModel, Tokenizer};
+use lapidary::text::{Conversation, TextModel, Tokenizer};
 use lapidary_fuzz::mutate::{Kind, sections};
 use lapidary_fuzz::{Bounds, check_error, demo, input, run};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
@@ -74,7 +74,7 @@ const WORDS: [&str; 60] = [
     "special_tokens",
 ];
 const CONFIG_WORDS: [&str; 8] =
-    ["bos_token", "eos_token", "chat_template", "content", "name", "default", "template", "tokenizer_class"];
+    ["bos_token", "eos_token", "chat_template", "content", "name", "default", "template", "tool_use"];
 static DEMO: LazyLock<TextModel> = LazyLock::new(demo::text_model);
 
 fn main() {
@@ -98,12 +98,25 @@ fuzz_target!(|data: &[u8]| {
         Ok(tokenizer) => encode(&tokenizer, &text),
         Err(error) => check_error(&error, &[3]),
     }
-    if let Some(config) = parts.get(2)
-        && let Err(error) = BOUNDS.hold(|| TextModel::load(parts[0], None, Some(config)))
-    {
-        check_error(&error, &[3]);
+    if let Some(config) = parts.get(2) {
+        prompt(parts[0], config);
     }
 });
+
+/// `tokenizer_config.json` has templates too.
+fn prompt(tokenizer: &[u8], config: &[u8]) {
+    let hello = Conversation::from_json(br#"[{"role": "user", "content": "hello"}]"#).expect("it is one");
+    let model = match BOUNDS.hold(|| TextModel::load(tokenizer, None, Some(config))) {
+        Ok(model) => model,
+        Err(error) => return check_error(&error, &[3]),
+    };
+    for tools in [None, Some(serde_json::json!([]))] {
+        let conversation = Conversation { tools, ..hello.clone() };
+        if let Err(error) = BOUNDS.hold(|| model.prompt(&conversation)) {
+            check_error(&error, &[2, 3]);
+        }
+    }
+}
 
 fn encode(tokenizer: &Tokenizer, text: &str) {
     let encode = || BOUNDS.hold(|| tokenizer.encode(text));

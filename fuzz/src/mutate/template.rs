@@ -3,6 +3,7 @@
 use fastrand::Rng;
 
 use super::{STRINGS, pick};
+use crate::snippets::SNIPPETS;
 
 /// Expressions, to stand in `{{ }}` or within one another.
 const EXPRESSIONS: [&str; 64] = [
@@ -132,7 +133,8 @@ pub(super) fn change(text: &str, rng: &mut Rng) -> String {
         0 => [before, behind].concat(),
         1 | 2 => [before, pick(&EXPRESSIONS, rng), behind].concat(),
         3 => [before, "{{ ", pick(&EXPRESSIONS, rng), " }}", behind].concat(),
-        4 | 5 => [before, pick(&STATEMENTS, rng), behind].concat(),
+        4 => [before, pick(&STATEMENTS, rng), behind].concat(),
+        5 => [before, pick(&SNIPPETS, rng), behind].concat(),
         6 => [before, pick(&STRINGS, rng), behind].concat(),
         7 if middle.len() < 64 => [before, &middle.repeat(times), behind].concat(),
         _ => {
