@@ -12,12 +12,15 @@ use super::checks::CHECKS;
 use super::dot_probe::DotTimes;
 use super::examine::{Report, SWITCHES};
 use super::golden;
+use crate::error::harmless;
 use crate::gpu::{AdapterReport, Gpu, Mask};
 use crate::kept::{self, checksum};
 use crate::kernels;
 
 /// The file's form.
 const FORMAT: u32 = 2;
+/// Characters of a name or a message.
+const MOST_QUOTED: usize = 500;
 /// Larger files are not ours.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -60,13 +63,13 @@ impl Record {
             round.failures().map(|(finding, message)| Failure {
                 check: finding.name.clone(),
                 without: round.without.to_string(),
-                message: message.to_owned(),
+                message: harmless(message, MOST_QUOTED),
             })
         });
         Record {
             format: FORMAT,
-            adapter: info.name.clone(),
-            driver: report.adapter.driver(),
+            adapter: harmless(&info.name, MOST_QUOTED),
+            driver: harmless(&report.adapter.driver(), MOST_QUOTED),
             api: report.adapter.api().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             switched_off: report.switched_off.to_string(),
@@ -136,10 +139,14 @@ impl Record {
         let is_check = |failure: &Failure| {
             CHECKS.iter().any(|check| check.name == failure.check) || golden::is_check(&failure.check)
         };
+        let said = self.failures.iter().flat_map(|failure| [&failure.check, &failure.without, &failure.message]);
+        let texts = [&self.adapter, &self.driver, &self.api, &self.version].into_iter().chain(said);
         let has_cause = !self.failures.is_empty() || self.switched_off.is_empty() && !self.is_bad;
         self.format == FORMAT
             && self.switched_off.parse().is_ok_and(|mask| is_off_by_us(&mask))
             && self.failures.iter().all(is_check)
+            // One line, without what steers a terminal: so they were written.
+            && texts.into_iter().all(|text| *text == harmless(text, usize::MAX))
             && has_cause
             && self.dot_times.is_none_or(DotTimes::is_likely)
     }
