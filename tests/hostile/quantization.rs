@@ -233,7 +233,7 @@ fn files_beside_the_configuration() {
         ("{", &["quantize_config.json: not valid JSON"][..]),
         ("[]", &["quantize_config.json: found [], expected a JSON object"]),
         (r#"{"bits": 3, "group_size": 32}"#, &["quantize_config.json: bits is 3, expected 4 or 8"]),
-        (r#"{"bits": 8, "group_size": 32}"#, &["4-bit codes", "quantize_config.json: bits is 8", "such tensors"]),
+        (r#"{"bits": 8, "group_size": 32}"#, &["4-bit codes", "quantize_config.json: bits is 8", "the same of"]),
         (r#"{"bits": 4, "group_size": 64}"#, &["quantize_config.json: group_size 64 makes 2"]),
         (r#"{"bits": 4, "group_size": 32, "quant_method": "hqq"}"#, &["quant_method is \"hqq\"", "\"gptq\""]),
         (r#"{"bits": 4, "group_size": 32, "rotation": "hadamard"}"#, &["quantize_config.json: rotation is"]),
