@@ -63,8 +63,9 @@ fn record(bytes: &[u8]) {
         assert!(SWITCHES.contains(&item), "a record switches off {item:?}, expected some of {SWITCHES:?}");
     }
     for failure in record.failures() {
-        // What starts quote of it.
-        check_text(&failure.check, false);
+        for text in [&failure.check, &failure.without, &failure.message] {
+            check_text(text, false);
+        }
     }
 }
 
