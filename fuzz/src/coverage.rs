@@ -26,9 +26,11 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let root = PathBuf::from(arguments.next().expect("the project's root"));
     let source = root.join("src");
+    let mut has_tests = false;
     let (mut by_corpora, mut by_all): (BTreeMap<String, Lines>, BTreeMap<String, Lines>) = Default::default();
     while let (Some(object), Some(folder)) = (arguments.next(), arguments.next()) {
         let is_test = Path::new(&object).file_name().is_some_and(|name| name.to_string_lossy().starts_with("test-"));
+        has_tests |= is_test;
         for (name, lines) in measure(&object, &folder, &source) {
             if !is_test {
                 add(by_corpora.entry(name.clone()).or_default(), &lines, true);
@@ -39,19 +41,24 @@ fn main() {
             }
         }
     }
-    println!("| file | lines | by the corpora | with the tests |\n|---|---|---|---|");
+    let row = |name: &str, all: usize, corpora: usize, tests: usize| {
+        let more = if has_tests { format!(" {} |", share(tests, all)) } else { String::new() };
+        println!("| {name} | {all} | {} |{more}", share(corpora, all));
+    };
+    let (head, rule) = if has_tests { (" with the tests |", "---|") } else { ("", "") };
+    println!("| file | lines | by the corpora |{head}\n|---|---|---|{rule}");
     let mut sums = (0, 0, 0);
     for (name, lines) in &by_all {
         let ran = |lines: &Lines| lines.values().filter(|ran| **ran).count();
         let (all, corpora, tests) = (lines.len(), ran(&by_corpora[name]), ran(lines));
         sums = (sums.0 + all, sums.1 + corpora, sums.2 + tests);
-        println!("| `{name}` | {all} | {} | {} |", share(corpora, all), share(tests, all));
+        row(&format!("`{name}`"), all, corpora, tests);
         if std::env::var_os("LAPIDARY_FUZZ_LINES").is_some() {
             let missed: Vec<usize> = lines.iter().filter(|(_, ran)| !**ran).map(|(line, _)| *line).collect();
             println!("{name}: not run: {missed:?}");
         }
     }
-    println!("| all | {} | {} | {} |", sums.0, share(sums.1, sums.0), share(sums.2, sums.0));
+    row("all", sums.0, sums.1, sums.2);
 }
 
 fn share(part: usize, of: usize) -> String {
