@@ -10,7 +10,9 @@ use lapidary_fuzz::{demo, input, snippets};
 use serde_json::{Value, json};
 
 /// Bytes of a header that is kept; more take too long to be changed.
-const LARGEST_HEADER: usize = 48 << 10;
+const LARGEST_HEADER: usize = 40 << 10;
+/// Bytes that the target makes up at most.
+const LARGEST_DATA: u64 = 4 << 20;
 
 fn main() -> std::io::Result<()> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -42,16 +44,20 @@ impl Seeds {
 
     fn headers(&self, sets: &[PathBuf]) -> std::io::Result<()> {
         let text = |value: &Value| value.to_string().into_bytes();
+        let data = |header: &Value| {
+            header.as_object().into_iter().flatten().filter_map(|(_, entry)| offsets(entry)).map(|(_, end)| end).max()
+        };
+        let is_large = |header: &Value| text(header).len() > LARGEST_HEADER || data(header) > Some(LARGEST_DATA);
         let sets = sets.iter().filter(|set| set.join("model.safetensors").exists());
         for (number, set) in sets.enumerate() {
             let mut config = read_json(&set.join("config.json"));
             let mut header = header(&set.join("model.safetensors"));
-            let mut layers = layers(&mut config).len();
-            while text(&header).len() > LARGEST_HEADER && layers > 1 {
-                layers -= 1;
-                cut(&mut config, &mut header, layers);
+            cut_experts(&mut config, &mut header);
+            // Which layers share keys and values depends on how many there are.
+            if is_large(&header) && text_config(&mut config)["num_kv_shared_layers"].as_u64().unwrap_or(0) == 0 {
+                cut_layers(&mut config, &mut header);
             }
-            if text(&header).len() > LARGEST_HEADER {
+            if is_large(&header) {
                 continue;
             }
             let [index, first, second] = halves(&header);
@@ -289,31 +295,75 @@ fn header(path: &Path) -> Value {
     serde_json::from_slice(&rest[..u64::from_le_bytes(*length) as usize]).expect("a header")
 }
 
-/// `layer_types`, from wherever they are.
-fn layers(config: &mut Value) -> &mut Vec<Value> {
-    let text = if config.get("text_config").is_some() { &mut config["text_config"] } else { config };
-    text["layer_types"].as_array_mut().expect("golden sets list their layers")
+/// Where the text model's keys are.
+fn text_config(config: &mut Value) -> &mut Value {
+    if config.get("text_config").is_some() { &mut config["text_config"] } else { config }
 }
 
-/// Leaves the first `count` layers.
-fn cut(config: &mut Value, header: &mut Value, count: usize) {
-    layers(config).truncate(count);
-    let text = if config.get("text_config").is_some() { &mut config["text_config"] } else { config };
-    text["num_hidden_layers"] = count.into();
+/// Leaves the first layer and the last one, which is always one of full attention.
+fn cut_layers(config: &mut Value, header: &mut Value) {
+    let text = text_config(config);
+    let types = text["layer_types"].as_array_mut().expect("golden sets list their layers");
+    let last = types.len() - 1;
+    types.drain(1..last);
+    text["num_hidden_layers"] = 2.into();
     let entries = header.as_object().expect("an object").clone();
-    let layer = |name: &str| name.split("layers.").nth(1)?.split('.').next()?.parse::<usize>().ok();
-    *header = pack(entries.into_iter().filter(|(name, _)| layer(name).is_none_or(|layer| layer < count)));
+    let kept = entries.into_iter().filter_map(|(name, entry)| {
+        let number = name.split("layers.").nth(1).and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        match number {
+            None | Some(0) => Some((name, entry)),
+            Some(number) if number == last => Some((name.replace(&format!("layers.{last}."), "layers.1."), entry)),
+            Some(_) => None,
+        }
+    });
+    *header = pack(kept);
+}
+
+/// Leaves 8 experts of the 16 that golden sets have: whole words of 4-bit codes.
+fn cut_experts(config: &mut Value, header: &mut Value) {
+    let text = text_config(config);
+    if text["num_experts"] != 16 {
+        return;
+    }
+    text["num_experts"] = 8.into();
+    let number = |name: &str| name.split(".experts.").nth(1)?.split('.').next()?.parse::<usize>().ok();
+    let entries = header.as_object().expect("an object").clone();
+    let kept = entries.into_iter().filter(|(name, _)| number(name).is_none_or(|number| number < 8));
+    let halved = kept.map(|(name, mut entry)| {
+        let is_of_all = number(&name).is_none() && ["router", "expert"].iter().any(|part| name.contains(part));
+        // GPTQ and AWQ have the outputs last, all others first; zero points and AWQ's codes pack eight in a word.
+        let is_last = ["qweight", "scales", "qzeros"].iter().any(|end| name.ends_with(end));
+        let shape = entry.get_mut("shape").filter(|_| is_of_all).and_then(Value::as_array_mut);
+        let size = shape.and_then(|shape| {
+            let size = if is_last { shape.last_mut() } else { shape.first_mut() };
+            let is_packed = is_last || name.ends_with("zero_point");
+            size.filter(|size| **size == 16 || is_packed && **size == 2)
+        });
+        if let Some(size) = size {
+            *size = (size.as_u64().unwrap_or_default() / 2).into();
+            let (begin, end) = offsets(&entry).expect("what has a shape has a place");
+            entry["data_offsets"] = json!([begin, begin + (end - begin) / 2]);
+        }
+        (name, entry)
+    });
+    *header = pack(halved);
 }
 
 /// A header of these entries, one behind the other.
 fn pack(entries: impl Iterator<Item = (String, Value)>) -> Value {
     let mut end = 0;
     let place = |(name, mut entry): (String, Value)| {
-        if let Some((first, last)) = entry["data_offsets"][0].as_u64().zip(entry["data_offsets"][1].as_u64()) {
+        if let Some((first, last)) = offsets(&entry) {
             entry["data_offsets"] = json!([end, end + last - first]);
             end += last - first;
         }
         (name, entry)
     };
     Value::Object(entries.map(place).collect())
+}
+
+/// `data_offsets`, which `__metadata__` has not.
+fn offsets(entry: &Value) -> Option<(u64, u64)> {
+    let offsets = entry.get("data_offsets")?;
+    offsets[0].as_u64().zip(offsets[1].as_u64())
 }

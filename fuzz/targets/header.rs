@@ -15,7 +15,7 @@ use serde_json::Value;
 
 const BOUNDS: Bounds = Bounds::new(64, 2000);
 /// Data that is made up for what a header describes.
-const MOST_DATA: u64 = 2 << 20;
+const MOST_DATA: u64 = 4 << 20;
 const NAMES: [&str; 5] = ["a.safetensors", "b.safetensors", "c.safetensors", "d.safetensors", "model.safetensors"];
 const WORDS: [&str; 40] = [
     "dtype",
@@ -98,7 +98,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// A file with this header. By `way`, it has the data that the header describes (zeros, or what makes sensible floats), a
+/// A file with this header. By `way`, it has the data that the header describes (zeros, or what makes floats and zero points that are sensible), a
 /// byte more or less, or none, or the text is the whole file.
 fn file(way: u8, header: &[u8]) -> Vec<u8> {
     let described = described(header).min(MOST_DATA) as usize;
@@ -110,7 +110,7 @@ fn file(way: u8, header: &[u8]) -> Vec<u8> {
         _ => described,
     };
     let mut file = [&(header.len() as u64).to_le_bytes(), header].concat();
-    file.resize(file.len() + length, if way % 16 < 8 { 0 } else { 0x3c });
+    file.resize(file.len() + length, if way % 16 < 8 { 0 } else { 0x77 });
     file
 }
 
