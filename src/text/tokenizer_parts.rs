@@ -224,7 +224,8 @@ fn read_post_processor(value: &Value) -> Result<Option<Frame>> {
         let place = format!("{PLACE}.single[{i}]");
         match (piece["SpecialToken"]["id"].as_str(), piece["Sequence"]["id"].as_str()) {
             (Some(name), None) => {
-                let ids = special_ids(&map["special_tokens"][name], name, &place)?;
+                let listed = map.get("special_tokens").map_or(&Value::Null, |tokens| &tokens[name]);
+                let ids = special_ids(listed, name, &place)?;
                 if texts == 0 { &mut frame.before } else { &mut frame.after }.extend(ids);
             }
             (None, Some("A")) => texts += 1,

@@ -87,6 +87,11 @@ fn components_and_fields_that_are_not_known_are_refused_by_name() {
         ("/post_processor", processor(json!([{"SpecialToken": {"id": "<x>"}}])), "\"<x>\" has no ids"),
         (
             "/post_processor",
+            json!({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<x>"}}]}),
+            "\"<x>\" has no ids",
+        ),
+        (
+            "/post_processor",
             processor(json!([{"SpecialToken": {"id": "<bos>"}}, {"Sequence": {"id": "A"}}])),
             "no token has the id 4294967295",
         ),
