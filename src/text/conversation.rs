@@ -165,11 +165,6 @@ impl Conversation {
         Self { messages, tools: None, enable_thinking: false, add_generation_prompt: true }
     }
 
-    /// The tools and the switches alone.
-    pub(super) fn without_messages(&self) -> Self {
-        Self { messages: Vec::new(), tools: self.tools.clone(), ..*self }
-    }
-
     /// Reads a conversation file, UTF-8 or what its byte order mark says. A key that occurs twice in an object is an error:
     /// which of the two values counts, other programs decide otherwise.
     ///

@@ -11,7 +11,6 @@
 //!
 //! Files come from strangers: sizes are capped, templates have a budget of steps, and a panic in a parser is an error.
 
-mod blame;
 mod channel;
 mod clock;
 mod conversation;
@@ -89,9 +88,7 @@ impl TextModel {
     /// # Errors
     /// Those of [`TextModel::template`]; [`crate::Error::Usage`] if the conversation does not fit the template.
     pub fn prompt(&self, conversation: &Conversation) -> Result<Prompt> {
-        let template = self.template(conversation.tools.is_some())?;
-        let render = |conversation: &Conversation| template.render(conversation, self.tokenizer.specials());
-        render(conversation).map_err(|error| blame::blamed(error, conversation, render))
+        self.template(conversation.tools.is_some())?.render(conversation, self.tokenizer.specials())
     }
 
     /// The token ids of a prompt, as the template wrote it: no `<bos>` is added.
