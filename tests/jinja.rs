@@ -67,8 +67,7 @@ fn difference(case: &Case) -> Option<String> {
         (None, Err(_)) => return None,
         // Gemma's template is written for them, and Jinja fails: a dictionary passes `is sequence`.
         _ if !snippet && answers_with_an_object(&case.input) => return None,
-        // What no chat template uses is refused by name.
-        (Some(_), Err(error)) if error.to_string().contains("which is not offered") => return None,
+        (Some(_), Err(error)) if is_not_offered(&error.to_string()) => return None,
         _ => {}
     }
     let mut out = String::new();
@@ -80,6 +79,12 @@ fn difference(case: &Case) -> Option<String> {
     writeln!(out, "{}\n  template {template:?}\n  input    {}", case.name, case.input).unwrap();
     write!(out, "  expected {expected}\n  found    {found}").unwrap();
     Some(out)
+}
+
+/// Whether the error is a refusal, by name, of what no chat template uses.
+fn is_not_offered(error: &str) -> bool {
+    let names = ["autoescape", "'lipsum'", "'random'", "'urlize'", "'wordwrap'", "'pprint' on a long value"];
+    error.contains("which is not offered") && names.iter().any(|name| error.contains(name))
 }
 
 /// Whether a tool's answer is an object.

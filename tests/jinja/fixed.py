@@ -121,6 +121,7 @@ SNIPPETS = r"""
 {{ 'a b c d e f g' | wordwrap(3) }}|{{ 'abcdefgh ij' | wordwrap(4) }}|{{ 'abcdefgh' | wordwrap(4, false) }}|{{ 'hello-world foo' | wordwrap(7) }}|{{ 'a\nb c' | wordwrap(10, true, '/') }}
 {{ 'a\nb\n\nc' | indent }}|{{ 'a\nb\n\nc' | indent(2, true) }}|{{ 'a\nb\n\nc' | indent(2, blank=true) }}|{{ 'a\nb' | indent('>> ', first=true) }}|{{ 'a\r\nb\n' | indent }}
 {{ 'one two-three it\'s x_y' | wordcount }}|{{ 'hello' | center(11) }}|{{ '<p>a  <b>b</b>\n c</p>&amp;' | striptags }}|{{ 'ä b/c?d&e' | urlencode }}|{{ {'a b': 1, 'c': 'ä'} | urlencode }}|{{ 1500 | filesizeformat }}|{{ 1 | filesizeformat }}|{{ 1500000 | filesizeformat(true) }}
+{{ '<a href="x">\'&' | e }}|{{ ('<' | e) ~ '<' }}|{{ '<' | forceescape }}|{{ '<' | safe }}|{{ 5 | e }}|{{ ['<'] | e }}
 {{ 'a' | default('x') }}|{{ nope | default('x') }}|{{ nope | default }}|{{ '' | default('x') }}|{{ '' | default('x', true) }}|{{ none | default('x') }}|{{ none | default('x', boolean=true) }}|{{ M.nope | d(M.also) | d('y') }}|{{ 0 | default(1, true) }}
 {{ M.odd.items }}
 {{ M.odd['items'] }}|{{ M.odd.keys() | list }}|{{ M.odd['keys'] }}|{{ M.odd.get('keys') }}|{{ M.odd.get('nope', 5) }}|{{ M.odd['k"q'].x[2] }}|{{ M.odd.nope }}|{{ M.odd | items | list }}|{{ M.d.values() | list }}|{{ M.d.keys() }}|{{ M.d.items() }}|{{ M.d.values() }}
@@ -190,6 +191,7 @@ SNIPPETS = r"""
 {% macro m() %}x{% endmacro %}{% call m() %}{% endcall %}
 {% macro f(n) %}{{ n }}{% if n > 0 %}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(3) }}|{% set g = f %}{{ g(1) }}
 {% set x = 1 %}{% macro m() %}{{ x }}{% endmacro %}{% set x = 2 %}{{ m() }}|{% for i in [1] %}{% macro q() %}{{ i }}{{ x }}{% endmacro %}{{ q() }}{% endfor %}{{ q is defined }}
+{% set c = cycler('a', 'b') %}{{ c.next() }}{{ c.next() }}{{ c.next() }}{{ c.current }}{{ c.reset() }}{{ c.current }}|{% set j = joiner('; ') %}{% for i in M.l %}{{ j() }}{{ i }}{% endfor %}|{{ range(5) | list }}{{ range(5, 1, -2) | list }}{{ range(3) }}{{ dict(a=1, **{'b': 2}) }}{{ dict([('x', 1)]) }}
 {{ range(1, 10, 0) }}
 {{ range(200000) }}
 {{ raise_exception('no ' ~ 1) }}
@@ -211,6 +213,7 @@ SNIPPETS = r"""
 {% if true %}a{% elif nope %}b{% else %}c{% endif %}|{% if nope %}a{% elif 0 %}b{% endif %}|{% if [] %}a{% endif %}{% if [0] %}b{% endif %}{% if 0.0 %}c{% endif %}{% if ' ' %}d{% endif %}{% if {} %}e{% endif %}
 {% raw %}{{ x }}{% if %}{% endraw %}|{%- raw -%} {{ y }} {%- endraw -%} |{# {{ c }} #}|{#- c -#} x
 {% filter upper | replace('A', 'b') %}aXa{{ M.i }}{% endfilter %}|{% set x | upper %}abc{% endset %}{{ x }}|{% set x %}a{{ 1 }}{% endset %}{{ x + 'b' }}|{{ x is string }}|{% with a = 1, b = a %}{{ a }}{{ b }}{% endwith %}
+{% block a %}in {{ M.i }}{% endblock %}
 {% include 'x' %}
 {% import 'x' as y %}
 {% extends 'x' %}
@@ -272,7 +275,7 @@ SOURCES = [
     "{{ 1 }}\n{{ 2 }}\n", "  {{ 1 }}  \n", "a \n {{- 1 -}} \n b", "{{- 1 }}\n", "a\n{#- c -#}\nb", "a\n  {# c #}\nb", "  {# c #}  x", "{# a #}\n{# b #}\nc", "\t{% set x = 1 %}\n\t{{ x }}\n", "a {% set x = 1 %}\nb", "a\n \t {% set x = 1 %} \nb",
     "{% for i in [1, 2] %}\n  {{ i }}\n{% endfor %}\n", "{% for i in [1, 2] -%}\n  {{ i }}\n{%- endfor %}\n", "{% raw %}\n  a\n{% endraw %}\nb", "  {% raw %}  a  {% endraw %}  \n", "{%- raw %} a {% endraw -%} b", "{% raw -%}\n a {%- endraw %}",
     "{% if true %}\r\nx\r\n{% endif %}\r\ny", "  {% if true %}\rx\r  {% endif %}\ry", "{% if true %}\n\nx{% endif %}", "{% if true %} \nx{% endif %}", "x\n{%- if true %}\n  y{% endif %}", "a\u2028{% if true %}\nb{% endif %}", "a\x0b {% if true %}b{% endif %}", "a\x85  {% if true %}b{% endif %}",
-    "{%- set x = 1 -%}\n\n  {{ x }}\n\n", "{% macro m() %}\n a\n{% endmacro %}\n{{ m() }}\n", "{%set x=1%}{{x}}", "{%\n set\n x\n =\n 1\n %}{{\n x\n }}", "{% set x = '\n' %}[{{ x }}]\n", "{{ '' }}\n{{ '' }}\n", "a{# b\nc #}d\n#}", "{{ '{{' }}{{ '#}' }}", "{ {% if true %}}{% endif %}%}", "{{ 1 }}{{", "{%", "}}", "# for x in y\n## c\n", "{% generation %}\n a\n{% endgeneration %}\nb", "  {% generation %}\n a\n  {%- endgeneration %}\nb",
+    "{%- set x = 1 -%}\n\n  {{ x }}\n\n", "{% macro m() %}\n a\n{% endmacro %}\n{{ m() }}\n", "{%set x=1%}{{x}}", "{%\n set\n x\n =\n 1\n %}{{\n x\n }}", "{% set x = '\n' %}[{{ x }}]\n", "{{ '' }}\n{{ '' }}\n", "a{# b\nc #}d\n#}", "{{ '{{' }}{{ '#}' }}", "{ {% if true %}}{% endif %}%}", "{{ 1 }}{{", "{%", "{#", "}}", "# for x in y\n## c\n", "{% generation %}\n a\n{% endgeneration %}\nb", "  {% generation %}\n a\n  {%- endgeneration %}\nb",
 ]
 
 

@@ -166,7 +166,10 @@ impl<'s> Lexer<'s> {
 
     fn comment(&mut self) -> Run<()> {
         let rest = self.rest();
-        let Some(end) = rest.find("#}") else { return self.fault("missing end of comment tag") };
+        let Some(end) = rest.find("#}") else {
+            // One that begins at the very end is nothing, as in Jinja.
+            return if rest.is_empty() { Ok(()) } else { self.fault("missing end of comment tag") };
+        };
         // `-#}` takes the white space behind it, `#}` one line end, `+#}` nothing.
         let behind = &rest[end + 2..];
         let more = match rest.as_bytes()[..end].last() {
