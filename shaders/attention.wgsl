@@ -3,15 +3,16 @@
 // way into the cache are done here too (own_heads.wgsl). Query head j reads KV head (j + first_head) / heads_per_kv: the
 // first of a rank's query heads may stand inside the group of heads that share a KV head.
 // One workgroup a share of a row's positions and up to 4 query heads of a KV head: it reads keys and values once for all
-// of them. A team of THREADS / BLOCK neighbouring lanes scores a position, octet by octet of the head, so that it reads
-// neighbouring quads. Then each stripe of lanes, one lane an octet of the head, adds up the values of every
-// (number of stripes)th position with a running maximum of its own (flash attention, arXiv 2205.14135); stripes are put
-// together at the end. A vec4 of scores, weights or maxima has a number for each of the 4 heads.
+// of them. A block of positions is scored first (score_keys.wgsl). Then each stripe of lanes, one lane a column of QUADS
+// quads of the head, adds up the values of every (number of stripes)th position with a running maximum of its own (flash
+// attention, arXiv 2205.14135); stripes are put together at the end. A vec4 of scores, weights or maxima has a number for
+// each of the 4 heads.
+// HEADS, HELD, QUADS, VALUES, AHEAD and EARLY say how many registers a lane needs: from 60 to 250.
 // Shares are joined by attention_join.wgsl (flash decoding, pytorch.org/blog/flash-decoding), or there is one (WHOLE).
 
 override WHOLE: bool = true;    // no shares: out gets the result
 override HEADS: u32 = 2;        // query heads of a workgroup, from 1 to 4
-override THREADS: u32 = 256;    // a multiple of BLOCK, at least head_octets()
+override THREADS: u32 = 256;    // a multiple of BLOCK, at least n_columns()
 override UNITS: u32 = 128;      // (HEADS + 2) * HEAD_DIM / 8
 const LOWEST: f32 = -3.4e38;
 
@@ -66,87 +67,21 @@ fn place(source: Source, p: u32) -> u32 {
     }
     return source.at + ring * params.kv_stride;
 }
-fn key(at: u32, o: u32) -> Packed {
-    return Packed(k_cache[at + quad_a(o)], k_cache[at + quad_b(o)]);
-}
-// Octet o of the value of position p, or of the last one.
-fn value(source: Source, p: u32, end: u32, o: u32) -> Packed {
-    let at = place(source, min(p, end - 1u));
-    return Packed(v_cache[at + quad_a(o)], v_cache[at + quad_b(o)]);
-}
 
-// What a lane reads of the position that it scores: every team-th octet from its own on. More are read as they are used.
-override HELD: u32 = 8; // at most 8
-
-struct Keys {
-    octets: array<Packed, 8>,
-}
-
-fn load_keys(source: Source, p: u32, end: u32, lane: u32) -> Keys {
-    let team = THREADS / BLOCK;
-    let at = place(source, min(p, end - 1u));
-    var keys: Keys;
-    for (var i = 0u; i < HELD; i++) {
-        if i * team < head_octets() {
-            keys.octets[i] = key(at, min(lane % team + i * team, head_octets() - 1u));
-        }
+// Numbers of the heads that there are, and zeros.
+fn of_heads(v: vec4<f32>) -> vec4<f32> {
+    if HEADS == 1u {
+        return vec4(v.x, 0.0, 0.0, 0.0);
     }
-    return keys;
-}
-
-// Four octets of values, a stripe apart.
-struct Values {
-    v0: Packed,
-    v1: Packed,
-    v2: Packed,
-    v3: Packed,
-}
-
-fn load_values(source: Source, p: u32, end: u32, o: u32) -> Values {
-    let stripes = THREADS / head_octets();
-    return Values(
-        value(source, p, end, o),
-        value(source, p + stripes, end, o),
-        value(source, p + 2u * stripes, end, o),
-        value(source, p + 3u * stripes, end, o),
-    );
-}
-
-// Products of an octet of a key with the queries.
-fn products(k: Octet, o: u32) -> vec4<f32> {
-    let half = head_octets();
-    var s = vec4(dot(room[o], k.lo) + dot(room[half + o], k.hi), 0.0, 0.0, 0.0);
-    if HEADS > 1u {
-        s.y = dot(room[2u * half + o], k.lo) + dot(room[3u * half + o], k.hi);
+    if HEADS == 2u {
+        return vec4(v.xy, 0.0, 0.0);
     }
-    if HEADS > 2u {
-        s.z = dot(room[4u * half + o], k.lo) + dot(room[5u * half + o], k.hi);
-    }
-    if HEADS > 3u {
-        s.w = dot(room[6u * half + o], k.lo) + dot(room[7u * half + o], k.hi);
-    }
-    return s;
-}
-
-// A lane's part of the scores of the position at `at`.
-fn scores(keys: Keys, at: u32, lane: u32) -> vec4<f32> {
-    let team = THREADS / BLOCK;
-    var s = vec4(0.0);
-    for (var i = 0u; i < HELD; i++) {
-        let o = lane % team + i * team;
-        if i * team < head_octets() && o < head_octets() {
-            s += products(octet(keys.octets[i], o), o);
-        }
-    }
-    for (var o = lane % team + HELD * team; o < head_octets(); o += team) {
-        s += products(octet(key(at, o), o), o);
-    }
-    return s;
+    return v;
 }
 
 // Scores of the block's position n: nothing beyond its end.
 fn score_of(n: u32, count: u32) -> vec4<f32> {
-    return select(vec4(LOWEST), score[min(n, BLOCK - 1u)], n < count);
+    return of_heads(select(vec4(LOWEST), score[min(n, BLOCK - 1u)], n < count));
 }
 
 // Of each head that there is.
@@ -196,20 +131,25 @@ fn main(
         return;
     }
     let octets = head_octets();
-    let stripes = THREADS / octets;
-    let stripe = lane / octets;
-    let column = lane % octets;
+    let stripes = THREADS / n_columns();
+    let stripe = lane / n_columns();
+    let column = lane % n_columns();
     let own = lane / (THREADS / BLOCK); // the position of a block that the lane scores
     var keys = load_keys(source, begin + own, end, lane);
-    var held = load_values(source, begin + stripe, end, column);
+    var held: Values;
+    if AHEAD {
+        held = load_values(source, begin + stripe, end, column);
+    }
     make_heads(work, source, units, lane, begin, end);
     if STORES && end > row.first_position {
         // Some of it was not there yet.
         keys = load_keys(source, begin + own, end, lane);
-        held = load_values(source, begin + stripe, end, column);
+        if AHEAD {
+            held = load_values(source, begin + stripe, end, column);
+        }
     }
 
-    var largest = vec4(LOWEST);
+    var largest = of_heads(vec4(LOWEST));
     var total = vec4(0.0);
     var sums: Sums;
     let partial = HEADS * 2u * octets; // Behind the queries, where the step's own keys and values were.
@@ -232,30 +172,51 @@ fn main(
         }
         workgroupBarrier();
         if stripe < stripes {
-            for (var n = stripe; n < count; n += 4u * stripes) {
+            for (var n = stripe; n < count; n += VALUES * stripes) {
+                if !AHEAD {
+                    held = load_values(source, base + n, end, column);
+                }
                 let s0 = score_of(n, count);
-                let s1 = score_of(n + stripes, count);
-                let s2 = score_of(n + 2u * stripes, count);
-                let s3 = score_of(n + 3u * stripes, count);
+                var s1 = s0;
+                var s2 = s0;
+                var s3 = s0;
+                if VALUES > 1u {
+                    s1 = score_of(n + stripes, count);
+                }
+                if VALUES > 2u {
+                    s2 = score_of(n + 2u * stripes, count);
+                    s3 = score_of(n + 3u * stripes, count);
+                }
                 let new_largest = max(max(largest, max(s0, s1)), max(s2, s3));
                 let rescale = exp_of_heads(largest - new_largest);
                 let w0 = exp_of_heads(s0 - new_largest);
-                let w1 = exp_of_heads(s1 - new_largest);
-                let w2 = exp_of_heads(s2 - new_largest);
-                let w3 = exp_of_heads(s3 - new_largest);
+                var w1 = vec4(0.0);
+                var w2 = vec4(0.0);
+                var w3 = vec4(0.0);
+                if VALUES > 1u {
+                    w1 = exp_of_heads(s1 - new_largest);
+                }
+                if VALUES > 2u {
+                    w2 = exp_of_heads(s2 - new_largest);
+                    w3 = exp_of_heads(s3 - new_largest);
+                }
                 total = total * rescale + ((w0 + w1) + (w2 + w3));
                 largest = new_largest;
                 rescale_sums(&sums, rescale);
-                add(&sums, w0, octet(held.v0, column));
-                add(&sums, w1, octet(held.v1, column));
-                add(&sums, w2, octet(held.v2, column));
-                add(&sums, w3, octet(held.v3, column));
-                if n + 4u * stripes < count {
-                    held = load_values(source, base + n + 4u * stripes, end, column);
+                add(&sums, w0, values_of(held.v0, column));
+                if VALUES > 1u {
+                    add(&sums, w1, values_of(held.v1, column));
+                }
+                if VALUES > 2u {
+                    add(&sums, w2, values_of(held.v2, column));
+                    add(&sums, w3, values_of(held.v3, column));
+                }
+                if AHEAD && n + VALUES * stripes < count {
+                    held = load_values(source, base + n + VALUES * stripes, end, column);
                 }
             }
         }
-        if next < end {
+        if AHEAD && next < end {
             held = load_values(source, next + stripe, end, column);
         }
     }
@@ -263,17 +224,19 @@ fn main(
     // Behind the sums stand the stripes' maxima and totals; nobody needs the queries any more. Where there is room for
     // two heads' sums they take turns, and a barrier a head is enough.
     let areas = select(1u, 2u, THREADS <= 128u);
-    let maxima = 2u * areas * THREADS;
+    let maxima = QUADS * areas * THREADS;
     if column == 0u && stripe < stripes {
         room[maxima + stripe] = largest;
         room[maxima + stripes + stripe] = total;
     }
     let record = (first_share(group.y, groups.y) + group.z) * params.n_heads;
     for (var h = 0u; h < HEADS; h++) {
-        let area = h % areas * 2u * THREADS;
+        let area = h % areas * QUADS * THREADS;
         let sum = sum_of(sums, h);
         room[area + lane] = sum.lo;
-        room[area + THREADS + lane] = sum.hi;
+        if QUADS == 2u {
+            room[area + THREADS + lane] = sum.hi;
+        }
         workgroupBarrier();
         var all_largest = LOWEST;
         for (var s = 0u; s < stripes; s++) {
@@ -286,7 +249,7 @@ fn main(
             var all_total = 0.0;
             for (var s = 0u; s < stripes; s++) {
                 let factor = exp(room[maxima + s][h] - all_largest);
-                quad += factor * room[area + i % 2u * THREADS + s * octets + i / 2u];
+                quad += factor * room[area + i % QUADS * THREADS + s * n_columns() + i / QUADS];
                 all_total += factor * room[maxima + stripes + s][h];
             }
             if WHOLE {

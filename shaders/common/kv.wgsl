@@ -65,3 +65,15 @@ fn octet(packed: Packed, o: u32) -> Octet {
     let codes = select(packed.a.xy, packed.a.zw, o % 2u == 1u);
     return Octet(scale * vec4<f32>(unpack4xI8(codes.x)), scale * vec4<f32>(unpack4xI8(codes.y)));
 }
+
+// Quad `quad` of a head, which stands in half of an octet. Of f16 and int8 the words of that half alone were loaded, and the
+// scale behind them.
+fn packed_half(packed: Packed, quad: u32) -> vec4<f32> {
+    if KV_DTYPE == 0u {
+        return bitcast<vec4<f32>>(packed.a);
+    }
+    if KV_DTYPE == 1u {
+        return vec4(unpack2x16float(packed.a.x), unpack2x16float(packed.a.y));
+    }
+    return bitcast<f32>(packed.a.y) * vec4<f32>(unpack4xI8(packed.a.x));
+}

@@ -1,4 +1,6 @@
-// Weighted sums of an octet of values for up to 4 heads.
+// Weighted sums of a column of values, an octet or half of one, for up to 4 heads.
+
+override QUADS: u32 = 2; // quads of values that a lane adds up: 1 or 2
 
 struct Sums {
     lo0: vec4<f32>,
@@ -11,32 +13,67 @@ struct Sums {
     hi3: vec4<f32>,
 }
 
+// How many lanes share a head's values.
+fn n_columns() -> u32 {
+    return head_octets() * 2u / QUADS;
+}
+
+// The values of a column; of one quad there is no other half.
+fn values_of(packed: Packed, column: u32) -> Octet {
+    if QUADS == 2u {
+        return octet(packed, column);
+    }
+    return Octet(packed_half(packed, column), vec4(0.0));
+}
+
 fn add(sums: ptr<function, Sums>, w: vec4<f32>, v: Octet) {
     (*sums).lo0 += w.x * v.lo;
-    (*sums).hi0 += w.x * v.hi;
     if HEADS > 1u {
         (*sums).lo1 += w.y * v.lo;
-        (*sums).hi1 += w.y * v.hi;
     }
     if HEADS > 2u {
         (*sums).lo2 += w.z * v.lo;
-        (*sums).hi2 += w.z * v.hi;
     }
     if HEADS > 3u {
         (*sums).lo3 += w.w * v.lo;
-        (*sums).hi3 += w.w * v.hi;
+    }
+    if QUADS == 2u {
+        (*sums).hi0 += w.x * v.hi;
+        if HEADS > 1u {
+            (*sums).hi1 += w.y * v.hi;
+        }
+        if HEADS > 2u {
+            (*sums).hi2 += w.z * v.hi;
+        }
+        if HEADS > 3u {
+            (*sums).hi3 += w.w * v.hi;
+        }
     }
 }
 
 fn rescale_sums(sums: ptr<function, Sums>, factor: vec4<f32>) {
     (*sums).lo0 *= factor.x;
-    (*sums).hi0 *= factor.x;
-    (*sums).lo1 *= factor.y;
-    (*sums).hi1 *= factor.y;
-    (*sums).lo2 *= factor.z;
-    (*sums).hi2 *= factor.z;
-    (*sums).lo3 *= factor.w;
-    (*sums).hi3 *= factor.w;
+    if HEADS > 1u {
+        (*sums).lo1 *= factor.y;
+    }
+    if HEADS > 2u {
+        (*sums).lo2 *= factor.z;
+    }
+    if HEADS > 3u {
+        (*sums).lo3 *= factor.w;
+    }
+    if QUADS == 2u {
+        (*sums).hi0 *= factor.x;
+        if HEADS > 1u {
+            (*sums).hi1 *= factor.y;
+        }
+        if HEADS > 2u {
+            (*sums).hi2 *= factor.z;
+        }
+        if HEADS > 3u {
+            (*sums).hi3 *= factor.w;
+        }
+    }
 }
 
 fn sum_of(sums: Sums, h: u32) -> Octet {

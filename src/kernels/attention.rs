@@ -133,14 +133,21 @@ pub fn plan(
     // Octets of a key that a lane reads ahead: all of its own, as far as there is room.
     let held = word(octets).div_ceil(threads / block).min(tuning.held);
     let areas = if lanes <= 128 { 2 } else { 1 };
-    let at_the_end = 2 * areas * lanes + 2 * (lanes / octets);
+    let quads = tuning.quads as usize;
+    let stripes = lanes / (2 * octets / quads);
+    assert!(stripes > 0, "{label}: lanes for a value");
+    let at_the_end = quads * areas * lanes + 2 * stripes;
     let mut constants = source.dtype.constants(head_dim);
     constants.extend([
         ("STORES", u32::from(inputs.kv != Kv::Shared)),
         ("WHOLE", u32::from(shares.is_none())),
         ("HEADS", word(heads_here)),
         ("ROUNDS", word(units.div_ceil(lanes))),
+        ("EARLY", u32::from(tuning.early)),
         ("HELD", held),
+        ("AHEAD", u32::from(tuning.ahead)),
+        ("VALUES", tuning.values),
+        ("QUADS", tuning.quads),
         ("UNITS", word(units)),
         ("ROOM", word(while_scoring.max(at_the_end))),
         ("THREADS", threads),

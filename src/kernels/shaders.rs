@@ -59,6 +59,8 @@ const LINES16: &str = wgsl!("common/lines16");
 const LINES8: &str = wgsl!("common/lines8");
 const LINE_SUMS: &str = wgsl!("common/line_sums");
 const OWN_HEADS: &str = wgsl!("common/own_heads");
+const SCORE_KEYS: &str = wgsl!("common/score_keys");
+const READ_VALUES: &str = wgsl!("common/read_values");
 const PACKED: &str = wgsl!("common/packed");
 const PRODUCT: &str = wgsl!("common/product");
 const HELD: &str = wgsl!("common/held");
@@ -258,7 +260,7 @@ pub const SHADERS: &[Shader] = &[
     Shader {
         stem: "attention",
         variant: "",
-        parts: &[ROWS, SPLITS, KV, KV_PACK, ROTATE, OWN_HEADS, SUMS, wgsl!("attention")],
+        parts: &[ROWS, SPLITS, KV, KV_PACK, ROTATE, OWN_HEADS, SCORE_KEYS, READ_VALUES, SUMS, wgsl!("attention")],
     },
     Shader {
         stem: "attention_matrix",

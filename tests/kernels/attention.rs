@@ -9,28 +9,46 @@ use lapidary::kernels::tuning::{AttentionFew, Kind};
 use crate::common::Runner;
 use crate::common::random::Random;
 
-/// Lanes, positions at a time and workgroups of a row: the positions whole, and in shares.
-fn tunings(case: Case) -> Vec<(u32, u32, u32)> {
-    let cpu = AttentionFew::of(Kind::Cpu);
-    let cpu = (cpu.threads, cpu.block, 1);
-    let AttentionFew { threads, wide_threads, block, workgroups, .. } = AttentionFew::of(Kind::Nvidia);
-    let [gpu, wide] = [threads, wide_threads].map(|threads| (threads, block, workgroups));
-    // Three shares, for the shape that is tried with all kinds of positions.
-    let few = (256, 32, 3 * case.n_kv_heads as u32);
-    if (case.head_dim, case.n_heads) == (16, 2) { vec![cpu, gpu, few] } else { vec![cpu, wide] }
+/// Values that differ, of those that `of` gives for all kinds of devices.
+fn tables<T: PartialEq>(of: impl Fn(Kind) -> T) -> Vec<T> {
+    let mut tables = Vec::new();
+    for table in Kind::ALL.map(of) {
+        if !tables.contains(&table) {
+            tables.push(table);
+        }
+    }
+    tables
 }
 
-/// For few rows: norms, rotation and the way into the cache included, in each tuning.
-pub(super) fn check_few(step: &Step) {
+/// `tables`; and the positions whole and in three shares, for the shape that is tried with all kinds of them.
+fn tunings(case: Case, tables: Vec<AttentionFew>) -> Vec<AttentionFew> {
+    let mut tunings = tables;
+    if (case.head_dim, case.n_heads) == (16, 2) {
+        let three = 3 * case.n_kv_heads as u32;
+        let wide = AttentionFew { threads: 256, block: 32, workgroups: three, ..AttentionFew::of(Kind::Nvidia) };
+        let whole = AttentionFew { workgroups: 1, ..AttentionFew::of(Kind::Unknown) };
+        tunings.extend([wide, whole]);
+    }
+    tunings
+}
+
+/// For few rows: norms, rotation and the way into the cache included, with each table's values.
+fn check_few(step: &Step) {
+    check_few_with(step, tables(AttentionFew::of));
+}
+
+/// With most registers and with fewest: a planted bug is compiled anew for each.
+pub(super) fn check_extremes(step: &Step) {
+    check_few_with(step, [Kind::Cpu, Kind::Unknown].map(AttentionFew::of).to_vec());
+}
+
+fn check_few_with(step: &Step, tables: Vec<AttentionFew>) {
     let case = step.case();
     // In one format of the cache: what is rounded is the result, whatever it was made of.
     let rounds = (case.n_heads * case.head_dim).is_multiple_of(32) && case.dtype == KvDtype::F16;
-    for tuning in tunings(case) {
+    for tuning in tunings(case, tables) {
         let mut runner = Runner::new();
-        runner.planner.tuning.attention_few.threads = tuning.0;
-        runner.planner.tuning.attention_few.wide_threads = tuning.0;
-        runner.planner.tuning.attention_few.block = tuning.1;
-        runner.planner.tuning.attention_few.workgroups = tuning.2;
+        runner.planner.tuning.attention_few = tuning;
         let mut measure = Measure::default();
         Runner::taken(step.few(&runner, rounds, &mut measure));
         measure.result().unwrap_or_else(|e| panic!("{tuning:?}: {e}"));

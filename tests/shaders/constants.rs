@@ -11,7 +11,7 @@ pub(crate) fn values(constant: &str) -> &'static [u32] {
         "BITS" => &[4, 8],
         "GROUP_SIZE" => &[32, 2112],
         "PER_ROW" | "HAS_ZEROS" | "EXPERTS" | "TO_CACHE" | "FROM_CACHE" | "SUMMED" | "CLEAR" | "GATED" | "SUM"
-        | "ADD" | "WHOLE" | "STORES" | "LAST" | "DIRECT" | "AHEAD" | "INTERLEAVED" | "SQUARES" => &[0, 1],
+        | "ADD" | "WHOLE" | "STORES" | "LAST" | "DIRECT" | "AHEAD" | "EARLY" | "INTERLEAVED" | "SQUARES" => &[0, 1],
         "RUN" => &[1, 8, 32],
         "LANES" => &[1, 16, 64],
         "LANE_ROWS" => &[2, 4],
@@ -27,6 +27,8 @@ pub(crate) fn values(constant: &str) -> &'static [u32] {
         "KV_DTYPE" => &[0, 1, 2],
         "Q_SIDE" => &[16, 8],
         "LINES" => &[64, 32],
+        "VALUES" => &[4, 2, 1],
+        "QUADS" => &[2, 1],
         "KEYS" => &[32, 64],
         "STAGE" => &[784],
         "HEAD_DIM" => &[16, 512],

@@ -15,8 +15,16 @@ pub struct AttentionFew {
     pub workgroups: u32,
     /// Query heads that a workgroup serves at most: up to 4, a number of each is in a vec4.
     pub heads: usize,
-    /// Octets of a key that a lane reads ahead at most: up to 8.
+    /// Octets of a key that a lane reads ahead at most: up to 4.
     pub held: u32,
+    /// Quads of a value that a lane adds up: 1, or 2 for fewer lanes with twice the sums.
+    pub quads: u32,
+    /// Values that it adds up at a time: 1, 2 or 4.
+    pub values: u32,
+    /// Whether it reads values before their weights are known.
+    pub ahead: bool,
+    /// Whether it reads the row's heads before anything else is known, and holds them in registers.
+    pub early: bool,
 }
 
 /// What attention of many rows runs with.
@@ -32,15 +40,33 @@ pub struct AttentionMany {
     pub subgroups: u32,
 }
 
+/// With the fewest registers: about 60 a lane, where Intel has 64 in subgroups of 16.
+const FEW_REGISTERS: AttentionFew = AttentionFew {
+    threads: 128,
+    wide_threads: 256,
+    block: 16,
+    workgroups: 256,
+    heads: 2,
+    held: 0,
+    quads: 1,
+    values: 2,
+    ahead: false,
+    early: false,
+};
+
 impl AttentionFew {
     /// The values for devices of `kind`.
     pub const fn of(kind: Kind) -> Self {
+        let most = AttentionFew { heads: 4, held: 4, quads: 2, values: 4, ahead: true, early: true, ..FEW_REGISTERS };
         match kind {
+            Kind::Nvidia => most,
             // A CPU gains nothing by reading ahead.
-            Kind::Cpu => AttentionFew { threads: 128, wide_threads: 128, block: 32, workgroups: 1, heads: 4, held: 1 },
-            Kind::Nvidia | Kind::Rdna | Kind::Gcn | Kind::Intel | Kind::Apple | Kind::Adreno | Kind::Unknown => {
-                AttentionFew { threads: 128, wide_threads: 256, block: 16, workgroups: 256, heads: 4, held: 8 }
-            }
+            Kind::Cpu => AttentionFew { wide_threads: 128, block: 32, workgroups: 1, held: 1, ..most },
+            // 128 registers a lane for 8 subgroups at a time.
+            Kind::Rdna => AttentionFew { held: 2, values: 4, ahead: true, ..FEW_REGISTERS },
+            // 64 registers a lane for 4 subgroups at a time.
+            Kind::Gcn => AttentionFew { held: 1, ahead: true, ..FEW_REGISTERS },
+            Kind::Intel | Kind::Apple | Kind::Adreno | Kind::Unknown => FEW_REGISTERS,
         }
     }
 
