@@ -78,8 +78,7 @@ pub fn plan(planner: &Planner, label: &str, heads: Heads, b: Buffers, source: Kv
     let octets = kv::head_octets(head_dim);
     let tuning = planner.tuning.attention_many;
     let lines = tuning.lines(octets);
-    assert!(octets * lines <= tuning.threads * tuning.lines_of_lane, "{label}: head_dim");
-    let keys = tuning.scores / lines;
+    let (keys, lane_keys) = tuning.keys(lines);
     let parts = heads_per_kv.div_ceil(lines);
     let heads_here = heads_per_kv.div_ceil(parts);
     let params = Params {
@@ -96,8 +95,11 @@ pub fn plan(planner: &Planner, label: &str, heads: Heads, b: Buffers, source: Kv
         ("FROM_CACHE", u32::from(b.new.is_none())),
         ("HEADS", word(heads_here)),
         ("LINES", word(lines)),
+        ("LANE_LINES", word(tuning.lane_lines)),
         ("KEYS", word(keys)),
-        ("STAGE", word(STEP * (lines + 1 + keys + 1))),
+        ("LANE_KEYS", lane_keys),
+        ("STAGE", word((STEP * (lines + 1 + keys + 1)).max(lines * keys / 4))),
+        ("AHEAD", u32::from(tuning.ahead)),
     ]);
     let new = b.new.unwrap_or(source.cache);
     let buffers = vec![

@@ -61,6 +61,8 @@ const LINE_SUMS: &str = wgsl!("common/line_sums");
 const OWN_HEADS: &str = wgsl!("common/own_heads");
 const SCORE_KEYS: &str = wgsl!("common/score_keys");
 const READ_VALUES: &str = wgsl!("common/read_values");
+const TILE_SCORES: &str = wgsl!("common/tile_scores");
+const FOUR_SUMS: &str = wgsl!("common/four_sums");
 const PACKED: &str = wgsl!("common/packed");
 const PRODUCT: &str = wgsl!("common/product");
 const HELD: &str = wgsl!("common/held");
@@ -294,7 +296,11 @@ pub const SHADERS: &[Shader] = &[
             wgsl!("attention_matrix"),
         ],
     },
-    Shader { stem: "attention_tile", variant: "", parts: &[ROWS, SPLITS, KV, wgsl!("attention_tile")] },
+    Shader {
+        stem: "attention_tile",
+        variant: "",
+        parts: &[ROWS, SPLITS, KV, TILE_SCORES, FOUR_SUMS, wgsl!("attention_tile")],
+    },
     Shader {
         stem: "attention_join",
         variant: "",

@@ -4,7 +4,7 @@ pub(super) use lapidary::doctor::attention_step::{Case, Step};
 use lapidary::doctor::bounds::Measure;
 use lapidary::kernels::KvDtype;
 use lapidary::kernels::head_norm_rope::Kv;
-use lapidary::kernels::tuning::{AttentionFew, Kind};
+use lapidary::kernels::tuning::{AttentionFew, AttentionMany, Kind};
 
 use crate::common::Runner;
 use crate::common::random::Random;
@@ -55,11 +55,15 @@ fn check_few_with(step: &Step, tables: Vec<AttentionFew>) {
     }
 }
 
-/// For many rows, with queries, keys and values made before.
+/// For many rows, with queries, keys and values made before, in each tuning.
 pub(super) fn check_many(step: &Step) {
-    let mut measure = Measure::default();
-    Runner::taken(step.many(&Runner::new(), &mut measure));
-    measure.result().unwrap_or_else(|e| panic!("{e}"));
+    for tuning in tables(AttentionMany::of) {
+        let mut runner = Runner::new();
+        runner.planner.tuning.attention_many = tuning;
+        let mut measure = Measure::default();
+        Runner::taken(step.many(&runner, &mut measure));
+        measure.result().unwrap_or_else(|e| panic!("{tuning:?}: {e}"));
+    }
 }
 
 pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {

@@ -111,14 +111,23 @@ fn bugs_of_tiled_attention_are_caught() {
         bug("a block mixes cache and new rows", "select(end, min(end, row.first_position)", "select(end, end"),
         bug("keys behind a block's end", "min(end, vec4(block_end))", "end"),
         bug("own rows of the first slot", "let own = row.first + p", "let own = p"),
-        bug("sums are not rescaled", "(*s).lo5 *= b.y;", ""),
-        bug("totals are not rescaled", "(*s).total_b *= b;", ""),
+        bug("sums are not rescaled", "(*s).lo1 *= factor.y;", ""),
+        bug("totals are not rescaled", "(*s).total *= factor;", ""),
         bug("every head reads the first keys here", "+ kv_head * head_quads()", "+ 0u * kv_head"),
         bug("a rank's heads begin a group here", "+ in_group - params.first_head", "+ in_group"),
         bug("rows of other slots", "t >= segment && t <= last", "t >= segment"),
         bug("the second slot of a tile", "segment = last + 1u;", "segment = end_row;"),
         bug("later dimensions lost", "step < 2u * head_octets(); step += STEP", "step < STEP; step += STEP"),
-        bug("second key of a lane", "+ j * (KEYS + 1u) + KEYS / 2u]", "+ j * (KEYS + 1u)]"),
+        bug("second key of a lane", "+ j * (KEYS + 1u) + lanes]", "+ j * (KEYS + 1u)]"),
+        bug("a lane's second four lines", "&more_sums, rescales[four + 1u]", "&more_sums, rescales[four]"),
+        bug("all lanes' first four lines", "let four = lines * (LANE_LINES / 4u);", "let four = 0u * lines;"),
+        bug("weights of the lines before", "add(&more_sums, stage[w_at + 1u], a);", "add(&more_sums, stage[w_at], a);"),
+        bug("values that are not read ahead", "v1 = value(cached, n + 1u, column);", "v1 = v0;"),
+        bug(
+            "keys of a short block",
+            "let n_keys = select(block_end - base, KEYS, AHEAD);\n        for",
+            "let n_keys = 1u;\n        for",
+        ),
     ] {
         sees(bug, cases);
     }

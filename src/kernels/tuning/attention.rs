@@ -30,12 +30,10 @@ pub struct AttentionFew {
 /// What attention of many rows runs with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttentionMany {
-    /// Lanes of a workgroup, as in `attention_tile.wgsl`.
-    pub threads: usize,
-    /// Lines, rows times query heads, that a lane adds values up for at most, as in `attention_tile.wgsl`.
-    pub lines_of_lane: usize,
-    /// Scores of a block of keys: lines times keys.
-    pub scores: usize,
+    /// Lines, rows times query heads, that a lane adds values up for: 4 or 8.
+    pub lane_lines: usize,
+    /// Whether a lane reads values before it needs them.
+    pub ahead: bool,
     /// Subgroups of a workgroup that works with cooperative matrices, as in `attention_matrix.wgsl`.
     pub subgroups: u32,
 }
@@ -82,23 +80,53 @@ impl AttentionFew {
     }
 }
 
+/// Lanes of a workgroup of `attention_tile.wgsl`.
+const TILE_LANES: usize = 256;
+
 impl AttentionMany {
     /// The values for devices of `kind`.
     pub const fn of(kind: Kind) -> Self {
         match kind {
-            Kind::Nvidia
-            | Kind::Rdna
-            | Kind::Gcn
-            | Kind::Intel
-            | Kind::Apple
-            | Kind::Adreno
-            | Kind::Cpu
-            | Kind::Unknown => AttentionMany { threads: 256, lines_of_lane: 8, scores: 2048, subgroups: 8 },
+            Kind::Nvidia | Kind::Cpu | Kind::Rdna => AttentionMany { lane_lines: 8, ahead: true, subgroups: 8 },
+            Kind::Gcn | Kind::Intel | Kind::Apple | Kind::Adreno | Kind::Unknown => {
+                AttentionMany { lane_lines: 4, ahead: false, subgroups: 8 }
+            }
         }
     }
 
-    /// Lines of a tile, for heads of `octets` octets: 64, or 32 for wide heads.
+    /// Lines of a tile, for heads of `octets` octets: as many as lanes have sums for, from 16 to 64.
     pub(in crate::kernels) fn lines(self, octets: usize) -> usize {
-        if octets <= self.threads * self.lines_of_lane / 64 { 64 } else { 32 }
+        let most = TILE_LANES * self.lane_lines / octets;
+        (1 << most.ilog2()).min(64)
+    }
+
+    /// Keys of a block whose scores with `lines` lines a lane has two of, or one where these would be too many.
+    pub(in crate::kernels) fn keys(self, lines: usize) -> (usize, u32) {
+        let lane_keys = if lines < 32 { 1 } else { 2 };
+        (TILE_LANES * 4 / lines * lane_keys as usize, lane_keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 64 lines and 32 keys a block, as far as lanes have sums for them; heads of 512 dimensions have 64 octets.
+    #[test]
+    fn tiles_of_heads() {
+        let sizes = |kind, octets| {
+            let many = AttentionMany::of(kind);
+            (many.lines(octets), many.keys(many.lines(octets)))
+        };
+        for (octets, big, small) in [
+            (4, (64, (32, 2)), (64, (32, 2))),
+            (16, (64, (32, 2)), (64, (32, 2))),
+            (32, (64, (32, 2)), (32, (64, 2))),
+            (36, (32, (64, 2)), (16, (64, 1))),
+            (64, (32, (64, 2)), (16, (64, 1))),
+        ] {
+            assert_eq!(sizes(Kind::Nvidia, octets), big, "{octets}");
+            assert_eq!(sizes(Kind::Unknown, octets), small, "{octets}");
+        }
     }
 }
