@@ -11,6 +11,8 @@
 override FROM_CACHE: bool = true;
 override LINES: u32 = 64;           // 64 for heads of one chunk, 32 for two
 override MATRIX_LANES: u32 = 256;   // of 8 subgroups at least
+// Whether four squares of queries and of keys are read before they are multiplied: it takes more registers.
+override AHEAD: bool = true;
 const SUBGROUPS: u32 = 8;
 const KEYS: u32 = 2u * SIDE;
 const CHUNK: u32 = 16u * SIDE;
@@ -100,18 +102,26 @@ fn main(
                 for (var i = plane * dims; i < (plane + 1u) * dims; i += 4u * SIDE) {
                     let x_at = q_at + (chunk * CHUNK + i) / SIDE * square;
                     let w_at = score_key * w_row + i / CELL;
-                    let x0 = coopLoadT<MatrixX>(&q[x_at], SIDE / CELL);
-                    let x1 = coopLoadT<MatrixX>(&q[x_at + square], SIDE / CELL);
-                    let x2 = coopLoadT<MatrixX>(&q[x_at + 2u * square], SIDE / CELL);
-                    let x3 = coopLoadT<MatrixX>(&q[x_at + 3u * square], SIDE / CELL);
-                    let w0 = coopLoad<MatrixW>(&tile_w[w_at], w_row);
-                    let w1 = coopLoad<MatrixW>(&tile_w[w_at + SIDE / CELL], w_row);
-                    let w2 = coopLoad<MatrixW>(&tile_w[w_at + 2u * SIDE / CELL], w_row);
-                    let w3 = coopLoad<MatrixW>(&tile_w[w_at + 3u * SIDE / CELL], w_row);
-                    s = coopMultiplyAdd(x0, w0, s);
-                    s = coopMultiplyAdd(x1, w1, s);
-                    s = coopMultiplyAdd(x2, w2, s);
-                    s = coopMultiplyAdd(x3, w3, s);
+                    if AHEAD {
+                        let x0 = coopLoadT<MatrixX>(&q[x_at], SIDE / CELL);
+                        let x1 = coopLoadT<MatrixX>(&q[x_at + square], SIDE / CELL);
+                        let x2 = coopLoadT<MatrixX>(&q[x_at + 2u * square], SIDE / CELL);
+                        let x3 = coopLoadT<MatrixX>(&q[x_at + 3u * square], SIDE / CELL);
+                        let w0 = coopLoad<MatrixW>(&tile_w[w_at], w_row);
+                        let w1 = coopLoad<MatrixW>(&tile_w[w_at + SIDE / CELL], w_row);
+                        let w2 = coopLoad<MatrixW>(&tile_w[w_at + 2u * SIDE / CELL], w_row);
+                        let w3 = coopLoad<MatrixW>(&tile_w[w_at + 3u * SIDE / CELL], w_row);
+                        s = coopMultiplyAdd(x0, w0, s);
+                        s = coopMultiplyAdd(x1, w1, s);
+                        s = coopMultiplyAdd(x2, w2, s);
+                        s = coopMultiplyAdd(x3, w3, s);
+                    } else {
+                        for (var part = 0u; part < 4u; part++) {
+                            let x = coopLoadT<MatrixX>(&q[x_at + part * square], SIDE / CELL);
+                            let w = coopLoad<MatrixW>(&tile_w[w_at + part * SIDE / CELL], w_row);
+                            s = coopMultiplyAdd(x, w, s);
+                        }
+                    }
                 }
             }
             coopStoreT(s, &scores[scores_at], SCORES / CELL);

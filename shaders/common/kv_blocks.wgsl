@@ -31,11 +31,17 @@ fn quad_at(block: Block, kv_head: u32, n: u32) -> u32 {
     return row * params.kv_stride + kv_head * head_quads();
 }
 
-// A lane's octets of a chunk: always of the same dimensions.
+// A lane's octets of a chunk, at most four: always of the same dimensions.
 struct Held {
-    octets: array<Packed, 4>,
+    o0: Packed,
+    o1: Packed,
+    o2: Packed,
+    o3: Packed,
 }
 
+fn n_held() -> u32 {
+    return KEYS * CHUNK / 8u / MATRIX_LANES;
+}
 fn octet_of(chunk: u32, lane: u32) -> u32 {
     return chunk * (CHUNK / 8u) + lane % (CHUNK / 8u);
 }
@@ -44,16 +50,32 @@ fn key_of(i: u32, lane: u32) -> u32 {
     return (i * MATRIX_LANES + lane) / (CHUNK / 8u);
 }
 
+fn fetch_key(block: Block, kv_head: u32, o: u32, n: u32) -> Packed {
+    let at = quad_at(block, kv_head, n);
+    if FROM_CACHE || block.cached {
+        return Packed(k_cache[at + quad_a(o)], k_cache[at + quad_b(o)]);
+    }
+    return Packed(k_new[at + quad_a(o)], k_new[at + quad_b(o)]);
+}
+
+fn fetch_value(block: Block, kv_head: u32, o: u32, n: u32) -> Packed {
+    let at = quad_at(block, kv_head, n);
+    if FROM_CACHE || block.cached {
+        return Packed(v_cache[at + quad_a(o)], v_cache[at + quad_b(o)]);
+    }
+    return Packed(v_new[at + quad_a(o)], v_new[at + quad_b(o)]);
+}
+
 fn fetch_keys(block: Block, kv_head: u32, chunk: u32, lane: u32) -> Held {
     var held: Held;
     let o = octet_of(chunk, lane);
-    for (var i = 0u; i < KEYS * CHUNK / 8u / MATRIX_LANES; i++) {
-        let at = quad_at(block, kv_head, key_of(i, lane));
-        if FROM_CACHE || block.cached {
-            held.octets[i] = Packed(k_cache[at + quad_a(o)], k_cache[at + quad_b(o)]);
-        } else {
-            held.octets[i] = Packed(k_new[at + quad_a(o)], k_new[at + quad_b(o)]);
-        }
+    held.o0 = fetch_key(block, kv_head, o, key_of(0u, lane));
+    if n_held() > 1u {
+        held.o1 = fetch_key(block, kv_head, o, key_of(1u, lane));
+    }
+    if n_held() > 2u {
+        held.o2 = fetch_key(block, kv_head, o, key_of(2u, lane));
+        held.o3 = fetch_key(block, kv_head, o, key_of(3u, lane));
     }
     return held;
 }
@@ -61,23 +83,32 @@ fn fetch_keys(block: Block, kv_head: u32, chunk: u32, lane: u32) -> Held {
 fn fetch_values(block: Block, kv_head: u32, chunk: u32, lane: u32) -> Held {
     var held: Held;
     let o = octet_of(chunk, lane);
-    for (var i = 0u; i < KEYS * CHUNK / 8u / MATRIX_LANES; i++) {
-        let at = quad_at(block, kv_head, key_of(i, lane));
-        if FROM_CACHE || block.cached {
-            held.octets[i] = Packed(v_cache[at + quad_a(o)], v_cache[at + quad_b(o)]);
-        } else {
-            held.octets[i] = Packed(v_new[at + quad_a(o)], v_new[at + quad_b(o)]);
-        }
+    held.o0 = fetch_value(block, kv_head, o, key_of(0u, lane));
+    if n_held() > 1u {
+        held.o1 = fetch_value(block, kv_head, o, key_of(1u, lane));
+    }
+    if n_held() > 2u {
+        held.o2 = fetch_value(block, kv_head, o, key_of(2u, lane));
+        held.o3 = fetch_value(block, kv_head, o, key_of(3u, lane));
     }
     return held;
 }
 
+fn put_octet(packed: Packed, o: u32, n: u32) {
+    let values = octet(packed, o);
+    let quad = n * (CHUNK / 4u + 2u) + o % (CHUNK / 8u) * 2u;
+    put_w(quad, vec4<f16>(values.lo));
+    put_w(quad + 1u, vec4<f16>(values.hi));
+}
+
 fn put(held: Held, chunk: u32, lane: u32) {
     let o = octet_of(chunk, lane);
-    for (var i = 0u; i < KEYS * CHUNK / 8u / MATRIX_LANES; i++) {
-        let values = octet(held.octets[i], o);
-        let quad = key_of(i, lane) * (CHUNK / 4u + 2u) + lane % (CHUNK / 8u) * 2u;
-        put_w(quad, vec4<f16>(values.lo));
-        put_w(quad + 1u, vec4<f16>(values.hi));
+    put_octet(held.o0, o, key_of(0u, lane));
+    if n_held() > 1u {
+        put_octet(held.o1, o, key_of(1u, lane));
+    }
+    if n_held() > 2u {
+        put_octet(held.o2, o, key_of(2u, lane));
+        put_octet(held.o3, o, key_of(3u, lane));
     }
 }

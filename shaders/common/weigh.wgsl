@@ -15,9 +15,10 @@ struct Line {
     total: f32, // of the lane's own weights
 }
 
-// The lane's scores of a block.
+// The lane's scores of a block: two quads at most.
 struct Quads {
-    quads: array<vec4<f32>, 2>,
+    q0: vec4<f32>,
+    q1: vec4<f32>,
 }
 
 // Heads of two chunks have half the lines, whose scores stand in two planes: sums over half of each chunk's dimensions.
@@ -32,26 +33,41 @@ fn part_at(line: u32, part: u32) -> u32 {
     return (line + part / 4u * LINES) * SCORES + KEYS + part % 4u;
 }
 
+// Scores of quad n of a line's keys.
+fn seen_quad(block: Block, line: u32, n: u32) -> vec4<f32> {
+    var s = score_quad((line * SCORES) / 4u + n);
+    if planes() == 2u {
+        s += score_quad((line + LINES) * SCORES / 4u + n);
+    }
+    let p = block.base + 4u * n + vec4(0u, 1u, 2u, 3u);
+    let is_seen = (p >= vec4(seen[line].x)) & (p < vec4(min(seen[line].y, block.end)));
+    return select(vec4(LOWEST), s, is_seen);
+}
+
+fn largest_of(s: vec4<f32>) -> f32 {
+    return max(max(s.x, s.y), max(s.z, s.w));
+}
+
 fn score_quads(block: Block, lane: u32) -> Quads {
     let line = lane / parts();
     var held: Quads;
-    var largest = LOWEST;
     if line < LINES {
-        for (var i = 0u; i < KEYS / 4u / parts(); i++) {
-            let n = lane % parts() + i * parts();
-            var s = score_quad((line * SCORES) / 4u + n);
-            if planes() == 2u {
-                s += score_quad((line + LINES) * SCORES / 4u + n);
-            }
-            let p = block.base + 4u * n + vec4(0u, 1u, 2u, 3u);
-            let is_seen = (p >= vec4(seen[line].x)) & (p < vec4(min(seen[line].y, block.end)));
-            s = select(vec4(LOWEST), s, is_seen);
-            held.quads[i] = s;
-            largest = max(largest, max(max(s.x, s.y), max(s.z, s.w)));
+        held.q0 = seen_quad(block, line, lane % parts());
+        var largest = max(LOWEST, largest_of(held.q0));
+        if KEYS / 4u > parts() {
+            held.q1 = seen_quad(block, line, lane % parts() + parts());
+            largest = max(largest, largest_of(held.q1));
         }
         put_score(part_at(line, lane % parts()), largest);
     }
     return held;
+}
+
+// Quad n of a line's weights, from its scores: enters tile_x. Returns their sum, as they are in f16.
+fn put_weights(s: vec4<f32>, reference: f32, line: u32, n: u32) -> f32 {
+    let w = vec4<f16>(select(exp(s - reference), vec4(0.0), s == vec4(LOWEST)));
+    put_x(line * (KEYS / 4u + 2u) + n, w);
+    return dot(vec4<f32>(w), vec4(1.0));
 }
 
 fn weigh(held: Quads, state: Line, lane: u32) -> Line {
@@ -75,11 +91,9 @@ fn weigh(held: Quads, state: Line, lane: u32) -> Line {
         }
     }
     var total = state.total * factor;
-    for (var i = 0u; i < KEYS / 4u / parts(); i++) {
-        let s = held.quads[i];
-        let w = vec4<f16>(select(exp(s - reference), vec4(0.0), s == vec4(LOWEST)));
-        put_x(line * (KEYS / 4u + 2u) + lane % parts() + i * parts(), w);
-        total += dot(vec4<f32>(w), vec4(1.0));
+    total += put_weights(held.q0, reference, line, lane % parts());
+    if KEYS / 4u > parts() {
+        total += put_weights(held.q1, reference, line, lane % parts() + parts());
     }
     return Line(reference, total);
 }

@@ -21,6 +21,9 @@ super::params! {
     }
 }
 
+/// Subgroups that a workgroup's matrices are made for, as in the shader.
+const SUBGROUPS: u32 = 8;
+
 /// What a workgroup works on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
@@ -47,7 +50,7 @@ pub(super) fn shape(planner: &Planner, heads: Heads, dtype: KvDtype) -> Option<S
     };
     // Who keeps keys and values in f32 does not want them rounded here.
     let fits = dtype != KvDtype::F32 && lines.is_multiple_of(heads.heads_per_kv);
-    fits.then_some(Shape { side, lines, lanes: planner.tuning.attention_many.subgroups * lanes })
+    fits.then_some(Shape { side, lines, lanes: SUBGROUPS * lanes })
 }
 
 /// Plans attention of all query heads; queries stand in squares, with room for `q_rows` rows.
@@ -70,7 +73,12 @@ pub(super) fn plan(
         kv_stride: kv::row_quads(source.cache.0.stride),
     };
     let mut constants = source.dtype.constants(heads.head_dim);
-    constants.extend([("FROM_CACHE", u32::from(b.new.is_none())), ("LINES", word(lines)), ("MATRIX_LANES", lanes)]);
+    constants.extend([
+        ("FROM_CACHE", u32::from(b.new.is_none())),
+        ("LINES", word(lines)),
+        ("MATRIX_LANES", lanes),
+        ("AHEAD", u32::from(planner.tuning.attention_many.matrices_ahead)),
+    ]);
     let new = b.new.unwrap_or(source.cache);
     let buffers = vec![
         (1, b.q.into()),

@@ -22,8 +22,16 @@ fn runner() -> Option<(Runner, usize)> {
     Some((runner, side as usize))
 }
 
-/// A step by matrices.
+/// A step by matrices, read ahead and not.
 fn check_step(runner: &Runner, step: &Step) {
+    let mut other = Runner::new();
+    (other.planner.tier, other.planner.few_tier) = (runner.planner.tier, runner.planner.few_tier);
+    let ahead = &mut other.planner.tuning.attention_many.matrices_ahead;
+    *ahead = !*ahead;
+    [runner, &other].into_iter().for_each(|runner| check_step_of(runner, step));
+}
+
+fn check_step_of(runner: &Runner, step: &Step) {
     let wanted = Runner::taken(step.queries(runner));
     assert!(matches!(wanted, Queries::Squares { .. }), "{:?}: no matrices", step.case());
     let mut measure = Measure::default();

@@ -163,11 +163,7 @@ fn bugs_of_attention_by_matrices_are_caught() {
             "score_quad(at)",
         ),
         bug("by matrices: totals are not rescaled", "state.total * factor", "state.total"),
-        bug(
-            "by matrices: one plane of scores",
-            "if planes() == 2u {\n                s +=",
-            "if false {\n                s +=",
-        ),
+        bug("by matrices: one plane of scores", "if planes() == 2u {\n        s +=", "if false {\n        s +="),
         bug(
             "by matrices: no total of other lanes",
             "total += score(part_at(lane, part));",

@@ -34,8 +34,8 @@ pub struct AttentionMany {
     pub lane_lines: usize,
     /// Whether a lane reads values before it needs them.
     pub ahead: bool,
-    /// Subgroups of a workgroup that works with cooperative matrices, as in `attention_matrix.wgsl`.
-    pub subgroups: u32,
+    /// Whether cooperative matrices are read four at a time before they are multiplied.
+    pub matrices_ahead: bool,
 }
 
 /// With the fewest registers: about 60 a lane, where Intel has 64 in subgroups of 16.
@@ -87,9 +87,10 @@ impl AttentionMany {
     /// The values for devices of `kind`.
     pub const fn of(kind: Kind) -> Self {
         match kind {
-            Kind::Nvidia | Kind::Cpu | Kind::Rdna => AttentionMany { lane_lines: 8, ahead: true, subgroups: 8 },
+            Kind::Nvidia | Kind::Cpu => AttentionMany { lane_lines: 8, ahead: true, matrices_ahead: true },
+            Kind::Rdna => AttentionMany { lane_lines: 8, ahead: true, matrices_ahead: false },
             Kind::Gcn | Kind::Intel | Kind::Apple | Kind::Adreno | Kind::Unknown => {
-                AttentionMany { lane_lines: 4, ahead: false, subgroups: 8 }
+                AttentionMany { lane_lines: 4, ahead: false, matrices_ahead: false }
             }
         }
     }
