@@ -331,9 +331,9 @@ fn bugs_of_joined_streams_are_caught() {
         bug("norm of h before the sum", from, "h[at][i % 4u] = value;\n        squares += normed * normed"),
         adds(walked),
     );
-    let (from, to) = ("q[j].post) * params.scalar", "q[j].post * params.scalar)");
+    let (from, to) = ("post_factor * post) * params.scalar", "post_factor * post * params.scalar)");
     sees(bug("scalar on x alone, held", from, to), adds(held));
-    sees(bug("third output with the second's norm, held", "pre + 2u * quads", "pre + quads"), adds(held));
+    sees(bug("third output with the second's norm, held", "params.pre + 2u", "params.pre + 1u"), adds(held));
     sees(bug("h is not written", "h[at] = q[j].value;", "h[at] = q[j].h;"), adds(held));
     let combines = |width: usize| move || moe_combine::check(&mut Random::new(515), 32, width, 2, 0.7);
     combines(held)();
