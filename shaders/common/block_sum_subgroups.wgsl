@@ -7,7 +7,9 @@ var<workgroup> partial: array<vec4<f32>, THREADS>; // a group's sum each; a comp
 // Sums of the first `values` components over n neighbouring lanes, a power of two up to SUBGROUP, for each of these.
 fn sum_of_neighbours(n: u32, values: u32, sums: vec4<f32>) -> vec4<f32> {
     var sum = sums;
-    for (var mask = 1u; mask < n; mask *= 2u) {
+    // A bound from the parameters keeps compilers from unrolling.
+    let end = select(n, min(n, n * params.in_words), ROLLED);
+    for (var mask = 1u; mask < end; mask *= 2u) {
         if values == 1u {
             sum.x += subgroupShuffleXor(sum.x, mask);
         } else if values == 2u {
