@@ -7,9 +7,7 @@ var<workgroup> partial: array<vec4<f32>, THREADS>; // a group's sum each; a comp
 // Sums of the first `values` components over n neighbouring lanes, a power of two up to SUBGROUP, for each of these.
 fn sum_of_neighbours(n: u32, values: u32, sums: vec4<f32>) -> vec4<f32> {
     var sum = sums;
-    // A bound from the parameters keeps compilers from unrolling.
-    let end = select(n, min(n, n * params.in_words), ROLLED);
-    for (var mask = 1u; mask < end; mask *= 2u) {
+    for (var mask = 1u; mask < n; mask *= 2u) {
         if values == 1u {
             sum.x += subgroupShuffleXor(sum.x, mask);
         } else if values == 2u {
@@ -43,7 +41,15 @@ fn block_sum(lane: u32, values: u32, sums: vec4<f32>) -> vec4<f32> {
 
 // Sum over all lanes of the workgroup for each row of x, for its first lane.
 fn workgroup_sum(lane: u32, sums: vec4<f32>) -> vec4<f32> {
-    var sum = sum_of_neighbours(min(THREADS, SUBGROUP), X_ROWS, sums);
+    var sum = sums;
+    if ROLLED {
+        // Four sums more are many beside a product's: a bound from the parameters keeps compilers from unrolling.
+        for (var mask = 1u; mask < min(SUBGROUP, SUBGROUP * params.in_words); mask *= 2u) {
+            sum += subgroupShuffleXor(sum, mask);
+        }
+    } else {
+        sum = sum_of_neighbours(min(THREADS, SUBGROUP), X_ROWS, sums);
+    }
     if lane % SUBGROUP == 0u {
         partial[lane / SUBGROUP] = sum;
     }

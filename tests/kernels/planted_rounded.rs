@@ -57,8 +57,8 @@ fn bugs_of_sums_within_subgroups_are_caught() {
     sees(
         bug(
             "neighbours of a block",
-            "for (var mask = 1u; mask < end; mask *= 2u)",
-            "for (var mask = 2u; mask < end; mask *= 2u)",
+            "for (var mask = 1u; mask < n; mask *= 2u)",
+            "for (var mask = 2u; mask < n; mask *= 2u)",
         ),
         product,
     );
