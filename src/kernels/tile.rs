@@ -18,7 +18,7 @@ pub struct Tile {
     pub features: u32,
     /// Input features that go through workgroup memory at a time: 8, 16 or 32; `None` where each lane reads for itself.
     pub k_step: Option<u32>,
-    /// Whether a lane reads the next ones meanwhile, where it has no more than [`MOST_AHEAD`] reads of either operand.
+    /// Whether a lane reads the next ones meanwhile, where it has no more than four reads of either operand.
     pub ahead: bool,
 }
 
