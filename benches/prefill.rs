@@ -70,7 +70,7 @@ fn candidates(gpu: &Gpu) -> Vec<Candidate> {
         (16, 16, 4, 16),
         (8, 16, 4, 32),
     ] {
-        let tile = Tile { lanes_t, lanes_n, rows, k_step: Some(k_step) };
+        let tile = Tile { lanes_t, lanes_n, rows, features: 8, k_step: Some(k_step), ahead: true };
         let (height, width) = (tile.height(), tile.width());
         let mut tuning = Tuning::of(Kind::Nvidia);
         (tuning.tiles.plain, tuning.tiles.few_features, tuning.experts.plain) = ([tile; 2], tile, [tile; 2]);
@@ -91,7 +91,7 @@ fn candidates(gpu: &Gpu) -> Vec<Candidate> {
         (4, 16, 8, 32),
         (4, 32, 8, 64),
     ] {
-        let tile = DotTile { lanes_t, lanes_n, rows, k_step };
+        let tile = DotTile { lanes_t, lanes_n, rows, features: 8, k_step, ahead: true, rolled: false };
         let mut tuning = Tuning::of(Kind::Nvidia);
         (tuning.tiles.dot, tuning.experts.dot) = (tile, [tile; 2]);
         let name = format!("dot {}x{} rows {rows} k {k_step}", tile.height(), tile.width());

@@ -29,23 +29,36 @@ struct Quad {
     pre2: vec4<f32>,
 }
 
+// The place of quad `at` of a row of norms.
+fn norm(weight: u32, at: u32) -> u32 {
+    return weight * (params.stride / 4u) + at;
+}
+
 fn loaded(row: u32, at: u32) -> Quad {
-    let quads = params.stride / 4u;
-    let pre = params.pre * quads + at;
     var q: Quad;
     q.value = x[row + at];
     q.h = h[row + at];
-    q.post = norms[params.post * quads + at];
-    if OUTPUTS > 0u {
-        q.pre0 = norms[pre];
+    if !LATE {
+        q.post = norms[norm(params.post, at)];
     }
-    if OUTPUTS > 1u {
-        q.pre1 = norms[pre + quads];
+    if !LATE && OUTPUTS > 0u {
+        q.pre0 = norms[norm(params.pre, at)];
     }
-    if OUTPUTS > 2u {
-        q.pre2 = norms[pre + 2u * quads];
+    if !LATE && OUTPUTS > 1u {
+        q.pre1 = norms[norm(params.pre + 1u, at)];
+    }
+    if !LATE && OUTPUTS > 2u {
+        q.pre2 = norms[norm(params.pre + 2u, at)];
     }
     return q;
+}
+
+// The quad of a row of norms that `loaded` may have read.
+fn norm_quad(weight: u32, lane: u32, j: u32, read: vec4<f32>) -> vec4<f32> {
+    if LATE {
+        return norms[norm(weight, quad_of(lane, j))];
+    }
+    return read;
 }
 
 fn held(lane: u32, t: u32) {
@@ -61,7 +74,8 @@ fn held(lane: u32, t: u32) {
     let post_factor = rms_factor(workgroup_sum(lane, squares));
     squares = 0.0;
     for (var j = 0u; j < HELD; j++) {
-        q[j].value = (q[j].h + q[j].value * post_factor * q[j].post) * params.scalar;
+        let post = norm_quad(params.post, lane, j, q[j].post);
+        q[j].value = (q[j].h + q[j].value * post_factor * post) * params.scalar;
         squares += squares_of(lane, j, q[j].value);
     }
     let pre_factor = rms_factor(workgroup_sum(lane, squares));
@@ -71,20 +85,20 @@ fn held(lane: u32, t: u32) {
             let at = row + quad_of(lane, j);
             h[at] = q[j].value;
             if OUTPUTS > 0u {
-                y0[at] = value * q[j].pre0;
+                y0[at] = value * norm_quad(params.pre, lane, j, q[j].pre0);
             }
             if OUTPUTS > 1u {
-                y1[at] = value * q[j].pre1;
+                y1[at] = value * norm_quad(params.pre + 1u, lane, j, q[j].pre1);
             }
             if OUTPUTS > 2u {
-                y2[at] = value * q[j].pre2;
+                y2[at] = value * norm_quad(params.pre + 2u, lane, j, q[j].pre2);
             }
         }
         if ROUNDED > 0u {
-            round_quads(0u, t, lane, j, value * q[j].pre0);
+            round_quads(0u, t, lane, j, value * norm_quad(params.pre, lane, j, q[j].pre0));
         }
         if ROUNDED > 1u {
-            round_quads(1u, t, lane, j, value * q[j].pre1);
+            round_quads(1u, t, lane, j, value * norm_quad(params.pre + 1u, lane, j, q[j].pre1));
         }
     }
 }

@@ -31,6 +31,22 @@ struct Params {
 
 const ID_OF: u32 = 0x80000000u; // set in a token that is the id of a row of the step before
 
+// Writes the first `left` of four values.
+fn write4(at: u32, left: u32, values: vec4<f32>) {
+    if left > 0u {
+        y[at] = values.x;
+    }
+    if left > 1u {
+        y[at + 1u] = values.y;
+    }
+    if left > 2u {
+        y[at + 2u] = values.z;
+    }
+    if left > 3u {
+        y[at + 3u] = values.w;
+    }
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = group.y;
@@ -49,8 +65,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     for (var word = lane; word * 8u < params.width; word += 64u) {
         let values = weights8(row, word);
-        for (var i = 0u; i < min(8u, params.width - word * 8u); i++) {
-            y[t * params.y_stride + word * 8u + i] = values[i / 4u][i % 4u] * params.scale;
-        }
+        let at = t * params.y_stride + word * 8u;
+        let left = params.width - word * 8u;
+        write4(at, left, values[0] * params.scale);
+        write4(at + 4u, max(left, 4u) - 4u, values[1] * params.scale);
     }
 }

@@ -11,6 +11,7 @@ override THREADS: u32 = 64;
 override LANES: u32 = 16;       // a power of two up to THREADS
 override LANE_ROWS: u32 = 4;    // 1, 2 or 4; GATED: 2 or 4
 override CHUNKS: u32 = 0;       // of 32 input features; 0: params.in_words says
+override ROLLED: bool = false;  // one round of chunks in registers at a time, for GPUs that have few
 override EXPERTS: bool = false;
 override GATED: bool = false;
 override SUM: bool = false;
@@ -88,14 +89,25 @@ fn products(w: array<Codes, 4>, x: Chunk) -> vec4<f32> {
     return all;
 }
 
+// Adds to row t. No place is named by an index that is known late: compilers would keep the sums in memory, or fail.
+fn add_to_row(sums: ptr<function, Sums>, t: u32, more: vec4<f32>) {
+    (*sums).rows[0] += select(vec4(0.0), more, vec4(t == 0u));
+    (*sums).rows[1] += select(vec4(0.0), more, vec4(t == 1u));
+    (*sums).rows[2] += select(vec4(0.0), more, vec4(t == 2u));
+    (*sums).rows[3] += select(vec4(0.0), more, vec4(t == 3u));
+}
+
 // Adds the products of a chunk: of rows n.. of the matrix whose first row is given, with X_ROWS rows of x from slot on.
 fn add(sums: ptr<function, Sums>, slot: u32, chunk: u32, factor: f32, first: u32, n: u32) {
     if CHUNKS == 0u { // A CPU compiles a row's code once, not LANE_ROWS times.
         for (var t = 0u; t < X_ROWS; t++) {
             let x = chunk_of((slot + t) / params.x_repeat, chunk);
+            var all = vec4(0.0);
             for (var r = 0u; r < select(0u, LANE_ROWS, n < params.n_rows); r++) {
-                (*sums).rows[t][r] += factor * times(codes_of(first + weight_row(n, r), chunk), x);
+                let product = factor * times(codes_of(first + weight_row(n, r), chunk), x);
+                all = select(all, vec4(product), vec4(r) == vec4(0u, 1u, 2u, 3u));
             }
+            add_to_row(sums, t, all);
         }
         return;
     }
@@ -107,6 +119,12 @@ fn add(sums: ptr<function, Sums>, slot: u32, chunk: u32, factor: f32, first: u32
     if LANE_ROWS > 2u {
         w[2] = codes_of(first + weight_row(n, 2u), chunk);
         w[3] = codes_of(first + weight_row(n, 3u), chunk);
+    }
+    if ROLLED && X_ROWS > 1u {
+        for (var t = 0u; t < min(X_ROWS, params.in_words); t++) {
+            add_to_row(sums, t, factor * products(w, chunk_of(slot + t, chunk)));
+        }
+        return;
     }
     (*sums).rows[0] += factor * products(w, chunk_of(slot / params.x_repeat, chunk));
     if X_ROWS > 1u {
@@ -139,7 +157,8 @@ fn main(
     let n_outputs = select(LANE_ROWS, LANE_ROWS / 2u, GATED);
     let block = (group.x - BESIDE + group.z * (groups.x - BESIDE)) * (THREADS / LANES);
     let n = (block + lane / LANES) * n_outputs;
-    let chunks = select(CHUNKS, params.in_words / 4u, CHUNKS == 0u);
+    // A bound from the parameters keeps compilers from unrolling.
+    let chunks = select(CHUNKS, params.in_words / 4u, CHUNKS == 0u || ROLLED);
     let n_places = SLOTS * chunks;
     var sums: Sums;
     // As many rounds for every lane, so that compilers can unroll them and loads of all rounds overlap.

@@ -41,12 +41,22 @@ fn loaded(t: u32, at: u32) -> Quad {
     var q: Quad;
     q.value = mlp[row + at];
     q.h = h[row + at];
-    q.post_1 = norms[norm(params.post_1, at)];
-    q.post_2 = norms[norm(params.post_2, at)];
-    q.post = norms[norm(params.post, at)];
-    q.next = norms[norm(params.next, at)];
+    if !LATE {
+        q.post_1 = norms[norm(params.post_1, at)];
+        q.post_2 = norms[norm(params.post_2, at)];
+        q.post = norms[norm(params.post, at)];
+        q.next = norms[norm(params.next, at)];
+    }
     q.experts = experts[row + at];
     return q;
+}
+
+// The quad of a row of norms that `loaded` may have read.
+fn norm_quad(weight: u32, lane: u32, j: u32, read: vec4<f32>) -> vec4<f32> {
+    if LATE {
+        return norms[norm(weight, quad_of(lane, j))];
+    }
+    return read;
 }
 
 fn held(lane: u32, t: u32) {
@@ -64,18 +74,22 @@ fn held(lane: u32, t: u32) {
     let expert_factor = rms_factor(both.y);
     var squares = 0.0;
     for (var j = 0u; j < HELD; j++) {
-        q[j].value = q[j].value * mlp_factor * q[j].post_1 + q[j].experts * expert_factor * q[j].post_2;
+        let post_1 = norm_quad(params.post_1, lane, j, q[j].post_1);
+        let post_2 = norm_quad(params.post_2, lane, j, q[j].post_2);
+        q[j].value = q[j].value * mlp_factor * post_1 + q[j].experts * expert_factor * post_2;
         squares += squares_of(lane, j, q[j].value);
     }
     let m_factor = rms_factor(workgroup_sum(lane, squares));
     squares = 0.0;
     for (var j = 0u; j < HELD; j++) {
-        q[j].value = (q[j].h + q[j].value * m_factor * q[j].post) * params.scalar;
+        let post = norm_quad(params.post, lane, j, q[j].post);
+        q[j].value = (q[j].h + q[j].value * m_factor * post) * params.scalar;
         squares += squares_of(lane, j, q[j].value);
     }
     let next_factor = rms_factor(workgroup_sum(lane, squares));
     for (var j = 0u; j < HELD; j++) {
-        let normed = select(vec4(0.0), q[j].value * next_factor * q[j].next, is_held(lane, j));
+        let next = norm_quad(params.next, lane, j, q[j].next);
+        let normed = select(vec4(0.0), q[j].value * next_factor * next, is_held(lane, j));
         if is_held(lane, j) {
             let at = row + quad_of(lane, j);
             h[at] = q[j].value;

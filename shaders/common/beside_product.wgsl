@@ -30,7 +30,8 @@ fn beside(group: vec3<u32>, lane: u32) {
     for (var quad = lane; quad < BESIDE_QUADS; quad += THREADS) {
         let w = beside_weights(group.x, quad);
         for (var t = 0u; t < X_ROWS; t++) {
-            sums[t] += dot(w, beside_x[(group.y * X_ROWS + t) * BESIDE_X + quad]);
+            let product = dot(w, beside_x[(group.y * X_ROWS + t) * BESIDE_X + quad]);
+            sums += select(vec4(0.0), vec4(product), vec4(t) == vec4(0u, 1u, 2u, 3u));
         }
     }
     let total = workgroup_sum(lane, sums);

@@ -41,7 +41,15 @@ fn block_sum(lane: u32, values: u32, sums: vec4<f32>) -> vec4<f32> {
 
 // Sum over all lanes of the workgroup for each row of x, for its first lane.
 fn workgroup_sum(lane: u32, sums: vec4<f32>) -> vec4<f32> {
-    var sum = sum_of_neighbours(min(THREADS, SUBGROUP), X_ROWS, sums);
+    var sum = sums;
+    if ROLLED {
+        // Four sums more are many beside a product's: a bound from the parameters keeps compilers from unrolling.
+        for (var mask = 1u; mask < min(SUBGROUP, SUBGROUP * params.in_words); mask *= 2u) {
+            sum += subgroupShuffleXor(sum, mask);
+        }
+    } else {
+        sum = sum_of_neighbours(min(THREADS, SUBGROUP), X_ROWS, sums);
+    }
     if lane % SUBGROUP == 0u {
         partial[lane / SUBGROUP] = sum;
     }

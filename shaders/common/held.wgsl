@@ -5,6 +5,8 @@
 const MAX_HELD: u32 = 6;
 override HELD: u32 = 0;   // up to MAX_HELD
 override WIDTH: u32 = 32; // values of a row
+// Whether weights of norms are read when they are needed: read with the rest they arrive sooner, and take registers.
+override LATE: bool = false;
 
 // Whether the lane's quad j is one of the row.
 fn is_held(lane: u32, j: u32) -> bool {

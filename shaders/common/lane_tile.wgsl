@@ -1,18 +1,26 @@
 // What tiles in registers share: a workgroup of LANES_T x LANES_N lanes makes a tile of TILE_T = LANES_T * ROWS rows and
-// LANES_N * 8 output features; each lane makes ROWS x 8 of them, LANES_T and LANES_N apart.
+// LANES_N * FEATURES output features; each lane makes ROWS x FEATURES of them, LANES_T and LANES_N apart, in blocks of
+// four rows and four features.
+//
+// A lane's registers hold ROWS * FEATURES sums, the operands of a block, and, where AHEAD, what it has read for the next
+// step: 8 x 8 sums need 128 registers and more, 4 x 4 fit 64.
 
 override LANES_T: u32 = 16;
 override LANES_N: u32 = 8;     // a multiple of 8
 override ROWS: u32 = 4;        // 4 or 8
+override FEATURES: u32 = 8;    // 4 or 8
+// Whether a step's operands are read while the step before is multiplied. A lane then has room for four reads of either
+// operand a step.
+override AHEAD: bool = true;
 // Where features are few, shares of the input features are added up apart, along z, and each has y to itself.
 override SHARES: u32 = 1;
 override SHARE_ROWS: u32 = 0;  // rows of y of a share
 
 var<private> share: u32;
 
-// 8 output features of 4 rows: a component for each row.
+// A block's sums: of four output features, a component for each row.
 struct Sums {
-    feature: array<vec4<f32>, 8>,
+    feature: array<vec4<f32>, 4>,
 }
 
 @compute @workgroup_size(LANES_T * LANES_N)
@@ -21,7 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     share = group.z;
     if tile.count > 0u {
         // An argument: browsers take what comes from a private variable to differ among lanes, and refuse barriers behind it.
-        multiply(tile, group.x * LANES_N * 8u, group.z, lane);
+        multiply(tile, group.x * LANES_N * FEATURES, group.z, lane);
     }
 }
 
@@ -41,25 +49,22 @@ fn quad_of(quads: u32, n: u32, quad: u32) -> u32 {
     return n * quads + (quad ^ (n * quads / 8u % quads));
 }
 
-// The 4 rows from t on.
-fn write4(tile: Tile, n: u32, t: u32, sums: Sums) {
-    write8(tile, n, t, vec4(sums.feature[0].x, sums.feature[1].x, sums.feature[2].x, sums.feature[3].x), vec4(sums.feature[4].x, sums.feature[5].x, sums.feature[6].x, sums.feature[7].x));
-    write8(tile, n, t + LANES_T, vec4(sums.feature[0].y, sums.feature[1].y, sums.feature[2].y, sums.feature[3].y), vec4(sums.feature[4].y, sums.feature[5].y, sums.feature[6].y, sums.feature[7].y));
-    write8(tile, n, t + 2u * LANES_T, vec4(sums.feature[0].z, sums.feature[1].z, sums.feature[2].z, sums.feature[3].z), vec4(sums.feature[4].z, sums.feature[5].z, sums.feature[6].z, sums.feature[7].z));
-    write8(tile, n, t + 3u * LANES_T, vec4(sums.feature[0].w, sums.feature[1].w, sums.feature[2].w, sums.feature[3].w), vec4(sums.feature[4].w, sums.feature[5].w, sums.feature[6].w, sums.feature[7].w));
+// A block's rows from t on, and features from n on.
+fn write_block(tile: Tile, n: u32, t: u32, sums: Sums) {
+    let f = sums.feature;
+    write_row(tile, n, t, vec4(f[0].x, f[1].x, f[2].x, f[3].x));
+    write_row(tile, n, t + LANES_T, vec4(f[0].y, f[1].y, f[2].y, f[3].y));
+    write_row(tile, n, t + 2u * LANES_T, vec4(f[0].z, f[1].z, f[2].z, f[3].z));
+    write_row(tile, n, t + 3u * LANES_T, vec4(f[0].w, f[1].w, f[2].w, f[3].w));
 }
 
-fn write8(tile: Tile, n: u32, t: u32, a: vec4<f32>, b: vec4<f32>) {
+fn write_row(tile: Tile, n: u32, t: u32, sums: vec4<f32>) {
     if t >= tile.count {
         return;
     }
     let at = (share * SHARE_ROWS + y_row(tile, t)) * params.y_stride + params.y_offset;
-    write(at, n, a.x);
-    write(at, n + LANES_N, a.y);
-    write(at, n + 2u * LANES_N, a.z);
-    write(at, n + 3u * LANES_N, a.w);
-    write(at, n + 4u * LANES_N, b.x);
-    write(at, n + 5u * LANES_N, b.y);
-    write(at, n + 6u * LANES_N, b.z);
-    write(at, n + 7u * LANES_N, b.w);
+    write(at, n, sums.x);
+    write(at, n + LANES_N, sums.y);
+    write(at, n + 2u * LANES_N, sums.z);
+    write(at, n + 3u * LANES_N, sums.w);
 }

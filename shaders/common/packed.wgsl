@@ -60,14 +60,23 @@ fn decode8_at(row: u32, k: u32, packed: vec2<u32>) -> array<vec4<f32>, 2> {
         let group = group_of(row, k);
         return decode8(packed, scale_of(row, group), zero_of(row, group));
     }
-    var w: array<vec4<f32>, 2>;
-    for (var i = 0u; i < 8u; i++) {
-        let group = group_of(row, k + i);
-        let word = select(packed.x, packed.y, BITS == 8u && i >= 4u);
-        let code = f32((word >> (BITS * (i % (32u / BITS)))) & ((1u << BITS) - 1u));
-        w[i / 4u][i % 4u] = scale_of(row, group) * (code - zero_of(row, group));
-    }
-    return w;
+    let high = select(packed.x >> 16u, packed.y, BITS == 8u);
+    return array(decode4_at(row, k, packed.x), decode4_at(row, k + 4u, high));
+}
+
+// The four weights whose first input row is k, each of its own group; their codes are the word's lowest.
+fn decode4_at(row: u32, k: u32, word: u32) -> vec4<f32> {
+    return vec4(
+        decode1_at(row, k, word),
+        decode1_at(row, k + 1u, word >> BITS),
+        decode1_at(row, k + 2u, word >> (2u * BITS)),
+        decode1_at(row, k + 3u, word >> (3u * BITS)),
+    );
+}
+
+fn decode1_at(row: u32, k: u32, word: u32) -> f32 {
+    let group = group_of(row, k);
+    return scale_of(row, group) * (f32(word & ((1u << BITS) - 1u)) - zero_of(row, group));
 }
 
 // Weights [row, 8 * word .. 8 * word + 8].

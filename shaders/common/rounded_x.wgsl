@@ -58,10 +58,36 @@ fn codes_of(row: u32, chunk: u32) -> Codes {
 }
 
 fn times(w: Codes, c: Chunk) -> f32 {
+    if ROLLED {
+        return w.scale * rolled(w, c);
+    }
     if BITS == 8u {
         let sums = vec2<f32>(vec2(dot16_wide(w.first, c.low), dot16_wide(w.second, c.high)));
         return w.scale * (dot(sums, c.scales.xy) - (w.zero - 128.0) * (c.scales.z + c.scales.w));
     }
     let sums = vec2<f32>(vec2(dot16(w.first.xy, c.low), dot16(w.first.zw, c.high)));
     return w.scale * (dot(sums, c.scales.xy) - w.zero * (c.scales.z + c.scales.w));
+}
+
+// The scaled sum of a chunk's products, eight at a time in a loop that compilers cannot unroll: devices that have no
+// products of int8 unpack each byte into a register.
+fn rolled(w: Codes, c: Chunk) -> f32 {
+    var sums = vec2(0i);
+    for (var i = 0u; i < min(params.in_words, 4u); i++) {
+        let x = select(c.low, c.high, vec4(i >= 2u));
+        let pair = select(x.xy, x.zw, vec2(i % 2u == 1u));
+        var sum = 0i;
+        if BITS == 8u {
+            let four = select(w.first, w.second, vec4(i >= 2u)) ^ vec4(0x80808080u);
+            let two = select(four.xy, four.zw, vec2(i % 2u == 1u));
+            let y = in_order(pair.x, pair.y);
+            sum = dot4I8Packed(two.x, y.x) + dot4I8Packed(two.y, y.y);
+        } else {
+            let word = w.first[i];
+            sum = dot4I8Packed(word & 0x0f0f0f0fu, pair.x) + dot4I8Packed((word >> 4u) & 0x0f0f0f0fu, pair.y);
+        }
+        sums += select(vec2(sum, 0i), vec2(0i, sum), vec2(i >= 2u));
+    }
+    let zero = select(w.zero, w.zero - 128.0, BITS == 8u);
+    return dot(vec2<f32>(sums), c.scales.xy) - zero * (c.scales.z + c.scales.w);
 }

@@ -272,10 +272,15 @@ fn shape(
         ("LANES", lanes),
         ("LANE_ROWS", lane_rows),
         ("CHUNKS", if tuning.is_fixed() { 0 } else { chunks }),
+        ("ROLLED", u32::from(tuning.rolled)),
         ("GATED", u32::from(gated)),
         ("SUM", u32::from(matches!(form, Form::Sum { .. }))),
         ("SLOTS", slots),
     ];
+    if !is_rounded {
+        let is_dense = matches!(weights.kind, Kind::Dense(_));
+        constants.push(("BY_WORDS", u32::from(is_dense && tuning.by_words)));
+    }
     if let Form::Gated(Some(_)) = form {
         constants.extend([("COLUMNS", per_group), ("PLACES", x_rows(rows) * per_group)]);
     } else {

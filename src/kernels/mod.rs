@@ -277,7 +277,8 @@ impl<'a> Planner<'a> {
         let threads = word(width.div_ceil(4).next_power_of_two()).clamp(most.min(256), most);
         let quads = width.div_ceil(4 * threads as usize);
         let held = if width.is_multiple_of(4) && quads <= MAX_HELD { word(quads) } else { 0 };
-        vec![("THREADS", threads), ("HELD", held), ("WIDTH", word(width))]
+        let late = u32::from(self.tuning.norms.late);
+        vec![("THREADS", threads), ("HELD", held), ("WIDTH", word(width)), ("LATE", late)]
     }
 
     /// Compiles what is not compiled yet, on several threads, and binds everything in order. `progress` is called with

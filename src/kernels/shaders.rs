@@ -79,6 +79,7 @@ const READ_PACKED: &str = wgsl!("common/read_packed");
 const LANE_TILE: &str = wgsl!("common/lane_tile");
 const DOT_TILE: &str = wgsl!("common/dot_tile");
 const PLAIN_TILE: &str = wgsl!("common/plain_tile");
+const DIRECT_TILE: &str = wgsl!("common/direct_tile");
 const ENABLE_F16: &str = wgsl!("common/enable_f16");
 const ENABLE_MATRIX: &str = wgsl!("common/enable_matrix");
 const MATRIX16: &str = wgsl!("common/matrix16");
@@ -151,7 +152,7 @@ pub const SHADERS: &[Shader] = &[
     Shader {
         stem: "matmul",
         variant: "dense",
-        parts: &[HALF, PRODUCT, DENSE, READ_DENSE, TILE, LANE_TILE, PLAIN_TILE, MATMUL],
+        parts: &[HALF, PRODUCT, DENSE, READ_DENSE, TILE, LANE_TILE, PLAIN_TILE, DIRECT_TILE, MATMUL],
     },
     Shader {
         stem: "matmul",
@@ -166,7 +167,7 @@ pub const SHADERS: &[Shader] = &[
     Shader {
         stem: "matmul",
         variant: "packed",
-        parts: &[HALF, PRODUCT, PACKED, READ_PACKED, TILE, LANE_TILE, PLAIN_TILE, MATMUL],
+        parts: &[HALF, PRODUCT, PACKED, READ_PACKED, TILE, LANE_TILE, PLAIN_TILE, DIRECT_TILE, MATMUL],
     },
     Shader {
         stem: "matmul",
@@ -181,7 +182,7 @@ pub const SHADERS: &[Shader] = &[
     Shader {
         stem: "matmul_grouped",
         variant: "dense",
-        parts: &[HALF, PRODUCT, DENSE, READ_DENSE, TILE, LANE_TILE, PLAIN_TILE, GROUPED],
+        parts: &[HALF, PRODUCT, DENSE, READ_DENSE, TILE, LANE_TILE, PLAIN_TILE, DIRECT_TILE, GROUPED],
     },
     Shader {
         stem: "matmul_grouped",
@@ -196,7 +197,7 @@ pub const SHADERS: &[Shader] = &[
     Shader {
         stem: "matmul_grouped",
         variant: "packed",
-        parts: &[HALF, PRODUCT, PACKED, READ_PACKED, TILE, LANE_TILE, PLAIN_TILE, GROUPED],
+        parts: &[HALF, PRODUCT, PACKED, READ_PACKED, TILE, LANE_TILE, PLAIN_TILE, DIRECT_TILE, GROUPED],
     },
     Shader {
         stem: "matmul_grouped",

@@ -14,14 +14,18 @@ pub struct Tile {
     pub lanes_n: u32,
     /// Rows of a lane: 4 or 8.
     pub rows: u32,
+    /// Output features of a lane: 4, or 8, as without `k_step`.
+    pub features: u32,
     /// Input features that go through workgroup memory at a time: 8, 16 or 32; `None` where each lane reads for itself.
     pub k_step: Option<u32>,
+    /// Whether a lane reads the next ones meanwhile, where it has no more than four reads of either operand.
+    pub ahead: bool,
 }
 
-impl Tile {
-    /// Output features of a lane.
-    const FEATURES: u32 = 8;
+/// Reads of an operand for which a lane has room while it multiplies what it has read before: `Held` of the shaders.
+const MOST_AHEAD: u32 = 4;
 
+impl Tile {
     /// Rows of a workgroup.
     pub fn height(self) -> u32 {
         self.lanes_t * self.rows
@@ -29,7 +33,7 @@ impl Tile {
 
     /// Output features of a workgroup.
     pub fn width(self) -> u32 {
-        self.lanes_n * Tile::FEATURES
+        self.lanes_n * self.features
     }
 
     /// As wide, with `rows` rows, where what multiplies the rest has tiles of so many: a multiple of 8.
@@ -37,9 +41,11 @@ impl Tile {
         if self.height() == rows {
             return self;
         }
-        // At most 128 lanes, which fit the least workgroup memory that devices have.
-        let lanes_t = rows / 8;
-        Tile { lanes_t, lanes_n: self.lanes_n.min(128 / lanes_t).max(8), rows: 8, ..self }
+        // Where there are registers for it, a lane takes more rows. At most 128 lanes, which fit the least workgroup memory
+        // that devices have, or as many as make 8 features wide.
+        let lane_rows = if self.ahead || self.k_step.is_none() { 8 } else { self.rows };
+        let lanes_t = rows / lane_rows;
+        Tile { lanes_t, lanes_n: self.lanes_n.min(128 / lanes_t).max(8), rows: lane_rows, ..self }
     }
 
     /// Shares of the input features that are added up apart, so that about `workgroups` are busy with `tiles` tiles; each
@@ -56,11 +62,15 @@ impl Tile {
     pub(super) fn constants(self, in_features: usize) -> Constants {
         // A shader's array has a place at least.
         let quads = |rows: u32| self.k_step.map_or(1, |step| rows * step / 4);
+        let lanes = self.lanes_t * self.lanes_n;
+        let reads = quads(self.height()).max(quads(self.width()) / 2).div_ceil(lanes);
         vec![
             ("TILE_T", self.height()),
             ("LANES_T", self.lanes_t),
             ("LANES_N", self.lanes_n),
             ("ROWS", self.rows),
+            ("FEATURES", self.features),
+            ("AHEAD", u32::from(self.ahead && reads <= MOST_AHEAD)),
             // Some constant that the shader can divide by, though it does not run what does.
             ("K_STEP", self.k_step.unwrap_or(16)),
             ("QUADS_X", quads(self.height())),
@@ -81,8 +91,14 @@ pub struct DotTile {
     pub lanes_n: u32,
     /// Rows of a lane: 4 or 8.
     pub rows: u32,
+    /// Output features of a lane: 4 or 8.
+    pub features: u32,
     /// Input features that go through workgroup memory at a time: 32 or 64.
     pub k_step: u32,
+    /// As that of [`Tile`].
+    pub ahead: bool,
+    /// Whether a lane holds a word of each operand at a time, in a loop, with 4 rows and 4 features.
+    pub rolled: bool,
 }
 
 impl DotTile {
@@ -93,7 +109,7 @@ impl DotTile {
 
     /// Output features of a workgroup.
     pub fn width(self) -> u32 {
-        self.lanes_n * Tile::FEATURES
+        self.lanes_n * self.features
     }
 
     /// Bytes of workgroup memory.
@@ -103,17 +119,19 @@ impl DotTile {
 
     pub(super) fn constants(self, in_features: usize) -> Constants {
         let chunks = word(in_features.div_ceil(CHUNK));
-        // Steps are whole, and what a lane reads fits the shader's MAX_X and MAX_W.
-        let lanes = self.lanes_t * self.lanes_n;
-        let lane_x = (self.height() * self.k_step / 16).div_ceil(lanes);
-        let lane_w = (self.width() * self.k_step / 32).div_ceil(lanes);
-        let fits = (chunks * CHUNK as u32).is_multiple_of(self.k_step) && lane_x <= 8 && lane_w <= 8;
+        // Steps are whole.
+        let fits = (chunks * CHUNK as u32).is_multiple_of(self.k_step);
         let k_step = if fits { self.k_step } else { CHUNK as u32 };
+        let lanes = self.lanes_t * self.lanes_n;
+        let reads = (self.height() * k_step / 16).max(self.width() * k_step / 32).div_ceil(lanes);
         vec![
             ("TILE_T", self.height()),
             ("LANES_T", self.lanes_t),
             ("LANES_N", self.lanes_n),
             ("ROWS", self.rows),
+            ("FEATURES", self.features),
+            ("AHEAD", u32::from(self.ahead && reads <= MOST_AHEAD)),
+            ("ROLLED", u32::from(self.rolled)),
             ("K_STEP", k_step),
             ("QUADS_X", self.height() * k_step / 16),
             ("QUADS_W", self.width() * k_step / 16),

@@ -100,6 +100,8 @@ impl Runner {
     pub(crate) fn both_with_threads(threads: u32) -> [Self; 2] {
         [Tier::Plain, Tier::Dot].map(|tier| {
             let mut runner = Self::with_threads(threads);
+            // One of the two as GPUs of few registers run it.
+            runner.planner.tuning.norms.late = tier == Tier::Dot;
             (runner.planner.tier, runner.planner.few_tier) = (tier, tier);
             runner
         })

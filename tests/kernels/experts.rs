@@ -221,7 +221,7 @@ pub(super) fn check_many() {
     check(&mut random, &Runner::new(), &Case { what, stack: &stack, ids: &ids, top_k: 2, repeat: 2, per_part: 4 });
     let x = random.values(150 * 80, Spread::Normal);
     let (x_tensor, ids_tensor) = (tensor(80, &x), compact(2, &ids));
-    for tuning in [Tuning::of(Kind::Nvidia), Tuning::of(Kind::Cpu)] {
+    for tuning in [Kind::Nvidia, Kind::Cpu, Kind::Unknown, Kind::Rdna].map(Tuning::of) {
         let (runner, y) = (Runner::with_tiles(tuning), Output::new(150, 67));
         for first in [0, 3] {
             let mut builder = WeightsBuilder::new(gpu(), "stack", 3, 67, 80).first_matrix(first);

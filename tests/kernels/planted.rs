@@ -92,6 +92,16 @@ pub(super) const MATMUL: [Bug; 2] = [
     ),
 ];
 
+/// Bugs of the matrix product whose lanes read nothing ahead.
+const COPIED: [Bug; 2] = [
+    bug("quads of x swapped", "tile_x[at] = read_x(tile, k, at);", "tile_x[at ^ 1u] = read_x(tile, k, at);"),
+    bug(
+        "weights of the step before",
+        "put_w(tile, n0, k, at, read_w(tile, n0, k, at))",
+        "put_w(tile, n0, k, at, read_w(tile, n0, max(k, K_STEP) - K_STEP, at))",
+    ),
+];
+
 /// Bugs of the matrix product whose shares of the input features are added up apart.
 const SHARES: [Bug; 2] = [
     bug("a share that overlaps the next", "let end = share_begin(number + 1u);", "let end = share_begin(number + 2u);"),
@@ -106,6 +116,13 @@ const DOT: [Bug; 6] = [
     bug("scale of another block of weights", "scales_w[n * (K_STEP / 32u) + block]", "scales_w[n * (K_STEP / 32u)]"),
     bug("scale of another block of x", "quad[block % 4u]", "quad[0]"),
     bug("last rounded step missing", "k < CHUNKS * 32u; k += K_STEP", "k + 64u < CHUNKS * 32u; k += K_STEP"),
+];
+
+/// Bugs of the matrix product in int8 that takes words in turn and reads nothing ahead.
+const ROLLED: [Bug; 3] = [
+    bug("a word missing", "min(2u * params.in_words, 8u)", "min(2u * params.in_words, 7u)"),
+    bug("the first word again", "word_products(x, tile_w[at_w][i % 4u])", "word_products(x, tile_w[at_w][0])"),
+    bug("a block's scale lost", "scales_x[at] = read_scale(tile, k, at);", "scales_x[at] = 0.0;"),
 ];
 
 /// Bugs of the matrix product in f16.
@@ -246,6 +263,9 @@ fn bugs_of_the_products_are_caught() {
     for bug in MATMUL {
         is_caught(bug, &[Path::Matmul], false);
     }
+    for bug in COPIED {
+        is_caught(bug, &[Path::Small], false);
+    }
     for bug in SHARES {
         is_caught(bug, &[Path::Shares], false);
     }
@@ -281,6 +301,9 @@ fn bugs_of_grouped_rows_are_caught() {
 fn bugs_of_rounded_products_are_caught() {
     for bug in DOT {
         sees(bug, || rounded_tiles::check_probes(Tier::Dot, Tuning::of(Kind::Nvidia)));
+    }
+    for bug in ROLLED {
+        sees(bug, || rounded_tiles::check_probes(Tier::Dot, Tuning::of(Kind::Unknown)));
     }
     // Without matrices the check says that it does not run.
     if gpu().matrix_side().is_some() {
@@ -331,9 +354,9 @@ fn bugs_of_joined_streams_are_caught() {
         bug("norm of h before the sum", from, "h[at][i % 4u] = value;\n        squares += normed * normed"),
         adds(walked),
     );
-    let (from, to) = ("q[j].post) * params.scalar", "q[j].post * params.scalar)");
+    let (from, to) = ("post_factor * post) * params.scalar", "post_factor * post * params.scalar)");
     sees(bug("scalar on x alone, held", from, to), adds(held));
-    sees(bug("third output with the second's norm, held", "pre + 2u * quads", "pre + quads"), adds(held));
+    sees(bug("third output with the second's norm, held", "params.pre + 2u", "params.pre + 1u"), adds(held));
     sees(bug("h is not written", "h[at] = q[j].value;", "h[at] = q[j].h;"), adds(held));
     let combines = |width: usize| move || moe_combine::check(&mut Random::new(515), 32, width, 2, 0.7);
     combines(held)();

@@ -20,20 +20,27 @@ pub(super) enum Path {
     Matmul,
     /// As GPUs run it where output features are few: shares of the input features are added up apart.
     Shares,
+    /// As GPUs run it that have few registers, and those that have half of NVIDIA's.
+    Small,
+    Half,
     /// As software adapters run it.
     Direct,
 }
 
 impl Path {
+    fn without_shares(kind: Kind) -> Runner {
+        let mut tuning = Tuning::of(kind);
+        tuning.tiles.workgroups = 1;
+        Runner::with_tiles(tuning)
+    }
+
     /// The runner itself, or one with the path's tiles.
     pub(super) fn tiles(self) -> Option<Runner> {
         match self {
             Path::Matvec => None,
-            Path::Matmul => {
-                let mut tuning = Tuning::of(Kind::Nvidia);
-                tuning.tiles.workgroups = 1;
-                Some(Runner::with_tiles(tuning))
-            }
+            Path::Matmul => Some(Path::without_shares(Kind::Nvidia)),
+            Path::Small => Some(Path::without_shares(Kind::Unknown)),
+            Path::Half => Some(Path::without_shares(Kind::Rdna)),
             Path::Shares => Some(Runner::with_tiles(Tuning::of(Kind::Nvidia))),
             Path::Direct => Some(Runner::with_tiles(Tuning::of(Kind::Cpu))),
         }
@@ -50,7 +57,7 @@ pub(super) fn product(runner: &Runner, path: Path, weights: &Weights, x: &[f32],
     let count = compact(1, &[n_rows as u32]);
     let rows = match path {
         Path::Matvec => Rows::Few,
-        Path::Matmul | Path::Shares | Path::Direct => Rows::Many(&count),
+        Path::Matmul | Path::Shares | Path::Small | Path::Half | Path::Direct => Rows::Many(&count),
     };
     let own = path.tiles();
     let runner = own.as_ref().unwrap_or(runner);
@@ -75,6 +82,7 @@ fn rows_of(path: Path) -> &'static [usize] {
     match path {
         Path::Matvec => &[1, 3],
         Path::Matmul | Path::Shares => &[1, 2, 63, 64, 65, 33],
+        Path::Small | Path::Half => &[1, 31, 33, 65],
         Path::Direct => &[1, 7, 8, 9, 33, 4],
     }
 }
@@ -148,7 +156,7 @@ const PACKED: [(usize, usize, usize); 15] = [
 
 #[test]
 fn packed_shapes() {
-    for path in [Path::Matvec, Path::Matmul, Path::Shares, Path::Direct] {
+    for path in [Path::Matvec, Path::Matmul, Path::Shares, Path::Small, Path::Half, Path::Direct] {
         let runner = Runner::new();
         for (i, (n_out, n_in, group_size)) in PACKED.into_iter().enumerate() {
             let mut random = Random::new(200 + i as u64);
@@ -196,7 +204,7 @@ fn inputs_of_every_kind() {
     let mut random = Random::new(2);
     let matrix = Matrix::Packed(Unpacked::random(&mut random, Spec::new(65, 704, 128)).pack());
     let weights = upload(&matrix);
-    for path in [Path::Matvec, Path::Matmul, Path::Shares, Path::Direct] {
+    for path in [Path::Matvec, Path::Matmul, Path::Shares, Path::Small, Path::Half, Path::Direct] {
         for spread in [Spread::Uniform, Spread::Normal, Spread::Outliers, Spread::Subnormal, Spread::Zero] {
             let x = random.values(4 * 704, spread);
             compare(&format!("{path:?} {spread:?}"), &Runner::new(), path, &weights, &matrix, &x);

@@ -138,9 +138,22 @@ fn products_of_all_forms() {
 /// With the shapes and constant loop bounds of GPUs.
 #[test]
 fn products_as_gpus_run_them() {
+    as_gpus_do(MatvecTuning::filling(1 << 10));
+}
+
+/// The same with a round of chunks at a time, for few registers.
+#[test]
+fn products_as_gpus_of_few_registers_run_them() {
+    as_gpus_do(FEW_REGISTERS);
+}
+
+pub(super) const FEW_REGISTERS: MatvecTuning =
+    MatvecTuning { rolled: true, by_words: true, ..MatvecTuning::lean(1 << 10) };
+
+fn as_gpus_do(tuning: MatvecTuning) {
     let mut random = Random::new(904);
     let mut runner = Runner::new();
-    runner.planner.tuning.matvec = MatvecTuning::filling(1 << 10);
+    runner.planner.tuning.matvec = tuning;
     for (tier, bits, n_rows) in [
         (Tier::Dot, 4, 1),
         (Tier::Dot, 4, 2),
@@ -186,9 +199,10 @@ fn gated_products_come_out_rounded() {
     for (n_out, n_in) in [(1, 32), (16, 64), (33, 80), (48, 704), (704, 96)] {
         let matrix = Matrix::Packed(Unpacked::random(&mut random, Spec::new(2 * n_out, n_in, 32)).pack());
         let weights = upload(&matrix);
-        for (lanes, n_rows) in [(1, 1), (1, 5), (4, 2)] {
-            let mut runner = dot(lanes);
-            runner.planner.tuning.matvec = MatvecTuning::fixed(Shape { threads: 8 * lanes, lanes, lane_rows: 4 });
+        let fixed = |lanes| MatvecTuning::fixed(Shape { threads: 8 * lanes, lanes, lane_rows: 4 });
+        for (tuning, n_rows) in [(fixed(1), 1), (fixed(1), 5), (fixed(4), 2), (FEW_REGISTERS, 1), (FEW_REGISTERS, 5)] {
+            let mut runner = dot(1);
+            runner.planner.tuning.matvec = tuning;
             let x = random.values(n_rows * n_in, Spread::Normal);
             let (codes, values) = round(&runner, n_in, &x);
             let (x_tensor, count) = (tensor(n_in, &x), compact(1, &[n_rows as u32]));

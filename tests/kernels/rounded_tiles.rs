@@ -146,6 +146,8 @@ pub(super) fn check_probes(tier: Tier, of: Tuning) {
 fn shapes_in_int8() {
     check_shapes(Tier::Dot, Tuning::of(Kind::Nvidia));
     check_shapes(Tier::Dot, Tuning::of(Kind::Cpu));
+    check_shapes(Tier::Dot, Tuning::of(Kind::Unknown));
+    check_shapes(Tier::Dot, Tuning::of(Kind::Rdna));
 }
 
 #[test]
@@ -156,6 +158,7 @@ fn shapes_in_f16() {
 #[test]
 fn probes_in_int8() {
     check_probes(Tier::Dot, Tuning::of(Kind::Nvidia));
+    check_probes(Tier::Dot, Tuning::of(Kind::Unknown));
 }
 
 #[test]

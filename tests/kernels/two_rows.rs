@@ -12,7 +12,7 @@ use lapidary::quant::Matrix;
 use super::planted::{bug, sees};
 use super::probes::{columns, interesting, one_hot};
 use super::product::{tolerances, upload};
-use super::rounded::{dot, round};
+use super::rounded::{FEW_REGISTERS, dot, round};
 use crate::common::matrices::{DTYPES, Spec, Unpacked};
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::{assert_close, check_exact};
@@ -82,14 +82,15 @@ fn columns_of_a_pair_as_gpus_run_them() {
     for (bits, n_in) in [(4, 704), (8, 352)] {
         let full = Unpacked::random(&mut random, Spec { bits, asymmetric: true, ..Spec::new(9, n_in, 128) });
         let ks = interesting(&mut random, &full, &(0..n_in));
-        probe(&filling(), &full, 0..n_in, &ks);
+        probe(&filling(MatvecTuning::filling(1 << 10)), &full, 0..n_in, &ks);
+        probe(&filling(FEW_REGISTERS), &full, 0..n_in, &ks);
     }
 }
 
-fn filling() -> Runner {
+fn filling(tuning: MatvecTuning) -> Runner {
     let mut runner = Runner::new();
     (runner.planner.tier, runner.planner.few_tier) = (Tier::Dot, Tier::Dot);
-    runner.planner.tuning.matvec = MatvecTuning::filling(1 << 10);
+    runner.planner.tuning.matvec = tuning;
     runner
 }
 
@@ -116,14 +117,17 @@ pub(super) fn check_alone(runner: &Runner, bits: u32, n_out: usize, n_in: usize)
 
 #[test]
 fn rows_of_a_pair_are_what_they_are_alone() {
+    let many = MatvecTuning::filling(1 << 10);
     for (runner, bits, n_out, n_in) in [
         (dot(1), 4, 17, 2112),
         (dot(64), 8, 33, 80),
-        (filling(), 4, 33, 704),
-        (filling(), 8, 33, 704),
+        (filling(many), 4, 33, 704),
+        (filling(many), 8, 33, 704),
+        (filling(FEW_REGISTERS), 4, 33, 704),
+        (filling(FEW_REGISTERS), 8, 33, 704),
         // More rows of weights are shaped otherwise.
-        (filling(), 4, 8193, 96),
-        (filling(), 8, 65537, 32),
+        (filling(many), 4, 8193, 96),
+        (filling(many), 8, 65537, 32),
     ] {
         check_alone(&runner, bits, n_out, n_in);
     }
@@ -134,7 +138,7 @@ fn bugs_of_two_rows_are_caught() {
     let as_a_cpu = || check_alone(&dot(1), 4, 5, 96);
     as_a_cpu();
     sees(bug("one row of x", "chunk_of((slot + t) / params.x_repeat, chunk)", "chunk_of(slot, chunk)"), as_a_cpu);
-    let as_a_gpu = || check_alone(&filling(), 4, 5, 96);
+    let as_a_gpu = || check_alone(&filling(MatvecTuning::filling(1 << 10)), 4, 5, 96);
     as_a_gpu();
     sees(bug("second row as the first", "chunk_of(slot + 1u, chunk)", "chunk_of(slot, chunk)"), as_a_gpu);
 }

@@ -14,6 +14,11 @@ pub struct MatvecTuning {
     pub spread: Spread,
     /// Products of rounded activations.
     pub rounded: Option<RoundedShapes>,
+    /// Whether a lane holds what it reads of one round at a time, and multiplies it in loops that compilers cannot unroll:
+    /// for few registers, and where products of int8 are unpacked.
+    pub rolled: bool,
+    /// Whether f32 activations are multiplied with dense weights by eight, not by whole chunks.
+    pub by_words: bool,
 }
 
 /// How a product is spread over lanes.
@@ -74,20 +79,31 @@ impl MatvecTuning {
     pub const fn of(kind: Kind) -> Self {
         match kind {
             Kind::Cpu => MatvecTuning::fixed(shape(8, 1, 4)),
-            Kind::Nvidia | Kind::Rdna | Kind::Gcn | Kind::Intel | Kind::Apple | Kind::Adreno | Kind::Unknown => {
-                MatvecTuning::filling(160 << 10)
+            Kind::Nvidia => MatvecTuning::filling(160 << 10),
+            // 64 registers leave 8 waves of 64 lanes a SIMD.
+            Kind::Rdna => MatvecTuning { by_words: true, ..MatvecTuning::lean(160 << 10) },
+            Kind::Gcn | Kind::Intel | Kind::Apple | Kind::Adreno | Kind::Unknown => {
+                MatvecTuning { by_words: true, rolled: true, ..MatvecTuning::lean(160 << 10) }
             }
         }
     }
 
     /// All products alike, in workgroups of one shape.
     pub const fn fixed(shape: Shape) -> Self {
-        MatvecTuning { spread: Spread::Fixed(shape), rounded: None }
+        MatvecTuning { spread: Spread::Fixed(shape), rounded: None, rolled: false, by_words: false }
     }
 
     /// As measured on an H200, so that about `lanes` lanes are busy.
     pub const fn filling(lanes: usize) -> Self {
-        MatvecTuning { spread: Spread::Fill { lanes, lane_rows: [2, 4] }, rounded: Some(MEASURED) }
+        let spread = Spread::Fill { lanes, lane_rows: [2, 4] };
+        MatvecTuning { spread, rounded: Some(MEASURED), rolled: false, by_words: false }
+    }
+
+    /// As [`MatvecTuning::filling`], with fewer rows of weights a lane.
+    pub const fn lean(lanes: usize) -> Self {
+        let spread = Spread::Fill { lanes, lane_rows: [1, 1] };
+        let rounded = RoundedShapes { several: [shape(256, 32, 2), shape(256, 32, 2)], ..MEASURED };
+        MatvecTuning { spread, rounded: Some(rounded), ..MatvecTuning::filling(lanes) }
     }
 
     /// The shape for a product of f32 activations with `rows` rows of weights of `chunks` chunks each.

@@ -9,15 +9,19 @@ pub struct NormTuning {
     pub threads: u32,
     /// Lanes of kernels that norm a row at most: a power of two from 2 to 1024, cut to what the device allows.
     pub row_threads: u32,
+    /// Whether weights of norms are read when they are needed, and not with the rest, which takes registers.
+    pub late: bool,
 }
 
 impl NormTuning {
     /// The values for devices of `kind`.
     pub const fn of(kind: Kind) -> Self {
         match kind {
-            Kind::Cpu => NormTuning { threads: 16, row_threads: 16 },
-            Kind::Nvidia | Kind::Rdna | Kind::Gcn | Kind::Intel | Kind::Apple | Kind::Adreno | Kind::Unknown => {
-                NormTuning { threads: 256, row_threads: 1024 }
+            Kind::Cpu => NormTuning { threads: 16, row_threads: 16, late: false },
+            Kind::Nvidia | Kind::Rdna | Kind::Gcn => NormTuning { threads: 256, row_threads: 1024, late: false },
+            // Of workgroups of 1024 lanes a lane has 32 to 52 registers.
+            Kind::Intel | Kind::Apple | Kind::Adreno | Kind::Unknown => {
+                NormTuning { threads: 256, row_threads: 512, late: true }
             }
         }
     }

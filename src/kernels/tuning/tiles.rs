@@ -51,17 +51,27 @@ impl TileTuning {
             },
             // As measured on an H200 (benches/README.md): of cooperative matrices half a tile for each core of a large GPU is
             // enough, of f32 some tiles for each.
-            Kind::Nvidia | Kind::Rdna | Kind::Gcn | Kind::Intel | Kind::Apple | Kind::Adreno | Kind::Unknown => {
-                TileTuning {
-                    plain: [plain(16, 8, 4, 16), plain(16, 8, 8, 16)],
-                    enough: 512,
-                    few_features: plain(16, 8, 4, 16),
-                    workgroups: 512,
-                    dot: dot(8, 16, 8, 64),
-                    matrix: [matrix(2, 2, 2, 64), matrix(4, 2, 4, 64)],
-                    enough_matrix: 64,
-                }
-            }
+            Kind::Nvidia => TileTuning {
+                plain: [plain(16, 8, 4, 16), plain(16, 8, 8, 16)],
+                enough: 512,
+                few_features: plain(16, 8, 4, 16),
+                workgroups: 512,
+                dot: dot(8, 16, 8, 64),
+                matrix: [matrix(2, 2, 2, 64), matrix(4, 2, 4, 64)],
+                enough_matrix: 64,
+            },
+            Kind::Rdna => TileTuning {
+                plain: [half(16, 8, 16), half(16, 16, 16)],
+                few_features: half(16, 8, 16),
+                dot: half_dot(16, 16),
+                ..TileTuning::of(Kind::Nvidia)
+            },
+            Kind::Gcn | Kind::Intel | Kind::Apple | Kind::Adreno | Kind::Unknown => TileTuning {
+                plain: [small(8, 16), small(16, 16)],
+                few_features: small(16, 8),
+                dot: small_dot(16, 16),
+                ..TileTuning::of(Kind::Nvidia)
+            },
         }
     }
 }
@@ -73,29 +83,59 @@ impl ExpertTuning {
             Kind::Cpu => {
                 ExpertTuning { plain: [CPU_TILE; 2], dot: [CPU_DOT; 2], matrix: [CPU_MATRIX; 2], small_rows: 64 }
             }
-            Kind::Nvidia | Kind::Rdna | Kind::Gcn | Kind::Intel | Kind::Apple | Kind::Adreno | Kind::Unknown => {
-                ExpertTuning {
-                    plain: [plain(8, 16, 4, 16), plain(8, 16, 8, 16)],
-                    dot: [dot(4, 16, 8, 64), dot(8, 16, 8, 64)],
-                    matrix: [matrix(2, 2, 2, 64), matrix(4, 2, 4, 64)],
-                    small_rows: 64,
-                }
-            }
+            Kind::Nvidia => ExpertTuning {
+                plain: [plain(8, 16, 4, 16), plain(8, 16, 8, 16)],
+                dot: [dot(4, 16, 8, 64), dot(8, 16, 8, 64)],
+                matrix: [matrix(2, 2, 2, 64), matrix(4, 2, 4, 64)],
+                small_rows: 64,
+            },
+            Kind::Rdna => ExpertTuning {
+                plain: [half(8, 16, 16), half(16, 16, 16)],
+                dot: [half_dot(8, 16), half_dot(16, 16)],
+                ..ExpertTuning::of(Kind::Nvidia)
+            },
+            Kind::Gcn | Kind::Intel | Kind::Apple | Kind::Adreno | Kind::Unknown => ExpertTuning {
+                plain: [small(8, 16), small(16, 16)],
+                dot: [small_dot(8, 16), small_dot(16, 16)],
+                ..ExpertTuning::of(Kind::Nvidia)
+            },
         }
     }
 }
 
 /// Each lane reads for itself: a CPU pays for barriers.
-const CPU_TILE: Tile = Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None };
+const CPU_TILE: Tile = Tile { lanes_t: 1, lanes_n: 8, rows: 8, features: 8, k_step: None, ahead: false };
 const CPU_DOT: DotTile = dot(1, 8, 8, 32);
 const CPU_MATRIX: MatrixTile = matrix(2, 2, 4, 32);
 
+/// Eight features of a lane and the next step's operands on their way, where a lane has 255 registers.
 const fn plain(lanes_t: u32, lanes_n: u32, rows: u32, k_step: u32) -> Tile {
-    Tile { lanes_t, lanes_n, rows, k_step: Some(k_step) }
+    Tile { lanes_t, lanes_n, rows, features: 8, k_step: Some(k_step), ahead: true }
 }
 
+/// As [`plain`], of 8-bit integers.
 const fn dot(lanes_t: u32, lanes_n: u32, rows: u32, k_step: u32) -> DotTile {
-    DotTile { lanes_t, lanes_n, rows, k_step }
+    DotTile { lanes_t, lanes_n, rows, features: 8, k_step, ahead: true, rolled: false }
+}
+
+/// 4 x 8 sums of a lane: about 100 registers.
+const fn half(lanes_t: u32, lanes_n: u32, k_step: u32) -> Tile {
+    Tile { lanes_t, lanes_n, rows: 4, features: 8, k_step: Some(k_step), ahead: false }
+}
+
+/// As [`half`], of 8-bit integers.
+const fn half_dot(lanes_t: u32, lanes_n: u32) -> DotTile {
+    DotTile { lanes_t, lanes_n, rows: 4, features: 8, k_step: 32, ahead: false, rolled: false }
+}
+
+/// 4 x 4 sums of a lane: 64 registers.
+const fn small(lanes_t: u32, lanes_n: u32) -> Tile {
+    Tile { lanes_t, lanes_n, rows: 4, features: 4, k_step: Some(16), ahead: false }
+}
+
+/// As [`small`], of 8-bit integers, which some of these devices do not have and compilers unpack.
+const fn small_dot(lanes_t: u32, lanes_n: u32) -> DotTile {
+    DotTile { lanes_t, lanes_n, rows: 4, features: 4, k_step: 32, ahead: false, rolled: true }
 }
 
 const fn matrix(blocks_t: u32, blocks_n: u32, across: u32, k_step: u32) -> MatrixTile {
