@@ -178,7 +178,7 @@ fn a_wrong_variant_is_switched_off() {
     assert!(report.rounds[1].failures().next().is_none());
 
     let folder = tempfile::tempdir().expect("a folder");
-    Record::new(&report, false).keep(folder.path(), &report.adapter);
+    Record::new(&report, false).keep(folder.path(), &report);
     let lines = Mutex::new(Vec::new());
     let note = |line| lines.lock().expect("a lock").push(line);
     let open = |without: &Mask| Gpu::open_without(None, 0, without);
@@ -244,7 +244,7 @@ fn crashes_are_counted() {
     assert_eq!(*under_way.lock().expect("a lock"), (0, 1));
 
     let gpu = Gpu::open(None).expect("an adapter");
-    std::fs::remove_file(Record::path(folder.path(), gpu.adapter())).expect("a record");
+    std::fs::remove_file(Record::path(folder.path(), gpu.adapter(), gpu.kind())).expect("a record");
     crash(one);
     crash(one);
     let why = format!(
@@ -256,9 +256,9 @@ fn crashes_are_counted() {
     }
     // As doctor keeps it.
     let report = examine("", true, None);
-    Record::new(&report, false).keep(folder.path(), &report.adapter);
+    Record::new(&report, false).keep(folder.path(), &report);
     assert_eq!(start(folder.path(), quiet), [""; 0]);
-    std::fs::remove_file(Record::path(folder.path(), gpu.adapter())).expect("a record");
+    std::fs::remove_file(Record::path(folder.path(), gpu.adapter(), gpu.kind())).expect("a record");
     let lines = start(folder.path(), quiet);
     assert!(lines.len() == 1 && lines[0].starts_with("first start on "), "{lines:?}");
 }
