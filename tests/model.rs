@@ -24,6 +24,8 @@ mod memory;
 mod precision;
 #[path = "model/steps.rs"]
 mod steps;
+#[path = "model/tables.rs"]
+mod tables;
 #[path = "model/weak.rs"]
 mod weak;
 

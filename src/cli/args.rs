@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use lapidary::doctor;
-use lapidary::gpu::{Gpu, Mask, Tier};
+use lapidary::gpu::{Ability, Gpu, Mask, Tier};
 use lapidary::kernels::KvDtype;
+use lapidary::kernels::tuning::Kind;
 use lapidary::model::{self, Head, Options};
 use lapidary::{Bytes, Error, Result};
 
@@ -79,6 +80,10 @@ pub(super) struct DeviceArguments {
     /// or limit buffers=N, binding=N, buffer=N, threads=N, workgroup=N
     #[arg(long, value_name = "LIST", default_value_t, hide_default_value = true)]
     pub(super) disable: Mask,
+    /// Shapes of workgroups for this kind of device, instead of what the adapter is: nvidia, rdna (AMD RX 5000 and later), gcn (AMD
+    /// before that, and Instinct), intel, apple, adreno, cpu (software adapters), unknown (every other GPU)
+    #[arg(long, value_name = "KIND")]
+    pub(super) tuning: Option<Kind>,
     /// Neither keep nor use compiled shaders, and ignore what is known to fail on the adapter; so does the environment's
     /// LAPIDARY_NO_CACHE=1
     #[arg(long)]
@@ -91,12 +96,33 @@ impl DeviceArguments {
         if self.no_cache { None } else { cache::folder() }
     }
 
+    /// Opens an adapter, of several equal ones number `nth`, without `without`, with the shapes that were asked for.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`]; [`Error::Usage`] where kernels for software adapters are asked for and not to be used.
+    pub(super) fn open_without(&self, adapter: Option<&str>, nth: usize, without: &Mask) -> Result<Gpu> {
+        if self.tuning == Some(Kind::Cpu) && self.disable.has(Ability::CpuKernels) {
+            return Err(Error::Usage(
+                "--tuning cpu asks for the kernels that --disable cpu-kernels leaves unused".into(),
+            ));
+        }
+        Ok(self.shaped(Gpu::open_without(adapter, nth, without)?))
+    }
+
+    /// `gpu` with the shapes of workgroups that were asked for.
+    pub(super) fn shaped(&self, gpu: Gpu) -> Gpu {
+        match self.tuning {
+            Some(kind) => gpu.with_kind(kind),
+            None => gpu,
+        }
+    }
+
     /// Opens an adapter, of several equal ones number `nth`: without what is not to be used, and what is known to fail.
     ///
     /// # Errors
     /// As [`Gpu::open`].
     pub(super) fn open(&self, adapter: Option<&str>, nth: usize) -> Result<Gpu> {
-        let open = |without: &Mask| Gpu::open_without(adapter, nth, without);
+        let open = |without: &Mask| self.open_without(adapter, nth, without);
         match self.cache() {
             Some(folder) => doctor::open_checked(&open, &self.disable, &folder, &|line| note(line)),
             None => open(&self.disable),

@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use lapidary::Error;
-use lapidary::gpu::{AdapterReport, Verdict, adapters};
+use lapidary::gpu::{AdapterReport, Mask, Verdict, adapters};
+use lapidary::kernels::tuning::Kind;
 
 use super::terminal::{size, table};
 
@@ -56,6 +57,7 @@ fn describe(report: &AdapterReport) -> Vec<Vec<String>> {
         Verdict::Available(why) => format!("can be asked for with --adapter; not the default: {why}"),
         Verdict::Unusable(why) => format!("cannot be used: {why}"),
     };
+    let (tuning, why) = Kind::of_adapter(report, &Mask::default());
     let l = &report.limits;
     let limits = [
         format!("{} a binding", size(l.max_storage_buffer_binding_size)),
@@ -74,6 +76,7 @@ fn describe(report: &AdapterReport) -> Vec<Vec<String>> {
         row("limits", limits[..3].join(", ")),
         row("", limits[3..].join(", ")),
         row("features", features(report)),
+        row("tuning", format!("{tuning}: {why}")),
     ];
     if report.lacks_dxc() {
         rows.push(row("compiler", NO_DXC.to_owned()));

@@ -95,7 +95,7 @@ impl Arguments {
     /// The adapters that were named, or a card that need not be there.
     fn devices(&self) -> lapidary::Result<Vec<Arc<Gpu>>> {
         if !self.has_adapter() {
-            return Ok(vec![Arc::new(Gpu::imagined()?)]);
+            return Ok(vec![Arc::new(self.run.kernels.device.shaped(Gpu::imagined()?))]);
         }
         let gpus = self.run.ranks.devices(self.run.adapter.as_deref(), &self.run.kernels.device)?;
         Ok(gpus.into_iter().map(Arc::new).collect())

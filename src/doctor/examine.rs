@@ -12,6 +12,7 @@ use super::golden::{Demo, check_model};
 use super::workbench::{Bug, Workbench};
 use super::{Finding, Outcome, of_tier};
 use crate::gpu::{Ability, AdapterReport, Gpu, Mask, Tier, Tiers};
+use crate::kernels::tuning::Kind;
 use crate::kernels::{self, KvDtype};
 use crate::model::Precision;
 use crate::{Result, threads};
@@ -74,6 +75,10 @@ pub struct Round {
 pub struct Report {
     /// The adapter, without what failed.
     pub adapter: AdapterReport,
+    /// Whose shapes of workgroups the kernels had.
+    pub tuning: Kind,
+    /// What that follows from.
+    pub tuning_reason: String,
     /// The tiers that are left for the fast path.
     pub tiers: Tiers,
     /// How fast integer dot products are, where there is a choice.
@@ -122,8 +127,16 @@ impl Examination<'_> {
                     let dot_times = watched(self.watch, TIMING, || probe(&gpu))?;
                     let most = gpu.default_tier();
                     let tiers = dot_times.map_or(Tiers::all(most), |times| times.tiers(most));
-                    let (adapter, seconds) = (gpu.adapter().clone(), start.elapsed().as_secs_f64());
-                    return Ok(Report { adapter, tiers, dot_times, rounds, switched_off, seconds });
+                    return Ok(Report {
+                        adapter: gpu.adapter().clone(),
+                        tuning: gpu.kind(),
+                        tuning_reason: gpu.kind_reason().to_owned(),
+                        tiers,
+                        dot_times,
+                        rounds,
+                        switched_off,
+                        seconds: start.elapsed().as_secs_f64(),
+                    });
                 }
             }
         }
@@ -133,7 +146,7 @@ impl Examination<'_> {
         let is_off = check.kv.and_then(of_format).is_some_and(|ability| gpu.mask().has(ability));
         let is_extra = check.kv == Some(KvDtype::Int8) || check.is_rare;
         let lacks_subgroups = check.of_subgroups && gpu.summing_lanes().is_none();
-        let takes_long = check.is_costly && gpu.has_cpu_kernels();
+        let takes_long = check.is_costly && gpu.adapter().is_software();
         !(is_off || lacks_subgroups || self.brief && (is_extra || takes_long))
     }
 

@@ -16,6 +16,7 @@ use crate::error::harmless;
 use crate::gpu::{AdapterReport, Gpu, Mask};
 use crate::kept::{self, checksum};
 use crate::kernels;
+use crate::kernels::tuning::Kind;
 
 /// The file's form.
 const FORMAT: u32 = 2;
@@ -80,18 +81,21 @@ impl Record {
         }
     }
 
-    /// The file in `folder` for an adapter, its driver and this program's shaders.
-    pub fn path(folder: &Path, adapter: &AdapterReport) -> PathBuf {
+    /// The file in `folder` for an adapter, its driver, this program's shaders and the kind of device that they are shaped
+    /// for.
+    pub fn path(folder: &Path, adapter: &AdapterReport, tuning: Kind) -> PathBuf {
         let info = &adapter.info;
         let numbers = format!("{:08x}{:08x}", info.vendor, info.device);
         let version = kernels::version();
-        let key = [&info.name, &info.driver, &info.driver_info, adapter.api(), &numbers, &version].join("\0");
+        let key =
+            [&info.name, &info.driver, &info.driver_info, adapter.api(), &numbers, &version, tuning.name()].join("\0");
         folder.join(format!("doctor-{:016x}.json", checksum(key.as_bytes())))
     }
 
-    /// What is kept in `folder` of an adapter; `None` where nothing is, or nothing that was written so.
-    pub fn find(folder: &Path, adapter: &AdapterReport) -> Option<Record> {
-        let path = Self::path(folder, adapter);
+    /// What is kept in `folder` of an adapter with the kernels of a kind of device; `None` where nothing is, or nothing that
+    /// was written so.
+    pub fn find(folder: &Path, adapter: &AdapterReport, tuning: Kind) -> Option<Record> {
+        let path = Self::path(folder, adapter, tuning);
         let bytes = kept::read(&path, MAX_BYTES).unwrap_or_else(|error| {
             log::info!("{}: {error}: it is as good as none", path.display());
             None
@@ -103,10 +107,14 @@ impl Record {
         record
     }
 
-    /// Keeps it in `folder`; that it cannot be is logged and no error. Whatever starts have noted of checks that never ended
-    /// is forgotten.
-    pub fn keep(&self, folder: &Path, adapter: &AdapterReport) {
-        let path = Self::path(folder, adapter);
+    /// Keeps it in `folder` for the adapter of `report`; that it cannot be is logged and no error. Whatever starts have noted
+    /// of checks that never ended is forgotten.
+    pub fn keep(&self, folder: &Path, report: &Report) {
+        self.keep_for(folder, &report.adapter, report.tuning);
+    }
+
+    fn keep_for(&self, folder: &Path, adapter: &AdapterReport, tuning: Kind) {
+        let path = Self::path(folder, adapter, tuning);
         match kept::write(&path, self.encode().as_bytes()) {
             Ok(()) => begun::forget(&path),
             Err(error) => log::info!("{}: {error}: what was checked is not kept", path.display()),
@@ -213,23 +221,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         // Made on the way, like ~/.cache.
         let folder = dir.path().join("cache/lapidary");
-        assert_eq!(Record::find(&folder, gpu.adapter()), None);
+        let find = || Record::find(&folder, gpu.adapter(), Kind::Cpu);
+        assert_eq!(find(), None);
         let kept = record("dot,kv-f16");
-        kept.keep(&folder, gpu.adapter());
-        assert_eq!(Record::find(&folder, gpu.adapter()), Some(kept));
+        kept.keep_for(&folder, gpu.adapter(), Kind::Cpu);
+        assert_eq!(find(), Some(kept));
+        assert_eq!(Record::find(&folder, gpu.adapter(), Kind::Unknown), None, "another table, another file");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing half written");
-        let path = Record::path(&folder, gpu.adapter());
+        let path = Record::path(&folder, gpu.adapter(), Kind::Cpu);
         let text = fs::read_to_string(&path).unwrap();
         let cut = text[..text.len() / 2].to_owned();
         let garbage =
             ["", "{", "[]", "null", &cut, &text.replace("dot,", ""), &text.replace(": 2,", ": 3,"), &text[1..]];
         for bytes in garbage.map(str::as_bytes).into_iter().chain([&b"\xff\xfe"[..]]) {
             fs::write(&path, bytes).unwrap();
-            assert_eq!(Record::find(&folder, gpu.adapter()), None, "{}", String::from_utf8_lossy(bytes));
+            assert_eq!(find(), None, "{}", String::from_utf8_lossy(bytes));
         }
         // A folder that cannot be made is no error.
         fs::write(dir.path().join("file"), "").unwrap();
-        record("").keep(&dir.path().join("file/lapidary"), gpu.adapter());
+        record("").keep_for(&dir.path().join("file/lapidary"), gpu.adapter(), Kind::Cpu);
     }
 
     /// As if somebody had made it by hand, checksum and all.
@@ -287,7 +297,7 @@ mod tests {
     fn another_driver_has_another_file() {
         let gpu = Gpu::open(None).unwrap();
         let mut other = gpu.adapter().clone();
-        let path = |adapter: &AdapterReport| Record::path(Path::new("x"), adapter);
+        let path = |adapter: &AdapterReport| Record::path(Path::new("x"), adapter, Kind::Cpu);
         assert_eq!(path(&other), path(gpu.adapter()));
         other.info.driver_info.push('1');
         assert_ne!(path(&other), path(gpu.adapter()));

@@ -49,7 +49,7 @@ impl Start<'_> {
     /// Those of [`Start::open`], and where no check can run.
     pub fn run(&self) -> Result<Gpu> {
         let gpu = (self.open)(self.without)?;
-        let record = match Record::find(self.folder, gpu.adapter()) {
+        let record = match Record::find(self.folder, gpu.adapter(), gpu.kind()) {
             Some(record) => record,
             None if !self.without.is_empty() => return Ok(gpu),
             None => match self.first(&gpu)? {
@@ -85,8 +85,8 @@ impl Start<'_> {
     /// What the checks of a first start find, run here or by another start. `None` where one of them has ended two starts: it
     /// would do so again.
     fn first(&self, gpu: &Gpu) -> Result<Option<Record>> {
-        let (path, name) = (Record::path(self.folder, gpu.adapter()), &gpu.adapter().info.name);
-        let known = || Record::find(self.folder, gpu.adapter());
+        let (path, name) = (Record::path(self.folder, gpu.adapter(), gpu.kind()), &gpu.adapter().info.name);
+        let known = || Record::find(self.folder, gpu.adapter(), gpu.kind());
         let wait = || (self.note)(format!("waiting for the checks of another start on \"{name}\""));
         let turn = match Turn::ask(&path, PATIENCE, &known, &wait) {
             Asked::Answer(record) => return Ok(Some(record)),
@@ -129,7 +129,7 @@ impl Start<'_> {
         let report = examination.run()?;
         let record = Record::new(&report, true);
         // Before others get their turn.
-        record.keep(self.folder, &report.adapter);
+        record.keep(self.folder, &report);
         let checks = report.rounds.last().map_or(0, |round| round.findings.len());
         (self.note)(format!(
             "first start on \"{}\" ({}): {checks} of {} checks in {:.1} s, {}; lapidary doctor runs them all",

@@ -56,7 +56,7 @@ impl<'a> Workbench<'a> {
 
     /// Whether pipelines are few too: a CPU takes long for each.
     pub fn is_hasty(&self) -> bool {
-        self.brief && self.gpu().has_cpu_kernels()
+        self.brief && self.gpu().adapter().is_software()
     }
 
     /// The device.

@@ -162,7 +162,7 @@ impl Gpu {
     /// With the shapes of workgroups for devices of `kind`, whatever the adapter is.
     #[must_use]
     pub fn with_kind(self, kind: Kind) -> Self {
-        Gpu { kind: (kind, "asked for".into()), ..self }
+        Gpu { kind: (kind, "by request".into()), ..self }
     }
 
     /// Of the kind of `other`, for the same reason.

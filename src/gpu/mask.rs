@@ -27,7 +27,8 @@ pub enum Ability {
     Immediates,
     /// Compiled pipelines in a file.
     PipelineCache,
-    /// Kernels tuned for software adapters, with every index checked: without them those of GPUs run on any adapter.
+    /// Kernels shaped for software adapters, with every index checked: without them such an adapter runs those of GPUs that no
+    /// table is for.
     CpuKernels,
     /// Keys and values in f16, which the fast path keeps in f32 without it.
     KvF16,

@@ -26,8 +26,8 @@ pub(super) struct PipelineCache {
 }
 
 impl Gpu {
-    /// From here on pipelines come out of a file in `folder` where it has them, for this adapter, its driver and `version`:
-    /// a text that changes with any shader. The first call decides.
+    /// From here on pipelines come out of a file in `folder` where it has them, for this adapter, its driver, the kind that
+    /// kernels are shaped for, and `version`: a text that changes with any shader. The first call decides.
     pub fn use_pipeline_cache(&self, folder: &Path, version: &str) {
         if !self.device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return;
@@ -35,7 +35,7 @@ impl Gpu {
         let info = &self.adapter().info;
         let Some(key) = wgpu::util::pipeline_cache_key(info) else { return };
         self.pipelines.cache.get_or_init(|| {
-            let rest = [info.name.as_str(), &info.driver, &info.driver_info, version].join("\0");
+            let rest = [info.name.as_str(), &info.driver, &info.driver_info, self.kind().name(), version].join("\0");
             let path = folder.join(format!("{key}-{:016x}.bin", checksum(rest.as_bytes())));
             let data = read(&path).unwrap_or_else(|error| {
                 log::info!("{}: {error}: pipelines are compiled anew", path.display());

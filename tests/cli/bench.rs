@@ -18,7 +18,17 @@ fn number(json: &Value, key: &str) -> f64 {
 #[test]
 fn a_synthetic_model_is_measured() {
     let json = run(&[&SMALL[..], &["-p", "16", "-n", "4", "-r", "1", "--json"]].concat()).json();
-    let all = ["device", "model", "tier", "decode_tier", "context", "memory_bytes", "copy_bytes_per_second", "rows"];
+    let all = [
+        "device",
+        "model",
+        "tier",
+        "decode_tier",
+        "tuning",
+        "context",
+        "memory_bytes",
+        "copy_bytes_per_second",
+        "rows",
+    ];
     assert_eq!(keys(&json), all);
     assert_eq!(json["tier"], "plain");
     assert_eq!(json["context"], 16);

@@ -42,7 +42,8 @@ pub(crate) fn cache(home: &Path) -> PathBuf {
 
 /// Where the record below `home` has its place.
 pub(crate) fn record_path(home: &Path) -> PathBuf {
-    Record::path(&cache(home), Gpu::open(None).unwrap().adapter())
+    let gpu = Gpu::open(None).unwrap();
+    Record::path(&cache(home), gpu.adapter(), gpu.kind())
 }
 
 /// The record below `home`.
@@ -92,9 +93,16 @@ fn the_short_form_prints_a_line_a_check_and_a_block_to_paste() {
     assert!(out.contains("\nwithout dot\n") && out.contains("  ok  plain  rms_norm "), "{out}");
     assert!(out.contains(" checks passed in ") && !out.contains("int8 products"), "{out}");
     let block = out.split("```\n").nth(1).unwrap_or_else(|| panic!("{out}"));
-    for start in
-        ["lapidary ", "adapter: ", "driver: ", "features: ", "limits: buffers ", "tier: plain", "without dot: "]
-    {
+    for start in [
+        "lapidary ",
+        "adapter: ",
+        "driver: ",
+        "features: ",
+        "limits: buffers ",
+        "tier: plain",
+        "tuning: ",
+        "without dot: ",
+    ] {
         assert!(block.lines().any(|line| line.starts_with(start)), "{start:?} in {block}");
     }
 }
@@ -194,4 +202,42 @@ fn an_unknown_ability_ends_with_2_and_a_list() {
         "{}",
         run.err
     );
+}
+
+#[test]
+fn an_unknown_kind_ends_with_2_and_a_list() {
+    for command in [
+        &["generate", "--ids", "2"][..],
+        &["logits", "--ids", "2", "--output", "never-written"],
+        &["bench"],
+        &["chat"],
+        &["doctor"],
+    ] {
+        let run = run(&[command, &["--tuning", "amd"]].concat());
+        assert_eq!((run.code, run.out.as_str(), run.err.lines().count()), (Some(2), "", 1), "{command:?}: {}", run.err);
+        assert!(run.err.contains("\"amd\"") && run.err.contains("nvidia, rdna, gcn, intel"), "{}", run.err);
+        let both = finish(
+            crate::process::command(&[command, &["--tuning", "cpu", "--disable", "cpu-kernels"]].concat())
+                .spawn()
+                .unwrap(),
+        );
+        assert_eq!((both.code, both.out.as_str()), (Some(2), ""), "{command:?}: {}", both.err);
+        assert!(both.err.contains("--tuning cpu asks for the kernels"), "{}", both.err);
+    }
+}
+
+/// What is found with one table says nothing of another one.
+#[test]
+fn each_table_has_a_record_of_its_own() {
+    let home = tempfile::tempdir().unwrap();
+    let starts = |more: &[&str]| {
+        let run = generate(home.path(), more);
+        let lines = run.err.lines().filter(|line| line.starts_with("first start on \"")).count();
+        (lines, run.ok())
+    };
+    let (first, ids) = starts(&["--tuning", "cpu"]);
+    assert_eq!((first, starts(&["--tuning", "cpu"])), (1, (0, ids.clone())));
+    assert_eq!((starts(&["--tuning", "unknown"]).0, starts(&["--tuning", "unknown"]).0), (1, 0));
+    let report = run_in(home.path(), &["doctor", "--short", "--tuning", "unknown", "--json"]).json();
+    assert_eq!((&report["tuning"], &report["tuning_reason"]), (&"unknown".into(), &"by request".into()), "{report}");
 }

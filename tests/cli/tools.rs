@@ -178,7 +178,7 @@ fn devices_are_listed_and_nothing_is_written_to_stderr() {
     assert_eq!(run.err, "");
     let out = run.ok();
     assert!(out.contains("  verdict   the default: "), "{out}");
-    for key in ["type", "API", "driver", "limits", "features"] {
+    for key in ["type", "API", "driver", "limits", "features", "tuning"] {
         assert!(out.lines().any(|line| line.starts_with(&format!("  {key} "))), "{key} in {out}");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lapidary::gpu::{Gpu, Mask};
 
 /// A new device: the default adapter, or the one that LAPIDARY_TEST_ADAPTER names, without what LAPIDARY_TEST_WITHOUT does
-/// (as [`Mask`] is written). None is a failure.
+/// (as [`Mask`] is written), with kernels shaped for the kind that LAPIDARY_TEST_TUNING names. None is a failure.
 pub(crate) fn open() -> Gpu {
     open_without(&Mask::default())
 }
@@ -17,7 +17,12 @@ pub(crate) fn open_without(mask: &Mask) -> Gpu {
     let said = |name| std::env::var(name).ok();
     let always: Mask = said("LAPIDARY_TEST_WITHOUT").unwrap_or_default().parse().expect("LAPIDARY_TEST_WITHOUT");
     let wanted = said("LAPIDARY_TEST_ADAPTER");
-    Gpu::open_without(wanted.as_deref(), 0, &always.and(mask)).expect("tests need an adapter; lavapipe will do")
+    let gpu = Gpu::open_without(wanted.as_deref(), 0, &always.and(mask));
+    let gpu = gpu.expect("tests need an adapter; lavapipe will do");
+    match said("LAPIDARY_TEST_TUNING") {
+        Some(kind) => gpu.with_kind(kind.parse().expect("LAPIDARY_TEST_TUNING")),
+        None => gpu,
+    }
 }
 
 /// Devices that no test runs on.
@@ -48,7 +53,8 @@ pub(crate) fn device() -> &'static Arc<Gpu> {
                 Lease(free.unwrap_or_else(|| {
                     let gpu = open();
                     let adapter = gpu.adapter();
-                    println!("adapter: {}, {}, without \"{}\"", adapter.info.name, adapter.driver(), gpu.mask());
+                    let (name, driver) = (&adapter.info.name, adapter.driver());
+                    println!("adapter: {name}, {driver}, without \"{}\", table {}", gpu.mask(), gpu.kind());
                     Box::leak(Box::new(Arc::new(gpu)))
                 }))
             })

@@ -14,13 +14,25 @@ use lapidary::doctor::workbench::{self, Workbench};
 pub(crate) use lapidary::doctor::workbench::{Bug, by_row, is_untouched, step_rows};
 pub(crate) use lapidary::doctor::{matrices, random};
 use lapidary::gpu::{Gpu, Recorder, Tensor, Tier};
-use lapidary::kernels::tuning::{MatvecTuning, Shape};
+use lapidary::kernels::tuning::{Kind, MatvecTuning, Shape};
 use lapidary::kernels::{Planned, SHADERS, StepRow, Tuning};
 use lapidary::{Error, Result};
 
 /// The device of this test.
 pub(crate) fn gpu() -> &'static Gpu {
     device::device()
+}
+
+/// The tables of all kinds of devices; of those that have the same `part`, the first alone.
+pub(crate) fn tables<T: PartialEq>(part: impl Fn(&Tuning) -> T) -> Vec<Tuning> {
+    let mut all: Vec<Tuning> = Vec::new();
+    for kind in Kind::ALL {
+        let table = Tuning::of(kind);
+        if all.iter().all(|other| part(other) != part(&table)) {
+            all.push(table);
+        }
+    }
+    all
 }
 
 thread_local! {
@@ -80,7 +92,7 @@ impl Runner {
         runner
     }
 
-    /// With the tiles of GPUs or of software adapters, on whatever device the tests run.
+    /// With the tiles of a table, on whatever device the tests run.
     pub(crate) fn with_tiles(of: Tuning) -> Self {
         let mut runner = Self::new();
         // Products as that kind of device runs them; the rest as this one does.

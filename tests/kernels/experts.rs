@@ -1,8 +1,7 @@
 //! `matvec.wgsl` and `matmul_grouped.wgsl` with experts: each row of y has a matrix of its own out of a stack, which may lie in several parts.
 
+use lapidary::kernels::WeightsBuilder;
 use lapidary::kernels::product::{self, Rows};
-use lapidary::kernels::tuning::Kind;
-use lapidary::kernels::{Tuning, WeightsBuilder};
 use lapidary::quant::Matrix;
 use lapidary::reference::ops;
 
@@ -11,7 +10,7 @@ use super::product::tolerances;
 use crate::common::matrices::{DTYPES, Order, Spec, Unpacked, dense};
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::{MAX_NMSE, assert_close, nmse};
-use crate::common::{Output, Runner, compact, gpu, is_untouched, tensor};
+use crate::common::{Output, Runner, compact, gpu, is_untouched, tables, tensor};
 
 /// One case: a stack, who goes where, and how the stack is cut.
 struct Case<'a> {
@@ -48,13 +47,14 @@ fn check(random: &mut Random, runner: &Runner, case: &Case) {
     assert_eq!(planned.len(), stack.len().div_ceil(*per_part), "{what}: parts");
     let actual = runner.run(&planned, ids.len() / top_k, &[&y]).remove(0);
     compare(&format!("{what}, each"), case, &x, &actual);
-    // Each pipeline takes its time: of every case one of the two.
-    let (tiles, tuning) = [("GPU", Tuning::of(Kind::Nvidia)), ("CPU", Tuning::of(Kind::Cpu))][per_part % 2];
-    let runner = Runner::with_tiles(tuning);
+    // Each pipeline takes its time: of every case one table.
+    let tables = tables(|table| table.experts.plain);
+    let table = tables[per_part % tables.len()];
+    let runner = Runner::with_tiles(table);
     let y = Output::new(ids.len(), n_out);
     let planned = moe_group::plan_product(&runner, &weights, &ids_tensor, *repeat, &x_tensor, &y.tensor);
     let actual = runner.run(&planned, ids.len() / top_k, &[&y]).remove(0);
-    compare(&format!("{what}, grouped for a {tiles}"), case, &x, &actual);
+    compare(&format!("{what}, grouped, table {}", table.kind), case, &x, &actual);
 }
 
 fn compare(what: &str, case: &Case, x: &[f32], actual: &[f32]) {
@@ -221,7 +221,7 @@ pub(super) fn check_many() {
     check(&mut random, &Runner::new(), &Case { what, stack: &stack, ids: &ids, top_k: 2, repeat: 2, per_part: 4 });
     let x = random.values(150 * 80, Spread::Normal);
     let (x_tensor, ids_tensor) = (tensor(80, &x), compact(2, &ids));
-    for tuning in [Kind::Nvidia, Kind::Cpu, Kind::Unknown, Kind::Rdna].map(Tuning::of) {
+    for tuning in tables(|table| table.experts.plain) {
         let (runner, y) = (Runner::with_tiles(tuning), Output::new(150, 67));
         for first in [0, 3] {
             let mut builder = WeightsBuilder::new(gpu(), "stack", 3, 67, 80).first_matrix(first);

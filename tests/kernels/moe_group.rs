@@ -3,11 +3,10 @@
 use lapidary::gpu::Tensor;
 use lapidary::kernels::moe_group::{self, Groups};
 use lapidary::kernels::product::{self, Rows};
-use lapidary::kernels::tuning::Kind;
-use lapidary::kernels::{Planned, Tuning, Weights};
+use lapidary::kernels::{Planned, Tile, Weights};
 use lapidary::reference::ops;
 
-use crate::common::{Output, Runner, compact, fresh, gpu, is_untouched};
+use crate::common::{Output, Runner, compact, fresh, gpu, is_untouched, tables};
 
 /// Plans the product of `x` with the experts `ids`, grouped; all rows of `ids` count.
 pub(super) fn plan_product(
@@ -29,7 +28,7 @@ pub(super) fn plan_product(
 
 /// Groups the first `n_rows` rows of `ids`, `[rows, top_k]`, and compares lists and tiles, to the word.
 pub(super) fn check(ids: &[u32], top_k: usize, n_rows: usize, experts: std::ops::Range<usize>) {
-    for tuning in [Tuning::of(Kind::Nvidia), Tuning::of(Kind::Cpu)] {
+    for tuning in tables(|table| table.experts.plain.map(Tile::height)) {
         let runner = Runner::with_tiles(tuning);
         let rows = ids.len() / top_k;
         let (ids_tensor, count) = (compact(top_k, ids), compact(1, &[n_rows as u32]));

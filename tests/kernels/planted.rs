@@ -27,12 +27,10 @@ use super::{
     per_layer_inputs, product, rms_norm, rounded_tiles, router, sample, strip_max, suppress,
 };
 use lapidary::gpu::Tier;
-use lapidary::kernels::Tuning;
-use lapidary::kernels::tuning::Kind;
 
 use crate::common::matrices::{Order, Scales, Spec, Unpacked};
 use crate::common::random::{Random, Spread};
-use crate::common::{Bug, Runner, failure_with, gpu};
+use crate::common::{Bug, Runner, failure_with, gpu, tables};
 
 /// Bugs of the packed weights, in both product shaders.
 pub(super) const PACKED: [Bug; 10] = [
@@ -108,12 +106,14 @@ const SHARES: [Bug; 2] = [
     bug("last share not added", "s < SHARES; s++", "s + 1u < SHARES; s++"),
 ];
 
+const ONE_BLOCK: &str = "scale of another block of weights";
+
 /// Bugs of the matrix product in int8.
 const DOT: [Bug; 6] = [
     bug("zero point off", "vec4(zero * 0x01010101u)", "vec4((zero ^ 1u) * 0x01010101u)"),
     bug("even and odd codes swapped", "vec4(even.x, odd.x, even.y, odd.y)", "vec4(odd.x, even.x, even.y, odd.y)"),
     bug("x in another order than codes", "if INTERLEAVED {", "if false {"),
-    bug("scale of another block of weights", "scales_w[n * (K_STEP / 32u) + block]", "scales_w[n * (K_STEP / 32u)]"),
+    bug(ONE_BLOCK, "scales_w[n * (K_STEP / 32u) + block]", "scales_w[n * (K_STEP / 32u)]"),
     bug("scale of another block of x", "quad[block % 4u]", "quad[0]"),
     bug("last rounded step missing", "k < CHUNKS * 32u; k += K_STEP", "k + 64u < CHUNKS * 32u; k += K_STEP"),
 ];
@@ -285,7 +285,7 @@ fn bugs_of_grouped_rows_are_caught() {
         let ks = interesting(&mut random, &stack[0], &(0..272));
         probe_grouped(tuning, &stack, 0..272, &ks).unwrap_or_else(|e| panic!("{e}"));
     };
-    for tuning in [Tuning::of(Kind::Nvidia), Tuning::of(Kind::Cpu)] {
+    for tuning in tables(|table| table.experts.plain) {
         cases(tuning);
         for bug in GROUPED {
             sees(bug, || cases(tuning));
@@ -299,16 +299,22 @@ fn bugs_of_grouped_rows_are_caught() {
 
 #[test]
 fn bugs_of_rounded_products_are_caught() {
-    for bug in DOT {
-        sees(bug, || rounded_tiles::check_probes(Tier::Dot, Tuning::of(Kind::Nvidia)));
+    for table in tables(rounded_tiles::dot_tiles) {
+        // A step of 32 has one block of weights.
+        let has_blocks = table.tiles.dot.k_step > 32;
+        for bug in DOT.into_iter().filter(|bug| has_blocks || bug.name != ONE_BLOCK) {
+            sees(bug, || rounded_tiles::check_probes(Tier::Dot, table));
+        }
     }
     for bug in ROLLED {
         sees(bug, || rounded_tiles::check_probes(Tier::Dot, Tuning::of(Kind::Unknown)));
     }
     // Without matrices the check says that it does not run.
     if gpu().matrix_side().is_some() {
-        for bug in MATRIX {
-            sees(bug, || rounded_tiles::check_shapes(Tier::Matrix, Tuning::of(Kind::Nvidia)));
+        for table in tables(rounded_tiles::matrix_tiles) {
+            for bug in MATRIX {
+                sees(bug, || rounded_tiles::check_shapes(Tier::Matrix, table));
+            }
         }
     }
 }

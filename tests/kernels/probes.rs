@@ -6,7 +6,6 @@ use std::ops::Range;
 pub(super) use lapidary::doctor::matrices::{columns, interesting, one_hot};
 use lapidary::kernels::moe_group::Groups;
 use lapidary::kernels::product::{self, Rows};
-use lapidary::kernels::tuning::Kind;
 use lapidary::kernels::{Tuning, WeightsBuilder};
 use lapidary::quant::Matrix;
 use lapidary::reference::ops;
@@ -14,7 +13,7 @@ use lapidary::reference::ops;
 use super::product::{Path, product, upload};
 use crate::common::matrices::{DTYPES, EDGE_SCALES, Order, Spec, Unpacked};
 use crate::common::tolerance::check_exact;
-use crate::common::{Output, Runner, compact, fresh, gpu, tensor};
+use crate::common::{Output, Runner, compact, fresh, gpu, tables, tensor};
 
 /// Probes a linear layer that holds the input rows `rows` of `full`.
 pub(super) fn probe(
@@ -85,13 +84,14 @@ pub(super) fn probe_grouped(
 fn probe_all(seed: u64, spec: Spec, shards: &[Range<usize>]) {
     let mut random = fresh(seed);
     let experts: Vec<Unpacked> = (0..3).map(|_| Unpacked::random(&mut random, spec)).collect();
-    for rows in shards {
+    let tables = tables(|table| table.experts.plain);
+    for (i, rows) in shards.iter().enumerate() {
         let ks = interesting(&mut random, &experts[0], rows);
         for path in [Path::Matvec, Path::Matmul] {
             probe(&Runner::new(), path, &experts[0], rows.clone(), &ks).unwrap_or_else(|e| panic!("{e}"));
         }
-        let tuning = if rows.start % 2 == 0 { Tuning::of(Kind::Nvidia) } else { Tuning::of(Kind::Cpu) };
-        probe_grouped(tuning, &experts, rows.clone(), &ks).unwrap_or_else(|e| panic!("{e}"));
+        // Each pipeline takes its time: of every shard one table.
+        probe_grouped(tables[i % tables.len()], &experts, rows.clone(), &ks).unwrap_or_else(|e| panic!("{e}"));
         probe_experts(&Runner::new(), &experts, rows.clone(), &ks).unwrap_or_else(|e| panic!("{e}"));
     }
 }

@@ -21,7 +21,7 @@ use crate::common::matrices::{DTYPES, Order, Scales, Spec, Unpacked, dense};
 use crate::common::not_run::not_run;
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::{EPS, assert_close};
-use crate::common::{Output, Runner, compact, gpu, is_untouched, tensor};
+use crate::common::{Output, Runner, compact, gpu, is_untouched, tables, tensor};
 
 /// A runner of `tier` with the tiles of `of`; `None`, and a line, where the device has no such kernels.
 pub(super) fn runner(tier: Tier, of: Tuning) -> Option<Runner> {
@@ -104,7 +104,7 @@ const SHAPES: [(usize, usize, usize, u32); 9] = [
 pub(super) fn check_shapes(tier: Tier, of: Tuning) {
     let Some(runner) = runner(tier, of) else { return };
     // Each pipeline takes its time: of every shape one variant, and others for other tiles.
-    let first = usize::from(of.tiles == Tuning::of(Kind::Cpu).tiles);
+    let first = usize::from(of.kind != Kind::Nvidia);
     for (i, (n_out, n_in, group_size, bits)) in SHAPES.into_iter().enumerate().step_by(1 + first) {
         let variant = (i + first) % 3;
         let spec = Spec {
@@ -119,7 +119,7 @@ pub(super) fn check_shapes(tier: Tier, of: Tuning) {
         let n_rows = [1, 5, 33, 65, 130][(i + variant) % 5];
         let matrix = Matrix::Packed(Unpacked::random(&mut random, spec).pack());
         let x = on_grid(&mut random, n_rows, n_in);
-        check_many(&runner, &format!("{tier} {spec:?}, {n_rows} rows"), &matrix, &x);
+        check_many(&runner, &format!("{tier} {spec:?}, {n_rows} rows, table {}", of.kind), &matrix, &x);
     }
 }
 
@@ -135,35 +135,41 @@ pub(super) fn check_probes(tier: Tier, of: Tuning) {
         let ks = interesting(&mut random, &stack[0], &rows);
         let x = one_hot(rows.len(), &ks);
         let stack: Vec<_> = stack.iter().map(|full| Matrix::RowShard(full.shard(rows.clone()))).collect();
-        let what = format!("{tier} rows {rows:?} of {spec:?}");
+        let what = format!("{tier} rows {rows:?} of {spec:?}, table {}", of.kind);
         check_many(&runner, &what, &stack[0], &x);
         let ids: Vec<u32> = (0..2 * ks.len()).map(|p| (p % 3) as u32).collect();
         check_grouped(&runner, &what, &stack, &ids, 2, 2, &x);
     }
 }
 
+/// What tables differ in for tier dot.
+pub(super) fn dot_tiles(table: &Tuning) -> impl PartialEq + use<> {
+    (table.tiles.dot, table.experts.dot)
+}
+
+/// What they differ in for tier matrix.
+pub(super) fn matrix_tiles(table: &Tuning) -> impl PartialEq + use<> {
+    (table.tiles.matrix, table.experts.matrix)
+}
+
 #[test]
 fn shapes_in_int8() {
-    check_shapes(Tier::Dot, Tuning::of(Kind::Nvidia));
-    check_shapes(Tier::Dot, Tuning::of(Kind::Cpu));
-    check_shapes(Tier::Dot, Tuning::of(Kind::Unknown));
-    check_shapes(Tier::Dot, Tuning::of(Kind::Rdna));
+    tables(dot_tiles).into_iter().for_each(|table| check_shapes(Tier::Dot, table));
 }
 
 #[test]
 fn shapes_in_f16() {
-    check_shapes(Tier::Matrix, Tuning::of(Kind::Nvidia));
+    tables(matrix_tiles).into_iter().for_each(|table| check_shapes(Tier::Matrix, table));
 }
 
 #[test]
 fn probes_in_int8() {
-    check_probes(Tier::Dot, Tuning::of(Kind::Nvidia));
-    check_probes(Tier::Dot, Tuning::of(Kind::Unknown));
+    tables(dot_tiles).into_iter().for_each(|table| check_probes(Tier::Dot, table));
 }
 
 #[test]
 fn probes_in_f16() {
-    check_probes(Tier::Matrix, Tuning::of(Kind::Nvidia));
+    tables(matrix_tiles).into_iter().for_each(|table| check_probes(Tier::Matrix, table));
 }
 
 /// Experts of which some have no row, some more than a tile, and a row of x for each row of y or for all of a token.

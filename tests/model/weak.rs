@@ -33,8 +33,8 @@ const MASKS: [&str; 11] = [
 /// How far devices may be apart where activations are rounded: mean divergence in nats, and how many predictions are the
 /// same. Another order of sums now and then rounds to another number, which is less than what rounding does at all
 /// (`precision.rs`); on lavapipe 2e-5, and all are the same.
-const MEAN_KL: f64 = 1e-3;
-const SAME_CHOICE: f64 = 0.98;
+pub(super) const MEAN_KL: f64 = 1e-3;
+pub(super) const SAME_CHOICE: f64 = 0.98;
 
 /// Bytes of a part of weights that stand for a binding of 64 MiB, which the golden sets do not fill.
 const PART_BYTES: u64 = 20_000;

@@ -20,7 +20,7 @@ use super::model::{Bars, format, introduce_host_experts};
 use super::ranks::{self, RankArguments};
 use load::Load;
 use measure::{Bench, Case, Test, copy_rates, timestamps};
-use show::{Rank, Report, devices};
+use show::{Rank, Report, devices, tuning};
 
 /// Measure prefill and decode speed, also of models that are not there
 ///
@@ -127,6 +127,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         ranks: Rank::all(model),
         model: subject.name,
         tiers: model.tiers(),
+        tuning: tuning(model),
         context: model.context(),
         memory_bytes: model.allocated_bytes(),
         load,

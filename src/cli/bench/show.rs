@@ -1,6 +1,9 @@
 //! What was measured, as tables and as JSON.
 
+use std::collections::BTreeSet;
+
 use lapidary::gpu::{Gpu, Tiers, Timestamps};
+use lapidary::kernels::tuning::Kind;
 use lapidary::model::Gemma4;
 use serde_json::{Value, json};
 
@@ -15,6 +18,8 @@ pub(super) struct Report {
     pub(super) ranks: Vec<Rank>,
     pub(super) model: String,
     pub(super) tiers: Tiers,
+    /// Whose shapes of workgroups the kernels have, and why.
+    pub(super) tuning: Vec<(Kind, String)>,
     pub(super) context: usize,
     pub(super) memory_bytes: u64,
     /// Of a model of files.
@@ -60,6 +65,12 @@ pub(super) fn devices(model: &Gemma4) -> String {
     all.join("; ")
 }
 
+/// Whose shapes of workgroups the devices' kernels have, and why, each once.
+pub(super) fn tuning(model: &Gemma4) -> Vec<(Kind, String)> {
+    let all = distinct(model).into_iter().map(|gpu| (gpu.kind(), gpu.kind_reason().to_owned()));
+    all.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// Name, API and driver.
 fn device(gpu: &Gpu) -> String {
     let adapter = gpu.adapter();
@@ -69,6 +80,7 @@ fn device(gpu: &Gpu) -> String {
 
 impl Report {
     pub(super) fn text(&self) -> String {
+        let tuning: Vec<String> = self.tuning.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
         let fact = |key: &str, value: String| vec![key.to_owned(), value];
         let mut facts = vec![
             fact("device", self.device.clone()),
@@ -76,6 +88,7 @@ impl Report {
             fact("memory", format!("{} used, context {}", size(self.memory_bytes), self.context)),
             fact("copy rate", format!("{:.1} GB/s, read and written", self.copy_rate / 1e9)),
             fact("kernels", self.tiers.to_string()),
+            fact("tuning", tuning.join("; ")),
         ];
         if !self.ranks.is_empty() {
             let ranks: Vec<String> = self.ranks.iter().map(Rank::text).collect();
@@ -140,6 +153,7 @@ impl Report {
             "model": self.model,
             "tier": self.tiers.many.name(),
             "decode_tier": self.tiers.few.name(),
+            "tuning": self.tuning.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>().join(","),
             "context": self.context,
             "memory_bytes": self.memory_bytes,
             "copy_bytes_per_second": self.copy_rate,

@@ -7,7 +7,7 @@ use std::io::Write;
 use indicatif::{ProgressBar, ProgressStyle};
 use lapidary::checkpoint::{Checkpoint, Source};
 use lapidary::doctor::{Demo, Examination, Record};
-use lapidary::gpu::{Gpu, Tier};
+use lapidary::gpu::Tier;
 
 use super::args::DeviceArguments;
 use super::model::{DEMO, DEMO_GOLDEN};
@@ -24,7 +24,8 @@ use super::model::{DEMO, DEMO_GOLDEN};
 Examples:
   lapidary doctor                  the default adapter
   lapidary doctor --adapter intel --json
-  lapidary doctor --disable dot    as if it had no integer dot products")]
+  lapidary doctor --disable dot    as if it had no integer dot products
+  lapidary doctor --tuning unknown with the shapes of workgroups for GPUs that no table knows")]
 pub(super) struct Arguments {
     /// Adapter to check: a part of its name, driver or API, as `lapidary devices` prints them
     #[arg(long, value_name = "SUBSTRING")]
@@ -49,7 +50,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}").expect("the template is valid");
     let bar = ProgressBar::new(0).with_style(style).with_message("checking");
     let examination = Examination {
-        open: &|without| Gpu::open_without(arguments.adapter.as_deref(), 0, without),
+        open: &|without| arguments.device.open_without(arguments.adapter.as_deref(), 0, without),
         without: arguments.device.disable.clone(),
         most: Tier::Matrix,
         brief: arguments.short,
@@ -69,9 +70,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     // What was left unused by hand was not checked.
     let kept = cache.filter(|_| arguments.device.disable.is_empty() && !arguments.short);
     if let Some(folder) = &kept {
-        Record::new(&report, false).keep(folder, &report.adapter);
+        Record::new(&report, false).keep(folder, &report);
     }
-    let kept = kept.map(|folder| Record::path(&folder, &report.adapter));
+    let kept = kept.map(|folder| Record::path(&folder, &report.adapter, report.tuning));
     let mut out = std::io::stdout().lock();
     match arguments.json {
         true => writeln!(out, "{}", show::json(&report))?,

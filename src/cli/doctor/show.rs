@@ -82,6 +82,7 @@ fn block(report: &Report) -> String {
         format!("features: {}", features(adapter)),
         format!("limits: {}", limits(adapter).map(|(name, value)| format!("{name} {value}")).join(", ")),
         format!("tier: {}", report.tiers),
+        format!("tuning: {}: {}", report.tuning, report.tuning_reason),
     ];
     for round in &report.rounds {
         let what = if round.without.is_empty() { "all".to_owned() } else { format!("without {}", round.without) };
@@ -122,6 +123,8 @@ pub(super) fn json(report: &Report) -> Value {
         "limits": limits,
         "tier": report.tiers.many.name(),
         "decode_tier": report.tiers.few.name(),
+        "tuning": report.tuning.name(),
+        "tuning_reason": report.tuning_reason,
         "dot_times": report.dot_times,
         "passed": !report.is_bad(),
         "switched_off": report.switched_off.to_string(),

@@ -10,6 +10,8 @@ pub mod attention;
 pub mod kind;
 pub mod matvec;
 pub mod norms;
+#[cfg(test)]
+mod page;
 pub mod tiles;
 
 pub use attention::{AttentionFew, AttentionMany};
@@ -59,5 +61,35 @@ impl Tuning {
     /// The values for `gpu`.
     pub fn for_device(gpu: &Gpu) -> Self {
         Tuning::of(gpu.kind())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{DotTile, MatrixTile, Tile};
+
+    /// 256 lanes and 16 KiB are what every device has; matrices ask for 32 KiB, and may take shorter steps.
+    #[test]
+    fn every_table_fits_every_device() {
+        let plain = |tile: Tile| tile.lanes_t * tile.lanes_n <= 256 && plain_bytes(tile) <= 16 << 10;
+        let dot = |tile: DotTile| tile.lanes_t * tile.lanes_n <= 256 && tile.workgroup_bytes() <= 16 << 10;
+        let matrix = |tile: MatrixTile| {
+            let least = MatrixTile { k_step: 32, ..tile };
+            tile.blocks_t * tile.blocks_n <= 8 && [8, 16].iter().all(|&side| least.workgroup_bytes(side) <= 32 << 10)
+        };
+        for kind in Kind::ALL {
+            let Tuning { tiles, experts, attention_few: few, norms, .. } = Tuning::of(kind);
+            assert!([tiles.plain, experts.plain, [tiles.few_features; 2]].concat().into_iter().all(plain), "{kind}");
+            assert!([[tiles.dot; 2], experts.dot].concat().into_iter().all(dot), "{kind}");
+            assert!([tiles.matrix, experts.matrix].concat().into_iter().all(matrix), "{kind}");
+            assert!(few.threads <= 256 && few.wide_threads <= 256 && few.block.is_power_of_two(), "{kind}");
+            assert!(norms.threads.is_power_of_two() && norms.threads <= 256, "{kind}");
+            assert!(norms.row_threads.is_power_of_two() && norms.row_threads <= 1024, "{kind}");
+        }
+    }
+
+    fn plain_bytes(tile: Tile) -> u32 {
+        tile.k_step.map_or(0, |k_step| (tile.height() + tile.width()) * k_step * 4)
     }
 }
