@@ -53,7 +53,7 @@ pub(crate) use host_stack::HostStack;
 pub use kv::{KV_BLOCK, KvDtype};
 use round_rows::RoundedRows;
 pub(crate) use shaders::version;
-pub use shaders::{SHADERS, Shader};
+pub use shaders::{SHADERS, Shader, source};
 pub use tile::{DotTile, MatrixTile, Tile};
 pub use weights::Weights;
 pub(crate) use weights_builder::Form;
@@ -272,6 +272,11 @@ impl Planned {
     /// The name under which it was planned.
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// What its pipeline is compiled from.
+    pub fn key(&self) -> &PipelineKey {
+        &self.key
     }
 
     /// Stem and variant of its shader.
