@@ -159,7 +159,8 @@ impl Rehearsal {
         let mut devices: Vec<(&Arc<Gpu>, Arc<Gpu>)> = Vec::new();
         let mut counting = Vec::new();
         for (gpu, share) in ranks {
-            let known = devices.iter().find(|(known, _)| Arc::ptr_eq(known, gpu)).map(|(_, rehearsal)| rehearsal.clone());
+            let known =
+                devices.iter().find(|(known, _)| Arc::ptr_eq(known, gpu)).map(|(_, rehearsal)| rehearsal.clone());
             let rehearsal = match known {
                 Some(rehearsal) => rehearsal,
                 None => {
