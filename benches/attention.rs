@@ -13,6 +13,7 @@ use lapidary::gpu::{Dispatch, Gpu, Recorder, Tensor, Tier};
 use lapidary::kernels::attention::{self, Buffers, KvSource};
 use lapidary::kernels::attention_tile::Queries;
 use lapidary::kernels::head_norm_rope::{Heads, Inputs, Kv};
+use lapidary::kernels::tuning::{AttentionFew, Kind};
 use lapidary::kernels::{KvDtype, Planner, StepRow, Tuning, attention_tile, fill_random};
 use lapidary::quant::Bits;
 
@@ -125,13 +126,9 @@ fn decode(gpu: &Gpu) -> Result<()> {
             (128, 32, 256),
             (128, 16, 512),
         ] {
-            planner.tuning = Tuning {
-                attention_threads: threads,
-                attention_wide_threads: threads,
-                attention_block: block,
-                attention_workgroups: workgroups,
-                ..Tuning::GPU
-            };
+            let few =
+                AttentionFew { threads, wide_threads: threads, block, workgroups, ..AttentionFew::of(Kind::Nvidia) };
+            planner.tuning = Tuning { attention_few: few, ..Tuning::of(Kind::Nvidia) };
             let inputs =
                 Inputs { qkv: &room.qkv, kv: Kv::Both, norms: &room.norms, rotary: &room.rotary, rows: &room.rows };
             let buffers = Buffers { out: &room.out, rounded: None, shares: Some(&room.shares) };

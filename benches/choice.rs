@@ -51,8 +51,8 @@ fn main() -> Result<()> {
     let maxima = Tensor::compact(&gpu, "maxima", 1, strip_max::strips(VOCAB))?;
     let draws = Tensor::compact(&gpu, "draws", 1, sample::DRAW_WORDS)?;
     let ids = Tensor::compact(&gpu, "ids", 1, 1)?;
-    for threads in [planner.tuning.threads, 64, 128, 256] {
-        planner.tuning.threads = threads;
+    for threads in [planner.tuning.norms.threads, 64, 128, 256] {
+        planner.tuning.norms.threads = threads;
         let greedy = planner.bind_all(&argmax::plan(&planner, "argmax", &logits, &scratch, &ids)?)?;
         let drawn = planner.bind_all(&[
             strip_max::plan(&planner, "strip_max", &logits, &maxima)?,

@@ -1,5 +1,5 @@
 //! Products of many rows with the shapes of 26B-A4B, tile by tile: time on the GPU by timestamps, arithmetic rate, and the
-//! largest difference from the plain tiles of `Tuning::GPU`.
+//! largest difference from the plain tiles of NVIDIA's table.
 //!
 //! `cargo bench --bench prefill -- [ROWS...] [TEXT...]`: only these numbers of rows, only lines whose shape or tile has one
 //! of these texts.
@@ -7,6 +7,7 @@
 use lapidary::gpu::{Gpu, Recorder, Tensor, Tier};
 use lapidary::kernels::moe_group::{self, Groups};
 use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::tuning::Kind;
 use lapidary::kernels::{DotTile, MatrixTile, Planned, Planner, Random, Tile, Tuning, Weights};
 use lapidary::quant::Dtype;
 
@@ -71,7 +72,8 @@ fn candidates(gpu: &Gpu) -> Vec<Candidate> {
     ] {
         let tile = Tile { lanes_t, lanes_n, rows, k_step: Some(k_step) };
         let (height, width) = (tile.height(), tile.width());
-        let tuning = Tuning { tiles: [tile; 2], expert_tiles: [tile; 2], few_features_tile: tile, ..Tuning::GPU };
+        let mut tuning = Tuning::of(Kind::Nvidia);
+        (tuning.tiles.plain, tuning.tiles.few_features, tuning.experts.plain) = ([tile; 2], tile, [tile; 2]);
         let name = format!("plain {height}x{width} rows {rows} k {k_step}");
         if (height + width) * k_step * 4 <= gpu.limits().max_compute_workgroup_storage_size {
             all.push(Candidate { name, tier: Tier::Plain, tuning });
@@ -90,7 +92,8 @@ fn candidates(gpu: &Gpu) -> Vec<Candidate> {
         (4, 32, 8, 64),
     ] {
         let tile = DotTile { lanes_t, lanes_n, rows, k_step };
-        let tuning = Tuning { dot_tile: tile, dot_expert_tiles: [tile; 2], ..Tuning::GPU };
+        let mut tuning = Tuning::of(Kind::Nvidia);
+        (tuning.tiles.dot, tuning.experts.dot) = (tile, [tile; 2]);
         let name = format!("dot {}x{} rows {rows} k {k_step}", tile.height(), tile.width());
         if tile.workgroup_bytes() <= gpu.limits().max_compute_workgroup_storage_size {
             all.push(Candidate { name, tier: Tier::Dot, tuning });
@@ -118,7 +121,8 @@ fn candidates(gpu: &Gpu) -> Vec<Candidate> {
         (1, 2, 2, 64, true),
     ] {
         let tile = MatrixTile { blocks_t, blocks_n, across, k_step, ahead };
-        let tuning = Tuning { matrix_tiles: [tile; 2], matrix_expert_tiles: [tile; 2], ..Tuning::GPU };
+        let mut tuning = Tuning::of(Kind::Nvidia);
+        (tuning.tiles.matrix, tuning.experts.matrix) = ([tile; 2], [tile; 2]);
         let read = if ahead { " ahead" } else { "" };
         let (height, width) = (tile.height(side), tile.width(side));
         let name = format!("matrix{side} {height}x{width} across {across} k {k_step}{read}");
@@ -241,7 +245,7 @@ fn main() -> lapidary::Result<()> {
             let count = Tensor::compact(gpu, "count", 1, 1)?;
             gpu.write(&count.buffer, 0, &[rows as u32])?;
             let case = Case { shape, weights: &weights, x: &x, y: &y, ids: &ids_tensor, count: &count };
-            let reference = Candidate { name: String::new(), tier: Tier::Plain, tuning: Tuning::GPU };
+            let reference = Candidate { name: String::new(), tier: Tier::Plain, tuning: Tuning::of(Kind::Nvidia) };
             prepare(&case, &maker, candidates.iter().filter(|c| wanted(&format!("{} {}", shape.name, c.name))));
             let (_, expected) = case.run(gpu, &reference, rows)?;
             let size = (expected.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / expected.len() as f64).sqrt();

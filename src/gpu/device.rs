@@ -4,14 +4,15 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::adapter::{self, AdapterReport};
-use super::failure::{Failures, Kind};
+use super::failure::{self, Failures};
 use super::fault_injector::FaultInjector;
-use super::mask::{Ability, Mask};
+use super::mask::Mask;
 use super::pace::Pace;
 use super::pipeline::Pipelines;
 use super::tier::{self, Tiers};
 use super::timing::{self, Profile};
 use super::waiting::{Patience, Waits};
+use crate::kernels::tuning::Kind;
 use crate::{Error, Result};
 
 /// Bytes of one write: larger ones allocate a new staging buffer each and reach a third of the speed.
@@ -48,6 +49,8 @@ pub struct Gpu {
     refused_at: AtomicU64,
     /// Nothing is behind it: bytes are counted and none is taken.
     rehearses: bool,
+    /// Whose shapes of workgroups kernels take, and why.
+    kind: (Kind, String),
 }
 
 impl Gpu {
@@ -93,6 +96,7 @@ impl Gpu {
     ) -> Self {
         let (failures, allocated_bytes) = (Arc::new(Failures::default()), Arc::new(AtomicU64::new(0)));
         report_to(&device, &failures, &allocated_bytes);
+        let kind = Kind::of_adapter(&report, mask);
         Gpu {
             faults: FaultInjector::new(device.clone()),
             device,
@@ -111,6 +115,7 @@ impl Gpu {
             unflushed_bytes: AtomicU64::new(0),
             refused_at: AtomicU64::new(u64::MAX),
             rehearses,
+            kind,
         }
     }
 
@@ -144,9 +149,30 @@ impl Gpu {
         &self.mask
     }
 
+    /// The kind of device whose shapes of workgroups kernels take: what the adapter is, or what was asked for.
+    pub fn kind(&self) -> Kind {
+        self.kind.0
+    }
+
+    /// What [`Gpu::kind`] follows from.
+    pub fn kind_reason(&self) -> &str {
+        &self.kind.1
+    }
+
+    /// With the shapes of workgroups for devices of `kind`, whatever the adapter is.
+    #[must_use]
+    pub fn with_kind(self, kind: Kind) -> Self {
+        Gpu { kind: (kind, "asked for".into()), ..self }
+    }
+
+    /// Of the kind of `other`, for the same reason.
+    pub(super) fn like(self, other: &Gpu) -> Self {
+        Gpu { kind: other.kind.clone(), ..self }
+    }
+
     /// Whether kernels are those for software adapters, with every index checked.
     pub fn has_cpu_kernels(&self) -> bool {
-        self.report.is_software() && !self.mask.has(Ability::CpuKernels)
+        self.kind() == Kind::Cpu
     }
 
     /// True where parameters reach shaders with the commands: a uniform buffer would be read from memory first, and all
@@ -198,7 +224,7 @@ impl Gpu {
     /// The error for something that has failed, `what`, for a reason that wgpu may not have told: a loss if there was
     /// one.
     pub(super) fn failed(&self, what: impl std::fmt::Display) -> Error {
-        self.failures.note(Kind::Run, what.to_string());
+        self.failures.note(failure::Kind::Run, what.to_string());
         self.settle();
         self.failures.error().expect("one was noted")
     }
@@ -311,9 +337,10 @@ fn report_to(device: &wgpu::Device, failures: &Arc<Failures>, allocated_bytes: &
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| match error {
         wgpu::Error::OutOfMemory { source } => {
             let taken = taken.load(Ordering::Relaxed);
-            on_error.note(Kind::Memory, format!("the device is out of memory with {taken} bytes taken: {source}"));
+            on_error
+                .note(failure::Kind::Memory, format!("the device is out of memory with {taken} bytes taken: {source}"));
         }
-        other => on_error.note(Kind::Run, format!("the device reports: {other}")),
+        other => on_error.note(failure::Kind::Run, format!("the device reports: {other}")),
     }));
     let (on_loss, taken) = (failures.clone(), allocated_bytes.clone());
     device.set_device_lost_callback(move |reason, message| {

@@ -25,7 +25,7 @@ impl Gpu {
     /// # Errors
     /// As [`Gpu::imagined`].
     pub(crate) fn rehearsal(&self) -> Result<Self> {
-        let gpu = Self::rehearsing(self.adapter().clone(), self.mask())?;
+        let gpu = Self::rehearsing(self.adapter().clone(), self.mask())?.like(self);
         if let Some(tiers) = self.measured_tiers.get() {
             gpu.measured_tiers.set(*tiers).expect("a new device has none");
         }
@@ -116,6 +116,7 @@ mod tests {
         let twin = gpu.rehearsal().unwrap();
         let said = |gpu: &Gpu| {
             let own = (gpu.has_immediates(), gpu.has_cpu_kernels(), gpu.summing_lanes(), gpu.matrix_side());
+            let own = (own, gpu.kind(), gpu.kind_reason().to_owned());
             (own, gpu.default_tiers(), gpu.strongest_tier(), gpu.limits().clone(), gpu.allocated_bytes())
         };
         assert_eq!(said(&twin), said(&gpu));

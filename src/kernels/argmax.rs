@@ -30,7 +30,7 @@ pub fn plan(planner: &Planner, label: &str, logits: &Tensor, scratch: &Tensor, i
     assert!(ids.stride == 1, "{label}: one id a row");
     assert!(logits.stride.is_multiple_of(4) && scratch.stride == SCRATCH_WIDTH, "{label}: strides");
     // Below, a column of lanes would be missing.
-    let threads = planner.tuning.threads.max(16) as usize;
+    let threads = planner.tuning.norms.threads.max(16) as usize;
     let quads = logits.width.div_ceil(4);
     // As many parts as the second stage has lanes, or fewer.
     let lane_quads = quads.div_ceil(threads * threads);

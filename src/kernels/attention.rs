@@ -3,7 +3,8 @@
 //! same for steps of many rows.
 
 use super::head_norm_rope::{Heads, Inputs, Kv};
-use super::{KvDtype, Planned, Planner, Tuning, attention_join, kv, rounded, word};
+use super::tuning::{AttentionFew, Kind};
+use super::{KvDtype, Planned, Planner, attention_join, kv, rounded, word};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
 
@@ -28,8 +29,6 @@ super::params! {
 
 /// Lanes of a workgroup at least: each holds up to three units of its heads.
 const MIN_THREADS: u32 = 128;
-/// Query heads that a workgroup serves: a number of each stands in a vec4.
-const MAX_HEADS: usize = 4;
 
 /// The KV cache that attention reads.
 #[derive(Debug, Clone, Copy)]
@@ -71,22 +70,12 @@ pub(super) struct Shares {
     pub window: u32,
 }
 
-/// Query heads of a workgroup, and workgroups that read one KV head.
-fn heads_here(heads_per_kv: usize) -> (usize, usize) {
-    let parts = heads_per_kv.div_ceil(MAX_HEADS);
-    (heads_per_kv.div_ceil(parts), parts)
-}
-
-/// Shares of a row's positions that give a step of one row `workgroups`.
-fn n_shares(n_kv_heads: usize, heads_per_kv: usize, workgroups: u32) -> usize {
-    (workgroups as usize / (n_kv_heads * heads_here(heads_per_kv).1)).max(1)
-}
-
-/// Words of the shares' results of a step of up to `rows` rows with any [`Tuning`] up to that for GPUs.
+/// Words of the shares' results of a step of up to `rows` rows with any tuning that there is.
 pub fn share_words(n_heads: usize, n_kv_heads: usize, head_dim: usize, rows: usize) -> usize {
     // A rank's heads may begin and end inside a group: then groups are larger than this, and shares fewer.
     let heads_per_kv = n_heads.div_ceil(n_kv_heads);
-    let count = n_shares(n_kv_heads, heads_per_kv, Tuning::GPU.attention_workgroups);
+    let counts = Kind::ALL.map(|kind| AttentionFew::of(kind).n_shares(n_kv_heads, heads_per_kv));
+    let count = counts.into_iter().max().expect("a kind at least");
     // Several rows divide the shares of one row among them, and have at least one each.
     count.max(rows) * n_heads * (head_dim + 4)
 }
@@ -104,18 +93,18 @@ pub fn plan(
     source: KvSource,
 ) -> Result<Vec<Planned>> {
     let Heads { n_heads, n_kv_heads, heads_per_kv, first_head, head_dim, .. } = heads;
-    let tuning = &planner.tuning;
-    let Tuning { attention_block: block, attention_workgroups, .. } = *tuning;
+    let tuning = planner.tuning.attention_few;
+    let block = tuning.block;
     heads.check(label);
     inputs.check(label, heads);
     source.check(label, heads);
     let octets = kv::head_octets(head_dim);
-    let threads = if head_dim > 256 { tuning.attention_wide_threads } else { tuning.attention_threads };
+    let threads = if head_dim > 256 { tuning.wide_threads } else { tuning.threads };
     assert!(threads >= MIN_THREADS && threads.is_multiple_of(block), "{label}: lanes");
-    let (heads_here, parts) = heads_here(heads_per_kv);
+    let (heads_here, parts) = tuning.heads_here(heads_per_kv);
     // A window has no more shares than blocks.
     let blocks = source.window.map_or(usize::MAX, |window| window.div_ceil(block as usize));
-    let count = n_shares(n_kv_heads, heads_per_kv, attention_workgroups).min(blocks);
+    let count = tuning.n_shares(n_kv_heads, heads_per_kv).min(blocks);
     let shares = b.shares.filter(|_| count > 1).map(|tensor| {
         let n_shares = Shares { count, window: source.window.map_or(u32::MAX, word) };
         assert!(tensor.width >= count * n_heads * (head_dim + 4), "{label}: room for shares");
@@ -141,8 +130,8 @@ pub fn plan(
     let lanes = threads as usize;
     let while_scoring = heads_here * 2 * octets + (4 * octets).max(lanes);
     let units = (heads_here + 2) * head_dim / 8;
-    // Octets of a key that a lane reads ahead: all of its own, as far as there is room. A CPU gains nothing by that.
-    let held = if planner.gpu.has_cpu_kernels() { 1 } else { word(octets).div_ceil(threads / block).min(8) };
+    // Octets of a key that a lane reads ahead: all of its own, as far as there is room.
+    let held = word(octets).div_ceil(threads / block).min(tuning.held);
     let areas = if lanes <= 128 { 2 } else { 1 };
     let at_the_end = 2 * areas * lanes + 2 * (lanes / octets);
     let mut constants = source.dtype.constants(head_dim);

@@ -35,7 +35,7 @@ pub(super) fn plan(
 ) -> Result<Planned> {
     let params = Params { n_heads: word(heads.n_heads), window: n_shares.window, q_stride: word(out.stride) };
     let constants = vec![
-        ("BLOCK", planner.tuning.attention_block),
+        ("BLOCK", planner.tuning.attention_few.block),
         ("HEAD_DIM", word(heads.head_dim)),
         ("SPLITS", word(n_shares.count)),
         ("THREADS", THREADS),

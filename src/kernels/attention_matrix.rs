@@ -21,9 +21,6 @@ super::params! {
     }
 }
 
-/// Subgroups that a workgroup's matrices are made for, as in the shader.
-const SUBGROUPS: u32 = 8;
-
 /// What a workgroup works on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
@@ -50,7 +47,7 @@ pub(super) fn shape(planner: &Planner, heads: Heads, dtype: KvDtype) -> Option<S
     };
     // Who keeps keys and values in f32 does not want them rounded here.
     let fits = dtype != KvDtype::F32 && lines.is_multiple_of(heads.heads_per_kv);
-    fits.then_some(Shape { side, lines, lanes: SUBGROUPS * lanes })
+    fits.then_some(Shape { side, lines, lanes: planner.tuning.attention_many.subgroups * lanes })
 }
 
 /// Plans attention of all query heads; queries stand in squares, with room for `q_rows` rows.

@@ -19,12 +19,6 @@ super::params! {
     }
 }
 
-/// Lanes of a workgroup, as in the shader.
-const THREADS: usize = 256;
-/// Lines that a lane adds values up for, as in the shader.
-const LINES_OF_LANE: usize = 8;
-/// Scores of a block of keys: lines times keys.
-const SCORES: usize = 2048;
 /// vec4 of a head that stand in workgroup memory at a time, as in the shader.
 const STEP: usize = 8;
 
@@ -82,9 +76,10 @@ pub fn plan(planner: &Planner, label: &str, heads: Heads, b: Buffers, source: Kv
         return attention_matrix::plan(planner, label, heads, (b, rows), source);
     }
     let octets = kv::head_octets(head_dim);
-    let lines = if octets <= THREADS * LINES_OF_LANE / 64 { 64 } else { 32 };
-    assert!(octets * lines <= THREADS * LINES_OF_LANE, "{label}: head_dim");
-    let keys = SCORES / lines;
+    let tuning = planner.tuning.attention_many;
+    let lines = tuning.lines(octets);
+    assert!(octets * lines <= tuning.threads * tuning.lines_of_lane, "{label}: head_dim");
+    let keys = tuning.scores / lines;
     let parts = heads_per_kv.div_ceil(lines);
     let heads_here = heads_per_kv.div_ceil(parts);
     let params = Params {

@@ -167,7 +167,7 @@ pub fn plan(
     let mut constants = dtype.constants(heads.head_dim);
     constants.extend([
         ("ROOM", word(kv::head_quads(heads.head_dim))),
-        ("THREADS", planner.tuning.threads.min(64)),
+        ("THREADS", planner.tuning.norms.threads.min(64)),
         ("TO_CACHE", u32::from(matches!(target, KvTarget::Cache(..)))),
     ]);
     if let Queries::Squares { side, .. } = queries {

@@ -4,8 +4,9 @@
 use super::moe_group::Groups;
 use super::product::{self, Setup, Target};
 use super::round_rows::{self, RoundedRows};
+use super::tuning::TileTuning;
 use super::weights::{Kind, Part};
-use super::{DotTile, MatrixTile, Planned, Planner, Tile, Tuning, Weights, quantize_rows, sum_shares, word};
+use super::{DotTile, MatrixTile, Planned, Planner, Tile, Weights, quantize_rows, sum_shares, word};
 use crate::Result;
 use crate::gpu::{Grid, PipelineKey, Tensor, Tier};
 use crate::quant::Dtype;
@@ -56,18 +57,10 @@ fn dot_bits(weights: &Weights) -> Option<u32> {
     (product::run(first_row, group_size) == 32 && weights.parts.iter().all(fits)).then_some(bits)
 }
 
-/// Steps that have more rows an expert than this, were they spread evenly, take larger tiles.
-const SMALL_TILE_ROWS: usize = 64;
-
-/// Large tiles are taken where a step has so many of them: of cooperative matrices half a tile for each core of a large
-/// GPU, of f32 some tiles for each. Measured on an H200; benches/README.md has the numbers.
-const ENOUGH_MATRIX_TILES: usize = 64;
-const ENOUGH_TILES: usize = 512;
-
 /// The tiles for steps of some numbers of rows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Size {
-    /// Place in [`Tuning::expert_tiles`] and its likes.
+    /// Place in [`TileTuning::plain`] and its likes.
     number: usize,
     /// The least and the most rows of a step.
     pub step_rows: (u32, u32),
@@ -84,13 +77,14 @@ impl Size {
 
     /// What products of up to `rows` rows with such weights take.
     fn of(planner: &Planner, rows: usize, weights: &Weights) -> Vec<Self> {
+        let tuning = &planner.tuning.tiles;
         let (height, width, enough) = match planner.matrix_side().filter(|_| can_round(weights)) {
             Some(side) => {
-                let large = planner.tuning.matrix_tiles[1];
-                (large.height(side), large.width(side), ENOUGH_MATRIX_TILES)
+                let large = tuning.matrix[1];
+                (large.height(side), large.width(side), tuning.enough_matrix)
             }
             None if planner.tier >= Tier::Dot && dot_bits(weights).is_some() => return vec![Size::ONLY],
-            None => (planner.tuning.tiles[1].height(), planner.tuning.tiles[1].width(), ENOUGH_TILES),
+            None => (tuning.plain[1].height(), tuning.plain[1].width(), tuning.enough),
         };
         let across = weights.out_features.div_ceil(width as usize);
         let most = (enough.div_ceil(across) - 1) * height as usize;
@@ -104,7 +98,7 @@ impl Size {
 
     /// What grouped rows of steps of up to `rows` rows take.
     pub(super) fn of_experts(planner: &Planner, rows: usize, top_k: usize, n_experts: usize) -> Vec<Self> {
-        let most = SMALL_TILE_ROWS * n_experts / top_k;
+        let most = planner.tuning.experts.small_rows * n_experts / top_k;
         let [small, large] = Size::split(most);
         match rows <= most || small.expert_rows(planner) == large.expert_rows(planner) {
             true => vec![Size::ONLY],
@@ -114,11 +108,11 @@ impl Size {
 
     /// Rows of a tile of grouped rows.
     pub(super) fn expert_rows(self, planner: &Planner) -> u32 {
-        let tuning = &planner.tuning;
+        let tuning = &planner.tuning.experts;
         match (planner.matrix_side(), planner.tier) {
-            (Some(side), _) => tuning.matrix_expert_tiles[self.number].height(side),
-            (None, Tier::Plain) => tuning.expert_tiles[self.number].height(),
-            (None, _) => tuning.dot_expert_tiles[self.number].height(),
+            (Some(side), _) => tuning.matrix[self.number].height(side),
+            (None, Tier::Plain) => tuning.plain[self.number].height(),
+            (None, _) => tuning.dot[self.number].height(),
         }
     }
 }
@@ -132,7 +126,7 @@ pub(super) fn plan(
     x: &Tensor,
     target: Target,
 ) -> Result<Vec<Planned>> {
-    let tuning = &planner.tuning;
+    let (tuning, experts) = (&planner.tuning.tiles, &planner.tuning.experts);
     let mut planned = Vec::new();
     let is_grouped = matches!(rows, Rows::Grouped { .. });
     let sizes = match rows {
@@ -147,7 +141,7 @@ pub(super) fn plan(
             let rounded = planner.rounded_rows(x)?;
             planned.push(round_rows::plan(planner, &format!("{label}.round"), x, rows.x_rows(), &rounded)?);
             let limit = planner.gpu.limits().max_compute_workgroup_storage_size;
-            let tiles = if is_grouped { tuning.matrix_expert_tiles } else { tuning.matrix_tiles };
+            let tiles = if is_grouped { experts.matrix } else { tuning.matrix };
             let tile = |size: &Size| tiles[size.number].within(side, limit);
             sizes.iter().map(|size| Way::Matrix { tile: tile(size), side, rounded: rounded.clone() }).collect()
         }
@@ -155,20 +149,20 @@ pub(super) fn plan(
             let quantized = planner.quantized_rows(x)?;
             let (label, rows) = (format!("{label}.quantize"), rows.x_rows());
             planned.push(quantize_rows::plan(planner, &label, x, rows, bits == 4, &quantized)?);
-            let tiles = if is_grouped { tuning.dot_expert_tiles } else { [tuning.dot_tile; 2] };
+            let tiles = if is_grouped { experts.dot } else { [tuning.dot; 2] };
             sizes.iter().map(|size| Way::Dot { tile: tiles[size.number], quantized: quantized.clone() }).collect()
         }
         _ if is_grouped => {
-            let tile = |size: &Size| tuning.expert_tiles[size.number].with_height(size.expert_rows(planner));
+            let tile = |size: &Size| experts.plain[size.number].with_height(size.expert_rows(planner));
             sizes.iter().map(|size| Way::Plain(tile(size))).collect()
         }
-        _ => sizes.iter().map(|size| Way::Plain(tuning.tiles[size.number])).collect(),
+        _ => sizes.iter().map(|size| Way::Plain(tuning.plain[size.number])).collect(),
     };
     if let (Some(Way::Plain(_)), Rows::All(count)) = (ways.first(), rows)
         && let Some(shares) = shares(tuning, weights, x.rows)
         && target.softcap == 0.0
     {
-        return plan_shares(planner, label, weights, count, x, target, (tuning.few_features_tile, shares));
+        return plan_shares(planner, label, weights, count, x, target, (tuning.few_features, shares));
     }
     for (size, way) in sizes.iter().zip(&ways) {
         for part in &weights.parts {
@@ -186,12 +180,12 @@ fn tiles(tile: Tile, weights: &Weights, rows: usize) -> usize {
 }
 
 /// Into how many shares the input features are cut, where output features are too few.
-fn shares(tuning: &Tuning, weights: &Weights, rows: usize) -> Option<usize> {
-    let tile = tuning.few_features_tile;
-    if tiles(tuning.tiles[0], weights, rows) * 4 >= tuning.product_workgroups {
+fn shares(tuning: &TileTuning, weights: &Weights, rows: usize) -> Option<usize> {
+    let tile = tuning.few_features;
+    if tiles(tuning.plain[0], weights, rows) * 4 >= tuning.workgroups {
         return None;
     }
-    let shares = tile.shares(tuning.product_workgroups, tiles(tile, weights, rows), weights.in_features);
+    let shares = tile.shares(tuning.workgroups, tiles(tile, weights, rows), weights.in_features);
     (shares > 1).then_some(shares)
 }
 

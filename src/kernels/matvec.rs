@@ -3,8 +3,10 @@
 use super::product::{self, Rows, Setup, Target};
 use super::rounded::{BLOCK, Input};
 use super::router::Choice;
+use super::tuning::Shape;
+use super::tuning::matvec::RowsOfX;
 use super::weights::{Kind, Part};
-use super::{Planned, Planner, Spread, Weights, word};
+use super::{Planned, Planner, Weights, word};
 use crate::Result;
 use crate::gpu::{Binding, Constants, Grid, PipelineKey, Tensor};
 use crate::quant::CHUNK;
@@ -187,6 +189,16 @@ fn x_rows(rows: Rows) -> u32 {
     }
 }
 
+/// As shapes of workgroups depend on them.
+fn rows_of_x(rows: Rows) -> RowsOfX {
+    match rows {
+        Rows::Experts { several: true, .. } => RowsOfX::Experts,
+        Rows::Several(_) => RowsOfX::Several,
+        Rows::Two => RowsOfX::Two,
+        Rows::Few | Rows::Experts { .. } | Rows::Many(_) | Rows::Grouped { .. } => RowsOfX::One,
+    }
+}
+
 /// Adds what stands beside a product: the variant of the shader, and the workgroups in a row.
 fn add_beside(
     label: &str,
@@ -223,27 +235,6 @@ fn add_beside(
     }
 }
 
-/// Lanes of a workgroup, lanes that share rows, and these rows, for a product of rounded activations with `n_rows` rows of
-/// weights: as measured on an H200 with the shapes of 26B-A4B. Few rows of weights are cut into more pieces, which keeps
-/// more reads in flight; four rows of x are worth more where more rows of weights share them, and the experts of several rows
-/// need fewer lanes each.
-fn rounded_shape(n_rows: usize, gated: bool, rows: Rows, most_threads: u32) -> (u32, u32, u32) {
-    // Gated products make whole blocks of what comes out rounded.
-    let (block, wide) = (word(BLOCK), most_threads >= 512);
-    match (rows, gated, n_rows) {
-        (Rows::Experts { several: true, .. }, true, _) if wide => (32 * block, 16, 2),
-        (_, true, _) if wide => (32 * block, 32, 2),
-        (_, true, _) => (16 * block, 16, 2),
-        (Rows::Experts { several: true, .. }, false, _) => (256, 64, 2),
-        (Rows::Several(_), false, 65536..) => (256, 32, 4),
-        (Rows::Several(_), false, _) => (256, 32, 2),
-        (Rows::Two, false, 65536..) => (256, 8, 2),
-        (Rows::Two, false, 0..8192) if wide => (512, 64, 1),
-        (_, false, 0..8192) => (256, 64, 1),
-        (_, false, _) => (256, 32, 2),
-    }
-}
-
 /// The constants and the grid for a part of `weights` and rows of x that make `rows_per_row` rows of y each; `slots` of
 /// them are added up.
 fn shape(
@@ -258,13 +249,15 @@ fn shape(
     let chunks = word(weights.in_features.div_ceil(CHUNK));
     let gated = matches!(form, Form::Gated(_));
     let n_rows = part.n_rows * rows_per_row as usize;
-    let spread = planner.tuning.matvec;
-    let (threads, lanes, lane_rows) = match (spread, form, is_rounded) {
-        (Spread::Fill { .. }, _, true) => {
-            let most = planner.gpu.limits().max_compute_invocations_per_workgroup;
-            rounded_shape(part.n_rows, gated, rows, most)
+    let tuning = planner.tuning.matvec;
+    let Shape { threads, lanes, lane_rows } = match tuning.rounded.filter(|_| is_rounded) {
+        Some(shapes) => {
+            let shape = shapes.shape(part.n_rows, gated, rows_of_x(rows));
+            // Gated products make whole blocks of what comes out rounded.
+            let groups = if gated { 2 * word(BLOCK) / shape.lane_rows } else { 1 };
+            shape.within(planner.gpu.limits().max_compute_invocations_per_workgroup, groups)
         }
-        _ => spread.shape(n_rows, (chunks * slots) as usize, gated),
+        None => tuning.shape(n_rows, (chunks * slots) as usize, gated),
     };
     let outputs = (if gated { part.n_rows / 2 } else { part.n_rows }, if gated { lane_rows / 2 } else { lane_rows });
     let per_group = threads / lanes * outputs.1;
@@ -278,7 +271,7 @@ fn shape(
         ("THREADS", threads),
         ("LANES", lanes),
         ("LANE_ROWS", lane_rows),
-        ("CHUNKS", if planner.tuning.matvec.is_fixed() { 0 } else { chunks }),
+        ("CHUNKS", if tuning.is_fixed() { 0 } else { chunks }),
         ("GATED", u32::from(gated)),
         ("SUM", u32::from(matches!(form, Form::Sum { .. }))),
         ("SLOTS", slots),

@@ -40,6 +40,7 @@ pub mod strip_max;
 pub mod sum_shares;
 pub mod suppress;
 mod tile;
+pub mod tuning;
 mod weights;
 mod weights_builder;
 
@@ -55,6 +56,7 @@ use round_rows::RoundedRows;
 pub(crate) use shaders::version;
 pub use shaders::{SHADERS, Shader, source};
 pub use tile::{DotTile, MatrixTile, Tile};
+pub use tuning::Tuning;
 pub use weights::Weights;
 pub(crate) use weights_builder::Form;
 pub use weights_builder::WeightsBuilder;
@@ -108,151 +110,6 @@ pub const STEP_ROW_FIELDS: &[(&str, usize)] = &[
     ("first_position", std::mem::offset_of!(StepRow, first_position)),
     ("last_position", std::mem::offset_of!(StepRow, last_position)),
 ];
-
-/// Sizes of workgroups, chosen for the kind of device.
-#[derive(Debug, Clone, Copy)]
-pub struct Tuning {
-    /// How a matrix-vector product is spread over lanes.
-    pub matvec: Spread,
-    /// Lanes of kernels that reduce something short: a power of two from 2 to 256.
-    pub threads: u32,
-    /// Lanes of kernels that norm a row at most: a power of two from 2 to 1024, cut to what the device allows.
-    pub norm_threads: u32,
-    /// Lanes of an attention workgroup for few rows: 128 or 256.
-    pub attention_threads: u32,
-    /// The same for heads of more than 256 dimensions.
-    pub attention_wide_threads: u32,
-    /// Positions that it scores at a time, `attention_threads / attention_block` lanes each: a power of two up to 64.
-    pub attention_block: u32,
-    /// Attention workgroups of a step of one row: shares of its positions make them where heads are fewer. At most as
-    /// many as [`Tuning::GPU`] has.
-    pub attention_workgroups: u32,
-    /// Whether lanes add up within subgroups where the device has them and the tier allows it.
-    pub subgroups: bool,
-    /// Tiles of a product of many rows with one matrix: where they are few, and where they are many.
-    pub tiles: [Tile; 2],
-    /// Tiles of a product whose rows are grouped by expert: tens of rows each, and a hundred or more.
-    pub expert_tiles: [Tile; 2],
-    /// As `tiles`, where output features are too few to make [`Tuning::product_workgroups`].
-    pub few_features_tile: Tile,
-    /// Workgroups that a product of many rows has at least: shares of its input features make them where it has fewer tiles.
-    pub product_workgroups: usize,
-    /// As `tiles`, of products of 8-bit integers.
-    pub dot_tile: DotTile,
-    /// As `expert_tiles`, of products of 8-bit integers.
-    pub dot_expert_tiles: [DotTile; 2],
-    /// Tiles of cooperative matrices of a product of many rows with one matrix: where they are few, and where they are many.
-    pub matrix_tiles: [MatrixTile; 2],
-    /// As `expert_tiles`, of cooperative matrices.
-    pub matrix_expert_tiles: [MatrixTile; 2],
-}
-
-/// How a matrix-vector product is spread over lanes.
-#[derive(Debug, Clone, Copy)]
-pub enum Spread {
-    /// Always alike, with loop bounds from the parameters: a CPU compiles long and gains nothing by unrolling.
-    Fixed {
-        /// Lanes of a workgroup, a power of two up to 256.
-        threads: u32,
-        /// Lanes that share rows of weights, a power of two up to `threads`.
-        lanes: u32,
-        /// Rows that they share: 1, 2 or 4.
-        lane_rows: u32,
-    },
-    /// So that about this many lanes are busy: many rows leave each lane more of them, which saves reading x; few rows are
-    /// cut into more pieces, which keeps more reads in flight.
-    Fill {
-        /// Lanes of all workgroups together.
-        lanes: usize,
-    },
-}
-
-impl Spread {
-    fn is_fixed(self) -> bool {
-        matches!(self, Spread::Fixed { .. })
-    }
-
-    /// Lanes of a workgroup, lanes that share rows, and these rows, for a product with `rows` rows of weights of `chunks`
-    /// chunks each.
-    fn shape(self, rows: usize, chunks: usize, gated: bool) -> (u32, u32, u32) {
-        match self {
-            Spread::Fixed { threads, lanes, lane_rows } => (threads, lanes, lane_rows.max(if gated { 2 } else { 1 })),
-            Spread::Fill { lanes } => {
-                let lane_rows = match rows {
-                    _ if gated => 2,
-                    0..65536 => 2,
-                    _ => 4,
-                };
-                let wanted = lanes / rows.div_ceil(lane_rows).max(1);
-                // The power of two that is next to it.
-                let near = (wanted * 4 / 3).max(1).next_power_of_two().div_ceil(2);
-                let lanes = near.clamp(16, 64).min(chunks.next_power_of_two()) as u32;
-                (lanes.max(64), lanes, lane_rows as u32)
-            }
-        }
-    }
-}
-
-impl Tuning {
-    /// For GPUs: enough lanes to hide latency and to read whole cache lines.
-    pub const GPU: Tuning = Tuning {
-        matvec: Spread::Fill { lanes: 160 << 10 },
-        threads: 256,
-        norm_threads: 1024,
-        attention_threads: 128,
-        attention_wide_threads: 256,
-        attention_block: 16,
-        attention_workgroups: 256,
-        subgroups: true,
-        tiles: [
-            Tile { lanes_t: 16, lanes_n: 8, rows: 4, k_step: Some(16) },
-            Tile { lanes_t: 16, lanes_n: 8, rows: 8, k_step: Some(16) },
-        ],
-        expert_tiles: [
-            Tile { lanes_t: 8, lanes_n: 16, rows: 4, k_step: Some(16) },
-            Tile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: Some(16) },
-        ],
-        few_features_tile: Tile { lanes_t: 16, lanes_n: 8, rows: 4, k_step: Some(16) },
-        product_workgroups: 512,
-        dot_tile: DotTile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: 64 },
-        dot_expert_tiles: [
-            DotTile { lanes_t: 4, lanes_n: 16, rows: 8, k_step: 64 },
-            DotTile { lanes_t: 8, lanes_n: 16, rows: 8, k_step: 64 },
-        ],
-        matrix_tiles: [
-            MatrixTile { blocks_t: 2, blocks_n: 2, across: 2, k_step: 64, ahead: true },
-            MatrixTile { blocks_t: 4, blocks_n: 2, across: 4, k_step: 64, ahead: true },
-        ],
-        matrix_expert_tiles: [
-            MatrixTile { blocks_t: 2, blocks_n: 2, across: 2, k_step: 64, ahead: true },
-            MatrixTile { blocks_t: 4, blocks_n: 2, across: 4, k_step: 64, ahead: true },
-        ],
-    };
-    /// For software adapters: a CPU pays for every barrier and has no latency to hide.
-    pub const CPU: Tuning = Tuning {
-        matvec: Spread::Fixed { threads: 8, lanes: 1, lane_rows: 4 },
-        threads: 16,
-        norm_threads: 16,
-        attention_threads: 128,
-        attention_wide_threads: 128,
-        attention_block: 32,
-        attention_workgroups: 1,
-        subgroups: true,
-        tiles: [Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None }; 2],
-        expert_tiles: [Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None }; 2],
-        few_features_tile: Tile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: None },
-        product_workgroups: 1,
-        dot_tile: DotTile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: 32 },
-        dot_expert_tiles: [DotTile { lanes_t: 1, lanes_n: 8, rows: 8, k_step: 32 }; 2],
-        matrix_tiles: [MatrixTile { blocks_t: 2, blocks_n: 2, across: 4, k_step: 32, ahead: true }; 2],
-        matrix_expert_tiles: [MatrixTile { blocks_t: 2, blocks_n: 2, across: 4, k_step: 32, ahead: true }; 2],
-    };
-
-    /// The sizes for `gpu`.
-    pub fn for_device(gpu: &Gpu) -> Self {
-        if gpu.has_cpu_kernels() { Tuning::CPU } else { Tuning::GPU }
-    }
-}
 
 /// Quads of a row that a lane holds in registers at most; `shaders/common/held.wgsl`.
 const MAX_HELD: usize = 6;
@@ -420,7 +277,7 @@ impl<'a> Planner<'a> {
     /// Constants of the shaders that hold a row of `width` values in registers, or walk it where it is too wide for that or
     /// no whole quads.
     fn held_rows(&self, width: usize) -> Constants {
-        let most = self.tuning.norm_threads.min(self.gpu.limits().max_compute_invocations_per_workgroup);
+        let most = self.tuning.norms.row_threads.min(self.gpu.limits().max_compute_invocations_per_workgroup);
         // A quad each where that is possible: one workgroup has a row, and few lanes would take long.
         let threads = word(width.div_ceil(4).next_power_of_two()).clamp(most.min(256), most);
         let quads = width.div_ceil(4 * threads as usize);

@@ -62,7 +62,7 @@ pub fn plan(
     let plan = |size: Size| {
         let tile_rows = size.expert_rows(planner);
         assert!(tile_rows as usize >= MIN_TILE_ROWS, "{label}: rows of a tile");
-        let constants = vec![("THREADS", planner.tuning.threads), ("TOP_K", word(top_k)), ("TILE_T", tile_rows)];
+        let constants = vec![("THREADS", planner.tuning.norms.threads), ("TOP_K", word(top_k)), ("TILE_T", tile_rows)];
         let (pairs, places) = (&groups.pairs, &groups.tiles);
         let buffers = vec![(1, ids.into()), (2, row_count.into()), (3, pairs.into()), (4, places.into())];
         let step_rows = size.step_rows;

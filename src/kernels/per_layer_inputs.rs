@@ -30,7 +30,7 @@ pub fn plan(
     assert!([context, tokens].iter().all(|t| t.width == y.width && t.stride == y.stride), "{label}: shapes");
     assert!(y.width.is_multiple_of(n), "{label}: whole layers");
     let params = Params { n: word(n), stride: word(y.stride), scale, eps };
-    let key = planner.key("per_layer_inputs", vec![("THREADS", planner.tuning.threads)]);
+    let key = planner.key("per_layer_inputs", vec![("THREADS", planner.tuning.norms.threads)]);
     let buffers = vec![(1, context.into()), (2, tokens.into()), (3, norm.into()), (4, y.into())];
     planner.plan(label, key, &params, buffers, Grid::per_row(y.width / n))
 }

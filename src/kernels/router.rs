@@ -54,7 +54,7 @@ impl Choice<'_> {
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
 pub fn plan(planner: &Planner, label: &str, choice: Choice) -> Result<Planned> {
-    let threads = planner.tuning.threads.max(16);
+    let threads = planner.tuning.norms.threads.max(16);
     let (mut constants, buffers) = choice.bindings(label, threads);
     constants.push(("THREADS", threads));
     planner.plan_bare(label, planner.key("router", constants), buffers.to_vec(), Grid::per_row(1))

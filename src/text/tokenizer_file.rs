@@ -17,8 +17,8 @@ use crate::strict::Reader;
 
 /// Largest file that is read.
 pub const MAX_FILE_BYTES: usize = 64 << 20;
-/// Largest vocabulary, and one more than the largest id.
-pub const MAX_VOCABULARY: usize = 1 << 20;
+/// Largest vocabulary, twice that of Gemma 4, and one more than the largest id.
+pub const MAX_VOCABULARY: usize = 1 << 19;
 /// Bytes of one component, such as the decoder: Gemma's post-processor has 300.
 const MAX_PART_BYTES: usize = 64 << 10;
 /// Tokens that are listed by name, bytes of one and of all: Gemma 3 lists 6,415 of 96 KiB.

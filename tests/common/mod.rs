@@ -14,7 +14,8 @@ use lapidary::doctor::workbench::{self, Workbench};
 pub(crate) use lapidary::doctor::workbench::{Bug, by_row, is_untouched, step_rows};
 pub(crate) use lapidary::doctor::{matrices, random};
 use lapidary::gpu::{Gpu, Recorder, Tensor, Tier};
-use lapidary::kernels::{Planned, SHADERS, Spread, StepRow, Tuning};
+use lapidary::kernels::tuning::{MatvecTuning, Shape};
+use lapidary::kernels::{Planned, SHADERS, StepRow, Tuning};
 use lapidary::{Error, Result};
 
 /// The device of this test.
@@ -75,7 +76,7 @@ impl Runner {
     pub(crate) fn with_lanes(lanes: u32) -> Self {
         let mut runner = Self::new();
         let lane_rows = if lanes > 16 { 1 } else { 4 };
-        runner.planner.tuning.matvec = Spread::Fixed { threads: lanes.max(64), lanes, lane_rows };
+        runner.planner.tuning.matvec = MatvecTuning::fixed(Shape { threads: lanes.max(64), lanes, lane_rows });
         runner
     }
 
@@ -83,18 +84,15 @@ impl Runner {
     pub(crate) fn with_tiles(of: Tuning) -> Self {
         let mut runner = Self::new();
         // Products as that kind of device runs them; the rest as this one does.
-        let own = runner.planner.tuning;
-        let Tuning { matvec, threads, attention_threads, attention_block, attention_workgroups, .. } = own;
-        runner.planner.tuning =
-            Tuning { matvec, threads, attention_threads, attention_block, attention_workgroups, ..of };
+        runner.planner.tuning = Tuning { tiles: of.tiles, experts: of.experts, ..runner.planner.tuning };
         runner
     }
 
     /// With this many lanes for a row's reduction.
     pub(crate) fn with_threads(threads: u32) -> Self {
         let mut runner = Self::new();
-        runner.planner.tuning.threads = threads.min(256);
-        runner.planner.tuning.norm_threads = threads;
+        runner.planner.tuning.norms.threads = threads.min(256);
+        runner.planner.tuning.norms.row_threads = threads;
         runner
     }
 

@@ -179,7 +179,9 @@ fn a_folder_that_is_none() {
     }
     failures.case(|| ends_well("/proc", Path::new("/proc")));
     failures.case(|| ends_well("/dev/null", Path::new("/dev/null")));
-    failures.case(|| ends_well("relative", Path::new("nowhere")));
+    // Drivers write where lapidary does not: a folder of ours, by the way there from the current one.
+    let up: PathBuf = std::env::current_dir().unwrap().components().skip(1).map(|_| "..").collect();
+    failures.case(|| ends_well("relative", &up.join(place("nowhere").strip_prefix("/").unwrap())));
     failures.done();
 }
 

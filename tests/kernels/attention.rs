@@ -2,18 +2,19 @@
 
 pub(super) use lapidary::doctor::attention_step::{Case, Step};
 use lapidary::doctor::bounds::Measure;
+use lapidary::kernels::KvDtype;
 use lapidary::kernels::head_norm_rope::Kv;
-use lapidary::kernels::{KvDtype, Tuning};
+use lapidary::kernels::tuning::{AttentionFew, Kind};
 
 use crate::common::Runner;
 use crate::common::random::Random;
 
 /// Lanes, positions at a time and workgroups of a row: the positions whole, and in shares.
 fn tunings(case: Case) -> Vec<(u32, u32, u32)> {
-    let cpu = (Tuning::CPU.attention_threads, Tuning::CPU.attention_block, 1);
-    let (block, workgroups) = (Tuning::GPU.attention_block, Tuning::GPU.attention_workgroups);
-    let [gpu, wide] =
-        [Tuning::GPU.attention_threads, Tuning::GPU.attention_wide_threads].map(|threads| (threads, block, workgroups));
+    let cpu = AttentionFew::of(Kind::Cpu);
+    let cpu = (cpu.threads, cpu.block, 1);
+    let AttentionFew { threads, wide_threads, block, workgroups, .. } = AttentionFew::of(Kind::Nvidia);
+    let [gpu, wide] = [threads, wide_threads].map(|threads| (threads, block, workgroups));
     // Three shares, for the shape that is tried with all kinds of positions.
     let few = (256, 32, 3 * case.n_kv_heads as u32);
     if (case.head_dim, case.n_heads) == (16, 2) { vec![cpu, gpu, few] } else { vec![cpu, wide] }
@@ -26,10 +27,10 @@ pub(super) fn check_few(step: &Step) {
     let rounds = (case.n_heads * case.head_dim).is_multiple_of(32) && case.dtype == KvDtype::F16;
     for tuning in tunings(case) {
         let mut runner = Runner::new();
-        runner.planner.tuning.attention_threads = tuning.0;
-        runner.planner.tuning.attention_wide_threads = tuning.0;
-        runner.planner.tuning.attention_block = tuning.1;
-        runner.planner.tuning.attention_workgroups = tuning.2;
+        runner.planner.tuning.attention_few.threads = tuning.0;
+        runner.planner.tuning.attention_few.wide_threads = tuning.0;
+        runner.planner.tuning.attention_few.block = tuning.1;
+        runner.planner.tuning.attention_few.workgroups = tuning.2;
         let mut measure = Measure::default();
         Runner::taken(step.few(&runner, rounds, &mut measure));
         measure.result().unwrap_or_else(|e| panic!("{tuning:?}: {e}"));

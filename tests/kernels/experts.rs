@@ -1,6 +1,7 @@
 //! `matvec.wgsl` and `matmul_grouped.wgsl` with experts: each row of y has a matrix of its own out of a stack, which may lie in several parts.
 
 use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::tuning::Kind;
 use lapidary::kernels::{Tuning, WeightsBuilder};
 use lapidary::quant::Matrix;
 use lapidary::reference::ops;
@@ -48,7 +49,7 @@ fn check(random: &mut Random, runner: &Runner, case: &Case) {
     let actual = runner.run(&planned, ids.len() / top_k, &[&y]).remove(0);
     compare(&format!("{what}, each"), case, &x, &actual);
     // Each pipeline takes its time: of every case one of the two.
-    let (tiles, tuning) = [("GPU", Tuning::GPU), ("CPU", Tuning::CPU)][per_part % 2];
+    let (tiles, tuning) = [("GPU", Tuning::of(Kind::Nvidia)), ("CPU", Tuning::of(Kind::Cpu))][per_part % 2];
     let runner = Runner::with_tiles(tuning);
     let y = Output::new(ids.len(), n_out);
     let planned = moe_group::plan_product(&runner, &weights, &ids_tensor, *repeat, &x_tensor, &y.tensor);
@@ -220,7 +221,7 @@ pub(super) fn check_many() {
     check(&mut random, &Runner::new(), &Case { what, stack: &stack, ids: &ids, top_k: 2, repeat: 2, per_part: 4 });
     let x = random.values(150 * 80, Spread::Normal);
     let (x_tensor, ids_tensor) = (tensor(80, &x), compact(2, &ids));
-    for tuning in [Tuning::GPU, Tuning::CPU] {
+    for tuning in [Tuning::of(Kind::Nvidia), Tuning::of(Kind::Cpu)] {
         let (runner, y) = (Runner::with_tiles(tuning), Output::new(150, 67));
         for first in [0, 3] {
             let mut builder = WeightsBuilder::new(gpu(), "stack", 3, 67, 80).first_matrix(first);

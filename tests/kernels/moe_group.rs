@@ -3,6 +3,7 @@
 use lapidary::gpu::Tensor;
 use lapidary::kernels::moe_group::{self, Groups};
 use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::tuning::Kind;
 use lapidary::kernels::{Planned, Tuning, Weights};
 use lapidary::reference::ops;
 
@@ -28,7 +29,7 @@ pub(super) fn plan_product(
 
 /// Groups the first `n_rows` rows of `ids`, `[rows, top_k]`, and compares lists and tiles, to the word.
 pub(super) fn check(ids: &[u32], top_k: usize, n_rows: usize, experts: std::ops::Range<usize>) {
-    for tuning in [Tuning::GPU, Tuning::CPU] {
+    for tuning in [Tuning::of(Kind::Nvidia), Tuning::of(Kind::Cpu)] {
         let runner = Runner::with_tiles(tuning);
         let rows = ids.len() / top_k;
         let (ids_tensor, count) = (compact(top_k, ids), compact(1, &[n_rows as u32]));

@@ -28,6 +28,7 @@ use super::{
 };
 use lapidary::gpu::Tier;
 use lapidary::kernels::Tuning;
+use lapidary::kernels::tuning::Kind;
 
 use crate::common::matrices::{Order, Scales, Spec, Unpacked};
 use crate::common::random::{Random, Spread};
@@ -264,7 +265,7 @@ fn bugs_of_grouped_rows_are_caught() {
         let ks = interesting(&mut random, &stack[0], &(0..272));
         probe_grouped(tuning, &stack, 0..272, &ks).unwrap_or_else(|e| panic!("{e}"));
     };
-    for tuning in [Tuning::GPU, Tuning::CPU] {
+    for tuning in [Tuning::of(Kind::Nvidia), Tuning::of(Kind::Cpu)] {
         cases(tuning);
         for bug in GROUPED {
             sees(bug, || cases(tuning));
@@ -279,12 +280,12 @@ fn bugs_of_grouped_rows_are_caught() {
 #[test]
 fn bugs_of_rounded_products_are_caught() {
     for bug in DOT {
-        sees(bug, || rounded_tiles::check_probes(Tier::Dot, Tuning::GPU));
+        sees(bug, || rounded_tiles::check_probes(Tier::Dot, Tuning::of(Kind::Nvidia)));
     }
     // Without matrices the check says that it does not run.
     if gpu().matrix_side().is_some() {
         for bug in MATRIX {
-            sees(bug, || rounded_tiles::check_shapes(Tier::Matrix, Tuning::GPU));
+            sees(bug, || rounded_tiles::check_shapes(Tier::Matrix, Tuning::of(Kind::Nvidia)));
         }
     }
 }

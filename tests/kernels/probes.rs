@@ -6,6 +6,7 @@ use std::ops::Range;
 pub(super) use lapidary::doctor::matrices::{columns, interesting, one_hot};
 use lapidary::kernels::moe_group::Groups;
 use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::tuning::Kind;
 use lapidary::kernels::{Tuning, WeightsBuilder};
 use lapidary::quant::Matrix;
 use lapidary::reference::ops;
@@ -89,7 +90,7 @@ fn probe_all(seed: u64, spec: Spec, shards: &[Range<usize>]) {
         for path in [Path::Matvec, Path::Matmul] {
             probe(&Runner::new(), path, &experts[0], rows.clone(), &ks).unwrap_or_else(|e| panic!("{e}"));
         }
-        let tuning = if rows.start % 2 == 0 { Tuning::GPU } else { Tuning::CPU };
+        let tuning = if rows.start % 2 == 0 { Tuning::of(Kind::Nvidia) } else { Tuning::of(Kind::Cpu) };
         probe_grouped(tuning, &experts, rows.clone(), &ks).unwrap_or_else(|e| panic!("{e}"));
         probe_experts(&Runner::new(), &experts, rows.clone(), &ks).unwrap_or_else(|e| panic!("{e}"));
     }

@@ -2,6 +2,7 @@
 
 pub(super) use lapidary::doctor::twins::of_products as tolerances;
 use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::tuning::Kind;
 use lapidary::kernels::{Tuning, Weights, WeightsBuilder};
 use lapidary::quant::{Dtype, Matrix};
 use lapidary::reference::ops;
@@ -28,9 +29,13 @@ impl Path {
     pub(super) fn tiles(self) -> Option<Runner> {
         match self {
             Path::Matvec => None,
-            Path::Matmul => Some(Runner::with_tiles(Tuning { product_workgroups: 1, ..Tuning::GPU })),
-            Path::Shares => Some(Runner::with_tiles(Tuning::GPU)),
-            Path::Direct => Some(Runner::with_tiles(Tuning::CPU)),
+            Path::Matmul => {
+                let mut tuning = Tuning::of(Kind::Nvidia);
+                tuning.tiles.workgroups = 1;
+                Some(Runner::with_tiles(tuning))
+            }
+            Path::Shares => Some(Runner::with_tiles(Tuning::of(Kind::Nvidia))),
+            Path::Direct => Some(Runner::with_tiles(Tuning::of(Kind::Cpu))),
         }
     }
 }
@@ -250,7 +255,7 @@ fn rows_beyond_the_count_are_left_alone() {
     for (grid_rows, n_rows) in [(64, 1), (64, 31), (64, 33), (40, 0)] {
         let x = random.values(grid_rows * 48, Spread::Normal);
         let count = compact(1, &[n_rows as u32]);
-        let tiles = if n_rows % 2 == 0 { Tuning::GPU } else { Tuning::CPU };
+        let tiles = if n_rows % 2 == 0 { Tuning::of(Kind::Nvidia) } else { Tuning::of(Kind::Cpu) };
         let (runner, y) = (Runner::with_tiles(tiles), Output::new(grid_rows, 65));
         let x_tensor = tensor(48, &x);
         let rows = Rows::Many(&count);

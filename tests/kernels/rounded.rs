@@ -4,6 +4,7 @@ use lapidary::doctor::twins;
 use lapidary::gpu::{Tensor, Tier};
 use lapidary::kernels::product::{self, Rows};
 use lapidary::kernels::rounded::{self, Input};
+use lapidary::kernels::tuning::{MatvecTuning, Shape};
 use lapidary::kernels::{Planned, matvec};
 use lapidary::quant::Matrix;
 use lapidary::reference::ops;
@@ -139,7 +140,7 @@ fn products_of_all_forms() {
 fn products_as_gpus_run_them() {
     let mut random = Random::new(904);
     let mut runner = Runner::new();
-    runner.planner.tuning.matvec = lapidary::kernels::Spread::Fill { lanes: 1 << 10 };
+    runner.planner.tuning.matvec = MatvecTuning::filling(1 << 10);
     for (tier, bits, n_rows) in [
         (Tier::Dot, 4, 1),
         (Tier::Dot, 4, 2),
@@ -187,7 +188,7 @@ fn gated_products_come_out_rounded() {
         let weights = upload(&matrix);
         for (lanes, n_rows) in [(1, 1), (1, 5), (4, 2)] {
             let mut runner = dot(lanes);
-            runner.planner.tuning.matvec = lapidary::kernels::Spread::Fixed { threads: 8 * lanes, lanes, lane_rows: 4 };
+            runner.planner.tuning.matvec = MatvecTuning::fixed(Shape { threads: 8 * lanes, lanes, lane_rows: 4 });
             let x = random.values(n_rows * n_in, Spread::Normal);
             let (codes, values) = round(&runner, n_in, &x);
             let (x_tensor, count) = (tensor(n_in, &x), compact(1, &[n_rows as u32]));

@@ -9,6 +9,7 @@
 use lapidary::doctor::twins;
 use lapidary::gpu::Tier;
 use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::tuning::Kind;
 use lapidary::kernels::{Tuning, WeightsBuilder};
 use lapidary::quant::{Dtype, Matrix};
 use lapidary::reference::ops;
@@ -103,7 +104,7 @@ const SHAPES: [(usize, usize, usize, u32); 9] = [
 pub(super) fn check_shapes(tier: Tier, of: Tuning) {
     let Some(runner) = runner(tier, of) else { return };
     // Each pipeline takes its time: of every shape one variant, and others for other tiles.
-    let first = usize::from(of.tiles == Tuning::CPU.tiles);
+    let first = usize::from(of.tiles == Tuning::of(Kind::Cpu).tiles);
     for (i, (n_out, n_in, group_size, bits)) in SHAPES.into_iter().enumerate().step_by(1 + first) {
         let variant = (i + first) % 3;
         let spec = Spec {
@@ -143,30 +144,30 @@ pub(super) fn check_probes(tier: Tier, of: Tuning) {
 
 #[test]
 fn shapes_in_int8() {
-    check_shapes(Tier::Dot, Tuning::GPU);
-    check_shapes(Tier::Dot, Tuning::CPU);
+    check_shapes(Tier::Dot, Tuning::of(Kind::Nvidia));
+    check_shapes(Tier::Dot, Tuning::of(Kind::Cpu));
 }
 
 #[test]
 fn shapes_in_f16() {
-    check_shapes(Tier::Matrix, Tuning::GPU);
+    check_shapes(Tier::Matrix, Tuning::of(Kind::Nvidia));
 }
 
 #[test]
 fn probes_in_int8() {
-    check_probes(Tier::Dot, Tuning::GPU);
+    check_probes(Tier::Dot, Tuning::of(Kind::Nvidia));
 }
 
 #[test]
 fn probes_in_f16() {
-    check_probes(Tier::Matrix, Tuning::GPU);
+    check_probes(Tier::Matrix, Tuning::of(Kind::Nvidia));
 }
 
 /// Experts of which some have no row, some more than a tile, and a row of x for each row of y or for all of a token.
 #[test]
 fn uneven_experts() {
     for tier in [Tier::Dot, Tier::Matrix] {
-        let Some(runner) = runner(tier, Tuning::GPU) else { continue };
+        let Some(runner) = runner(tier, Tuning::of(Kind::Nvidia)) else { continue };
         let mut random = Random::new(640);
         let spec = Spec { asymmetric: true, scales: Scales::Ordinary, ..Spec::new(33, 160, 32) };
         let stack: Vec<_> = (0..5).map(|_| Matrix::Packed(Unpacked::random(&mut random, spec).pack())).collect();
@@ -188,7 +189,7 @@ fn dense_weights() {
         (Tier::Matrix, Dtype::BF16, 128),
         (Tier::Dot, Dtype::BF16, 520),
     ] {
-        let Some(runner) = runner(tier, Tuning::GPU) else { continue };
+        let Some(runner) = runner(tier, Tuning::of(Kind::Nvidia)) else { continue };
         let mut random = Random::new(650);
         let values: Vec<f32> = (0..n_out * 96).map(|_| random.normal()).collect();
         let bytes = crate::common::matrices::file_bytes(dtype, &values);
@@ -204,7 +205,7 @@ fn dense_weights() {
     let matrix = Matrix::Dense(dense(&mut random, 128, 704, Dtype::BF16));
     let x = random.values(5 * 704, Spread::Outliers);
     let run = |tier| {
-        let runner = runner(tier, Tuning::GPU)?;
+        let runner = runner(tier, Tuning::of(Kind::Nvidia))?;
         let (weights, count) = (upload(&matrix), compact(1, &[5]));
         let (x, y) = (tensor(704, &x), Output::new(5, 128));
         let planned = product::plan(&runner.planner, "router", &weights, Rows::Many(&count), &x, &y.tensor, 0.0);
@@ -222,7 +223,7 @@ fn dense_weights() {
 /// something is wrong goes on showing it.
 #[test]
 fn int8_is_off_by_half_a_step() {
-    let runner = runner(Tier::Dot, Tuning::GPU).expect("every device has it");
+    let runner = runner(Tier::Dot, Tuning::of(Kind::Nvidia)).expect("every device has it");
     let mut random = Random::new(660);
     let spec = Spec { scales: Scales::Ordinary, ..Spec::new(65, 704, 128) };
     let matrix = Matrix::Packed(Unpacked::random(&mut random, spec).pack());
@@ -256,7 +257,7 @@ fn int8_is_off_by_half_a_step() {
 #[test]
 fn no_numbers_stay_none() {
     for tier in [Tier::Dot, Tier::Matrix] {
-        let Some(runner) = runner(tier, Tuning::GPU) else { continue };
+        let Some(runner) = runner(tier, Tuning::of(Kind::Nvidia)) else { continue };
         let mut random = Random::new(670);
         let spec = Spec { scales: Scales::Ordinary, ..Spec::new(65, 96, 32) };
         let matrix = Matrix::Packed(Unpacked::random(&mut random, spec).pack());
@@ -279,7 +280,7 @@ fn no_numbers_stay_none() {
 #[test]
 fn rows_beyond_the_count_are_left_alone() {
     for (tier, n_rows) in [(Tier::Dot, 33), (Tier::Matrix, 33), (Tier::Dot, 0), (Tier::Matrix, 0), (Tier::Plain, 33)] {
-        let Some(runner) = runner(tier, Tuning::GPU) else { continue };
+        let Some(runner) = runner(tier, Tuning::of(Kind::Nvidia)) else { continue };
         let mut random = Random::new(680);
         let spec = Spec { scales: Scales::Ordinary, ..Spec::new(65, 512, 32) };
         let matrix = Matrix::Packed(Unpacked::random(&mut random, spec).pack());

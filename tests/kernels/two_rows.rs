@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use lapidary::gpu::{Tensor, Tier};
-use lapidary::kernels::Spread as Lanes;
 use lapidary::kernels::product::{self, Rows};
 use lapidary::kernels::rounded::Input;
+use lapidary::kernels::tuning::MatvecTuning;
 use lapidary::kernels::{Planned, Weights};
 use lapidary::quant::Matrix;
 
@@ -89,7 +89,7 @@ fn columns_of_a_pair_as_gpus_run_them() {
 fn filling() -> Runner {
     let mut runner = Runner::new();
     (runner.planner.tier, runner.planner.few_tier) = (Tier::Dot, Tier::Dot);
-    runner.planner.tuning.matvec = Lanes::Fill { lanes: 1 << 10 };
+    runner.planner.tuning.matvec = MatvecTuning::filling(1 << 10);
     runner
 }
 

@@ -168,9 +168,9 @@ pub(super) fn grouped(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let x_tensor = bench.tensor(n_in, &x)?;
     for number in 0..if bench.brief { 1 } else { 2 } {
         let bench = bench.tuned(|t| {
-            t.expert_tiles[0] = t.expert_tiles[number];
-            t.dot_expert_tiles[0] = t.dot_expert_tiles[number];
-            t.matrix_expert_tiles[0] = t.matrix_expert_tiles[number];
+            t.experts.plain[0] = t.experts.plain[number];
+            t.experts.dot[0] = t.experts.dot[number];
+            t.experts.matrix[0] = t.experts.matrix[number];
         });
         let y = Output::new(bench.gpu(), ids.len(), n_out)?;
         let count = bench.compact(1, &[n_rows as u32])?;

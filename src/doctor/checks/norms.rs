@@ -23,7 +23,7 @@ fn exact(x: &[f32]) -> Bounded {
 
 /// Lanes of a row's reduction at most.
 fn threads(bench: &Workbench) -> u32 {
-    bench.planner.tuning.norm_threads
+    bench.planner.tuning.norms.row_threads
 }
 
 pub(super) fn rms_exact(bench: &Workbench, measure: &mut Measure) -> Result<()> {
@@ -176,7 +176,7 @@ pub(super) fn per_layer(bench: &Workbench, measure: &mut Measure) -> Result<()> 
         let scaled: Vec<f32> = context.iter().map(|v| v * scale).collect();
         let normed = ops::rms_norm(&scaled, Some(&weight), NORM_EPS);
         let of_scaled: Vec<f64> = scaled.iter().map(|v| EPS * f64::from(v.abs())).collect();
-        let threads = bench.planner.tuning.threads;
+        let threads = bench.planner.tuning.norms.threads;
         let of_normed = norm((&scaled, &of_scaled), &normed, |i| weight[i], NORM_EPS, threads);
         let bound = |i: usize| of_normed[i] + 4.0 * EPS * f64::from(expected[i].abs() + tokens[i].abs());
         measure.close(&format!("part {part}"), &expected, actual, bound);

@@ -117,11 +117,11 @@ pub(super) fn matvec_dense(bench: &Workbench, measure: &mut Measure) -> Result<(
 fn tilings<'a>(bench: &Workbench<'a>) -> Vec<Workbench<'a>> {
     let whole = |number: usize| {
         bench.tuned(|t| {
-            (t.product_workgroups, t.tiles[0]) = (1, t.tiles[number]);
-            t.expert_tiles[0] = t.expert_tiles[number];
-            t.dot_expert_tiles[0] = t.dot_expert_tiles[number];
-            t.matrix_tiles[0] = t.matrix_tiles[number];
-            t.matrix_expert_tiles[0] = t.matrix_expert_tiles[number];
+            (t.tiles.workgroups, t.tiles.plain[0]) = (1, t.tiles.plain[number]);
+            t.experts.plain[0] = t.experts.plain[number];
+            t.experts.dot[0] = t.experts.dot[number];
+            t.tiles.matrix[0] = t.tiles.matrix[number];
+            t.experts.matrix[0] = t.experts.matrix[number];
         })
     };
     let shares = bench.tuned(|_: &mut Tuning| ());
