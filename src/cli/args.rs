@@ -76,7 +76,7 @@ fn size(text: &str) -> std::result::Result<Bytes, String> {
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct DeviceArguments {
     /// Leave these unused: f16, subgroups, dot, matrix, timestamps, immediates, pipeline-cache, cpu-kernels, kv-f16, kv-int8,
-    /// or limit buffers=N, binding=N, buffer=N, threads=N, workgroup=N
+    /// or limit buffers=N, binding=N, buffer=N, threads=N, workgroup=N, immediates=N, lanes=N
     #[arg(long, value_name = "LIST", default_value_t, hide_default_value = true)]
     pub(super) disable: Mask,
     /// Neither keep nor use compiled shaders, and ignore what is known to fail on the adapter; so does the environment's

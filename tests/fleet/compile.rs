@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use lapidary::gpu::{Gpu, PipelineKey, specialize};
 use lapidary::kernels::source;
+use lapidary::kernels::tuning::Kind;
 use serde_json::Value;
 use wgpu::naga::AddressSpace;
 
@@ -54,25 +55,30 @@ pub(crate) fn spilling(gpu_name: &str) -> Results {
     compiler.results(gpu_name, table, vec![one])
 }
 
-fn open() -> Arc<Gpu> {
-    Arc::new(Gpu::open(None).unwrap_or_else(|e| panic!("no device: {e}")))
+fn open() -> Gpu {
+    Gpu::open(None).unwrap_or_else(|e| panic!("no device: {e}"))
 }
 
 /// The name of the device's own table; by tables' names, what is made with each, its own first.
-fn tables(gpu: &Arc<Gpu>) -> (String, Vec<(String, Keys)>) {
-    let keys = planned(gpu, None);
-    let more = others(&keys);
-    let own = "own".to_owned();
-    (own.clone(), vec![(own, keys.into_iter().chain(more).collect())])
+fn tables(gpu: &Gpu) -> (String, Vec<(String, Keys)>) {
+    let own = gpu.kind();
+    let keys = |kind: Kind| {
+        let keys = planned(&Arc::new(open().with_kind(kind)), None);
+        let more = others(&keys);
+        (kind.name().to_owned(), keys.into_iter().chain(more).collect())
+    };
+    let mut kinds = vec![own, Kind::Unknown];
+    kinds.dedup();
+    (own.name().to_owned(), kinds.into_iter().map(keys).collect())
 }
 
 struct Compiler {
-    gpu: Arc<Gpu>,
+    gpu: Gpu,
     statistics: File,
 }
 
 impl Compiler {
-    fn new(gpu: Arc<Gpu>) -> Self {
+    fn new(gpu: Gpu) -> Self {
         let path = std::env::var(STATISTICS).unwrap_or_else(|_| panic!("{STATISTICS} names no file"));
         let statistics = File::create(&path).and_then(|_| File::open(&path));
         Compiler { gpu, statistics: statistics.unwrap_or_else(|e| panic!("{path}: {e}")) }

@@ -57,13 +57,12 @@ impl std::fmt::Display for Kernel {
 /// All pipelines of a kernel.
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
-    /// How many there are.
-    pub(crate) count: usize,
     /// Of the worst.
     pub(crate) figures: Figures,
     pub(crate) workgroup_bytes: u64,
-    /// The pipeline with the most spills.
+    /// The pipeline with the most spills, of these the one with the fewest waves, and its figures.
     pub(crate) worst: String,
+    own: Figures,
 }
 
 impl Results {
@@ -78,9 +77,9 @@ impl Results {
         fs::write(path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     }
 
-    /// The driver's version without what says where it was built: `Mesa 25.0.7`.
+    /// The driver's version without what says where it was built: `25.0.7` of "Mesa 25.0.7-2".
     pub(crate) fn mesa(&self) -> String {
-        let number = self.driver.split("Mesa ").nth(1).unwrap_or(&self.driver);
+        let number = self.driver.rsplit("Mesa ").next().unwrap_or(&self.driver);
         number.split(['-', ' ', '~']).next().unwrap_or(number).to_owned()
     }
 
@@ -103,7 +102,7 @@ impl Results {
         for one in self.pipelines.iter().filter(|one| one.fault.is_none()) {
             let Some(decodes) = one.decodes.get(table) else { continue };
             let (figures, workgroup_bytes) = (Figures::of(&one.executables), one.workgroup_bytes);
-            let new = Summary { count: 1, figures, workgroup_bytes, worst: one.name.clone() };
+            let new = Summary { figures, workgroup_bytes, worst: one.name.clone(), own: figures };
             let kernel = Kernel { prefills: !decodes, name: one.kernel.clone() };
             kernels.entry(kernel).and_modify(|summary| summary.add(&new)).or_insert(new);
         }
@@ -113,10 +112,11 @@ impl Results {
 
 impl Summary {
     fn add(&mut self, other: &Summary) {
-        if other.figures.spills > self.figures.spills {
+        let bad = |figures: Figures| (figures.spills, u64::MAX - figures.waves.unwrap_or(0), figures.registers);
+        if bad(other.figures) > bad(self.own) {
             self.worst.clone_from(&other.worst);
+            self.own = other.own;
         }
-        self.count += other.count;
         self.figures = self.figures.worst(other.figures);
         self.workgroup_bytes = self.workgroup_bytes.max(other.workgroup_bytes);
     }
