@@ -62,15 +62,36 @@ pub struct Imagined {
     pub immediate_bytes: u32,
     /// Storage buffers that a shader binds.
     pub storage_buffers: u32,
+    /// Lanes of a workgroup.
+    pub threads: u32,
+    /// Bytes of a workgroup's memory.
+    pub workgroup_bytes: u32,
 }
 
 impl Default for Imagined {
     fn default() -> Self {
-        Imagined { subgroups: Some((32, 32)), matrix_side: None, immediate_bytes: 128, storage_buffers: 16 }
+        Imagined {
+            subgroups: Some((32, 32)),
+            matrix_side: None,
+            immediate_bytes: 128,
+            storage_buffers: 16,
+            threads: 1024,
+            workgroup_bytes: 32 << 10,
+        }
     }
 }
 
 impl Imagined {
+    /// What WebGPU grants everywhere, without subgroups.
+    pub const FLOOR: Imagined = Imagined {
+        subgroups: None,
+        matrix_side: None,
+        immediate_bytes: 0,
+        storage_buffers: 8,
+        threads: 256,
+        workgroup_bytes: 16 << 10,
+    };
+
     /// A device that only counts bytes, of which none are taken.
     ///
     /// # Errors
@@ -96,9 +117,9 @@ impl Imagined {
             // wgpu's own bound on Vulkan.
             max_storage_buffer_binding_size: (2 << 30) - 4,
             max_storage_buffers_per_shader_stage: self.storage_buffers,
-            max_compute_invocations_per_workgroup: 1024,
-            max_compute_workgroup_size_x: 1024,
-            max_compute_workgroup_storage_size: 32 << 10,
+            max_compute_invocations_per_workgroup: self.threads,
+            max_compute_workgroup_size_x: self.threads,
+            max_compute_workgroup_storage_size: self.workgroup_bytes,
             max_immediate_size: self.immediate_bytes,
             ..wgpu::Limits::default()
         };
@@ -152,10 +173,9 @@ mod tests {
     #[test]
     fn what_is_imagined_is_what_plans_see() {
         let open = |imagined: Imagined| imagined.open().unwrap();
-        let plain = Imagined { subgroups: None, immediate_bytes: 0, ..Imagined::default() };
         let matrix = Imagined { subgroups: Some((32, 64)), matrix_side: Some(16), ..Imagined::default() };
         let said = |gpu: &Gpu| (gpu.summing_lanes(), gpu.matrix_side(), gpu.has_immediates(), gpu.strongest_tier());
-        assert_eq!(said(&open(plain)), (None, None, false, Tier::Dot));
+        assert_eq!(said(&open(Imagined::FLOOR)), (None, None, false, Tier::Dot));
         assert_eq!(said(&open(matrix)), (Some(32), Some(16), true, Tier::Matrix));
     }
 

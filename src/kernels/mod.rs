@@ -54,7 +54,7 @@ pub(crate) use host_stack::HostStack;
 pub use kv::{KV_BLOCK, KvDtype};
 use round_rows::RoundedRows;
 pub(crate) use shaders::version;
-pub use shaders::{SHADERS, Shader, source};
+pub use shaders::{SHADERS, SUBGROUP, Shader, source};
 pub use tile::{DotTile, MatrixTile, Tile};
 pub use tuning::Tuning;
 pub use weights::Weights;

@@ -347,7 +347,7 @@ pub(super) fn find(key: &PipelineKey) -> &'static Shader {
 }
 
 /// The constant that stands where lanes add up within subgroups: how many lanes the smallest one has.
-pub(super) const SUBGROUP: &str = "SUBGROUP";
+pub const SUBGROUP: &str = "SUBGROUP";
 
 #[cfg(test)]
 mod tests {
