@@ -12,7 +12,12 @@ set -eu
 cd "$(dirname "$0")/.."
 . examples/setup.sh
 
-skip() { say "not run: the fleet: $1"; exit 0; }
+# Said at once, and again at the end of tests/run.sh.
+not_run() {
+    say "not run: $1"
+    [ -z "${LAPIDARY_NOT_RUN:-}" ] || echo "not run: $1" >>"$LAPIDARY_NOT_RUN"
+}
+skip() { not_run "the fleet: $1"; exit 0; }
 case ",${LAPIDARY_SKIP_ADAPTERS:-}," in
     *,fleet,*) say "skipped by LAPIDARY_SKIP_ADAPTERS: fleet"; exit 0 ;;
 esac
@@ -99,9 +104,9 @@ case $wanted in
         if [ -f "$mesa_newest/complete" ] || { packages=$(closure sid mesa-vulkan-drivers) && [ -n "$packages" ] \
             && unpack sid "$mesa_newest" $packages; }; then
             drivers "$mesa_newest"
-            if shims; then gpus="$null $newest"; else say "not run: stand-ins for kernel drivers could not be built"; fi
+            if shims; then gpus="$null $newest"; else not_run "stand-ins for kernel drivers could not be built"; fi
         else
-            say "not run: the newest Mesa, which cannot be had of Debian's sid"
+            not_run "the newest Mesa, which cannot be had of Debian's sid"
         fi
         ;;
 esac

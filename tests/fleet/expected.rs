@@ -120,8 +120,10 @@ impl Expected {
             return findings;
         }
         for table in results.tables() {
-            let none = BTreeMap::new();
-            let recorded = expected.tables.get(&table).unwrap_or(&none);
+            let Some(recorded) = expected.tables.get(&table) else {
+                findings.faults.push(format!("{gpu}: nothing is recorded of table {table}"));
+                continue;
+            };
             let kernels = results.kernels(&table);
             for (kernel, now) in &kernels {
                 let at = format!("{gpu}, table {table}: {kernel}");

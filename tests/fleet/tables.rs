@@ -1,4 +1,5 @@
 //! Tables of what was compiled, in Markdown: by kernel and GPU.
+#![allow(dead_code, reason = "each binary uses its own part")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
