@@ -115,7 +115,7 @@ impl Gemma4 {
         options: &Options,
     ) -> Result<Vec<PlannedPipeline>> {
         supported(config)?;
-        let ranks = place_uniform(&[gpu.clone()], config, GROUP_SIZE, &options.parallel)?;
+        let ranks = place_uniform(std::slice::from_ref(gpu), config, GROUP_SIZE, &options.parallel)?;
         let kinds = (linear.unwrap_or(INT4), Outliers::NONE);
         let weights = |ranks: &[_]| Ok((make_weights(ranks, config, kinds, options, &|_| ())?, None));
         Ok(PlannedPipeline::all(&Rehearsal::of(&ranks, options, weights)?))

@@ -149,12 +149,14 @@ fn check_masks(kernels: &str) {
         assert_golden(&trial.gpu.mask().to_string(), &set, &mut model);
     };
     exact(&whole);
-    let mut telling = Vec::new();
+    let (mut telling, mut ways) = (Vec::new(), Vec::new());
     for item in MASKS {
         let trial = check(&[item]);
-        if trial.way != whole.way {
+        // One of several that come to the same is enough for pairs.
+        if trial.way != whole.way && ways.iter().all(|way| *way != trial.way) {
             exact(&trial);
             telling.push(item);
+            ways.push(trial.way);
         }
     }
     eprintln!("without {kernels:?}: what changes how a model runs is {telling:?}");
