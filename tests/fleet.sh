@@ -4,7 +4,7 @@
 #   sh tests/fleet.sh                 AMD's, by RADV of bookworm-backports: no download but the first, about two CPU minutes
 #   sh tests/fleet.sh all             also the newest Mesa's for AMD, Intel, Adreno and Apple
 #   sh tests/fleet.sh [all] record    takes what it finds as what is expected
-#   sh tests/fleet.sh all page        prints docs/fleet.md's tables into it
+#   sh tests/fleet.sh all page        writes docs/fleet.md's tables; `all record page` does both
 #   sh tests/fleet.sh only NAME…      these GPUs, without a comparison of the others
 # It runs on Debian 12, for whose packages it unpacks others under target/fleet; elsewhere, and where a package cannot be had,
 # it says so and does nothing. LAPIDARY_SKIP_ADAPTERS=fleet skips it.
@@ -35,13 +35,15 @@ expected=tests/fleet/expected.json
 null="gfx803=polaris10 gfx906=vega20 gfx90a=mi200 gfx1030=navi21 gfx1100=navi31 gfx1151=gfx1151 gfx1201=gfx1201"
 newest="gfx1030-newest=navi21 gfx1100-newest=navi31 gfx1150-newest=gfx1150 skl tgl dg2 bmg a630 a740 a750 m1 m2"
 
-wanted=null then=report only=
+wanted=null record= page= only= named=
 for word in "$@"; do
-    case $word in
+    case $named$word in
         all) wanted="null newest" ;;
-        record | page) then=$word ;;
-        only) then=only wanted="null newest" ;;
-        *) [ $then = only ] || { say "\"$word\": expected all, record, page, or only and names"; exit 1; }; only="$only $word" ;;
+        record) record=1 ;;
+        page) page=1 ;;
+        only) named=: wanted="null newest" ;;
+        :*) only="$only $word" ;;
+        *) say "\"$word\": expected all, record, page, or only and names"; exit 1 ;;
     esac
 done
 
@@ -125,14 +127,12 @@ mkdir -p "$fleet/results"
 rm -f "$fleet"/results/*
 # shellcheck disable=SC2086
 run_all $gpus
-case $then in
-    record) "$program" record $expected "$fleet"/results/*.compile.json ;;
-    page)
-        sed '/^<!-- tables -->/q' docs/fleet.md >"$fleet/page.md"
-        "$program" markdown "$(date -u +%Y-%m-%d)" "$fleet"/results/*.compile.json >>"$fleet/page.md"
-        cp "$fleet/page.md" docs/fleet.md
-        ;;
-esac
+[ -z "$record" ] || "$program" record $expected "$fleet"/results/*.compile.json
+if [ -n "$page" ]; then
+    sed '/^<!-- tables -->/q' docs/fleet.md >"$fleet/page.md"
+    "$program" markdown "$(date -u +%Y-%m-%d)" "$fleet"/results/*.compile.json >>"$fleet/page.md"
+    cp "$fleet/page.md" docs/fleet.md
+fi
 failed=
 "$program" report $expected "$fleet"/results/*.compile.json || failed=1
 # A kernel that is made to spill must be caught, by a comparison with what it is without that.
