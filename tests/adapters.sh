@@ -5,7 +5,8 @@
 # swiftshader  Google's Vulkan on the CPU, out of Debian's chromium-common: no f16, subgroups of 4, 256 threads, 10 buffers
 # gl           wgpu's OpenGL backend: naga's GLSL, neither f16 nor subgroups nor immediates
 # weak         the default adapter without all that kernels can do without
-# One that is missing is a failure, unless LAPIDARY_SKIP_ADAPTERS names it: swiftshader,gl,weak.
+# lanes        the default adapter with subgroups of more lanes than kernels are told: as on Adreno, which has two sizes
+# One that is missing is a failure, unless LAPIDARY_SKIP_ADAPTERS names it: swiftshader,gl,weak,lanes.
 set -eu
 cd "$(dirname "$0")/.."
 . examples/setup.sh
@@ -96,5 +97,12 @@ if ! skips weak; then
     weak=f16,subgroups,dot,timestamps,immediates,buffers=8,binding=64M,buffer=256M,threads=256,workgroup=16K
     (export LAPIDARY_TEST_WITHOUT="$weak" && golden 'without "f16,subgroups,dot' $exact $fast)
     doctor --disable "$weak"
+fi
+if ! skips lanes; then
+    say "== lanes"
+    # lavapipe's subgroups are as wide as its vectors: 16 lanes, of which kernels know 8.
+    export LP_NATIVE_VECTOR_WIDTH=512 LAPIDARY_TEST_WITHOUT=cpu-kernels,lanes=8
+    golden "without \"$LAPIDARY_TEST_WITHOUT" $fast
+    unset LP_NATIVE_VECTOR_WIDTH LAPIDARY_TEST_WITHOUT
 fi
 [ -z "$skipped" ] || say "adapters skipped by LAPIDARY_SKIP_ADAPTERS:$skipped"

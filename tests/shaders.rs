@@ -1,8 +1,10 @@
-//! Every shader in every variant and with every set of constants, without a GPU: valid WGSL, translatable to SPIR-V, MSL
+//! Every shader in every variant and with every set of constants that presets make, without a GPU: valid WGSL, translatable to SPIR-V, MSL
 //! and HLSL, within WebGPU's limits, and with the field offsets that the host writes.
 
-#[path = "shaders/constants.rs"]
-mod constants;
+#[path = "fleet/keys.rs"]
+mod keys;
+#[path = "shaders/planned.rs"]
+mod planned;
 #[path = "shaders/texts.rs"]
 mod texts;
 #[path = "shaders/translations.rs"]
@@ -10,14 +12,13 @@ mod translations;
 
 use std::collections::BTreeSet;
 
+use lapidary::gpu::IMMEDIATE_BYTES;
 use lapidary::kernels::{self, SHADERS};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
-use texts::{Text, for_each, for_each_of, has_matrices, name, parse, texts, validate};
+use texts::{Case, Text, for_each, for_each_of, has_matrices, name, parse, texts, validate};
 
-/// WebGPU's limits, which the plain kernels keep.
+/// WebGPU's limit, which the plain kernels keep.
 const MAX_STORAGE_BUFFERS: usize = 8;
-const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
-const MAX_INVOCATIONS: u32 = 256;
 
 type Fields = &'static [(&'static str, usize)];
 
@@ -152,35 +153,44 @@ fn bindings_are_portable() {
     }
 }
 
+/// What is planned on a device keeps its limits.
 #[test]
-fn workgroups_are_portable() {
-    let count = for_each(|what, module, _| {
+fn workgroups_fit_their_devices() {
+    let count = for_each(|Case { what, module, device, .. }| {
         let [entry] = module.entry_points.as_slice() else { panic!("{what}: more than one entry point") };
         let invocations: u32 = entry.workgroup_size.iter().product();
-        assert!((1..=MAX_INVOCATIONS).contains(&invocations), "{what}: {invocations} invocations");
-        let bytes: u32 = module
-            .global_variables
-            .iter()
-            .filter(|(_, v)| v.space == AddressSpace::WorkGroup)
-            .map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()).next_multiple_of(16))
-            .sum();
-        let limit = if what.contains("matrix") { 2 * MAX_WORKGROUP_BYTES } else { MAX_WORKGROUP_BYTES };
-        assert!(bytes <= limit, "{what}: {bytes} bytes of workgroup memory");
-        let unsized_array = module
-            .global_variables
-            .iter()
-            .any(|(_, v)| v.space == AddressSpace::WorkGroup && module.types[v.ty].inner.size(module.to_ctx()) == 0);
-        assert!(!unsized_array, "{what}: a workgroup array whose size did not resolve");
+        assert!((1..=device.threads).contains(&invocations), "{what}: {invocations} invocations");
+        let workgroup = || module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::WorkGroup);
+        let size = |v: &naga::GlobalVariable| module.types[v.ty].inner.size(module.to_ctx());
+        let bytes: u32 = workgroup().map(|(_, v)| size(v).next_multiple_of(16)).sum();
+        assert!(bytes <= device.workgroup_bytes, "{what}: {bytes} bytes of workgroup memory");
+        assert!(workgroup().all(|(_, v)| size(v) > 0), "{what}: a workgroup array whose size did not resolve");
     });
-    println!("{count} combinations of constants");
-    assert!(count > 300, "{count} combinations: the constants were not found");
+    println!("{count} sets of constants");
+    assert!(count > 300, "{count} sets: nothing was planned");
+}
+
+/// Each text is made by some preset with some table, or by a checkpoint of another format than presets have.
+#[test]
+fn every_text_is_planned() {
+    let unplanned: Vec<String> = texts().filter(|text| planned::of(text).is_empty()).map(|text| name(&text)).collect();
+    assert_eq!(unplanned, Vec::<String>::new(), "texts that nothing makes");
+}
+
+/// Parameters fit where browsers have room for them beside the commands.
+#[test]
+fn parameters_fit_beside_the_commands() {
+    for text in texts() {
+        let largest = 4 * fields(text.stem).len();
+        assert!(largest <= IMMEDIATE_BYTES as usize, "{}: {largest} bytes of parameters", name(&text));
+    }
 }
 
 /// Cooperative loads and stores need addresses that are multiples of 16 bytes, and drivers place variables of workgroup
 /// memory one behind the other: a lone u32 between arrays made NaN on an H200.
 #[test]
 fn workgroup_memory_of_matrices_is_aligned() {
-    let count = for_each_of(has_matrices, |what, module, _| {
+    let count = for_each_of(has_matrices, |Case { what, module, .. }| {
         for (_, v) in module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::WorkGroup) {
             let bytes = module.types[v.ty].inner.size(module.to_ctx());
             assert!(bytes.is_multiple_of(16), "{what}: {:?} takes {bytes} bytes, expected a multiple of 16", v.name);

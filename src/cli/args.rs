@@ -77,7 +77,7 @@ fn size(text: &str) -> std::result::Result<Bytes, String> {
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct DeviceArguments {
     /// Leave these unused: f16, subgroups, dot, matrix, timestamps, immediates, pipeline-cache, cpu-kernels, kv-f16, kv-int8,
-    /// or limit buffers=N, binding=N, buffer=N, threads=N, workgroup=N
+    /// or limit buffers=N, binding=N, buffer=N, threads=N, workgroup=N, immediates=N, lanes=N
     #[arg(long, value_name = "LIST", default_value_t, hide_default_value = true)]
     pub(super) disable: Mask,
     /// Shapes of workgroups for this kind of device, instead of what the adapter is: nvidia, rdna (AMD RX 5000 and later), gcn (AMD

@@ -24,6 +24,9 @@ const TICKETS: u32 = 1023;
 /// Bytes of the buffer that holds them.
 pub(super) const TICKETS_BYTES: u64 = 4 * TICKETS as u64;
 
+/// Bytes of parameters that a kernel has at most: what browsers grant.
+pub const IMMEDIATE_BYTES: u32 = 64;
+
 /// An open device with its queue, its pipelines and the first error that it reported.
 #[derive(Debug)]
 pub struct Gpu {
@@ -176,9 +179,10 @@ impl Gpu {
     }
 
     /// True where parameters reach shaders with the commands: a uniform buffer would be read from memory first, and all
-    /// else would wait for that. There is room for 128 bytes.
+    /// else would wait for that. There is room for [`IMMEDIATE_BYTES`].
     pub fn has_immediates(&self) -> bool {
-        self.device.features().contains(wgpu::Features::IMMEDIATES) && self.report.limits.max_immediate_size >= 128
+        let has = self.device.features().contains(wgpu::Features::IMMEDIATES);
+        has && self.report.limits.max_immediate_size >= IMMEDIATE_BYTES
     }
 
     /// The largest storage binding, in bytes.

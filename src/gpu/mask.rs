@@ -97,11 +97,24 @@ pub enum Limit {
     Threads,
     /// Bytes of a workgroup's memory.
     Workgroup,
+    /// Bytes of parameters that reach shaders with the commands.
+    Immediates,
+    /// Lanes that kernels take the smallest subgroups to have, fewer than they do: so subgroups of several sizes in one device
+    /// look to them.
+    Lanes,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Limit; 5] = [Limit::Buffers, Limit::Binding, Limit::Buffer, Limit::Threads, Limit::Workgroup];
+    pub const ALL: [Limit; 7] = [
+        Limit::Buffers,
+        Limit::Binding,
+        Limit::Buffer,
+        Limit::Threads,
+        Limit::Workgroup,
+        Limit::Immediates,
+        Limit::Lanes,
+    ];
 
     /// As it is written on the command line.
     pub fn name(self) -> &'static str {
@@ -111,10 +124,13 @@ impl Limit {
             Limit::Buffer => "buffer",
             Limit::Threads => "threads",
             Limit::Workgroup => "workgroup",
+            Limit::Immediates => "immediates",
+            Limit::Lanes => "lanes",
         }
     }
 
-    fn lower(self, limits: &mut wgpu::Limits, most: u64) {
+    fn lower(self, report: &mut AdapterReport, most: u64) {
+        let limits = &mut report.limits;
         // Limits of 32 bits that the mask exceeds stay as they are.
         let short = |limit: &mut u32| *limit = (*limit).min(u32::try_from(most).unwrap_or(u32::MAX));
         match self {
@@ -130,6 +146,8 @@ impl Limit {
                 short(&mut limits.max_compute_workgroup_size_z);
             }
             Limit::Workgroup => short(&mut limits.max_compute_workgroup_storage_size),
+            Limit::Immediates => short(&mut limits.max_immediate_size),
+            Limit::Lanes => short(&mut report.info.subgroup_min_size),
         }
     }
 }
@@ -188,7 +206,7 @@ impl Mask {
             report.limits.max_immediate_size = 0;
         }
         for (limit, most) in &self.at_most {
-            limit.lower(&mut report.limits, *most);
+            limit.lower(report, *most);
         }
     }
 }
@@ -271,6 +289,24 @@ mod tests {
         // The driver was not asked for it either.
         assert_eq!(&gpu.device.limits(), limits);
         assert!(!gpu.device.features().contains(wgpu::Features::TIMESTAMP_QUERY));
+    }
+
+    /// Parameters come with the commands where the largest of them fit, as in browsers, and in a buffer where they do not.
+    #[test]
+    fn parameters_fit_what_browsers_have() {
+        let open = |text: &str| Gpu::open_without(None, 0, &text.parse().unwrap()).unwrap();
+        assert_eq!(open("immediates=64").has_immediates(), open("").has_immediates());
+        assert!(!open("immediates=60").has_immediates());
+    }
+
+    /// Kernels are told of fewer lanes than subgroups have, as on devices with subgroups of two sizes.
+    #[test]
+    fn subgroups_may_be_larger_than_kernels_know() {
+        let open = |text: &str| Gpu::open_without(None, 0, &text.parse().unwrap()).unwrap();
+        let lanes = open("").summing_lanes();
+        assert_eq!(open("lanes=8").summing_lanes(), lanes.map(|_| 8));
+        assert_eq!(open("lanes=4").summing_lanes(), None, "sums want 8 lanes");
+        assert_eq!(open("lanes=1024").summing_lanes(), lanes);
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod waiting;
 
 pub use adapter::{AdapterReport, Verdict, adapters};
 pub use buffer::{Binding, Tensor, Uniforms};
-pub use device::Gpu;
+pub use device::{Gpu, IMMEDIATE_BYTES};
 pub use fault_injector::FaultInjector;
 pub use mask::{Ability, Limit, Mask};
 pub(crate) use pace::TARGET_SECONDS;
@@ -33,6 +33,7 @@ pub use pass::{Dispatch, Grid, Readback, Recorder, Submission};
 pub use pipeline::{Constants, Pipeline, PipelineKey, with_immediates};
 #[cfg(feature = "fuzzing")]
 pub(crate) use pipeline_cache::decode as decode_pipelines;
+pub use rehearsal::Imagined;
 pub use specialize::{Specialized, specialize};
 pub use tier::{Tier, Tiers};
 pub use timing::Timestamps;

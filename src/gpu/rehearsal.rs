@@ -7,6 +7,7 @@ use super::Gpu;
 use super::adapter::{AdapterReport, Verdict};
 use super::device::TICKETS_BYTES;
 use super::mask::Mask;
+use super::tier::MATRIX_FEATURES;
 use crate::{Error, Result};
 
 impl Gpu {
@@ -15,7 +16,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] where wgpu has no adapter that does nothing.
     pub fn imagined() -> Result<Self> {
-        Self::rehearsing(imagined()?, &Mask::default())
+        Imagined::default().open()
     }
 
     /// A device that says of itself what this one does, but has nothing behind it: its buffers have a size that is counted
@@ -50,31 +51,91 @@ impl Gpu {
     }
 }
 
-/// What is said of a card that is not there: limits that all cards of today have, integer dot products, no cooperative
-/// matrices.
-fn imagined() -> Result<AdapterReport> {
-    let features = wgpu::Features::SUBGROUP | wgpu::Features::IMMEDIATES;
-    let adapter = noop(features)?;
-    let info = wgpu::AdapterInfo {
-        name: "a GPU".into(),
-        device_type: wgpu::DeviceType::DiscreteGpu,
-        subgroup_min_size: 32,
-        subgroup_max_size: 32,
-        ..adapter.get_info()
+/// What a device that is not there says of itself: limits that all cards of today have, integer dot products, and these.
+#[derive(Debug, Clone, Copy)]
+pub struct Imagined {
+    /// Lanes of the smallest and of the largest subgroups; `None` without subgroups.
+    pub subgroups: Option<(u32, u32)>,
+    /// Rows of the cooperative matrices that it multiplies, 16 or 8.
+    pub matrix_side: Option<u32>,
+    /// Bytes of parameters that come with the commands.
+    pub immediate_bytes: u32,
+    /// Storage buffers that a shader binds.
+    pub storage_buffers: u32,
+    /// Lanes of a workgroup.
+    pub threads: u32,
+    /// Bytes of a workgroup's memory.
+    pub workgroup_bytes: u32,
+}
+
+impl Default for Imagined {
+    fn default() -> Self {
+        Imagined {
+            subgroups: Some((32, 32)),
+            matrix_side: None,
+            immediate_bytes: 128,
+            storage_buffers: 16,
+            threads: 1024,
+            workgroup_bytes: 32 << 10,
+        }
+    }
+}
+
+impl Imagined {
+    /// What WebGPU grants everywhere, without subgroups.
+    pub const FLOOR: Imagined = Imagined {
+        subgroups: None,
+        matrix_side: None,
+        immediate_bytes: 0,
+        storage_buffers: 8,
+        threads: 256,
+        workgroup_bytes: 16 << 10,
     };
-    let limits = wgpu::Limits {
-        max_buffer_size: 1 << 40,
-        // wgpu's own bound on Vulkan.
-        max_storage_buffer_binding_size: (2 << 30) - 4,
-        max_storage_buffers_per_shader_stage: 16,
-        max_compute_invocations_per_workgroup: 1024,
-        max_compute_workgroup_size_x: 1024,
-        max_compute_workgroup_storage_size: 32 << 10,
-        max_immediate_size: 128,
-        ..wgpu::Limits::default()
-    };
-    let verdict = Verdict::Available("it is not there".into());
-    Ok(AdapterReport { info, limits, features, matrices: Vec::new(), verdict, adapter })
+
+    /// A device that only counts bytes, of which none are taken.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where wgpu has no adapter that does nothing.
+    pub fn open(self) -> Result<Gpu> {
+        Gpu::rehearsing(self.report()?, &Mask::default())
+    }
+
+    fn report(self) -> Result<AdapterReport> {
+        let subgroups = self.subgroups.map_or(wgpu::Features::empty(), |_| wgpu::Features::SUBGROUP);
+        let counted = subgroups | wgpu::Features::IMMEDIATES;
+        let adapter = noop(counted)?;
+        let (subgroup_min_size, subgroup_max_size) = self.subgroups.unwrap_or((4, 4));
+        let info = wgpu::AdapterInfo {
+            name: "a GPU".into(),
+            device_type: wgpu::DeviceType::DiscreteGpu,
+            subgroup_min_size,
+            subgroup_max_size,
+            ..adapter.get_info()
+        };
+        let limits = wgpu::Limits {
+            max_buffer_size: 1 << 40,
+            // wgpu's own bound on Vulkan.
+            max_storage_buffer_binding_size: (2 << 30) - 4,
+            max_storage_buffers_per_shader_stage: self.storage_buffers,
+            max_compute_invocations_per_workgroup: self.threads,
+            max_compute_workgroup_size_x: self.threads,
+            max_compute_workgroup_storage_size: self.workgroup_bytes,
+            max_immediate_size: self.immediate_bytes,
+            ..wgpu::Limits::default()
+        };
+        let matrix = |side| wgpu::CooperativeMatrixProperties {
+            m_size: side,
+            n_size: side,
+            k_size: side,
+            ab_type: wgpu::CooperativeScalarType::F16,
+            cr_type: wgpu::CooperativeScalarType::F32,
+            saturating_accumulation: false,
+        };
+        let matrices: Vec<_> = self.matrix_side.into_iter().map(matrix).collect();
+        let features = if matrices.is_empty() { counted } else { counted | MATRIX_FEATURES };
+        let verdict = Verdict::Available("it is not there".into());
+        Ok(AdapterReport { info, limits, features, matrices, verdict, adapter })
+    }
 }
 
 /// An adapter without a device behind it, which offers `features`: buffers made there are host memory.
@@ -107,6 +168,15 @@ mod tests {
         let error = gpu.storage("larger", 1 << 31).unwrap_err().to_string();
         assert!(error.starts_with("larger: 2147483648 bytes, but \"a GPU\" binds at most 2147483644"), "{error}");
         assert_eq!((gpu.strongest_tier(), gpu.has_immediates(), gpu.has_cpu_kernels()), (Tier::Dot, true, false));
+    }
+
+    #[test]
+    fn what_is_imagined_is_what_plans_see() {
+        let open = |imagined: Imagined| imagined.open().unwrap();
+        let matrix = Imagined { subgroups: Some((32, 64)), matrix_side: Some(16), ..Imagined::default() };
+        let said = |gpu: &Gpu| (gpu.summing_lanes(), gpu.matrix_side(), gpu.has_immediates(), gpu.strongest_tier());
+        assert_eq!(said(&open(Imagined::FLOOR)), (None, None, false, Tier::Dot));
+        assert_eq!(said(&open(matrix)), (Some(32), Some(16), true, Tier::Matrix));
     }
 
     /// A rehearsal says of itself what the device says.

@@ -115,7 +115,7 @@ impl Gpu {
 }
 
 /// What kernels of [`Tier::Matrix`] need.
-const MATRIX_FEATURES: wgpu::Features =
+pub(super) const MATRIX_FEATURES: wgpu::Features =
     wgpu::Features::SHADER_F16.union(wgpu::Features::SUBGROUP).union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
 /// Bytes of workgroup memory that their tiles may take.
 const MATRIX_WORKGROUP_BYTES: u32 = 32 << 10;

@@ -54,7 +54,7 @@ pub(crate) use host_stack::HostStack;
 pub use kv::{KV_BLOCK, KvDtype};
 use round_rows::RoundedRows;
 pub(crate) use shaders::version;
-pub use shaders::{SHADERS, Shader};
+pub use shaders::{SHADERS, SUBGROUP, Shader, source};
 pub use tile::{DotTile, MatrixTile, Tile};
 pub use tuning::Tuning;
 pub use weights::Weights;
@@ -129,6 +129,11 @@ impl Planned {
     /// The name under which it was planned.
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// What its pipeline is compiled from.
+    pub fn key(&self) -> &PipelineKey {
+        &self.key
     }
 
     /// Stem and variant of its shader.

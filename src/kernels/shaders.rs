@@ -340,8 +340,11 @@ pub(super) fn float_outputs(wgsl: &str) -> Vec<u32> {
     wgsl.lines().filter(|line| is_float(line)).filter_map(number).collect()
 }
 
-/// The text for a key.
-pub(super) fn source(key: &PipelineKey) -> String {
+/// The text for a key, with parameters in a uniform buffer: [`crate::gpu::with_immediates`] gives the other.
+///
+/// # Panics
+/// If no shader of [`SHADERS`] has the key's stem and variant.
+pub fn source(key: &PipelineKey) -> String {
     let subgroups = key.constants.iter().any(|(name, _)| *name == SUBGROUP);
     find(key).wgsl(subgroups)
 }
@@ -353,7 +356,7 @@ pub(super) fn find(key: &PipelineKey) -> &'static Shader {
 }
 
 /// The constant that stands where lanes add up within subgroups: how many lanes the smallest one has.
-pub(super) const SUBGROUP: &str = "SUBGROUP";
+pub const SUBGROUP: &str = "SUBGROUP";
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use super::advice;
 use super::loader;
 use super::options::Options;
+use super::pass::PlannedPass;
 use super::prepared::{Sizes, take};
+use super::rank::Rank;
 use super::share::{self, Share};
 use super::uploads::Uploads;
 use super::weights::ModelWeights;
@@ -136,23 +138,54 @@ pub(super) fn rehearse<'a>(
     options: &Options,
     weights: impl FnOnce(&[(Arc<Gpu>, Share)]) -> Result<(Vec<ModelWeights>, Option<Uploads<'a>>)>,
 ) -> Result<MemoryPlan> {
-    let mut devices: Vec<(&Arc<Gpu>, Arc<Gpu>)> = Vec::new();
-    let mut counting = Vec::new();
-    for (gpu, share) in ranks {
-        let known = devices.iter().find(|(known, _)| Arc::ptr_eq(known, gpu)).map(|(_, rehearsal)| rehearsal.clone());
-        let rehearsal = match known {
-            Some(rehearsal) => rehearsal,
-            None => {
-                devices.push((gpu, Arc::new(gpu.rehearsal()?)));
-                devices[devices.len() - 1].1.clone()
-            }
-        };
-        counting.push((rehearsal, share.clone()));
+    Ok(Rehearsal::of(ranks, options, weights)?.plan())
+}
+
+/// A model that was loaded on devices that only count, up to where its pipelines would be compiled.
+pub(super) struct Rehearsal {
+    /// Each device that only counts, once.
+    devices: Vec<Arc<Gpu>>,
+    pub(super) ranks: Vec<Rank<PlannedPass>>,
+    sizes: Sizes,
+    staging: u64,
+}
+
+impl Rehearsal {
+    pub(super) fn of<'a>(
+        ranks: &[(Arc<Gpu>, Share)],
+        options: &Options,
+        weights: impl FnOnce(&[(Arc<Gpu>, Share)]) -> Result<(Vec<ModelWeights>, Option<Uploads<'a>>)>,
+    ) -> Result<Self> {
+        let mut devices: Vec<(&Arc<Gpu>, Arc<Gpu>)> = Vec::new();
+        let mut counting = Vec::new();
+        for (gpu, share) in ranks {
+            let known =
+                devices.iter().find(|(known, _)| Arc::ptr_eq(known, gpu)).map(|(_, rehearsal)| rehearsal.clone());
+            let rehearsal = match known {
+                Some(rehearsal) => rehearsal,
+                None => {
+                    devices.push((gpu, Arc::new(gpu.rehearsal()?)));
+                    devices[devices.len() - 1].1.clone()
+                }
+            };
+            counting.push((rehearsal, share.clone()));
+        }
+        let sizes = Sizes::of(&counting, options)?;
+        let (ranks, uploads) = take(&counting, sizes, options, weights)?;
+        let staging = uploads.map_or(0, |uploads| uploads.staging_bytes());
+        Ok(Rehearsal { devices: devices.into_iter().map(|(_, gpu)| gpu).collect(), ranks, sizes, staging })
     }
-    let sizes = Sizes::of(&counting, options)?;
-    let (taken, uploads) = take(&counting, sizes, options, weights)?;
-    let staging = uploads.map_or(0, |uploads| uploads.staging_bytes());
-    let device = |(_, gpu): &(&Arc<Gpu>, Arc<Gpu>)| {
+
+    fn plan(&self) -> MemoryPlan {
+        MemoryPlan {
+            devices: self.devices.iter().map(|gpu| self.device(gpu)).collect(),
+            context: self.sizes.context,
+            chunk_rows: self.sizes.chunk_rows,
+            host_experts: self.ranks.iter().map(|rank| rank.weights().hosted().1).sum(),
+        }
+    }
+
+    fn device(&self, gpu: &Arc<Gpu>) -> DevicePlan {
         let mut plan = DevicePlan {
             name: gpu.adapter().info.name.clone(),
             embedding: 0,
@@ -162,9 +195,9 @@ pub(super) fn rehearse<'a>(
             kv_cache: 0,
             kv_cache_at_start: 0,
             activations: 0,
-            staging,
+            staging: self.staging,
         };
-        for rank in taken.iter().filter(|rank| Arc::ptr_eq(&rank.gpu, gpu)) {
+        for rank in self.ranks.iter().filter(|rank| Arc::ptr_eq(&rank.gpu, gpu)) {
             let weights = rank.weights();
             let (embedding, head, experts) = weights.parts();
             plan.embedding += embedding;
@@ -176,11 +209,5 @@ pub(super) fn rehearse<'a>(
         }
         plan.activations = gpu.allocated_bytes() - plan.weights() - plan.kv_cache_at_start;
         plan
-    };
-    Ok(MemoryPlan {
-        devices: devices.iter().map(device).collect(),
-        context: sizes.context,
-        chunk_rows: sizes.chunk_rows,
-        host_experts: taken.iter().map(|rank| rank.weights().hosted().1).sum(),
-    })
+    }
 }

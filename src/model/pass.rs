@@ -7,7 +7,7 @@ use super::op::{Body, Op};
 use super::share::Share;
 use super::weights::{ModelWeights, Norm, norm_row};
 use crate::Result;
-use crate::gpu::{Dispatch, Gpu};
+use crate::gpu::{Dispatch, Gpu, PipelineKey};
 use crate::kernels::product::Rows;
 use crate::kernels::rounded::Input;
 use crate::kernels::{
@@ -56,6 +56,16 @@ impl PlannedPass {
     /// What the bodies have beside dispatches.
     pub(super) fn between(&self) -> impl Iterator<Item = &Op> {
         self.shapes[..Body::ALL.len()].iter().flatten().flatten()
+    }
+
+    /// What each of its kernels is compiled from, and whether steps of few rows run it. Heads and choices are theirs.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&PipelineKey, bool)> {
+        let lists = self.shapes.iter().enumerate();
+        let decodes = lists.flat_map(|(list, shape)| {
+            let dispatches = shape.iter().filter(|op| op.is_none());
+            dispatches.map(move |_| list != Body::Chunk as usize)
+        });
+        self.planned.iter().map(Planned::key).zip(decodes)
     }
 
     /// Compiles and binds it.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use super::Gemma4;
 use super::advice;
 use super::gemma4::supported;
-use super::memory::rehearse;
+use super::memory::{Rehearsal, rehearse};
 use super::options::{Head, Options, Progress};
+use super::pipelines::PlannedPipeline;
 use super::share::{Share, place_uniform};
 use super::weights::{
     GatedWeights, Joined, LayerWeights, ModelWeights, MoeWeights, NORMS_PER_LAYER, Norm, PerLayerWeights, norm_row,
@@ -23,6 +24,7 @@ use crate::{Error, Result};
 
 /// Input rows of a quantization group.
 const GROUP_SIZE: usize = 128;
+/// How layers are stored.
 const INT4: Random = Random::Packed { bits: 4, group_size: GROUP_SIZE };
 /// Keeps the residual stream at order 1, however many layers add to it.
 const LAYER_SCALAR: f32 = 0.5;
@@ -100,6 +102,25 @@ impl Gemma4 {
         Self::make(vec![Arc::new(gpu)], config, outliers, options, progress)
     }
 
+    /// What the pipelines of a model of `config` are made from, whose layers are stored as `linear`; `None` for what
+    /// [`Gemma4::synthetic`] makes. It is planned on a device that only counts: nothing is compiled and nothing is taken of
+    /// `gpu`.
+    ///
+    /// # Errors
+    /// Those of [`Gemma4::synthetic`] that a device does not tell.
+    pub fn synthetic_pipelines(
+        gpu: &Arc<Gpu>,
+        config: &Config,
+        linear: Option<Random>,
+        options: &Options,
+    ) -> Result<Vec<PlannedPipeline>> {
+        supported(config)?;
+        let ranks = place_uniform(std::slice::from_ref(gpu), config, GROUP_SIZE, &options.parallel)?;
+        let kinds = (linear.unwrap_or(INT4), Outliers::NONE);
+        let weights = |ranks: &[_]| Ok((make_weights(ranks, config, kinds, options, &|_| ())?, None));
+        Ok(PlannedPipeline::all(&Rehearsal::of(&ranks, options, weights)?))
+    }
+
     fn make(
         gpus: Vec<Arc<Gpu>>,
         config: Config,
@@ -114,21 +135,8 @@ impl Gemma4 {
             ));
         }
         let ranks = place_uniform(&gpus, &config, GROUP_SIZE, &options.parallel)?;
-        let make = |ranks: &[(Arc<Gpu>, Share)], options: &Options, progress: &dyn Fn(Progress)| {
-            let counts = config.parameter_counts();
-            // 4 bits and a share of an f16 scale; what little is dense beside that does not show on a bar.
-            let int4 = (counts.text + counts.experts) * (4 * GROUP_SIZE as u64 + 16) / (8 * GROUP_SIZE as u64);
-            let head = options.head.bits().map_or(16, |bits| u64::from(bits) + 1);
-            let total_bytes = int4 + (counts.embedding + counts.head) * head / 8;
-            let done_bytes = Cell::new(0);
-            let rank = |(gpu, share): &(Arc<Gpu>, Share)| {
-                let planner = Planner::new(gpu);
-                let max_part_bytes = options.max_part_bytes.unwrap_or(gpu.max_binding_bytes());
-                let done_bytes = &done_bytes;
-                let (head, planner) = (options.head, &planner);
-                Maker { planner, share, outliers, progress, max_part_bytes, head, done_bytes, total_bytes }.model()
-            };
-            Ok((ranks.iter().map(rank).collect::<Result<Vec<_>>>()?, None))
+        let make = |ranks: &[_], options: &Options, progress: &dyn Fn(Progress)| {
+            Ok((make_weights(ranks, &config, (INT4, outliers), options, progress)?, None))
         };
         let plan = |options: &Options| rehearse(&ranks, options, |ranks| make(ranks, options, &|_| ()));
         advice::check(&plan, &config, options)?;
@@ -137,10 +145,33 @@ impl Gemma4 {
     }
 }
 
+/// Random weights of all ranks, whose layers are `linear`.
+fn make_weights(
+    ranks: &[(Arc<Gpu>, Share)],
+    config: &Config,
+    (linear, outliers): (Random, Outliers),
+    options: &Options,
+    progress: &dyn Fn(Progress),
+) -> Result<Vec<ModelWeights>> {
+    let counts = config.parameter_counts();
+    // 4 bits and a share of an f16 scale; what little is dense beside that does not show on a bar.
+    let int4 = (counts.text + counts.experts) * (4 * GROUP_SIZE as u64 + 16) / (8 * GROUP_SIZE as u64);
+    let head = options.head.bits().map_or(16, |bits| u64::from(bits) + 1);
+    let total_bytes = int4 + (counts.embedding + counts.head) * head / 8;
+    let done_bytes = &Cell::new(0);
+    let rank = |(gpu, share): &(Arc<Gpu>, Share)| {
+        let max_part_bytes = options.max_part_bytes.unwrap_or(gpu.max_binding_bytes());
+        let (head, planner) = (options.head, &Planner::new(gpu));
+        Maker { planner, share, linear, outliers, progress, max_part_bytes, head, done_bytes, total_bytes }.model()
+    };
+    ranks.iter().map(rank).collect()
+}
+
 /// Makes the weights of a rank; the twin of [`super::loader`].
 struct Maker<'a> {
     planner: &'a Planner<'a>,
     share: &'a Share,
+    linear: Random,
     outliers: Outliers,
     progress: &'a dyn Fn(Progress),
     max_part_bytes: u64,
@@ -191,7 +222,7 @@ impl Maker<'_> {
             (None, true) => 1,
             (None, false) => 2,
         };
-        let linear = |name: &str, n: usize, k: usize| self.stack(&at(name), [1, n, k], INT4);
+        let linear = |name: &str, n: usize, k: usize| self.stack(&at(name), [1, n, k], self.linear);
         Ok(LayerWeights {
             qkv: Joined(vec![("qkv_proj", linear("self_attn.qkv_proj", q + own * kv, c.hidden_size)?)]),
             o_proj: linear("self_attn.o_proj", c.hidden_size, q)?,
@@ -203,8 +234,8 @@ impl Maker<'_> {
                 _ => {
                     let n = self.share.per_layer.len();
                     Some((
-                        self.stack(&at("per_layer_input_gate"), [1, n, c.hidden_size], INT4)?,
-                        self.stack(&at("per_layer_projection"), [1, c.hidden_size, n], INT4)?,
+                        self.stack(&at("per_layer_input_gate"), [1, n, c.hidden_size], self.linear)?,
+                        self.stack(&at("per_layer_projection"), [1, c.hidden_size, n], self.linear)?,
                     ))
                 }
             },
@@ -225,10 +256,10 @@ impl Maker<'_> {
 
     fn gated(&self, label: &str, n_matrices: usize, width: usize) -> Result<GatedWeights> {
         let hidden = self.share.config.hidden_size;
-        let gate_up = self.stack(&format!("{label}.gate_up_proj"), [n_matrices, 2 * width, hidden], INT4)?;
+        let gate_up = self.stack(&format!("{label}.gate_up_proj"), [n_matrices, 2 * width, hidden], self.linear)?;
         Ok(GatedWeights {
             gate_up: Joined(vec![("gate_up_proj", gate_up)]),
-            down_proj: self.stack(&format!("{label}.down_proj"), [n_matrices, hidden, width], INT4)?,
+            down_proj: self.stack(&format!("{label}.down_proj"), [n_matrices, hidden, width], self.linear)?,
         })
     }
 

@@ -1,12 +1,12 @@
 //! All shader texts, as devices get them.
 #![allow(dead_code, reason = "each binary uses its own part")]
 
-use lapidary::gpu::{specialize, with_immediates};
+use lapidary::gpu::{Imagined, specialize, with_immediates};
 use lapidary::kernels::{SHADERS, Shader};
 use naga::Module;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-use super::constants::{combinations, is_possible};
+use super::planned;
 
 /// What naga asks for beyond nothing, and WebGPU has always: packing f16 into words.
 const CORE: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
@@ -74,17 +74,26 @@ pub(crate) fn validate(shader: &Text, module: &Module) -> ModuleInfo {
         .unwrap_or_else(|e| panic!("{}: {}", name(shader), e.emit_to_string(&shader.wgsl())))
 }
 
-/// Runs `check` on each shader with each combination of constants put in, as devices get it; returns how many there were.
-pub(crate) fn for_each(check: impl Fn(&str, &Module, &ModuleInfo)) -> usize {
+/// What a check is given: what it is called, the module, what naga knows of it, and the device that it was planned on.
+pub(crate) struct Case<'a> {
+    pub(crate) what: &'a str,
+    pub(crate) module: &'a Module,
+    pub(crate) info: &'a ModuleInfo,
+    pub(crate) device: Imagined,
+}
+
+/// Runs `check` on each shader with each set of constants that is planned put in, as devices get it; returns how many there
+/// were.
+pub(crate) fn for_each(check: impl Fn(&Case)) -> usize {
     for_each_of(|_| true, check)
 }
 
 /// As [`for_each`], for the shaders that `wanted` picks.
-pub(crate) fn for_each_of(wanted: impl Fn(&Text) -> bool, check: impl Fn(&str, &Module, &ModuleInfo)) -> usize {
+pub(crate) fn for_each_of(wanted: impl Fn(&Text) -> bool, check: impl Fn(&Case)) -> usize {
     let mut count = 0;
     for text in texts().filter(wanted) {
-        for_each_text(&text, |what, module, info| {
-            check(what, module, info);
+        for_each_text(&text, |case| {
+            check(case);
             count += 1;
         });
     }
@@ -92,16 +101,15 @@ pub(crate) fn for_each_of(wanted: impl Fn(&Text) -> bool, check: impl Fn(&str, &
 }
 
 /// As [`for_each`], for one text.
-pub(crate) fn for_each_text(text: &Text, mut check: impl FnMut(&str, &Module, &ModuleInfo)) {
+pub(crate) fn for_each_text(text: &Text, mut check: impl FnMut(&Case)) {
     let module = parse(text);
     validate(text, &module);
-    for constants in combinations(&module).into_iter().filter(|constants| is_possible(constants)) {
-        let what = format!("{} {constants:?}", name(text));
-        let given: Vec<_> = constants.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        let module = specialize(&text.wgsl(), &given).unwrap_or_else(|e| panic!("{what}: {e}")).module;
-        let info = Validator::new(ValidationFlags::all(), capabilities(text))
-            .validate(&module)
+    for planned in planned::of(text) {
+        let what = &format!("{} {:?}", name(text), planned.constants);
+        let module = &specialize(&text.wgsl(), &planned.constants).unwrap_or_else(|e| panic!("{what}: {e}")).module;
+        let info = &Validator::new(ValidationFlags::all(), capabilities(text))
+            .validate(module)
             .unwrap_or_else(|e| panic!("{what}: {e:?}"));
-        check(&what, &module, &info);
+        check(&Case { what, module, info, device: planned.device });
     }
 }

@@ -38,7 +38,10 @@ async function compileOn(backend, sets) {
   const wanted = [...new Set(shaders.flatMap((shader) => shader.features))];
   const device = await adapter.requestDevice({
     requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
-    requiredLimits: { maxStorageBuffersPerShaderStage: adapter.limits.maxStorageBuffersPerShaderStage },
+    requiredLimits: {
+      maxStorageBuffersPerShaderStage: adapter.limits.maxStorageBuffersPerShaderStage,
+      maxComputeWorkgroupStorageSize: adapter.limits.maxComputeWorkgroupStorageSize,
+    },
   });
   device.onuncapturederror = (event) => fail(backend, event.error.message);
   device.pushErrorScope('validation');

@@ -2,14 +2,16 @@
 //!   cargo run --example wgsl
 #![expect(clippy::unwrap_used, reason = "for tests")]
 
-#[path = "../shaders/constants.rs"]
-mod constants;
+#[path = "../fleet/keys.rs"]
+mod keys;
+#[path = "../shaders/planned.rs"]
+mod planned;
 #[path = "../shaders/texts.rs"]
 mod texts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use constants::{combinations, is_possible};
+use lapidary::gpu::Imagined;
 use serde_json::json;
 use texts::{Text, has_matrices, name, parse, texts, validate};
 
@@ -23,24 +25,23 @@ fn features(text: &Text) -> Vec<&'static str> {
     f16.into_iter().chain(text.subgroups.then_some("subgroups")).collect()
 }
 
-/// Sets of values in which each value of each constant stands once at least.
-fn few_sets(all: BTreeSet<Vec<(String, u32)>>) -> Vec<BTreeMap<String, u32>> {
-    let mut seen = BTreeSet::new();
-    let possible = all.into_iter().filter(|set| is_possible(set));
-    // A set without constants is one too.
-    let is_new =
-        |set: &Vec<(String, u32)>| set.iter().filter(|pair| seen.insert((*pair).clone())).count() > 0 || set.is_empty();
-    possible.filter(is_new).map(|set| set.into_iter().collect()).collect()
+/// What presets make of devices as browsers show them, with every table of tunings.
+fn browsers() -> planned::All {
+    // What the largest devices have; kernels of matrices are left out, but not what prepares their input.
+    let large = Imagined { immediate_bytes: 64, matrix_side: Some(16), threads: 256, ..Imagined::default() };
+    planned::plan(&[Imagined::FLOOR, planned::BROWSER, large])
 }
 
 fn main() {
+    let planned = browsers();
     let of = |text: &Text| {
         let module = parse(text);
         let info = validate(text, &module);
         let is_used = |handle: naga::Handle<naga::GlobalVariable>| !info.get_entry_point(0)[handle].is_empty();
         let storage = |variable: &naga::GlobalVariable| matches!(variable.space, naga::AddressSpace::Storage { .. });
         let buffers = module.global_variables.iter().filter(|(handle, v)| storage(v) && is_used(*handle)).count();
-        let constants = few_sets(combinations(&module));
+        let sets = planned.get(&(text.stem, text.variant, text.subgroups)).map_or(&[][..], Vec::as_slice);
+        let constants: Vec<BTreeMap<_, _>> = sets.iter().map(|one| one.constants.iter().copied().collect()).collect();
         json!({
             "name": name(text), "wgsl": portable(text), "features": features(text), "buffers": buffers,
             "constants": constants,
