@@ -1,7 +1,7 @@
 //! Matrices of compressed-tensors: `weight_packed` and its company, and the fused 3-D tensors of all experts.
 
 use super::config::Packing;
-use super::matrix_info::{MatrixFormat, MatrixInfo, Slice, Storage};
+use super::matrix_info::{Claim, MatrixFormat, MatrixInfo, Slice, Storage};
 use super::resolve::Resolver;
 use super::roles::Role;
 use crate::quant::Dtype;
@@ -27,7 +27,7 @@ pub(super) struct Compressed {
     group_size: usize,
     groups: usize,
     scale_dtype: Dtype,
-    claims_symmetric: bool,
+    claim: Claim,
 }
 
 impl Resolver<'_> {
@@ -90,7 +90,7 @@ impl Resolver<'_> {
             group_size,
             groups,
             scale_dtype: scale_dtype?,
-            claims_symmetric: said.claims_symmetric(),
+            claim: said.claim(),
         })
     }
 
@@ -141,7 +141,7 @@ impl Compressed {
                 g_idx: self.g_idx,
                 shape: self.shape,
                 slice,
-                claims_symmetric: self.claims_symmetric,
+                claim: self.claim,
             },
         }
     }

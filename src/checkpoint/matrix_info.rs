@@ -120,8 +120,7 @@ pub(super) enum Storage {
         scales: usize,
         g_idx: Option<usize>,
         packing: Packing,
-        /// The configuration says in so many words that zero points are `2^(bits - 1)`.
-        claims_symmetric: bool,
+        claim: Claim,
     },
     Compressed {
         packed: usize,
@@ -130,8 +129,19 @@ pub(super) enum Storage {
         g_idx: Option<usize>,
         shape: Option<usize>,
         slice: Slice,
-        claims_symmetric: bool,
+        claim: Claim,
     },
+}
+
+/// What the configuration says of a matrix's zero points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// In so many words, and beyond doubt, that all are `2^(bits - 1)`.
+    Symmetric,
+    /// Nothing.
+    Silent,
+    /// That they may be anything, or who knows.
+    Open,
 }
 
 /// Which part of its tensors a matrix is: all, or, of fused experts, some rows of one matrix of a stack.

@@ -344,7 +344,7 @@ impl Resolver<'_> {
                 scales,
                 g_idx,
                 packing: quantization.packing,
-                claims_symmetric: said.claims_symmetric(),
+                claim: said.claim(),
             },
         })
     }

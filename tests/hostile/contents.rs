@@ -96,6 +96,33 @@ fn zero_points_that_contradict_sym() {
             words.iter().for_each(|word| assert!(text.contains(word), "{what}: no {word:?} in {text}"));
         });
     }
+    // A file that does not say whether it is symmetric, and one that says so of a single matrix.
+    for (what, count, byte, said, expected) in [
+        ("absent, as declared", 0, own, json!(null), (0, "")),
+        ("absent, all under the other convention", names.len(), other, json!(null), (0, "sym is absent")),
+        ("absent, one under the other convention", 1, other, json!(null), (0, "")),
+        ("false, all under the other convention", names.len(), other, json!(false), (0, "")),
+        ("said of one that is under the other convention", 1, other, json!("one"), (3, "does not")),
+    ] {
+        let mut model = base.clone();
+        let quantization = &mut model.config["quantization_config"];
+        quantization["sym"] = if said == json!("one") { json!(false) } else { said };
+        if expected.1 == "does not" {
+            let matrix = names[0].strip_suffix(".qzeros").unwrap();
+            quantization["extra_config"] = json!({ matrix: {"sym": true} });
+        }
+        for tensor in model.tensors.iter_mut().filter(|tensor| names[..count].contains(&tensor.name)) {
+            tensor.data.fill(byte);
+        }
+        let dir = model.write();
+        failures.case(|| {
+            let ended = INSPECT.ends(what, &Call::inspect(dir.path()));
+            let text = ended.text();
+            assert_eq!(ended.code, Some(expected.0), "{what}: {text}");
+            assert!(text.contains(expected.1), "{what}: no {:?} in {text}", expected.1);
+            assert_eq!(text.contains("is taken"), expected.1 == "sym is absent", "{what}: {text}");
+        });
+    }
     // A single field of the last matrix.
     let mut model = base.clone();
     let last = model.tensors.iter_mut().rfind(|tensor| tensor.name.ends_with(".qzeros")).unwrap();

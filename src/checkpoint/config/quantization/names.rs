@@ -9,6 +9,7 @@ use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 
 use super::{Entry, QuantizationConfig};
+use crate::checkpoint::matrix_info::Claim;
 use crate::error::harmless;
 
 /// What the text model's matrices are called behind, in one tool or another.
@@ -59,7 +60,7 @@ impl Name {
         match literal(inner) {
             Some(name) if ends => Name::exact(&name),
             Some(name) if bare(&name).starts_with("layers.") => Name::Start(bare(&name).to_owned()),
-            _ => Name::Pattern { text: pattern.to_owned(), anywhere: false },
+            _ => Name::Pattern { text: unwrapped(pattern).to_owned(), anywhere: false },
         }
     }
 
@@ -68,10 +69,10 @@ impl Name {
         if !text.contains(SPECIAL) {
             return Name::exact(text);
         }
-        if text.starts_with('^') {
+        if text.starts_with('^') || text.starts_with(r"\A") {
             return Name::matched(text);
         }
-        Name::Pattern { text: text.to_owned(), anywhere: true }
+        Name::Pattern { text: unwrapped(text).to_owned(), anywhere: true }
     }
 }
 
@@ -97,6 +98,19 @@ fn bare(name: &str) -> &str {
     rest
 }
 
+/// `pattern` without the prefixes that it begins with, and what ties it to the start: names are tried without theirs too.
+fn unwrapped(pattern: &str) -> &str {
+    let mut rest = pattern.strip_prefix('^').or_else(|| pattern.strip_prefix(r"\A")).unwrap_or(pattern);
+    while let Some(tail) = WRAPPERS.iter().find_map(|wrapper| {
+        let tail = rest.strip_prefix(wrapper)?;
+        let tail = tail.strip_prefix(r"\.").or_else(|| tail.strip_prefix('.'))?;
+        (!tail.starts_with(['*', '+', '?', '{'])).then_some(tail)
+    }) {
+        rest = tail;
+    }
+    rest
+}
+
 /// What a file says of one matrix: where patterns could not be evaluated all that it may say, likeliest first.
 #[derive(Debug)]
 pub(in crate::checkpoint) struct Said {
@@ -117,9 +131,14 @@ impl Said {
         sizes.find(|&size| in_features.div_ceil(size) == groups).ok_or(&self.group_sizes)
     }
 
-    /// Whether the file says in so many words, and beyond doubt, that zero points are `2^(bits - 1)`.
-    pub(in crate::checkpoint) fn claims_symmetric(&self) -> bool {
-        self.symmetric.iter().all(|claim| *claim == Some(true))
+    /// What the file says of zero points.
+    pub(in crate::checkpoint) fn claim(&self) -> Claim {
+        let all = |claim| self.symmetric.iter().all(|own| *own == claim);
+        match (all(Some(true)), all(None)) {
+            (true, _) => Claim::Symmetric,
+            (_, true) => Claim::Silent,
+            _ => Claim::Open,
+        }
     }
 
     /// Whether zero points may be all alike as far as the file says; `default` where it says nothing.
@@ -398,6 +417,9 @@ mod tests {
             r"language_model\.model\.layers\.(0|1)\.mlp\.(down|up)_proj",
             r"model\.layers\.\d+\.mlp\.down_proj\Z",
             r"(?:.*)layers\.[0-9]\.mlp",
+            r"^model\.model\.layers\.\d+\.mlp",
+            r"\Abase_model\.model\.model\.layers\.(1|3)\.mlp",
+            r"_orig_mod.model.layers.[1].mlp",
         ] {
             assert!(fits(&Name::matched(pattern), name), "{pattern}");
             assert!(!fits(&Name::matched(pattern), "model.language_model.layers.2.self_attn.q_proj"), "{pattern}");
