@@ -69,8 +69,9 @@ impl Alike {
         let mut causes: Vec<Vec<Kind>> = Vec::new();
         let mut by_reason: HashMap<String, usize> = HashMap::new();
         for kind in self.kinds {
-            // What is missing is named by what it is; whatever else many tensors share has one cause.
-            let is_missing = kind.reason.starts_with("missing");
+            // What is missing is named by what it is; whatever else many tensors share has one cause, and so has what is
+            // missing because of something.
+            let is_missing = kind.reason.starts_with("missing") && !kind.reason.contains("because");
             let known = (!is_missing).then(|| by_reason.get(&kind.reason)).flatten().copied();
             let cause = known.unwrap_or_else(|| {
                 by_reason.insert(kind.reason.clone(), causes.len());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::source::Source;
+use super::source::{Source, is_gguf};
 use super::{blob, json};
 use crate::error::harmless;
 use crate::{Error, Result};
@@ -80,8 +80,11 @@ pub(super) fn no_config(source: &Source) -> Error {
     let inner = folders(path).into_iter().filter(|folder| folder.join("config.json").is_file());
     let mut inner: Vec<String> = inner.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
     inner.sort();
+    let names = source.names();
     let hint = match inner.as_slice() {
-        [] => String::new(),
+        [] => names.iter().find(|name| is_gguf(Path::new(name))).map_or(String::new(), |name| {
+            format!("; its {:?} is GGUF, which is not supported yet: take the safetensors", harmless(name, QUOTED))
+        }),
         [one] => format!("; its folder {:?} has one", harmless(one, QUOTED)),
         many => format!("; these folders in it have one: {}", list(many.iter().map(String::as_str))),
     };

@@ -82,6 +82,16 @@ pub(crate) fn describe(head: &[u8], len: u64, text_is_right: bool) -> Option<Str
     describe_text(text(head)?.trim_start(), len, text_is_right)
 }
 
+/// What a file of `len` bytes is that begins with `head`, whose first bytes give no length of a header.
+pub(super) fn no_header(head: &[u8], len: u64) -> Option<String> {
+    if let Some(what) = Some(head).filter(|head| head.len() as u64 == len).and_then(message) {
+        return Some(what);
+    }
+    let text = text(head)?;
+    let first = harmless(text.trim_start().lines().next().unwrap_or_default(), 80);
+    Some(format!("is text that begins with {first:?}, expected safetensors: {AGAIN}"))
+}
+
 /// The bytes as text, if they are, without the end that may be cut.
 fn text(head: &[u8]) -> Option<Cow<'_, str>> {
     let even = &head[..head.len() - head.len() % 2];
@@ -115,7 +125,9 @@ fn describe_text(text: &str, len: u64, text_is_right: bool) -> Option<String> {
     if is_one_line && !text.contains('{') && (text.starts_with("../") || text.contains("/blobs/")) {
         return Some(format!("holds the text of a link, {:?}, expected the file that it led to: {AGAIN}", first()));
     }
-    if ["<!doctype", "<html", "<head", "<body"].iter().any(|tag| lower.starts_with(tag)) {
+    let page =
+        lower.split_once("-->").filter(|_| lower.starts_with("<!--")).map_or(&*lower, |(_, rest)| rest.trim_start());
+    if ["<!doctype", "<html", "<head", "<body"].iter().any(|tag| page.starts_with(tag)) {
         return Some(format!("is a page of HTML, as servers send for a login or an error: {AGAIN}"));
     }
     if lower.starts_with("<?xml") || lower.starts_with("<error") {
@@ -137,7 +149,7 @@ fn describe_text(text: &str, len: u64, text_is_right: bool) -> Option<String> {
     }
     let is_json = matches!(text.as_bytes().first(), Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9'));
     (!text_is_right && len >= 16 && !is_json && !is_literal(&lower))
-        .then(|| format!("is text that begins with {:?}", first()))
+        .then(|| format!("is text that begins with {:?}: {AGAIN}", first()))
 }
 
 fn is_literal(text: &str) -> bool {

@@ -105,7 +105,9 @@ fn read_text(blob: &Blob, room: &mut Room) -> Result<Vec<u8>> {
     };
     let length = u64::from_le_bytes(*prefix);
     if length > HEADER_LIMIT {
-        return Err(fault(format!("header of {length} bytes, at most {HEADER_LIMIT} are accepted")));
+        return Err(fault(foreign::no_header(&head, blob.len()).unwrap_or_else(|| {
+            format!("is no safetensors file, or damaged: header of {length} bytes, at most {HEADER_LIMIT} are accepted")
+        })));
     }
     if PREFIX + length > blob.len() {
         return Err(fault(format!("truncated: {} bytes, its header alone ends at {}", blob.len(), PREFIX + length)));

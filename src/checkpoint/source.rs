@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::blob::{Blob, check_name, open_in};
 use super::{folder, foreign, index};
@@ -115,7 +115,8 @@ impl Source {
         let (Source::Directory(path) | Source::Linked(path)) = self else { return Ok(()) };
         let fault = |what: &str| {
             let expected = "expected a directory with config.json and *.safetensors";
-            Err(Error::model(format!("model {:?}: {what}, {expected}", path.display().to_string())))
+            let hint = if is_gguf(path) { "; GGUF is not supported yet: take the safetensors" } else { "" };
+            Err(Error::model(format!("model {:?}: {what}, {expected}{hint}", path.display().to_string())))
         };
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => folder::find(path).map(drop),
@@ -158,4 +159,9 @@ impl Source {
         names.sort();
         names
     }
+}
+
+/// Whether a path is a GGUF file, by its name: it is not opened.
+pub(super) fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }

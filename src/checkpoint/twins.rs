@@ -69,7 +69,8 @@ impl Checkpoint {
                 faults.push(format!("{differs}, expected the same because config.json has attention_k_eq_v true"));
             } else {
                 log::warn!(
-                    "{differs}; as config.json has tie_word_embeddings true, it is not used (with false it would be)"
+                    "{differs}; the head is tied to the embedding, so it is not used (with tie_word_embeddings false at \
+                     the top of config.json it would be)"
                 );
             }
         }

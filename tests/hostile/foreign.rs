@@ -97,7 +97,16 @@ fn messages_of_servers_in_place_of_json() {
     refused("weights as configuration", dir.path(), &["config.json", "is a safetensors file"]);
     let dir = Model::base().write();
     fs::copy(dir.path().join("config.json"), dir.path().join("model.safetensors")).unwrap();
-    refused("configuration as weights", dir.path(), &["model.safetensors", "header of"]);
+    let begins = "is text that begins with";
+    refused("configuration as weights", dir.path(), &["model.safetensors", begins, "expected safetensors"]);
+    for (text, what) in
+        [(r#"{"error":"Repository not found"}"#, "holds a server's message"), (r#"{"weight_map": {"a": "b"}}"#, begins)]
+    {
+        fs::write(dir.path().join("model.safetensors"), text).unwrap();
+        refused(text, dir.path(), &["model.safetensors", what, "download the file again"]);
+    }
+    fs::write(dir.path().join("model.safetensors"), [0xff; 64]).unwrap();
+    refused("bytes as weights", dir.path(), &["model.safetensors", "is no safetensors file", "header of"]);
 }
 
 /// What a template may say is no sign of a page or an error.

@@ -202,7 +202,8 @@ fn places_that_are_no_model() {
     refused("absent", &dir.path().join("nowhere"), &["nowhere", "does not exist"]);
     let file = dir.path().join("model.gguf");
     fs::write(&file, "GGUF").unwrap();
-    refused("file", &file, &["model.gguf", "is a file, expected a directory"]);
+    refused("file", &file, &["model.gguf", "is a file, expected a directory", "GGUF is not supported yet"]);
+    refused("gguf alone", dir.path(), &["no config.json", "model.gguf", "GGUF, which is not supported yet"]);
     refused("below a file", &file.join("x"), &["does not exist"]);
 
     write_config(dir.path(), &Model::base().config);

@@ -210,6 +210,7 @@ pub(super) fn check(keys: &Keys, place: &str, known: &[&str], unknown: &mut Vec<
         }
         match lower.as_str() {
             _ if is_rotation(&lower) => check_rotation(keys, key),
+            _ if is_scaling(&lower) => keys.fault(key, "null (what it says of weights is not supported yet)"),
             "sparsity_config" => check_sparsity(keys, key),
             "act_bits" if value.as_u64().is_some_and(|bits| bits >= 16) => {}
             "act_bits" => keys.fault(key, "16 or more (quantized activations are not supported yet)"),
@@ -222,7 +223,7 @@ pub(super) fn check(keys: &Keys, place: &str, known: &[&str], unknown: &mut Vec<
             | "static_kv_dtype"
             | "static_attention_dtype" => keys.fault(key, NO_QUANTIZED),
             "super_bits" | "super_group_size" => keys.fault(key, "null (quantized scales are not supported yet)"),
-            "adapter" => keys.fault(key, "null (adapters are not supported yet)"),
+            "adapter" | "lora" => keys.fault(key, "null (adapters are not supported yet)"),
             "is_marlin_format" => keys.fault(key, "false (other packings are not supported yet)"),
             _ => unknown.push(format!("{place}{key}")),
         }
@@ -237,9 +238,17 @@ pub(super) fn check_rotations(keys: &Keys) {
 }
 
 fn is_rotation(key: &str) -> bool {
-    const NAMES: [&str; 8] =
-        ["rotation", "rotate", "spinquant", "quarot", "hadamard", "quip", "flatquant", "transform_config"];
-    NAMES.iter().any(|name| key.contains(name))
+    const PARTS: [&str; 7] = ["rotation", "rotate", "spinquant", "quarot", "hadamard", "quip", "flatquant"];
+    const WORDS: [&str; 3] = ["had", "transform", "transforms"];
+    // SpinQuant's own names of its four rotations.
+    const NAMES: [&str; 5] = ["transform_config", "r1", "r2", "r3", "r4"];
+    let has_word = || key.split(['_', '-', '.']).any(|word| WORDS.contains(&word));
+    PARTS.iter().any(|part| key.contains(part)) || NAMES.contains(&key) || has_word()
+}
+
+/// What is taken out of the weights and put elsewhere, so that the weights alone are another model.
+fn is_scaling(key: &str) -> bool {
+    ["smoothquant", "smooth_quant", "pre_quant_scale", "codebook"].iter().any(|part| key.contains(part))
 }
 
 /// Whether a value says nothing: null, false, or nothing else inside.
