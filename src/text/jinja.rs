@@ -96,9 +96,9 @@ pub(crate) fn check(source: &str) -> Result<(), Fault> {
 ///
 /// # Errors
 /// Whatever ends the rendering.
-pub(crate) fn render(
+pub(crate) fn render<N: AsRef<str>>(
     source: &str,
-    variables: Vec<(&'static str, Variable)>,
+    variables: Vec<(N, Variable)>,
     guard: Guard,
     limits: Limits,
 ) -> Result<String, Fault> {
@@ -109,7 +109,7 @@ pub(crate) fn render(
     for (name, variable) in variables {
         let value = variable.value(&ctx)?;
         // A name that the template never mentions needs no place.
-        if let Some(at) = program.names.iter().position(|known| **known == *name) {
+        if let Some(at) = program.names.iter().position(|known| **known == *name.as_ref()) {
             root.set(&ctx.budget, at as u32, value)?;
         }
     }

@@ -47,8 +47,8 @@ const CHANNEL: [&str; 2] = ["<|channel>", "<channel|>"];
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     source: String,
-    bos_token: String,
-    eos_token: String,
+    /// Variables that spell special tokens, `bos_token` and `eos_token` among them.
+    tokens: Vec<(String, String)>,
     /// Whether the template knows contents that are lists of parts; otherwise it gets their joined text.
     takes_parts: bool,
 }
@@ -76,10 +76,21 @@ impl ChatTemplate {
         }
         Ok(Self {
             source: source.to_owned(),
-            bos_token: bos_token.to_owned(),
-            eos_token: eos_token.to_owned(),
+            tokens: [("bos_token", bos_token), ("eos_token", eos_token)]
+                .map(|(name, token)| (name.to_owned(), token.to_owned()))
+                .into(),
             takes_parts: source.contains("'text'") || source.contains("\"text\""),
         })
+    }
+
+    /// With these variables that spell special tokens, such as `pad_token`, beside or instead of those it has.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: impl IntoIterator<Item = (String, String)>) -> Self {
+        for (name, token) in tokens {
+            self.tokens.retain(|(other, _)| *other != name);
+            self.tokens.push((name, token));
+        }
+        self
     }
 
     /// Renders `conversation`. Text that spells one of `specials` inside a message, a tool call or a tool declaration
@@ -105,25 +116,52 @@ impl ChatTemplate {
         }
         let guard = Guard::new(specials, &used)?;
         let size = (messages.len(), input_bytes);
-        let variables = vec![
-            ("messages", Variable::Messages(messages, &CHANNEL)),
-            ("tools", Variable::Guarded(tools.clone())),
-            ("documents", Variable::Guarded(Json::Null)),
-            ("add_generation_prompt", Variable::Truth(conversation.add_generation_prompt)),
-            ("enable_thinking", Variable::Truth(conversation.enable_thinking)),
-            ("bos_token", Variable::Text(self.bos_token.clone())),
-            ("eos_token", Variable::Text(self.eos_token.clone())),
-        ];
         let pairs = (size.0 as u64).saturating_pow(2);
         let steps = STEPS.saturating_add(STEPS_PER_PAIR.saturating_mul(pairs)).saturating_add(input_bytes as u64);
         let steps = steps.min(STEPS_MAX);
         let output = OUTPUT_BYTES + 4 * input_bytes;
-        let (source, thread_guard) = (self.source.clone(), guard.clone());
-        let rendered = on_own_thread(move |given_up| {
-            jinja::render(&source, variables, thread_guard, Limits { steps, output, given_up })
-        })?;
-        let text = rendered.map_err(|fault| failure(fault, &guard, size, steps))?;
-        Ok(specials.split(&text, &guard))
+        let variables = self.variables(conversation, messages);
+        match self.run(variables, &guard, (steps, output))? {
+            Ok(text) => Ok(specials.split(&text, &guard)),
+            Err(Fault::Failed(text)) if self.fails_anyway(&text, &guard)? => Err(Error::model(format!(
+                "chat template: fails, whatever the conversation is: {}",
+                harmless(&guard.show(&text), QUOTED)
+            ))),
+            Err(fault) => Err(failure(fault, &guard, size, steps)),
+        }
+    }
+
+    /// What the template sees of `conversation`, whose messages it gets as `messages`.
+    fn variables(&self, conversation: &Conversation, messages: Vec<Json>) -> Vec<(String, Variable)> {
+        let tools = conversation.tools.clone().unwrap_or(Json::Null);
+        let own = [
+            ("messages", Variable::Messages(messages, &CHANNEL)),
+            ("tools", Variable::Guarded(tools)),
+            ("documents", Variable::Guarded(Json::Null)),
+            ("add_generation_prompt", Variable::Truth(conversation.add_generation_prompt)),
+            ("enable_thinking", Variable::Truth(conversation.enable_thinking)),
+        ];
+        let tokens = self.tokens.iter().map(|(name, token)| (name.clone(), Variable::Text(token.clone())));
+        tokens.chain(own.map(|(name, value)| (name.to_owned(), value))).collect()
+    }
+
+    /// Renders within so many steps and bytes.
+    fn run(
+        &self,
+        variables: Vec<(String, Variable)>,
+        guard: &Guard,
+        (steps, output): (u64, usize),
+    ) -> Result<std::result::Result<String, Fault>> {
+        let (source, guard) = (self.source.clone(), guard.clone());
+        on_own_thread(move |given_up| jinja::render(&source, variables, guard, Limits { steps, output, given_up }))
+    }
+
+    /// Whether the plainest of conversations ends in the same failure: then the template is to blame.
+    fn fails_anyway(&self, text: &str, guard: &Guard) -> Result<bool> {
+        let plain = Conversation::new(vec![Message::new(Role::User, "Hello")]);
+        let messages = plain.messages.iter().map(|m| self.message(m)).collect();
+        let failed = self.run(self.variables(&plain, messages), guard, (STEPS, OUTPUT_BYTES))?;
+        Ok(matches!(failed, Err(Fault::Failed(other)) if other == text))
     }
 
     /// The message as the template sees it, before its special spellings are hidden.

@@ -75,7 +75,8 @@ impl Templates {
         let config = self.config.as_deref().map_or(Ok(Value::Null), |json| read_json(CONFIG, json))?;
         let bos = token_spelling(&config, "bos_token", "<bos>")?;
         let eos = token_spelling(&config, "eos_token", "<eos>")?;
-        let template = ChatTemplate::from_source(&self.source(&config, tools)?, bos, eos)?;
+        let source = self.source(&config, tools)?;
+        let template = ChatTemplate::from_source(&source, bos, eos)?.with_tokens(further_tokens(&config));
         Ok(taken.get_or_init(|| template))
     }
 
@@ -116,8 +117,9 @@ impl Templates {
         {
             return Ok(Cow::Owned(source));
         }
+        let found = if self.legacy.is_some() { &format!("{LEGACY} without chat_template") } else { "none" };
         Err(Error::model(format!(
-            "chat template: found none, expected {JINJA}, {LEGACY}, or chat_template in {CONFIG}"
+            "chat template: found {found}, expected {JINJA}, {LEGACY}, or chat_template in {CONFIG}"
         )))
     }
 }
@@ -166,6 +168,27 @@ fn token_spelling<'c>(config: &'c Value, key: &str, fallback: &'c str) -> Result
             Error::model(format!("{CONFIG}: {key}: found no spelling, expected a string or an object with content"))
         }),
     }
+}
+
+/// Special tokens beside `bos_token` and `eos_token` that transformers gives to templates: Gemma's defaults, every key of
+/// `tokenizer_config.json` that ends in `_token`, and those that it lists by name.
+fn further_tokens(config: &Value) -> Vec<(String, String)> {
+    const DEFAULTS: [(&str, &str); 3] = [("unk_token", "<unk>"), ("pad_token", "<pad>"), ("mask_token", "<mask>")];
+    const MOST: usize = 256;
+    let spelling = |value: &Value| value.as_str().or_else(|| value["content"].as_str()).map(str::to_owned);
+    let mut tokens: BTreeMap<String, String> =
+        DEFAULTS.iter().map(|(name, token)| ((*name).to_owned(), (*token).to_owned())).collect();
+    let named = ["model_specific_special_tokens", "extra_special_tokens"].map(|key| config[key].as_object());
+    let plain = config.as_object().into_iter().flatten().filter(|(name, _)| name.ends_with("_token"));
+    for (name, value) in plain.chain(named.into_iter().flatten().flatten()) {
+        match spelling(value) {
+            Some(token) if name != "bos_token" && name != "eos_token" && tokens.len() < MOST => {
+                tokens.insert(name.clone(), token);
+            }
+            _ => {}
+        }
+    }
+    tokens.into_iter().collect()
 }
 
 fn read_text<'b>(file: &str, bytes: &'b [u8]) -> Result<Cow<'b, str>> {

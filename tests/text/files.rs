@@ -186,6 +186,11 @@ fn template_and_spellings_come_from_where_they_should() {
     let source = "{{ bos_token }}{{ eos_token }}";
     assert_eq!(text(Some(source), json!({"bos_token": "B", "chat_template": "x"})).unwrap(), "B<eos>");
     assert_eq!(text(None, json!({"eos_token": {"content": "E"}, "chat_template": source})).unwrap(), "<bos>E");
+    // What transformers gives to templates besides, and what a file cannot put in the place of.
+    let tokens = json!({"image_token": "<|image|>", "pad_token": {"content": "P"}, "messages": "x", "x_token": 3,
+        "extra_special_tokens": {"sot_token": "S", "messages": "x", "eos_token": "no"}});
+    let source = "{{ pad_token }}{{ unk_token }}{{ image_token }}{{ sot_token }}{{ eos_token }}{{ messages|length }}{{ x_token }}";
+    assert_eq!(text(Some(source), tokens).unwrap(), "P<unk><|image|>S<eos>1");
     let list = json!([{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]);
     assert_eq!(text(None, json!({"chat_template": list})).unwrap(), "d");
     let message = |config: Value| text(None, config).unwrap_err().to_string();

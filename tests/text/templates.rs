@@ -104,6 +104,19 @@ fn the_right_side_is_blamed_for_what_is_too_much() {
     assert_eq!(error.exit_code(), 2);
     let error = render("x", long(100_001)).unwrap_err().to_string();
     assert_eq!(error, "messages: found 100001 messages, expected at most 100000");
+    // What fails with any conversation is the template's fault.
+    for source in ["{{ nothing() }}", "{{ {'a': 1}|tojson(b=1) }}", "{{ 1 + 'a' }}"] {
+        let error = render(source, hello()).unwrap_err();
+        assert!(error.to_string().starts_with("chat template: fails, whatever the conversation is: "), "{error}");
+        assert_eq!(error.exit_code(), 3);
+    }
+    let picky = "{{ messages[0].content + messages[1].content + 1 }}";
+    assert_eq!(
+        render(picky, json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]))
+            .unwrap_err()
+            .exit_code(),
+        2
+    );
     let bomb = "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}";
     assert_eq!(render(bomb, hello()).unwrap_err().exit_code(), 3);
 }

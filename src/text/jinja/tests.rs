@@ -216,5 +216,5 @@ fn a_rendering_that_is_given_up_ends() {
     let limits = Limits { steps: u64::MAX, ..limits() };
     limits.given_up.store(true, std::sync::atomic::Ordering::Relaxed);
     let source = "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}";
-    assert_eq!(render(source, Vec::new(), guard(), limits), Err(Fault::GivenUp));
+    assert_eq!(render(source, Vec::<(&str, Variable)>::new(), guard(), limits), Err(Fault::GivenUp));
 }
