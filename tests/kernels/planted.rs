@@ -27,6 +27,8 @@ use super::{
     per_layer_inputs, product, rms_norm, rounded_tiles, router, sample, strip_max, suppress,
 };
 use lapidary::gpu::Tier;
+use lapidary::kernels::Tuning;
+use lapidary::kernels::tuning::Kind;
 
 use crate::common::matrices::{Order, Scales, Spec, Unpacked};
 use crate::common::random::{Random, Spread};
