@@ -73,7 +73,8 @@ fn of_gpu(vendor: u32, name: &str, (least, most): (u32, u32)) -> (Kind, String) 
     match vendor {
         NVIDIA => (Kind::Nvidia, "NVIDIA".into()),
         AMD if least == 64 => (Kind::Gcn, "AMD, subgroups of 64".into()),
-        AMD if (least, most) == (32, 64) || most == 32 => (Kind::Rdna, format!("AMD, subgroups of {least} to {most}")),
+        AMD if (least, most) == (32, 64) => (Kind::Rdna, "AMD, subgroups of 32 to 64".into()),
+        AMD if most == 32 => (Kind::Rdna, "AMD, subgroups of 32".into()),
         INTEL => (Kind::Intel, "Intel".into()),
         APPLE => (Kind::Apple, "Apple".into()),
         QUALCOMM => (Kind::Adreno, "Qualcomm".into()),
