@@ -8,6 +8,7 @@
 override THREADS: u32 = 256;
 override STRIPS: u32 = 4096;   // of a row, as params.strips
 override PLACE_BITS: u32 = 18; // of an id
+override ROLLED: bool = false;  // whether compilers must not know how long loops over strips are, and so leave them loops
 const MAX_TOP_K: u32 = 128u;
 const ROUNDS: u32 = 64u;       // of a search at most
 const NOT_FINITE: u32 = 0xffffffffu;
@@ -34,6 +35,13 @@ var<workgroup> strips: array<u32, MAX_TOP_K>;   // in any order
 var<workgroup> tokens: array<Token, MAX_TOP_K>; // in any order
 var<workgroup> ordered: array<Token, MAX_TOP_K>;
 var<workgroup> weights: array<f32, MAX_TOP_K>;
+
+fn strip_quads() -> u32 {
+    if ROLLED {
+        return params.strips / 4u;
+    }
+    return STRIPS / 4u;
+}
 
 // The quad that is number i of a search: of strips, or of tokens in the strips that were found.
 fn quad_at(of_tokens: bool, i: u32) -> u32 {
@@ -126,8 +134,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     workgroupBarrier();
 
-    var bound = search(row, false, STRIPS / 4u, top_k, lane);
-    for (var quad = lane; quad < STRIPS / 4u; quad += THREADS) {
+    var bound = search(row, false, strip_quads(), top_k, lane);
+    for (var quad = lane; quad < strip_quads(); quad += THREADS) {
         let reaches = reach(row, false, quad, bound);
         for (var c = 0u; c < 4u; c++) {
             if reaches[c] == 1u {

@@ -55,8 +55,13 @@ pub fn plan(
     assert!(maxima.stride == strips && draws.stride == DRAW_WORDS && ids.stride == 1, "{label}: strides");
     let place_bits = (strips * strip_max::STRIP - 1).ilog2() + 1;
     assert!(place_bits < 32, "{label}: a search has 64 rounds at most");
-    let threads = planner.tuning.norms.threads.max(2);
-    let constants = vec![("THREADS", threads), ("STRIPS", word(strips)), ("PLACE_BITS", place_bits)];
+    let norms = planner.tuning.norms;
+    let constants = vec![
+        ("THREADS", norms.threads.max(2)),
+        ("STRIPS", word(strips)),
+        ("PLACE_BITS", place_bits),
+        ("ROLLED", u32::from(norms.rolled)),
+    ];
     let buffers = vec![(1, logits.into()), (2, maxima.into()), (3, draws.into()), (4, ids.into())];
     planner.plan(label, planner.key("sample", constants), &strip_max::params(logits), buffers, Grid::per_row(1))
 }

@@ -11,17 +11,21 @@ pub struct NormTuning {
     pub row_threads: u32,
     /// Whether weights of norms are read when they are needed, and not with the rest, which takes registers.
     pub late: bool,
+    /// Whether the sampler's loops over a row of logits have a bound that compilers do not know, so that they unroll none.
+    pub rolled: bool,
 }
 
 impl NormTuning {
     /// The values for devices of `kind`.
     pub const fn of(kind: Kind) -> Self {
         match kind {
-            Kind::Cpu => NormTuning { threads: 16, row_threads: 16, late: false },
-            Kind::Nvidia | Kind::Rdna | Kind::Gcn => NormTuning { threads: 256, row_threads: 1024, late: false },
+            Kind::Cpu => NormTuning { threads: 16, row_threads: 16, late: false, rolled: false },
+            Kind::Nvidia | Kind::Rdna | Kind::Gcn => {
+                NormTuning { threads: 256, row_threads: 1024, late: false, rolled: false }
+            }
             // Of workgroups of 1024 lanes a lane has 32 to 52 registers.
             Kind::Intel | Kind::Apple | Kind::Adreno | Kind::Unknown => {
-                NormTuning { threads: 256, row_threads: 512, late: true }
+                NormTuning { threads: 256, row_threads: 512, late: true, rolled: true }
             }
         }
     }
