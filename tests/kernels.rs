@@ -24,6 +24,7 @@ mod kernels {
     mod per_layer_inputs;
     mod planted;
     mod planted_attention;
+    mod planted_rest;
     mod planted_rounded;
     mod planted_shards;
     mod probes;
