@@ -128,7 +128,7 @@ fn in_templates() {
         sources.push((format!("{{{{ raise_exception('{escaped}') }}}}"), Some(2)));
         sources.push((format!("{{{{ x|{text} }}}}"), Some(3)));
         sources.push((format!("{{% {text} %}}"), Some(3)));
-        sources.push((format!("{{{{ '{text}'.nothing() }}}}{{{{ messages['{text}'].x.y }}}}"), Some(2)));
+        sources.push((format!("{{{{ '{text}'.nothing() }}}}{{{{ messages['{text}'].x.y }}}}"), Some(3)));
         sources.push((format!("{{{{ ('{text}' * 100) | nothing }}}}"), Some(3)));
         sources.push((format!("{{% include '{text}' %}}"), Some(3)));
         sources.push((format!("{{{{ '{text}' + 1 }}}}"), None));
