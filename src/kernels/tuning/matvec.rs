@@ -47,7 +47,7 @@ pub struct Shape {
     pub lane_rows: u32,
 }
 
-/// Shapes for products of rounded activations. More threads than a device has are cut ([`Shape::within`]).
+/// Shapes for products of rounded activations. More threads than a device has are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoundedShapes {
     /// Gate and up of one product, of which a lane takes both.

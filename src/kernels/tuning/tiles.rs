@@ -113,7 +113,7 @@ const fn plain(lanes_t: u32, lanes_n: u32, rows: u32, k_step: u32) -> Tile {
     Tile { lanes_t, lanes_n, rows, features: 8, k_step: Some(k_step), ahead: true }
 }
 
-/// As [`plain`], of 8-bit integers.
+/// As [`plain()`], of 8-bit integers.
 const fn dot(lanes_t: u32, lanes_n: u32, rows: u32, k_step: u32) -> DotTile {
     DotTile { lanes_t, lanes_n, rows, features: 8, k_step, ahead: true, rolled: false }
 }
@@ -123,7 +123,7 @@ const fn half(lanes_t: u32, lanes_n: u32, k_step: u32) -> Tile {
     Tile { lanes_t, lanes_n, rows: 4, features: 8, k_step: Some(k_step), ahead: false }
 }
 
-/// As [`half`], of 8-bit integers.
+/// As [`half()`], of 8-bit integers.
 const fn half_dot(lanes_t: u32, lanes_n: u32) -> DotTile {
     DotTile { lanes_t, lanes_n, rows: 4, features: 8, k_step: 32, ahead: false, rolled: false }
 }
@@ -133,7 +133,7 @@ const fn small(lanes_t: u32, lanes_n: u32) -> Tile {
     Tile { lanes_t, lanes_n, rows: 4, features: 4, k_step: Some(16), ahead: false }
 }
 
-/// As [`small`], of 8-bit integers, which some of these devices do not have and compilers unpack.
+/// As [`small()`], of 8-bit integers, which some of these devices do not have and compilers unpack.
 const fn small_dot(lanes_t: u32, lanes_n: u32) -> DotTile {
     DotTile { lanes_t, lanes_n, rows: 4, features: 4, k_step: 32, ahead: false, rolled: true }
 }
