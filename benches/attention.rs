@@ -9,11 +9,11 @@ use std::time::Instant;
 
 use half::f16;
 use lapidary::Result;
-use lapidary::gpu::{Dispatch, Gpu, Recorder, Tensor, Tier};
+use lapidary::gpu::{Dispatch, Gpu, Kind, Recorder, Tensor, Tier};
 use lapidary::kernels::attention::{self, Buffers, KvSource};
 use lapidary::kernels::attention_tile::Queries;
 use lapidary::kernels::head_norm_rope::{Heads, Inputs, Kv};
-use lapidary::kernels::tuning::{AttentionFew, Kind};
+use lapidary::kernels::tuning::AttentionFew;
 use lapidary::kernels::{KvDtype, Planner, StepRow, Tuning, attention_tile, fill_random};
 use lapidary::quant::Bits;
 

@@ -4,10 +4,9 @@
 //! `cargo bench --bench prefill -- [ROWS...] [TEXT...]`: only these numbers of rows, only lines whose shape or tile has one
 //! of these texts.
 
-use lapidary::gpu::{Gpu, Recorder, Tensor, Tier};
+use lapidary::gpu::{Gpu, Kind, Recorder, Tensor, Tier};
 use lapidary::kernels::moe_group::{self, Groups};
 use lapidary::kernels::product::{self, Rows};
-use lapidary::kernels::tuning::Kind;
 use lapidary::kernels::{DotTile, MatrixTile, Planned, Planner, Random, Tile, Tuning, Weights};
 use lapidary::quant::Dtype;
 

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use lapidary::doctor;
-use lapidary::gpu::{Ability, Gpu, Mask, Tier};
+use lapidary::gpu::{Ability, Gpu, Kind, Mask, Tier};
 use lapidary::kernels::KvDtype;
-use lapidary::kernels::tuning::Kind;
 use lapidary::model::{self, Head, Options};
 use lapidary::{Bytes, Error, Result};
 

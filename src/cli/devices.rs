@@ -3,8 +3,7 @@
 use std::io::Write;
 
 use lapidary::Error;
-use lapidary::gpu::{AdapterReport, Mask, Verdict, adapters};
-use lapidary::kernels::tuning::Kind;
+use lapidary::gpu::{AdapterReport, Kind, Mask, Verdict, adapters};
 
 use super::terminal::{size, table};
 

@@ -13,10 +13,9 @@ use super::dot_probe::DotTimes;
 use super::examine::{Report, SWITCHES};
 use super::golden;
 use crate::error::harmless;
-use crate::gpu::{AdapterReport, Gpu, Mask};
+use crate::gpu::{AdapterReport, Gpu, Kind, Mask};
 use crate::kept::{self, checksum};
 use crate::kernels;
-use crate::kernels::tuning::Kind;
 
 /// The file's form.
 const FORMAT: u32 = 2;

@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 use super::adapter::{self, AdapterReport};
 use super::failure::{self, Failures};
 use super::fault_injector::FaultInjector;
+use super::kind::Kind;
 use super::mask::Mask;
 use super::pace::Pace;
 use super::pipeline::Pipelines;
 use super::tier::{self, Tiers};
 use super::timing::{self, Profile};
 use super::waiting::{Patience, Waits};
-use crate::kernels::tuning::Kind;
 use crate::{Error, Result};
 
 /// Bytes of one write: larger ones allocate a new staging buffer each and reach a third of the speed.

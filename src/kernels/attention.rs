@@ -3,10 +3,10 @@
 //! same for steps of many rows.
 
 use super::head_norm_rope::{Heads, Inputs, Kv};
-use super::tuning::{AttentionFew, Kind};
+use super::tuning::AttentionFew;
 use super::{KvDtype, Planned, Planner, attention_join, kv, rounded, word};
 use crate::Result;
-use crate::gpu::{Grid, Tensor};
+use crate::gpu::{Grid, Kind, Tensor};
 
 super::params! {
     /// `shaders/attention.wgsl`.

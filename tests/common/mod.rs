@@ -13,8 +13,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use lapidary::doctor::workbench::{self, Workbench};
 pub(crate) use lapidary::doctor::workbench::{Bug, by_row, is_untouched, step_rows};
 pub(crate) use lapidary::doctor::{matrices, random};
-use lapidary::gpu::{Gpu, Recorder, Tensor, Tier};
-use lapidary::kernels::tuning::{Kind, MatvecTuning, Shape};
+use lapidary::gpu::{Gpu, Kind, Recorder, Tensor, Tier};
+use lapidary::kernels::tuning::{MatvecTuning, Shape};
 use lapidary::kernels::{Planned, SHADERS, StepRow, Tuning};
 use lapidary::{Error, Result};
 

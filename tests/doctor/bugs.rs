@@ -3,8 +3,7 @@
 use lapidary::doctor::bounds::Measure;
 use lapidary::doctor::checks::{CHECKS, Check};
 use lapidary::doctor::workbench::{Bug, Workbench};
-use lapidary::gpu::{Gpu, Tier};
-use lapidary::kernels::tuning::Kind;
+use lapidary::gpu::{Gpu, Kind, Tier};
 use lapidary::kernels::{SHADERS, Tuning};
 
 /// For each check a bug that it must see, also in its short form; several where tables compile different paths, of which each

@@ -6,9 +6,8 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lapidary::gpu::{Gpu, PipelineKey, specialize};
+use lapidary::gpu::{Gpu, Kind, PipelineKey, specialize};
 use lapidary::kernels::source;
-use lapidary::kernels::tuning::Kind;
 use serde_json::Value;
 use wgpu::naga::AddressSpace;
 

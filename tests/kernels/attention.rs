@@ -2,9 +2,10 @@
 
 pub(super) use lapidary::doctor::attention_step::{Case, Step};
 use lapidary::doctor::bounds::Measure;
+use lapidary::gpu::Kind;
 use lapidary::kernels::KvDtype;
 use lapidary::kernels::head_norm_rope::Kv;
-use lapidary::kernels::tuning::{AttentionFew, AttentionMany, Kind};
+use lapidary::kernels::tuning::{AttentionFew, AttentionMany};
 
 use crate::common::Runner;
 use crate::common::random::Random;

@@ -23,9 +23,8 @@
 use super::probes::{interesting, probe, probe_experts, probe_grouped};
 use super::product::Path;
 use super::{moe_group, rounded_tiles};
-use lapidary::gpu::Tier;
+use lapidary::gpu::{Kind, Tier};
 use lapidary::kernels::Tuning;
-use lapidary::kernels::tuning::Kind;
 
 use crate::common::matrices::{Order, Scales, Spec, Unpacked};
 use crate::common::random::Random;

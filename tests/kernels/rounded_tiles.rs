@@ -7,9 +7,8 @@
 //! is left is the addition in f32: a matrix unit may cut off bits at each step of 8 or more input features.
 
 use lapidary::doctor::twins;
-use lapidary::gpu::Tier;
+use lapidary::gpu::{Kind, Tier};
 use lapidary::kernels::product::{self, Rows};
-use lapidary::kernels::tuning::Kind;
 use lapidary::kernels::{Tuning, WeightsBuilder};
 use lapidary::quant::{Dtype, Matrix};
 use lapidary::reference::ops;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lapidary::kernels::tuning::Kind;
+use lapidary::gpu::Kind;
 use lapidary::model::{Gemma4, Options, Precision};
 
 use super::compare::{Summary, differences};

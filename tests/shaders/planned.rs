@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-use lapidary::gpu::Imagined;
-use lapidary::kernels::tuning::Kind;
+use lapidary::gpu::{Imagined, Kind};
 use lapidary::kernels::{Random, SUBGROUP};
 use lapidary::quant::Dtype;
 

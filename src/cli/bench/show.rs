@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lapidary::gpu::{Gpu, Tiers, Timestamps};
-use lapidary::kernels::tuning::Kind;
+use lapidary::gpu::{Gpu, Kind, Tiers, Timestamps};
 use lapidary::model::Gemma4;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Attention of few rows and of many.
 
-use super::kind::Kind;
+use crate::gpu::Kind;
 
 /// What attention of few rows runs with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

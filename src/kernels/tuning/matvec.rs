@@ -1,6 +1,6 @@
 //! Products of one row and of few rows: how many lanes share rows of weights, and how many rows.
 
-use super::kind::Kind;
+use crate::gpu::Kind;
 
 /// From so many rows of weights on they keep every device busy: each lane may take more of them.
 const MANY_ROWS: usize = 65536;

@@ -7,7 +7,6 @@
 //! constants stays with the shader's host file.
 
 pub mod attention;
-pub mod kind;
 pub mod matvec;
 pub mod norms;
 #[cfg(test)]
@@ -15,12 +14,11 @@ mod page;
 pub mod tiles;
 
 pub use attention::{AttentionFew, AttentionMany};
-pub use kind::Kind;
 pub use matvec::{MatvecTuning, RoundedShapes, Shape, Spread};
 pub use norms::NormTuning;
 pub use tiles::{ExpertTuning, TileTuning};
 
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Kind};
 
 /// Shapes of workgroups for one kind of device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

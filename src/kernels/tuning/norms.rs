@@ -1,6 +1,6 @@
 //! Norms, choices and samplers: lanes of a workgroup.
 
-use super::kind::Kind;
+use crate::gpu::Kind;
 
 /// What norms, choices and samplers run with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

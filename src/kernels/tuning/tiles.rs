@@ -1,7 +1,7 @@
 //! Products of many rows: tiles of rows and output features, and from how many rows on larger ones are taken.
 
 use super::super::{DotTile, MatrixTile, Tile};
-use super::kind::Kind;
+use crate::gpu::Kind;
 
 /// What products of many rows with one matrix run with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::gpu::{Ability, AdapterReport, Mask};
+use super::adapter::AdapterReport;
+use super::mask::{Ability, Mask};
 use crate::{Error, Result};
 
 /// A kind of device: one architecture of registers and one compiler, as far as shapes of workgroups depend on them.
