@@ -57,6 +57,10 @@
 //! 16 and for chunks. The next token is chosen on the device, the most probable one or a drawn one; on one rank, and where nothing is
 //! looked up on the host, the next step takes it from there and is under way before the host knows it.
 //!
+//! **Shapes.** How many lanes a workgroup has and how much a lane holds depends on the kind of device ([`gpu::Kind`]): registers
+//! that suffice on one card spill on another. [`kernels::tuning`] has a table for each kind; `docs/fleet.md` says what vendors'
+//! compilers make of them.
+//!
 //! **Precision and tier.** [`model::Precision::Exact`] computes in f32 throughout. [`model::Precision::Fast`] lets the
 //! kernels of a [`gpu::Tier`] round activations: to int8 for integer dot products, in blocks of 16 where rows are few
 //! ([`kernels::rounded`]) and of 32 in chunks, to f16 for cooperative matrices; keys and values to f16. Residual stream,
