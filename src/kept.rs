@@ -91,12 +91,11 @@ pub(crate) fn open(path: &Path, how: &OpenOptions) -> io::Result<File> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut how = how.clone();
     #[cfg(unix)]
-    {
+    let how = {
         use std::os::unix::fs::OpenOptionsExt;
-        how.custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
-    }
+        how.clone().custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).clone()
+    };
     let file = how.open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(is_other()) }
 }
