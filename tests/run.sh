@@ -46,6 +46,7 @@ step sh tests/jinja.sh
 step sh tests/adapters.sh
 step sh tests/tint.sh
 step sh tests/fleet.sh
+step sh tests/targets.sh wasm32-unknown-unknown
 step sh fuzz/run.sh
 step cargo run --release --locked --quiet -- devices
 say ""

@@ -1,5 +1,5 @@
 //! What keeps the library compiling for targets without threads and without a clock, read from its lines; `tests/targets.sh` asks
-//! the compiler. And what the workflow files run is there.
+//! the compiler. And what the workflow files run is there, and what the page of targets says of each.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -141,4 +141,38 @@ fn what_breaks_a_rule_is_found() {
         test_files("mod a;\n#[cfg(test)]\n#[path = \"x\"]\nmod b;\nmod c;\n#[cfg(test)]\nmod d;"),
         ["b.rs", "d.rs"]
     );
+}
+
+/// Paths of this repository's scripts in a workflow file's lines.
+fn scripts(text: &str) -> Vec<&str> {
+    let words = text.lines().filter(|line| !line.trim_start().starts_with('#')).flat_map(str::split_whitespace);
+    words.filter(|word| word.ends_with(".sh") && !word.contains("://")).collect()
+}
+
+#[test]
+fn workflows_run_what_is_there() {
+    let mut found = Vec::new();
+    for path in files(&at(".github/workflows")) {
+        let text = fs::read_to_string(&path).expect("a file");
+        found.extend(scripts(&text).into_iter().map(str::to_owned));
+    }
+    for expected in ["tests/run.sh", "tests/targets.sh", "tests/windows.sh", "tests/package.sh", "tests/program.sh"] {
+        assert!(found.iter().any(|script| script == expected), "no workflow runs {expected}");
+    }
+    for script in found {
+        assert!(at(&script).is_file(), "{script} is in a workflow and not there");
+    }
+    assert_eq!(scripts("- run: sh tests/a.sh b\n# sh c.sh\n- run: curl https://x/d.sh"), ["tests/a.sh"]);
+}
+
+/// The page says of each target what came of it.
+#[test]
+fn the_page_has_all_targets() {
+    let script = fs::read_to_string(at("tests/targets.sh")).expect("a script");
+    let page = fs::read_to_string(at("docs/targets.md")).expect("a page");
+    let list = script.split("all=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a list of targets");
+    assert!(list.split_whitespace().count() > 5, "targets: {list}");
+    for target in list.split_whitespace() {
+        assert!(page.contains(&format!("| {target} |")), "docs/targets.md has no row for {target}");
+    }
 }
