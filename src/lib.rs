@@ -36,7 +36,7 @@
 //! | 4 | [`generate`] | sequences, sampling, stop rules; token ids only, never text |
 //! | 4 | [`text`] | tokenizer, chat template, streamed decoding, thinking; text only, never tensors |
 //! | 4 | [`doctor`] | checks of kernels and model on the user's adapter, against the reference |
-//! | 5 | `cli` | the binary: one file a subcommand |
+//! | 5 | `cli` | the binary: one file a subcommand; the feature `cli`, without which the library is alone |
 //!
 //! `quant`, `checkpoint`, `reference` and `text` never mention wgpu. `kernels` knows tensors and numbers, not layers or
 //! names. `gpu` takes one constant from `quant`: the chunk that rows are padded to.
@@ -84,6 +84,8 @@
 //!   double, or are whole where there is a budget.
 //! * Every loop of a shader ends by itself, whatever the buffers hold: wgpu's counters, which would end it, are off
 //!   (`gpu/pipeline.rs`). Indices are made of sizes that plans have checked; tokens, which requests name, are clamped.
+//! * wasm has no threads, no waits and no clock of the system's: threads begin in `threads`, waits for a device are in
+//!   `gpu/blocking.rs`, both with something else there, and clocks are those of the crate web-time.
 //! * No kernel reads workgroup memory that it has not written, and none of the plain ones needs more than WebGPU's floor: 8
 //!   storage buffers, 256 threads, 16 KiB, 128 MiB bindings. Larger weights come in parts.
 

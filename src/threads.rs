@@ -1,9 +1,18 @@
 //! Work spread over threads; results and errors do not depend on which thread was faster.
+//!
+//! All threads of the library begin here. wasm has none: there the same work is done one after the other by who calls.
 
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 use crate::Result;
+
+/// Whether there are no threads.
+const ALONE: bool = cfg!(target_family = "wasm");
 
 /// Threads that this machine runs at once.
 pub(crate) fn available() -> usize {
@@ -34,13 +43,77 @@ pub(crate) fn map_in_order<T: Sync, S, R: Send>(
         }
         done
     };
-    let mut done = thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads.clamp(1, items.len().max(1))).map(|_| scope.spawn(run)).collect();
-        let done = threads.into_iter().map(|thread| thread.join().expect("work reports errors and does not panic"));
-        done.flatten().collect::<Vec<_>>()
-    });
+    let mut done = if ALONE {
+        run()
+    } else {
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads.clamp(1, items.len().max(1))).map(|_| scope.spawn(run)).collect();
+            let done = threads.into_iter().map(|thread| thread.join().expect("work reports errors and does not panic"));
+            done.flatten().collect::<Vec<_>>()
+        })
+    };
     done.sort_unstable_by_key(|(number, _)| *number);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Runs `beside` on a thread of its own and `here` on this one, and waits for both.
+pub(crate) fn both<A: Send, B>(beside: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+    if ALONE {
+        return (beside(), here());
+    }
+    thread::scope(|scope| {
+        let beside = scope.spawn(beside);
+        let here = here();
+        (beside.join().expect("work reports errors and does not panic"), here)
+    })
+}
+
+/// Why a thread of its own has no result for whoever waits for it.
+pub(crate) enum NoResult {
+    /// The system gave no thread.
+    NoThread(io::Error),
+    /// It has panicked.
+    Panicked,
+    /// It is still running; it was told to end.
+    TooLong,
+}
+
+/// Runs `work` on a thread called `name` with so much stack, and waits for it no longer than `time`; then the flag that `work`
+/// has is set, which tells it to end.
+///
+/// # Errors
+/// Where there is no result; on wasm there always is one.
+pub(crate) fn with_stack<T: Send + 'static>(
+    (name, stack_bytes): (&str, usize),
+    time: Duration,
+    work: impl FnOnce(Arc<AtomicBool>) -> T + Send + 'static,
+) -> std::result::Result<T, NoResult> {
+    let given_up = Arc::new(AtomicBool::new(false));
+    if ALONE {
+        return Ok(work(given_up));
+    }
+    let (sender, receiver) = mpsc::channel();
+    let flag = Arc::clone(&given_up);
+    thread::Builder::new()
+        .name(name.into())
+        .stack_size(stack_bytes)
+        // The receiver may have given up; then nobody wants the result.
+        .spawn(move || drop(sender.send(work(flag))))
+        .map_err(NoResult::NoThread)?;
+    receiver.recv_timeout(time).map_err(|error| match error {
+        RecvTimeoutError::Timeout => {
+            given_up.store(true, Ordering::Relaxed);
+            NoResult::TooLong
+        }
+        RecvTimeoutError::Disconnected => NoResult::Panicked,
+    })
+}
+
+/// Lets others get on for `time`. On wasm there are no others.
+pub(crate) fn sleep(time: Duration) {
+    if !ALONE {
+        thread::sleep(time);
+    }
 }
 
 #[cfg(test)]
@@ -48,6 +121,7 @@ pub(crate) fn map_in_order<T: Sync, S, R: Send>(
 mod tests {
     use super::*;
     use crate::Error;
+    use crate::contained::contained;
 
     #[test]
     fn results_stand_in_order() {
@@ -57,6 +131,30 @@ mod tests {
             assert!(doubled.iter().enumerate().all(|(i, &value)| value == 2 * i) && doubled.len() == 1000);
         }
         assert!(map_in_order(&[], 4, || (), |(), item: &u8| Ok(*item)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn two_run_at_once() {
+        let (sender, receiver) = mpsc::channel();
+        let beside = move || receiver.recv_timeout(Duration::from_secs(60)).is_ok();
+        assert_eq!(both(beside, || sender.send(()).is_ok()), (true, true));
+    }
+
+    #[test]
+    fn what_takes_too_long_is_told_to_end() {
+        let (sender, receiver) = mpsc::channel();
+        let work = move |given_up: Arc<AtomicBool>| {
+            while !given_up.load(Ordering::Relaxed) {
+                sleep(Duration::from_millis(1));
+            }
+            sender.send(()).ok();
+        };
+        let error = with_stack(("slow", 1 << 20), Duration::from_millis(10), work).err().unwrap();
+        assert!(matches!(error, NoResult::TooLong));
+        receiver.recv_timeout(Duration::from_secs(60)).unwrap();
+        let panics = |_| -> () { contained(|| panic!("on purpose")).unwrap() };
+        assert!(matches!(with_stack(("broken", 1 << 20), Duration::from_secs(60), panics), Err(NoResult::Panicked)));
+        assert!(matches!(with_stack(("done", 1 << 20), Duration::from_secs(60), |_| 7), Ok(7)));
     }
 
     #[test]

@@ -48,6 +48,7 @@ step sh tests/tint.sh
 step sh tests/msl.sh
 step sh tests/hlsl.sh
 step sh tests/fleet.sh
+step sh tests/targets.sh wasm32-unknown-unknown
 step sh fuzz/run.sh
 step cargo run --release --locked --quiet -- devices
 say ""

@@ -4,10 +4,9 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::{Error, Result};
+use crate::{Error, Result, threads};
 
 /// How long a change may stay unseen behind the one before: file systems keep time in ticks of up to 10 ms.
 const TICK: Duration = Duration::from_millis(12);
@@ -61,7 +60,7 @@ pub(super) fn open_in(directory: &Path, name: &str, follow: bool) -> Result<Opti
         return Err(Error::model(format!("file {name:?}: was replaced while it was opened")));
     }
     if let Some(rest) = changed_just_now(&found) {
-        thread::sleep(rest);
+        threads::sleep(rest);
         found = file.metadata().map_err(|error| Error::io(&path, error))?;
     }
     let data = Data::File { file, state: State::of(&found) };

@@ -21,11 +21,13 @@ use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError as Busy, Weak};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+
+use web_time::Instant;
 
 use super::checks::CHECKS;
 use super::examine::{PHASES, Stage};
-use crate::kept;
+use crate::{kept, threads};
 
 /// So many starts have to end under a check.
 pub(super) const ENOUGH: usize = 2;
@@ -86,7 +88,7 @@ impl Turn {
             if moved.elapsed() >= patience {
                 return Asked::Alone;
             }
-            thread::sleep(LOOK);
+            threads::sleep(LOOK);
         }
     }
 
@@ -242,7 +244,7 @@ pub fn withdraw() {
                     journal.take_back(&mut file.into_inner());
                     break;
                 }
-                Err(Busy::WouldBlock) => thread::sleep(Duration::from_millis(10)),
+                Err(Busy::WouldBlock) => threads::sleep(Duration::from_millis(10)),
             }
         }
     }

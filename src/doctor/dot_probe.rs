@@ -1,9 +1,8 @@
 //! Whether integer dot products are fast: wgpu cannot be asked, and emulates `dot4I8Packed` where a device has no such
 //! instruction. A product of each kind is timed, in int8 and in f32.
 
-use std::time::Instant;
-
 use serde::{Deserialize, Serialize};
+use web_time::Instant;
 
 use crate::Result;
 use crate::gpu::{Dispatch, Gpu, Recorder, Tensor, Tier, Tiers};

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+
+use web_time::Instant;
 
 use super::bounds::Measure;
 use super::checks::{CHECKS, Check};

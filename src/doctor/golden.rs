@@ -1,8 +1,7 @@
 //! The demo model's golden chats: what a device makes of them, against the ids and logits of another engine.
 
-use std::time::Instant;
-
 use serde::Deserialize;
+use web_time::Instant;
 
 use super::bounds::Measure;
 use super::{Finding, Outcome, of_tier};

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::time::Instant;
+
+use web_time::Instant;
 
 use super::recovery::Recovery;
 use super::{Sampler, Sampling};

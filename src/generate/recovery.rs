@@ -1,7 +1,9 @@
 //! What a generator does where its device is lost: it loads the model again, unless that happens too often.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use crate::model::Gemma4;
 use crate::{Error, Result};

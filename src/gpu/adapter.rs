@@ -2,6 +2,7 @@
 
 use wgpu::{Backend, DeviceType};
 
+use super::blocking::block_on;
 use super::mask::Mask;
 use crate::{Error, Result};
 
@@ -133,7 +134,10 @@ fn adapters_of(backends: wgpu::Backends) -> Vec<AdapterReport> {
     descriptor.backends = backends;
     descriptor.flags = wgpu::InstanceFlags::empty().with_env();
     let instance = wgpu::Instance::new(descriptor);
-    let found = pollster::block_on(instance.enumerate_adapters(backends));
+    let found = block_on(instance.enumerate_adapters(backends)).unwrap_or_else(|error| {
+        log::error!("{error}");
+        Vec::new()
+    });
     let mut reports: Vec<_> = found
         .into_iter()
         .map(|adapter| {

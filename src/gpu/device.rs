@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::adapter::{self, AdapterReport};
+use super::blocking::block_on;
 use super::failure::{self, Failures};
 use super::fault_injector::FaultInjector;
 use super::kind::Kind;
@@ -83,7 +84,7 @@ impl Gpu {
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         });
-        let (device, queue) = pollster::block_on(request)
+        let (device, queue) = block_on(request)?
             .map_err(|e| Error::Device(format!("adapter \"{}\" could not be opened: {e}", report.info.name)))?;
         let gpu = Self::over((device, queue), report, mask, false);
         let tickets = gpu.storage_with("tickets", &(1..=TICKETS).collect::<Vec<_>>())?;
@@ -272,7 +273,7 @@ impl Gpu {
             usage,
             mapped_at_creation: false,
         });
-        if pollster::block_on(out_of_memory.pop()).is_some() || planted {
+        if block_on(out_of_memory.pop())?.is_some() || planted {
             self.refused_at.store(self.allocated_bytes(), Ordering::Relaxed);
             return Err(Error::Memory(format!(
                 "{label}: no room for {size} bytes on \"{}\" beside {} bytes already taken",

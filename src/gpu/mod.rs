@@ -7,6 +7,7 @@
 //! some. [`Recorder::paced`] keeps submissions short. [`Gpu::start_profile`] times each dispatch.
 
 mod adapter;
+mod blocking;
 mod buffer;
 mod device;
 mod failure;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::blocking::receive;
 use super::pace::{Kind, Work};
 use super::timing::Timer;
 use super::{Binding, Gpu, Pipeline, Tensor};
@@ -307,7 +308,7 @@ impl Readback {
             sender.send(result).ok();
         });
         gpu.wait_for(submission)?;
-        receiver.recv().map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
+        receive(&receiver).map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
         let read;
         let (found, expected) = {
             let view = self.buffer.get_mapped_range(range).map_err(|e| failed(&e))?;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::Gpu;
+use super::blocking::block_on;
 use super::pipeline_cache::PipelineCache;
 use super::specialize::specialize;
 use crate::{Error, Result, threads};
@@ -160,7 +161,7 @@ impl Gpu {
             },
             cache: self.pipelines.cache.get().and_then(Option::as_ref).map(|kept| &kept.cache),
         });
-        match pollster::block_on(scope.pop()) {
+        match block_on(scope.pop())? {
             None => self.check().map(|()| Pipeline { pipeline, layout }),
             // On a lost device nothing compiles, whatever the shader.
             Some(e) => Err(self.loss_or(rejected(&e))),

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Gpu;
+use super::blocking::block_on;
 use crate::kept::{self, checksum};
 
 /// The beginning of a file, with the format's version.
@@ -53,9 +54,13 @@ impl Gpu {
         // SAFETY: the data is what PipelineCache::get_data gave for an adapter and a driver of this name, by the file's
         // name and its checksum; wgpu and the driver compare their own headers too, and then start from nothing.
         let cache = unsafe { self.device.create_pipeline_cache(&descriptor) };
-        match pollster::block_on(scope.pop()) {
-            None => Some(cache),
-            Some(error) => {
+        match block_on(scope.pop()) {
+            Ok(None) => Some(cache),
+            Ok(Some(error)) => {
+                log::info!("no pipeline cache: {error}");
+                None
+            }
+            Err(error) => {
                 log::info!("no pipeline cache: {error}");
                 None
             }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::Gpu;
 use super::adapter::{AdapterReport, Verdict};
+use super::blocking::block_on;
 use super::device::TICKETS_BYTES;
 use super::mask::Mask;
 use super::tier::MATRIX_FEATURES;
@@ -44,7 +45,7 @@ impl Gpu {
             required_limits: wgpu::Limits { max_immediate_size, ..wgpu::Limits::downlevel_defaults() },
             ..Default::default()
         });
-        let opened = pollster::block_on(request).map_err(|e| Error::Device(format!("no rehearsal: {e}")))?;
+        let opened = block_on(request)?.map_err(|e| Error::Device(format!("no rehearsal: {e}")))?;
         let gpu = Self::over(opened, report, mask, true);
         gpu.allocated_bytes.store(Self::taken_bytes(TICKETS_BYTES), Ordering::Relaxed);
         Ok(gpu)
@@ -163,7 +164,7 @@ fn noop(features: wgpu::Features) -> Result<wgpu::Adapter> {
     descriptor.flags = wgpu::InstanceFlags::empty();
     descriptor.backend_options.noop =
         wgpu::NoopBackendOptions { enable: true, features: Some(features), ..Default::default() };
-    let found = pollster::block_on(wgpu::Instance::new(descriptor).enumerate_adapters(wgpu::Backends::NOOP));
+    let found = block_on(wgpu::Instance::new(descriptor).enumerate_adapters(wgpu::Backends::NOOP))?;
     found.into_iter().next().ok_or_else(|| Error::Device("wgpu has no adapter that does nothing, expected one".into()))
 }
 

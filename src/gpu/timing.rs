@@ -8,6 +8,7 @@
 use std::sync::Mutex;
 
 use super::Gpu;
+use super::blocking::receive;
 use crate::{Error, Result};
 
 /// Timestamps of one set; the most that wgpu allows, and an even number: a pass marks its two ends in one set.
@@ -106,8 +107,8 @@ impl Gpu {
         drop(sender);
         self.wait()?;
         let failed = |what: &dyn std::fmt::Display| self.failed(format_args!("reading timestamps failed: {what}"));
-        for result in receiver {
-            result.map_err(|e| failed(&e))?;
+        for _ in submissions.iter().flat_map(|timed| &timed.buffers) {
+            receive(&receiver).map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
         }
         let mut all = Vec::new();
         for timed in submissions {

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, channel};
 
+use super::blocking::receive;
 use super::{Gpu, Submission};
 use crate::{Error, Result};
 
@@ -150,7 +151,7 @@ impl Staging {
             None => gpu.poll_once()?,
         }
         // Another thread's poll may have seen the end first: then it tells.
-        self.mapped.recv().map_err(|e| failed(gpu, &e))?.map_err(|e| failed(gpu, &e))?;
+        receive(&self.mapped).map_err(|e| failed(gpu, &e))?.map_err(|e| failed(gpu, &e))?;
         Ok(self.buffer)
     }
 }

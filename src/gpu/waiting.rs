@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use super::Gpu;
 use super::adapter::AdapterReport;
+use super::blocking::Unfinished;
 use super::pass::Submission;
 use crate::Result;
-use crate::contained::contained;
 
 /// What a GPU may take at least, however little it has to do: other programs have it too.
 const LEAST: Duration = Duration::from_secs(10);
@@ -110,12 +110,6 @@ impl Waits {
     }
 }
 
-/// Why a wait has not ended well.
-enum Unfinished {
-    TooLong,
-    Failed(String),
-}
-
 impl Gpu {
     /// The same, but waits for what was handed to the device end after `patience` with an error.
     #[must_use]
@@ -203,16 +197,6 @@ impl Gpu {
                 }
                 Err(too_long(limit.unwrap_or_default(), expected))
             }
-        }
-    }
-
-    fn poll(&self, poll: wgpu::PollType) -> std::result::Result<(), Unfinished> {
-        // It panics where the driver says that the device is lost, after it has told the callback.
-        match contained(|| self.device.poll(poll)) {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(wgpu::PollError::Timeout)) => Err(Unfinished::TooLong),
-            Ok(Err(e)) => Err(Unfinished::Failed(e.to_string())),
-            Err(_) => Err(Unfinished::Failed("the driver refused".into())),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Instant;
+
+use web_time::Instant;
 
 use super::activations::FEW_ROWS;
 use super::advice::{self, Plan, Rooms};
@@ -25,7 +25,7 @@ use crate::gpu::{Gpu, TARGET_SECONDS, Tiers};
 use crate::kernels::head_norm_rope::{HEAD_DIM_STEP, MAX_HEAD_DIM};
 use crate::parallel::{Collective, HostMemory};
 use crate::quant::requantize::Deviation;
-use crate::{Error, Result, kernels};
+use crate::{Error, Result, kernels, threads};
 
 /// What a step shall bring back, for which of its rows.
 #[derive(Debug, Clone, Copy)]
@@ -379,14 +379,16 @@ fn bind(
         streaming.store(false, Ordering::Relaxed);
         uploaded.map(|head| (head, start.elapsed()))
     };
-    thread::scope(|scope| {
-        let uploading = uploads.map(|uploads| scope.spawn(|| upload(uploads)));
+    let bind = || {
         let ranks = planned.into_iter().map(|rank| rank.bind(&compiling)).collect::<Result<Vec<_>>>();
-        let pipelines = start.elapsed();
-        let uploaded = uploading.map(|thread| thread.join().expect("uploading reports errors and does not panic"));
-        let (head, weights) = uploaded.transpose()?.unwrap_or_default();
-        Ok((ranks?, head, LoadTimes { weights, pipelines }))
-    })
+        (ranks, start.elapsed())
+    };
+    let (uploaded, (ranks, pipelines)) = match uploads {
+        Some(uploads) => threads::both(|| upload(uploads).map(Some), bind),
+        None => (Ok(None), bind()),
+    };
+    let (head, weights) = uploaded?.unwrap_or_default();
+    Ok((ranks?, head, LoadTimes { weights, pipelines }))
 }
 
 /// Combinations that no released model has and this forward pass does not do.

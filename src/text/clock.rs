@@ -1,7 +1,8 @@
 //! `strftime` for the templates that write today's date. UTC, as no time zone comes with the standard library.
 
 use std::fmt::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use web_time::{SystemTime, UNIX_EPOCH};
 
 const MONTHS: [&str; 12] = [
     "January",

@@ -42,7 +42,8 @@ mod value;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::SystemTime;
+
+use web_time::SystemTime;
 
 use num_bigint::BigInt;
 use serde_json::Value as Json;

@@ -5,8 +5,7 @@
 //! switches. Clients never send templates. The language is [`super::jinja`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
@@ -15,6 +14,7 @@ use super::conversation::{Conversation, Message, Role};
 use super::jinja::{self, Fault, Limits, STACK_BYTES, Variable};
 use super::special::{Guard, Prompt, Specials, Used};
 use crate::error::{Error, Result, harmless};
+use crate::threads::{self, NoResult};
 
 /// Largest template that is read.
 pub const MAX_TEMPLATE_BYTES: usize = 256 << 10;
@@ -227,21 +227,12 @@ fn note(json: &Json, used: &mut Used) -> usize {
 /// Runs `work` on a thread with stack enough for every template that is parsed. A panic there is an error here, and so
 /// is a thread that does not come back in time; it is told to end.
 fn on_own_thread<T: Send + 'static>(work: impl FnOnce(Arc<AtomicBool>) -> T + Send + 'static) -> Result<T> {
-    let (sender, receiver) = mpsc::channel();
-    let given_up = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&given_up);
-    std::thread::Builder::new()
-        .name("chat template".into())
-        .stack_size(STACK_BYTES)
-        // The receiver may have given up; then nobody wants the result.
-        .spawn(move || drop(sender.send(work(flag))))
-        .map_err(|e| Error::Memory(format!("chat template: no thread with {STACK_BYTES} bytes of stack: {e}")))?;
-    receiver.recv_timeout(TIME).map_err(|error| match error {
-        RecvTimeoutError::Timeout => {
-            given_up.store(true, Ordering::Relaxed);
-            Error::model(format!("chat template: still running after {TIME:?}, expected a prompt"))
+    threads::with_stack(("chat template", STACK_BYTES), TIME, work).map_err(|error| match error {
+        NoResult::NoThread(e) => {
+            Error::Memory(format!("chat template: no thread with {STACK_BYTES} bytes of stack: {e}"))
         }
-        RecvTimeoutError::Disconnected => Error::model("chat template: rendering panicked, expected a prompt"),
+        NoResult::TooLong => Error::model(format!("chat template: still running after {TIME:?}, expected a prompt")),
+        NoResult::Panicked => Error::model("chat template: rendering panicked, expected a prompt"),
     })
 }
 

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
-use std::time::SystemTime;
+
+use web_time::SystemTime;
 
 use super::budget::{Budget, Builder};
 use super::compare::Key;
