@@ -101,7 +101,7 @@ impl RunArguments {
     /// Those of [`lapidary::gpu::Gpu::open`] and [`Gemma4::load_on`].
     pub(super) fn load(&self, checkpoint: &Checkpoint) -> Result<Gemma4> {
         let options = self.options()?;
-        let gpus = self.ranks.devices(self.adapter.as_deref(), &self.kernels.device)?;
+        let gpus = self.ranks.devices(self.adapter.as_deref(), &self.kernels)?;
         let bars = Bars::default();
         let model = Gemma4::load_on(gpus, checkpoint, &options, &|progress| bars.show(progress));
         bars.clear();

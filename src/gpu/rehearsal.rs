@@ -134,7 +134,7 @@ impl Imagined {
         let matrices: Vec<_> = self.matrix_side.into_iter().map(matrix).collect();
         let features = if matrices.is_empty() { counted } else { counted | MATRIX_FEATURES };
         let verdict = Verdict::Available("it is not there".into());
-        Ok(AdapterReport { info, limits, features, matrices, verdict, adapter })
+        Ok(AdapterReport { info, limits, features, matrices, compiler: None, verdict, adapter })
     }
 }
 

@@ -70,7 +70,8 @@ impl fmt::Display for Tier {
 impl Gpu {
     /// The strongest tier that this device can run.
     pub fn strongest_tier(&self) -> Tier {
-        match (self.mask().has(Ability::Dot), self.matrix_side()) {
+        // What FXC makes of integer dot products is slower than products of f32, and takes it a minute a kernel.
+        match (self.mask().has(Ability::Dot) || self.adapter().lacks_dxc(), self.matrix_side()) {
             (true, _) => Tier::Plain,
             (false, Some(_)) => Tier::Matrix,
             (false, None) => Tier::Dot,
