@@ -91,14 +91,21 @@ pub(crate) fn open(path: &Path, how: &OpenOptions) -> io::Result<File> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut how = how.clone();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        how.custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
-    }
-    let file = how.open(path)?;
+    let file = without_waiting(how).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(is_other()) }
+}
+
+#[cfg(unix)]
+fn without_waiting(how: &OpenOptions) -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut how = how.clone();
+    how.custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
+    how
+}
+
+#[cfg(not(unix))]
+fn without_waiting(how: &OpenOptions) -> OpenOptions {
+    how.clone()
 }
 
 fn invalid(what: String) -> io::Error {
