@@ -8,13 +8,13 @@ override X_REPEAT: u32 = 1; // rows of y that read one row of x
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;       // [rows, y_stride]
 @group(0) @binding(8) var<storage, read> pairs: array<u32>;         // rows of y, by expert
 
+// With one return: FXC takes what a function returns in several places for uninitialized, and barriers behind a condition
+// on it for not uniform.
 fn tile_at(y: u32) -> Tile {
     let tile = tiles[y];
     let matrix = tile.x - params.first_matrix; // An expert before this part wraps around to a large number.
-    if matrix >= params.n_matrices {
-        return Tile(0u, 0u, 0u);
-    }
-    return Tile(matrix, tile.y, tile.z);
+    let count = select(0u, tile.z, matrix < params.n_matrices);
+    return Tile(matrix, tile.y, count);
 }
 
 fn x_row(tile: Tile, t: u32) -> u32 {

@@ -34,7 +34,7 @@ pub use kind::Kind;
 pub use mask::{Ability, Limit, Mask};
 pub(crate) use pace::TARGET_SECONDS;
 pub use pass::{Dispatch, Grid, Readback, Recorder, Submission};
-pub use pipeline::{Constants, Pipeline, PipelineKey, with_immediates};
+pub use pipeline::{Constants, Pipeline, PipelineKey, has_bounds_checks, with_immediates};
 #[cfg(feature = "fuzzing")]
 pub(crate) use pipeline_cache::decode as decode_pipelines;
 pub use rehearsal::Imagined;

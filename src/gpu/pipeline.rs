@@ -49,6 +49,16 @@ pub fn with_immediates(wgsl: &str) -> String {
     wgsl.replace(UNIFORM, IMMEDIATE)
 }
 
+/// Whether every index of the shader `stem` into an array is clamped, on a device with or without the kernels for software
+/// adapters.
+pub fn has_bounds_checks(stem: &str, cpu_kernels: bool) -> bool {
+    let by_request = matches!(stem, "embed" | "gather_rows");
+    // Products of many rows index workgroup memory by constants and lane numbers alone, and a clamp at every such read
+    // costs a fifth of their speed.
+    let is_tiled = matches!(stem, "matmul" | "matmul_grouped");
+    by_request || (cpu_kernels && !is_tiled)
+}
+
 impl Gpu {
     /// The pipeline for `key`, compiled from `wgsl` unless it is there already.
     ///
@@ -94,14 +104,9 @@ impl Gpu {
     fn module(&self, label: &str, module: wgpu::naga::Module) -> wgpu::ShaderModule {
         let source = wgpu::ShaderSource::Naga(Cow::Owned(module));
         let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source };
-        // Products of many rows index workgroup memory by constants and lane numbers alone, and a clamp at every such read
-        // costs a fifth of their speed.
-        let by_request = matches!(label, "embed" | "gather_rows");
-        let is_tiled = matches!(label, "matmul" | "matmul_grouped");
-        let bounds_checks = by_request || (self.has_cpu_kernels() && !is_tiled);
         let checks = wgpu::ShaderRuntimeChecks {
             force_loop_bounding: false,
-            bounds_checks,
+            bounds_checks: has_bounds_checks(label, self.has_cpu_kernels()),
             ..wgpu::ShaderRuntimeChecks::checked()
         };
         // SAFETY: every loop of the shaders counts up to a constant, a parameter or a position, or halves a number, and

@@ -66,6 +66,8 @@ pub struct Imagined {
     pub threads: u32,
     /// Bytes of a workgroup's memory.
     pub workgroup_bytes: u32,
+    /// Whether it is reached through DX12 with FXC, which has neither subgroups nor integer dot products.
+    pub fxc: bool,
 }
 
 impl Default for Imagined {
@@ -77,6 +79,7 @@ impl Default for Imagined {
             storage_buffers: 16,
             threads: 1024,
             workgroup_bytes: 32 << 10,
+            fxc: false,
         }
     }
 }
@@ -90,6 +93,18 @@ impl Imagined {
         storage_buffers: 8,
         threads: 256,
         workgroup_bytes: 16 << 10,
+        fxc: false,
+    };
+
+    /// What Windows makes of a card of today with the compiler of its own.
+    pub const FXC: Imagined = Imagined {
+        subgroups: None,
+        matrix_side: None,
+        immediate_bytes: 128,
+        storage_buffers: 16,
+        threads: 1024,
+        workgroup_bytes: 32 << 10,
+        fxc: true,
     };
 
     /// A device that only counts bytes, of which none are taken.
@@ -105,13 +120,16 @@ impl Imagined {
         let counted = subgroups | wgpu::Features::IMMEDIATES;
         let adapter = noop(counted)?;
         let (subgroup_min_size, subgroup_max_size) = self.subgroups.unwrap_or((4, 4));
-        let info = wgpu::AdapterInfo {
+        let mut info = wgpu::AdapterInfo {
             name: "a GPU".into(),
             device_type: wgpu::DeviceType::DiscreteGpu,
             subgroup_min_size,
             subgroup_max_size,
             ..adapter.get_info()
         };
+        if self.fxc {
+            info.backend = wgpu::Backend::Dx12;
+        }
         let limits = wgpu::Limits {
             max_buffer_size: 1 << 40,
             // wgpu's own bound on Vulkan.

@@ -25,7 +25,7 @@ pub(crate) struct Planned {
 pub(crate) type All = BTreeMap<(&'static str, &'static str, bool), Vec<Planned>>;
 
 /// What everything was planned for, once for each text and set of constants.
-pub(crate) static PLANNED: LazyLock<All> = LazyLock::new(|| plan(&devices()));
+pub(crate) static PLANNED: LazyLock<All> = LazyLock::new(|| plan(&devices(), &Kind::ALL));
 
 /// What a browser may have beyond the floor: buffers, and parameters with the commands.
 pub(crate) const BROWSER: Imagined =
@@ -64,12 +64,12 @@ const FORMATS: [(&str, &[u32]); 5] = [
     ("PER_ROW", &[0, 1]),
 ];
 
-/// What is planned on `devices`, with every table of tunings.
-pub(crate) fn plan(devices: &[Imagined]) -> All {
+/// What is planned on `devices`, with the tables of tunings of these kinds.
+pub(crate) fn plan(devices: &[Imagined], kinds: &[Kind]) -> All {
     let mut all = All::new();
     let mut seen: BTreeSet<String> = BTreeSet::new();
     for device in devices {
-        for kind in Kind::ALL {
+        for &kind in kinds {
             let gpu = Arc::new(device.open().expect("wgpu has devices with nothing behind them").with_kind(kind));
             // Other formats are other numbers to the same table: one kind of GPU is enough.
             let formats = if kind == Kind::Unknown { &LINEAR[..] } else { &LINEAR[..1] };
@@ -108,7 +108,7 @@ fn formats(planned: &Planned) -> Vec<Planned> {
     all
 }
 
-/// What is planned for a text.
-pub(crate) fn of(text: &Text) -> &'static [Planned] {
-    PLANNED.get(&(text.stem, text.variant, text.subgroups)).map_or(&[], Vec::as_slice)
+/// What is planned for a text, of `all`.
+pub(crate) fn of<'a>(all: &'a All, text: &Text) -> &'a [Planned] {
+    all.get(&(text.stem, text.variant, text.subgroups)).map_or(&[], Vec::as_slice)
 }

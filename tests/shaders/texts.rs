@@ -6,7 +6,7 @@ use lapidary::kernels::{SHADERS, Shader};
 use naga::Module;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-use super::planned;
+use super::planned::{self, PLANNED, Planned};
 
 /// What naga asks for beyond nothing, and WebGPU has always: packing f16 into words.
 const CORE: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
@@ -92,7 +92,7 @@ pub(crate) fn for_each(check: impl Fn(&Case)) -> usize {
 pub(crate) fn for_each_of(wanted: impl Fn(&Text) -> bool, check: impl Fn(&Case)) -> usize {
     let mut count = 0;
     for text in texts().filter(wanted) {
-        for_each_text(&text, |case| {
+        for_each_text(&text, planned::of(&PLANNED, &text), |case| {
             check(case);
             count += 1;
         });
@@ -100,11 +100,11 @@ pub(crate) fn for_each_of(wanted: impl Fn(&Text) -> bool, check: impl Fn(&Case))
     count
 }
 
-/// As [`for_each`], for one text.
-pub(crate) fn for_each_text(text: &Text, mut check: impl FnMut(&Case)) {
+/// As [`for_each`], for one text with these sets of constants.
+pub(crate) fn for_each_text(text: &Text, sets: &[Planned], mut check: impl FnMut(&Case)) {
     let module = parse(text);
     validate(text, &module);
-    for planned in planned::of(text) {
+    for planned in sets {
         let what = &format!("{} {:?}", name(text), planned.constants);
         let module = &specialize(&text.wgsl(), &planned.constants).unwrap_or_else(|e| panic!("{what}: {e}")).module;
         let info = &Validator::new(ValidationFlags::all(), capabilities(text))

@@ -11,7 +11,7 @@ mod texts;
 
 use std::collections::BTreeMap;
 
-use lapidary::gpu::Imagined;
+use lapidary::gpu::{Imagined, Kind};
 use serde_json::json;
 use texts::{Text, has_matrices, name, parse, texts, validate};
 
@@ -29,7 +29,7 @@ fn features(text: &Text) -> Vec<&'static str> {
 fn browsers() -> planned::All {
     // What the largest devices have; kernels of matrices are left out, but not what prepares their input.
     let large = Imagined { immediate_bytes: 64, matrix_side: Some(16), threads: 256, ..Imagined::default() };
-    planned::plan(&[Imagined::FLOOR, planned::BROWSER, large])
+    planned::plan(&[Imagined::FLOOR, planned::BROWSER, large], &Kind::ALL)
 }
 
 fn main() {
@@ -40,7 +40,7 @@ fn main() {
         let is_used = |handle: naga::Handle<naga::GlobalVariable>| !info.get_entry_point(0)[handle].is_empty();
         let storage = |variable: &naga::GlobalVariable| matches!(variable.space, naga::AddressSpace::Storage { .. });
         let buffers = module.global_variables.iter().filter(|(handle, v)| storage(v) && is_used(*handle)).count();
-        let sets = planned.get(&(text.stem, text.variant, text.subgroups)).map_or(&[][..], Vec::as_slice);
+        let sets = planned::of(&planned, text);
         let constants: Vec<BTreeMap<_, _>> = sets.iter().map(|one| one.constants.iter().copied().collect()).collect();
         json!({
             "name": name(text), "wgsl": portable(text), "features": features(text), "buffers": buffers,
