@@ -79,4 +79,4 @@ expect 0 "| DX12 |"
 same DX12
 . tests/windows/habits.sh
 [ -z "$failed" ] || exit 1
-printf '\nall of it as expected: %s\n' "$(versions)"
+printf '\nall of it as expected, with %s\n' "$(versions)"

@@ -41,7 +41,7 @@ mkdir -p "$drive/m"
 cp "$model"/* "$drive/m/"
 rm -f "$windows/pipe"
 mkfifo "$windows/pipe"
-wine "$windows/run/writer.exe" 'C:\m\model.safetensors' <"$windows/pipe" >"$windows/opened" 2>/dev/null &
+on_windows 60 "$windows/run/writer.exe" 'C:\m\model.safetensors' <"$windows/pipe" >"$windows/opened" 2>/dev/null &
 exec 9>"$windows/pipe"
 tries=0
 while ! grep -qs open "$windows/opened" && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
@@ -96,7 +96,9 @@ cp "$dlls/d3dcompiler_47.dll" "$windows/run/"
 
 # At a console: letters of all kinds, colours unless NO_COLOR says otherwise, and Ctrl-C.
 if command -v script >/dev/null 2>&1; then
-    at_console() { timeout 120 script -qec "wine '$windows/run/lapidary.exe' $1" /dev/null >"$out" 2>"$err"; }
+    at_console() {
+        VK_DRIVER_FILES="${icd#"$root"}" timeout 120 script -qec "'$windows/wine' '$windows/run/lapidary.exe' $1" /dev/null >"$out" 2>"$err"
+    }
     { sleep 6; printf 'Grüße\r'; sleep 8; printf '/exit\r'; sleep 2; } | at_console "chat --adapter vulkan" || fail "chat at a console"
     grep -q 'Grüße' "$out" || fail "the console does not show what was typed"
     { sleep 4; printf '\003'; sleep 4; } | at_console "bench --adapter vulkan --repeats 20" && fail "Ctrl-C does not end it" || code=$?

@@ -1,45 +1,72 @@
 # Sourced by tests/windows.sh: a Wine folder of its own, a display that nobody sees, and lavapipe as the only Vulkan driver.
+# Wine 8 of Debian 12 binds no buffers on DX12 ("Invalid heap for base descriptor"), so that every kernel writes nothing; Wine 10
+# of Debian 13 is taken instead, unpacked in a folder that is its root.
+
+debian=trixie
+root=
+
+# Debian 13's Wine and Mesa with all that they need, glibc too.
+unpack_wine() {
+    root=$windows/$debian
+    [ "$(id -u)" = 0 ] && [ -f "$keyring" ] && unshare -m true 2>/dev/null || return 1
+    [ -f "$root/complete" ] || { packages=$(closure $debian wine wine64 mesa-vulkan-drivers coreutils) && [ -n "$packages" ] \
+        && unpack $debian "$root" $packages; } || return 1
+    for link in bin lib lib64 sbin; do [ -e "$root/$link" ] || ln -s "usr/$link" "$root/$link"; done
+    mkdir -p "$root/root"
+    cp /etc/passwd "$root/etc/passwd"
+}
+
+# The programs $windows/wine and $windows/wineserver: this system's own, or those of Debian 13.
+choose_wine() {
+    found=$(wine --version 2>/dev/null | sed -n 's/^wine-\([0-9]*\).*/\1/p')
+    mkdir -p "$WINEPREFIX/drive_c/windows/system32"
+    if [ "${found:-0}" -ge 10 ]; then
+        icds=/usr/share/vulkan/icd.d
+        for name in wine wineserver; do
+            printf '#!/bin/sh\nexec %s "$@"\n' "$(command -v $name || echo /usr/lib/wine/wineserver)" >"$windows/$name"
+        done
+    else
+        unpack_wine || not_run "Windows: Wine 10 is needed, or root on Debian with the packages of $debian"
+        icds=$root/usr/share/vulkan/icd.d
+        export WINELOADER=/usr/lib/wine/wine64 WINESERVER=/usr/lib/wine/wineserver64
+        for name in wine wineserver; do
+            printf '#!/bin/sh\nexec sh "%s" "%s" "%s" /usr/lib/wine/%s64 "$@"\n' \
+                "$PWD/tests/windows/in_root.sh" "$root" "$windows" $name >"$windows/$name"
+        done
+        # What installing the package would have linked.
+        cp "$root/usr/x86_64-w64-mingw32/lib/zlib1.dll" "$WINEPREFIX/drive_c/windows/system32/"
+    fi
+    chmod +x "$windows/wine" "$windows/wineserver"
+}
 
 wine_ready() {
-    command -v wine >/dev/null 2>&1 && command -v Xvfb >/dev/null 2>&1 || { apt_works && install wine wine64 xvfb; } \
-        || not_run "Windows: it needs wine and Xvfb"
+    command -v Xvfb >/dev/null 2>&1 || { apt_works && install xvfb; } || not_run "Windows: Wine needs Xvfb"
     native=${CARGO_TARGET_DIR:-target}/release/lapidary
-    VK_DRIVER_FILES=$(ls /usr/share/vulkan/icd.d/lvp_icd*.json 2>/dev/null | head -n 1)
-    [ -n "$VK_DRIVER_FILES" ] || not_run "Windows: it needs Mesa's lavapipe (mesa-vulkan-drivers)"
-    export VK_DRIVER_FILES NODEVICE_SELECT=1 WINEPREFIX="$windows/wine" WINEARCH=win64 WINEDEBUG=-all
+    export NODEVICE_SELECT=1 WINEPREFIX="$windows/prefix" WINEARCH=win64 WINEDEBUG=-all
     # Neither .NET nor a browser is offered for download, and the compilers are those beside the program.
     export WINEDLLOVERRIDES="mscoree=;mshtml=;d3dcompiler_47=n;dxcompiler=n"
-    for number in 77 78 79 80 81 82 83 84; do
-        [ ! -e "/tmp/.X11-unix/X$number" ] || continue
-        Xvfb ":$number" -screen 0 640x480x24 >/dev/null 2>&1 &
-        display=$!
-        export DISPLAY=":$number"
-        break
-    done
-    trap 'wineserver_ends; kill "$display" 2>/dev/null || true' EXIT
     # No cache of an earlier run.
-    rm -rf "$windows/wine"
-    wine wineboot -i >/dev/null 2>&1
-    random_numbers
+    rm -rf "$WINEPREFIX"
+    choose_wine
+    icd=$(ls "$icds"/lvp_icd*.json 2>/dev/null | head -n 1)
+    [ -n "$icd" ] || not_run "Windows: it needs Mesa's lavapipe (mesa-vulkan-drivers)"
+    number=77
+    while [ -e "/tmp/.X11-unix/X$number" ]; do number=$((number + 1)); done
+    Xvfb ":$number" -screen 0 640x480x24 >/dev/null 2>&1 &
+    display=$!
+    trap '"$windows/wineserver" -k >/dev/null 2>&1 || true; kill "$display" 2>/dev/null || true' EXIT
+    export DISPLAY=":$number"
+    on_windows 120 wineboot -i >/dev/null 2>&1
 }
 
-# The server of this folder alone ends.
-wineserver_ends() {
-    for server in /usr/lib/wine/wineserver64 /usr/lib/wine/wineserver "$(command -v wineserver || true)"; do
-        if [ -x "$server" ]; then "$server" -k >/dev/null 2>&1 || true; return 0; fi
-    done
-}
+# on_windows SECONDS PROGRAM ARGUMENT…: with a time limit, since what waits for ever is a fault. Only these programs get the
+# driver: the native one finds its own.
+on_windows() (
+    seconds=$1
+    shift
+    export VK_DRIVER_FILES="${icd#"$root"}"
+    exec timeout "$seconds" "$windows/wine" "$@"
+)
+lapidary() { on_windows "${limit:-1200}" "$windows/run/lapidary.exe" "$@"; }
 
-# Wine 8 lacks the library that Rust's programs have random numbers of, which each Windows has.
-random_numbers() {
-    rm -f "$windows/run/bcryptprimitives.dll"
-    [ ! -f "$WINEPREFIX/drive_c/windows/system32/bcryptprimitives.dll" ] || return 0
-    x86_64-w64-mingw32-gcc -shared -O1 -o "$windows/run/bcryptprimitives.dll" tests/windows/random.c -ladvapi32
-}
-
-# The program, with a time limit: what waits for ever is a fault.
-lapidary() { timeout "${limit:-900}" wine "$windows/run/lapidary.exe" "$@"; }
-
-versions() {
-    echo "$(wine --version 2>/dev/null | head -n 1) over $(sed -n 's/.*| \(llvmpipe [^|]*\) |.*/\1/p' "$windows/vulkan" | head -n 1)"
-}
+versions() { on_windows 20 --version; }
