@@ -45,6 +45,8 @@ step sh tests/tokenizer.sh
 step sh tests/jinja.sh
 step sh tests/adapters.sh
 step sh tests/tint.sh
+step sh tests/msl.sh
+step sh tests/hlsl.sh
 step sh tests/fleet.sh
 step sh fuzz/run.sh
 step cargo run --release --locked --quiet -- devices

@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . examples/setup.sh
-version=0.6.2
+. tests/tint/webgpu.sh
 
 case ",${LAPIDARY_SKIP_ADAPTERS:-}," in
     *,tint,*) say "skipped by LAPIDARY_SKIP_ADAPTERS: tint"; exit 0 ;;
@@ -16,12 +16,8 @@ if ! command -v node >/dev/null 2>&1 || ! command -v npm >/dev/null 2>&1; then
     exit 0
 fi
 
-folder="${CARGO_TARGET_DIR:-target}/tint"
-mkdir -p "$folder"
-if ! grep -qs "\"version\": \"$version\"" "$folder/node_modules/webgpu/package.json"; then
-    npm install --prefix "$folder" --no-audit --no-fund --no-save --ignore-scripts --silent "webgpu@$version" >&2 \
-        || { say "npm could not install webgpu@$version; LAPIDARY_SKIP_ADAPTERS=tint skips it"; exit 1; }
-fi
+fetch_webgpu || { say "npm could not install webgpu@$webgpu_version; LAPIDARY_SKIP_ADAPTERS=tint skips it"; exit 1; }
+folder=$webgpu_home
 cargo run --release --locked --quiet --example wgsl >"$folder/wgsl.json"
 # Also for Vulkan, with the driver that tests/adapters.sh has unpacked: Dawn refuses lavapipe of Mesa 22.
 icd="${CARGO_TARGET_DIR:-target}/swiftshader/usr/lib/chromium/vk_swiftshader_icd.json"

@@ -276,5 +276,10 @@ fn add_rolled(sums: ptr<function, Sums>, t: u32, n: u32, block: u32) {
 
 // Products of a word of four rows with a word of a feature.
 fn word_products(x: vec4<u32>, w: u32) -> vec4<i32> {
-    return vec4(dot4I8Packed(x.x, w), dot4I8Packed(x.y, w), dot4I8Packed(x.z, w), dot4I8Packed(x.w, w));
+    return vec4(word_product(x.x, w), word_product(x.y, w), word_product(x.z, w), word_product(x.w, w));
+}
+
+// A function of its own: naga 30 declares a variable for each argument in MSL, twice where two products of a function have it.
+fn word_product(x: u32, w: u32) -> i32 {
+    return dot4I8Packed(x, w);
 }

@@ -1,6 +1,6 @@
 // compile.exe COMPILER PROFILE SECONDS LIST: compiles the HLSL files that LIST names, one a line, with Microsoft's compiler as
 // wgpu calls it: "fxc" is d3dcompiler_47.dll, "dxc" is dxcompiler.dll, both beside this program. tests/hlsl.sh runs it under Wine.
-// Prints a line for each file: whether it passed, seconds, its name, and what the compiler says against it. A file that takes
+// Prints a line for each file: whether it passed, seconds of processor time, its name, and what the compiler says against it. A file that takes
 // more than SECONDS is "slow", and the program ends there with exit code 3: there is no way to stop the compiler otherwise.
 #define COBJMACROS
 #include <stdio.h>
@@ -42,19 +42,30 @@ static FxcCompile fxc;
 static Object *dxc;
 static const char *profile;
 
-// The file that is being compiled, since when, and how long it may take.
+// The file that is being compiled, the processor time when that began, and how much it may take.
 static char current[MAX_PATH];
-static volatile LONG64 since;
-static DWORD patience;
+static volatile LONG64 since = -1;
+static int patience;
 
-static double seconds(ULONGLONG from) { return (GetTickCount64() - from) / 1e3; }
+// Milliseconds of processor time that this process has had.
+static LONG64 spent(void) {
+    FILETIME created, ended;
+    ULARGE_INTEGER kernel, user;
+    FILETIME in_kernel, in_user;
+    GetProcessTimes(GetCurrentProcess(), &created, &ended, &in_kernel, &in_user);
+    kernel.LowPart = in_kernel.dwLowDateTime, kernel.HighPart = in_kernel.dwHighDateTime;
+    user.LowPart = in_user.dwLowDateTime, user.HighPart = in_user.dwHighDateTime;
+    return (kernel.QuadPart + user.QuadPart) / 10000;
+}
+
+static double seconds(LONG64 from) { return (spent() - from) / 1e3; }
 
 static DWORD WINAPI watch(void *unused) {
     (void)unused;
     for (;;) {
-        Sleep(100);
-        LONG64 from = InterlockedCompareExchange64(&since, 0, 0);
-        if (from && GetTickCount64() - from > patience * 1000ull) {
+        Sleep(200);
+        LONG64 from = InterlockedCompareExchange64(&since, -1, -1);
+        if (from >= 0 && spent() - from > patience * 1000ll) {
             printf("slow %.1f %s: not done\n", seconds(from), current);
             fflush(stdout);
             TerminateProcess(GetCurrentProcess(), 3);
@@ -137,10 +148,10 @@ int main(int count, char **arguments) {
             return 2;
         }
         Object *code = NULL, *messages = NULL;
-        ULONGLONG from = GetTickCount64();
+        LONG64 from = spent();
         InterlockedExchange64(&since, from);
         HRESULT status = compile(text, length, &code, &messages);
-        InterlockedExchange64(&since, 0);
+        InterlockedExchange64(&since, -1);
         // A compiler that gives no code has not passed.
         int passed = SUCCEEDED(status) && code && FUNCTION(code, 4, Length)(code) > 0;
         printf("%s %.1f %s", passed ? "ok" : "failed", seconds(from), current);

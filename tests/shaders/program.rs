@@ -1,8 +1,9 @@
-//! Writes what naga makes of every shader, with each set of constants that presets make, as devices of an API get it.
-//!   translations fxc FOLDER     HLSL of shader model 5.1: the plain tier
-//!   translations dxc FOLDER     HLSL of 6.0, 6.2 and 6.6: all but cooperative matrices
-//!   translations msl FOLDER     Metal's language: all
-//! One file each, `index` tells which pipelines they are; sets of constants that leave the same text are one file.
+//! Writes what naga makes of every shader, with sets of constants that presets make, as devices of an API get it.
+//!   translations fxc FOLDER [all]     HLSL of shader model 5.1: the plain tier
+//!   translations dxc FOLDER [all]     HLSL of 6.0, 6.2 and 6.6: all but cooperative matrices
+//!   translations msl FOLDER [all]     Metal's language: all but matrices of 16 rows, which Metal has not
+//! One file each, `index` tells which pipelines they are. Sets of constants that leave the same text are one file; without
+//! `all`, of the sets of a text only such as bring a value that no earlier one has.
 
 #[path = "../fleet/keys.rs"]
 mod keys;
@@ -13,7 +14,7 @@ mod texts;
 #[path = "writers.rs"]
 mod writers;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{fs, io};
@@ -24,36 +25,46 @@ use naga::proc::BoundsCheckPolicy;
 use texts::{Case, Text, for_each_text, has_matrices, texts};
 use writers::{least_model, to_hlsl, to_msl};
 
+/// Values of constants, by the text that has them.
+type Values = HashSet<(String, &'static str, u32)>;
+
 /// Files of a folder, each text once.
 struct Files {
     folder: PathBuf,
-    written: HashMap<String, usize>,
+    /// What the sets so far have brought; `None` where all are wanted.
+    met: Option<Values>,
+    written: HashSet<String>,
     index: String,
 }
 
 impl Files {
-    fn new(folder: &Path) -> io::Result<Self> {
+    fn new(folder: &Path, all: bool) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        Ok(Files { folder: folder.to_owned(), written: HashMap::new(), index: String::new() })
+        let met = (!all).then(Values::new);
+        Ok(Files { folder: folder.to_owned(), met, written: HashSet::new(), index: String::new() })
+    }
+
+    /// Whether a set of constants brings something new to its text.
+    fn is_new(&mut self, name: &str, constants: &[(&'static str, u32)]) -> bool {
+        let Some(met) = &mut self.met else { return true };
+        let mut new = met.insert((name.to_owned(), "", 0));
+        constants.iter().for_each(|&(constant, value)| new |= met.insert((name.to_owned(), constant, value)));
+        new
     }
 
     /// Writes the texts of one pipeline, each with the end of its file's name, unless the first one is there already.
     fn add(&mut self, what: &str, texts: Vec<(&str, String)>) -> io::Result<()> {
         let Some((_, first)) = texts.first() else { return Ok(()) };
-        if self.written.contains_key(first) {
+        if !self.written.insert(first.clone()) {
             return Ok(());
         }
         let number = self.written.len();
         self.index += &format!("{number:04} {what}\n");
-        for (end, text) in &texts {
-            fs::write(self.folder.join(format!("{number:04}.{end}")), text)?;
-        }
-        self.written.insert(first.clone(), number);
-        Ok(())
+        texts.iter().try_for_each(|(end, text)| fs::write(self.folder.join(format!("{number:04}.{end}")), text))
     }
 
     fn finish(self) -> io::Result<()> {
-        println!("{} texts in {}", self.written.len(), self.folder.display());
+        println!("{} texts", self.written.len());
         fs::write(self.folder.join("index"), self.index)
     }
 }
@@ -63,32 +74,42 @@ fn all_texts() -> impl Iterator<Item = Text> {
     texts().map(|text| Text { immediates: true, ..text })
 }
 
-fn for_each_planned(
+/// Gives `translate` each set of constants that brings something new, of the texts that are `wanted`, and writes what it
+/// makes of them: the ends of files' names, and texts.
+fn write_each(
+    files: &mut Files,
     planned: &planned::All,
     wanted: impl Fn(&Text) -> bool,
-    mut each: impl FnMut(&Text, &Case) -> io::Result<()>,
+    translate: impl Fn(&Text, &Case) -> Vec<(&'static str, String)>,
 ) -> io::Result<()> {
-    let mut result = Ok(());
     for text in all_texts().filter(wanted) {
-        for_each_text(&text, planned::of(planned, &text), |case| {
-            if result.is_ok() {
-                result = each(&text, case);
+        let name = texts::name(&text);
+        let sets = planned::of(planned, &text).iter().filter(|set| files.is_new(&name, &set.constants));
+        let sets: Vec<_> = sets.cloned().collect();
+        let mut written = Ok(());
+        for_each_text(&text, &sets, |case| {
+            if written.is_ok() {
+                written = files.add(case.what, translate(&text, case));
             }
         });
+        written?;
     }
-    result
+    Ok(())
 }
 
 fn fxc(files: &mut Files) -> io::Result<()> {
     let (cpu, cards): (Vec<Kind>, Vec<Kind>) = Kind::ALL.into_iter().partition(|kind| *kind == Kind::Cpu);
     for (kinds, is_cpu) in [(cards, false), (cpu, true)] {
+        // Another kind of code: what cards have brought does not count.
+        files.met = files.met.as_ref().map(|_| Values::new());
         let planned = planned::plan(&[Imagined::FXC], &kinds);
-        for_each_planned(
+        write_each(
+            files,
             &planned,
             |_| true,
             |text, Case { what, module, info, .. }| {
                 let checks = has_bounds_checks(text.stem, is_cpu);
-                files.add(what, vec![("hlsl", to_hlsl(what, module, info, ShaderModel::V5_1, checks))])
+                vec![("hlsl", to_hlsl(what, module, info, ShaderModel::V5_1, checks))]
             },
         )?;
     }
@@ -97,47 +118,47 @@ fn fxc(files: &mut Files) -> io::Result<()> {
 
 fn dxc(files: &mut Files) -> io::Result<()> {
     // DX12 has no cooperative matrices.
-    let models = [(ShaderModel::V6_0, "60.hlsl"), (ShaderModel::V6_2, "62.hlsl"), (ShaderModel::V6_6, "66.hlsl")];
-    for_each_planned(
+    let models = [(ShaderModel::V6_6, "66.hlsl"), (ShaderModel::V6_2, "62.hlsl"), (ShaderModel::V6_0, "60.hlsl")];
+    write_each(
+        files,
         &planned::PLANNED,
         |text| !has_matrices(text),
         |text, Case { what, module, info, .. }| {
             let checks = has_bounds_checks(text.stem, false);
             let fitting = models.into_iter().filter(|(model, _)| *model >= least_model(text));
-            files.add(what, fitting.map(|(model, end)| (end, to_hlsl(what, module, info, model, checks))).collect())
+            fitting.map(|(model, end)| (end, to_hlsl(what, module, info, model, checks))).collect()
         },
     )
 }
 
 fn msl(files: &mut Files) -> io::Result<()> {
-    for_each_planned(
+    let has_16 = |text: &Text| text.variant.contains("matrix16");
+    write_each(
+        files,
         &planned::PLANNED,
-        |_| true,
+        |text| !has_16(text),
         |text, Case { what, module, info, .. }| {
             let checks = has_bounds_checks(text.stem, false);
             let policy = if checks { BoundsCheckPolicy::Restrict } else { BoundsCheckPolicy::Unchecked };
-            files.add(what, vec![("metal", to_msl(what, module, info, policy))])
+            vec![("metal", to_msl(what, module, info, policy))]
         },
     )
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [which, folder] = arguments.as_slice() else {
-        eprintln!("expected fxc, dxc or msl, and a folder");
-        return ExitCode::FAILURE;
-    };
-    let write = match which.as_str() {
-        "fxc" => fxc,
-        "dxc" => dxc,
-        "msl" => msl,
-        other => {
-            eprintln!("\"{other}\", expected fxc, dxc or msl");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (write, folder, all): (fn(&mut Files) -> io::Result<()>, _, _) = match arguments.as_slice() {
+        ["fxc", folder, all @ ..] => (fxc, folder, all),
+        ["dxc", folder, all @ ..] => (dxc, folder, all),
+        ["msl", folder, all @ ..] => (msl, folder, all),
+        _ => {
+            eprintln!("expected fxc, dxc or msl, and a folder");
             return ExitCode::FAILURE;
         }
     };
-    let written = Files::new(Path::new(folder)).and_then(|mut files| write(&mut files).and_then(|()| files.finish()));
-    if let Err(error) = written {
+    let files = Files::new(Path::new(folder), all == ["all"]);
+    if let Err(error) = files.and_then(|mut files| write(&mut files).and_then(|()| files.finish())) {
         eprintln!("{folder}: {error}");
         return ExitCode::FAILURE;
     }

@@ -1,0 +1,1 @@
+// What Metal has of vectors stands in metal_stdlib.
