@@ -21,6 +21,7 @@ mkdir -p "${CARGO_TARGET_DIR:-target}/windows/run"
 windows=$(cd "${CARGO_TARGET_DIR:-target}/windows" && pwd)
 fleet=$windows
 . tests/fleet/packages.sh
+. tests/tint/webgpu.sh
 . tests/windows/build.sh
 . tests/windows/wine.sh
 

@@ -41,14 +41,10 @@ toolchain() {
     done
 }
 
-# d3dcompiler_47.dll, and dxcompiler.dll beside it, with their licences.
+# d3dcompiler_47.dll, and dxcompiler.dll beside it.
 libraries() {
-    version=0.6.2
-    dlls=$windows/webgpu/node_modules/webgpu/dist/win32-x64
-    [ ! -f "$dlls/d3dcompiler_47.dll" ] || return 0
-    command -v npm >/dev/null 2>&1 || not_run "Windows: Microsoft's compilers come from npm, which is not there"
-    npm install --prefix "$windows/webgpu" --no-audit --no-fund --no-save --ignore-scripts --silent "webgpu@$version" >&2 \
-        || not_run "Windows: npm could not install webgpu@$version"
+    fetch_webgpu || not_run "Windows: Microsoft's compilers come from npm's webgpu@$webgpu_version, which cannot be had"
+    dlls=$webgpu/dist/win32-x64
 }
 
 # cargo_windows COMMAND…: cargo for Windows, optimized as far as costs little time.
