@@ -29,7 +29,7 @@ toolchain
 libraries
 build
 [ "${1:-}" != build ] || exit 0
-cargo build --release --locked --quiet
+cargo build --release --locked --quiet --bin lapidary
 wine_ready
 
 # What a reader sees: the command, what it says, how it ended and how long it took.

@@ -20,8 +20,8 @@ expect 3 'model "COM1": is a device of Windows'
 run inspect --model 'C:\no\thing'
 expect 3 'model "C:\no\thing": does not exist'
 
-# A model in a folder with a long and foreign name, whose index names a device.
-long=$(printf '%0240d' 0 | tr 0 n)
+# A model in a folder with a foreign name of more than the 260 letters that Windows once allowed; then its index names a device.
+long=$(printf '%0140d' 0 | tr 0 n)
 model="$drive/модель/$long/$long"
 mkdir -p "$model"
 cp examples/demo-model/*.json examples/demo-model/*.jinja examples/demo-model/model.safetensors "$model/"
@@ -89,7 +89,7 @@ run devices --adapter dx12
 expect 0 "dxcompiler.dll cannot be used"
 rm "$windows/run/dxcompiler.dll"
 # Without any compiler.
-mv "$windows/run/d3dcompiler_47.dll" "$drive/windows/system32/d3dcompiler_47.dll" "$windows/elsewhere/" 2>/dev/null || true
+rm -f "$windows/run/d3dcompiler_47.dll" "$drive/windows/system32/d3dcompiler_47.dll"
 run devices --adapter dx12
 expect 4 "DX12 has no compiler for shaders"
 cp "$dlls/d3dcompiler_47.dll" "$windows/run/"
@@ -100,7 +100,8 @@ if command -v script >/dev/null 2>&1; then
         VK_DRIVER_FILES="${icd#"$root"}" timeout 120 script -qec "'$windows/wine' '$windows/run/lapidary.exe' $1" /dev/null >"$out" 2>"$err"
     }
     { sleep 6; printf 'Grüße\r'; sleep 8; printf '/exit\r'; sleep 2; } | at_console "chat --adapter vulkan" || fail "chat at a console"
-    grep -q 'Grüße' "$out" || fail "the console does not show what was typed"
+    # The console moves its cursor between letters.
+    sed 's/\x1b\[[?0-9;]*[A-Za-z]//g' "$out" | grep -q '>>> *Grüße' || fail "the console does not show what was typed"
     { sleep 4; printf '\003'; sleep 4; } | at_console "bench --adapter vulkan --repeats 20" && fail "Ctrl-C does not end it" || code=$?
     printf '\n> lapidary bench, then Ctrl-C\n(exit code %s)\n' "$code"
     [ "$code" = 130 ] || fail "Ctrl-C ends with $code, expected 130"

@@ -3,14 +3,16 @@
 # of Debian 13 is taken instead, unpacked in a folder that is its root.
 
 debian=trixie
+# The program and the driver; OpenGL, which DXGI asks for a card; what a shell would have; and the locale of UTF-8.
+packages="wine wine64 mesa-vulkan-drivers libgl1 libglx-mesa0 libgl1-mesa-dri coreutils libc-bin"
 root=
 
 # Debian 13's Wine and Mesa with all that they need, glibc too.
 unpack_wine() {
     root=$windows/$debian
     [ "$(id -u)" = 0 ] && [ -f "$keyring" ] && unshare -m true 2>/dev/null || return 1
-    [ -f "$root/complete" ] || { packages=$(closure $debian wine wine64 mesa-vulkan-drivers coreutils) && [ -n "$packages" ] \
-        && unpack $debian "$root" $packages; } || return 1
+    [ -f "$root/complete" ] || { needed=$(closure $debian $packages) && [ -n "$needed" ] \
+        && unpack $debian "$root" $needed; } || return 1
     for link in bin lib lib64 sbin; do [ -e "$root/$link" ] || ln -s "usr/$link" "$root/$link"; done
     mkdir -p "$root/root"
     cp /etc/passwd "$root/etc/passwd"
@@ -42,7 +44,7 @@ choose_wine() {
 wine_ready() {
     command -v Xvfb >/dev/null 2>&1 || { apt_works && install xvfb; } || not_run "Windows: Wine needs Xvfb"
     native=${CARGO_TARGET_DIR:-target}/release/lapidary
-    export NODEVICE_SELECT=1 WINEPREFIX="$windows/prefix" WINEARCH=win64 WINEDEBUG=-all
+    export LC_ALL=C.UTF-8 NODEVICE_SELECT=1 WINEPREFIX="$windows/prefix" WINEARCH=win64 WINEDEBUG=-all
     # Neither .NET nor a browser is offered for download, and the compilers are those beside the program.
     export WINEDLLOVERRIDES="mscoree=;mshtml=;d3dcompiler_47=n;dxcompiler=n"
     # No cache of an earlier run.
@@ -56,6 +58,9 @@ wine_ready() {
     display=$!
     trap '"$windows/wineserver" -k >/dev/null 2>&1 || true; kill "$display" 2>/dev/null || true' EXIT
     export DISPLAY=":$number"
+    tries=0
+    while [ ! -e "/tmp/.X11-unix/X$number" ] && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+    [ -e "/tmp/.X11-unix/X$number" ] || { say "Xvfb does not start"; exit 1; }
     on_windows 120 wineboot -i >/dev/null 2>&1
 }
 
