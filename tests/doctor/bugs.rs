@@ -16,7 +16,7 @@ pub(crate) const BUGS: &[(&str, Tier, &str, &str)] = &[
     ("gated product", Tier::Plain, "gelu(sums[r]) * sums[r + n_outputs]", "sums[r] * gelu(sums[r + n_outputs])"),
     ("gated products of experts", Tier::Plain, "ids[p] - params.first_matrix;", "(ids[p] + 1u) % 3u;"),
     ("sums of experts", Tier::Plain, "factor *= factor_of(slot);", "factor *= factor_of(p * SLOTS);"),
-    ("grouped experts", Tier::Plain, "Tile(matrix, tile.y, tile.z)", "Tile(matrix, tile.y, tile.z - 1u)"),
+    ("grouped experts", Tier::Plain, "Tile(matrix, tile.y, count)", "Tile(matrix, tile.y, count - min(count, 1u))"),
     ("grouped dense experts", Tier::Plain, "packed >> vec4(16u)", "packed & vec4(0xffffu)"),
     ("groups of rows", Tier::Plain, "l < lane)", "l <= lane)"),
     ("sums of grouped experts", Tier::Plain, "weights[slot] * products", "weights[s] * products"),

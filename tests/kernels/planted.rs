@@ -162,8 +162,8 @@ const GROUPED: [Bug; 6] = [
     bug("a row of x for each pair", "pairs[tile.first + t] / X_REPEAT", "pairs[tile.first + t] / 1u"),
     bug("y in the lists' order", "return pairs[tile.first + t];", "return tile.first + t;"),
     bug("tiles of another expert", "tile.x - params.first_matrix;", "(tile.x + 1u) % 3u;"),
-    bug("every tile is the first", "Tile(matrix, tile.y, tile.z)", "Tile(matrix, 0u, tile.z)"),
-    bug("no last row of a tile", "Tile(matrix, tile.y, tile.z)", "Tile(matrix, tile.y, tile.z - 1u)"),
+    bug("every tile is the first", "Tile(matrix, tile.y, count)", "Tile(matrix, 0u, count)"),
+    bug("no last row of a tile", "Tile(matrix, tile.y, count)", "Tile(matrix, tile.y, count - min(count, 1u))"),
 ];
 
 /// Bugs of the grouping.
