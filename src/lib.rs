@@ -22,7 +22,7 @@
 //!
 //! # The floors
 //!
-//! An import points to a lower floor, to [`error`], or within its module. [`decode`], `bytes`, `contained`, `strict`, `threads` and `kept` stand below all.
+//! An import points to a lower floor, to [`error`], or within its module. [`decode`], [`paths`], `bytes`, `contained`, `strict`, `threads` and `kept` stand below all.
 //!
 //! | floor | module | what |
 //! |---|---|---|
@@ -107,6 +107,7 @@ pub mod model;
 #[path = "../tests/common/not_run.rs"]
 mod not_run;
 pub mod parallel;
+pub mod paths;
 pub mod quant;
 pub mod reference;
 #[cfg(test)]

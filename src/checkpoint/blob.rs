@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::paths::{check_no_device, quoted, shown};
 use crate::{Error, Result, threads};
 
 /// How long a change may stay unseen behind the one before: file systems keep time in ticks of up to 10 ms.
@@ -19,7 +20,11 @@ pub(super) fn check_name(name: &str) -> Result<()> {
             "file name {name:?}: expected one component of letters, digits, '.', '_' and '-'"
         )));
     }
-    Ok(())
+    // Windows drops dots at the end, so that two names would be one file.
+    if cfg!(windows) && name.ends_with('.') {
+        return Err(Error::model(format!("file name {name:?}: ends with a dot, which Windows leaves out")));
+    }
+    check_no_device(Path::new(name)).map_err(|error| Error::model(format!("file name {name:?}: {error}")))
 }
 
 /// Opens `name` in `directory`, or `None` where it is absent; where it is a link, to a file outside only if `follow` says so.
@@ -38,8 +43,8 @@ pub(super) fn open_in(directory: &Path, name: &str, follow: bool) -> Result<Opti
     };
     if !follow && !is_allowed(directory, &real)? {
         return Err(Error::model(format!(
-            "file {name:?}: is a link to {:?}, expected a file inside the model directory (--follow-links allows others)",
-            real.display().to_string()
+            "file {name:?}: is a link to {}, expected a file inside the model directory (--follow-links allows others)",
+            quoted(&shown(&real))
         )));
     }
     // Asked before opening: even to open a device can do something.
@@ -76,7 +81,17 @@ fn open_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)
 }
 
-#[cfg(not(unix))]
+/// Nobody writes to a file while it is read: who has it open for writing, such as a download, is found out by the system's
+/// error, and who would open it so later gets one. It may be renamed and removed, as elsewhere.
+#[cfg(windows)]
+fn open_file(path: &Path) -> io::Result<File> {
+    use std::os::windows::fs::OpenOptionsExt;
+    const SHARE_READ: u32 = 1;
+    const SHARE_DELETE: u32 = 4;
+    OpenOptions::new().read(true).share_mode(SHARE_READ | SHARE_DELETE).open(path)
+}
+
+#[cfg(not(any(unix, windows)))]
 fn open_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).open(path)
 }

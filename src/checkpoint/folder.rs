@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::source::{Source, is_gguf};
 use super::{blob, json};
 use crate::error::harmless;
+use crate::paths::{quoted, shown};
 use crate::{Error, Result};
 
 /// Most of a name out of a file that is quoted.
@@ -38,9 +39,9 @@ pub(super) fn find(path: &Path) -> Result<Cow<'_, Path>> {
     }
     let names = list(found.iter().filter_map(|snapshot| snapshot.file_name()?.to_str()));
     Err(Error::model(format!(
-        "model {:?}: is a cached repository with {} snapshots and no refs/main that names one, expected one of \
+        "model {}: is a cached repository with {} snapshots and no refs/main that names one, expected one of \
          snapshots/: {names}",
-        path.display().to_string(),
+        quoted(&shown(path)),
         found.len()
     )))
 }
@@ -75,7 +76,7 @@ pub(super) fn no_config(source: &Source) -> Error {
         return adapter;
     }
     let (Source::Directory(path) | Source::Linked(path)) = source else {
-        return Error::model(format!("model {:?}: no config.json, {expected}", source.describe()));
+        return Error::model(format!("model {}: no config.json, {expected}", quoted(&source.describe())));
     };
     let inner = folders(path).into_iter().filter(|folder| folder.join("config.json").is_file());
     let mut inner: Vec<String> = inner.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
@@ -88,7 +89,7 @@ pub(super) fn no_config(source: &Source) -> Error {
         [one] => format!("; its folder {:?} has one", harmless(one, QUOTED)),
         many => format!("; these folders in it have one: {}", list(many.iter().map(String::as_str))),
     };
-    Error::model(format!("model {:?}: no config.json, {expected}{hint}", source.describe()))
+    Error::model(format!("model {}: no config.json, {expected}{hint}", quoted(&source.describe())))
 }
 
 /// What is said of a folder that holds an adapter and no model.
@@ -105,8 +106,8 @@ pub(super) fn adapter(source: &Source) -> Option<Error> {
         text("peft_type").map_or_else(|| "LoRA".to_owned(), |kind| if kind == "LORA" { "LoRA".into() } else { kind });
     let base = text("base_model_name_or_path").map_or_else(|| "another model".to_owned(), |base| format!("{base:?}"));
     Some(Error::model(format!(
-        "model {:?}: is a {kind} adapter for {base}, expected a whole model: merge the two first (with PEFT: \
+        "model {}: is a {kind} adapter for {base}, expected a whole model: merge the two first (with PEFT: \
          merge_and_unload, then save_pretrained)",
-        source.describe()
+        quoted(&source.describe())
     )))
 }

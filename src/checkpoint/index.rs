@@ -12,6 +12,7 @@ use super::header::{self, Room};
 use super::source::Source;
 use super::weight_map::{self, WeightMap};
 use super::{folder, shards};
+use crate::paths::quoted;
 use crate::quant::Dtype;
 use crate::{Error, Faults, Result};
 
@@ -325,5 +326,5 @@ pub(super) fn nothing_found(source: &Source) -> Error {
     } else {
         String::new()
     };
-    Error::model(format!("model {:?}: no {SINGLE} and no {INDEX}{found}", source.describe()))
+    Error::model(format!("model {}: no {SINGLE} and no {INDEX}{found}", quoted(&source.describe())))
 }

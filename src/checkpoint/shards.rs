@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::folder::list;
 use super::index::{FILE_LIMIT, INDEX, nothing_found};
 use super::source::Source;
+use crate::paths::quoted;
 use crate::{Error, Result};
 
 const ENDING: &str = ".safetensors";
@@ -24,7 +25,7 @@ pub(super) fn find(source: &Source) -> Result<Vec<String>> {
             None => others.push(name),
         }
     }
-    let fault = |what: String| Err(Error::model(format!("model {:?}: {what}", source.describe())));
+    let fault = |what: String| Err(Error::model(format!("model {}: {what}", quoted(&source.describe()))));
     let set = match (sets.len(), others.as_slice()) {
         (0, []) => return Err(nothing_found(source)),
         (0, [one]) => {

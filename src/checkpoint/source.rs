@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::blob::{Blob, check_name, open_in};
 use super::{folder, foreign, index};
+use crate::paths::{quoted, shown, windows_device};
 use crate::{Error, Result};
 
 /// Largest tokenizer.json that is read.
@@ -32,7 +33,7 @@ impl Source {
     /// The source for messages: the path, or that it is embedded.
     pub fn describe(&self) -> String {
         match self {
-            Source::Directory(path) | Source::Linked(path) => path.display().to_string(),
+            Source::Directory(path) | Source::Linked(path) => shown(path),
             Source::Embedded(_) => "embedded model".to_owned(),
         }
     }
@@ -116,8 +117,11 @@ impl Source {
         let fault = |what: &str| {
             let expected = "expected a directory with config.json and *.safetensors";
             let hint = if is_gguf(path) { "; GGUF is not supported yet: take the safetensors" } else { "" };
-            Err(Error::model(format!("model {:?}: {what}, {expected}{hint}", path.display().to_string())))
+            Err(Error::model(format!("model {}: {what}, {expected}{hint}", quoted(&shown(path)))))
         };
+        if cfg!(windows) && windows_device(path).is_some() {
+            return fault("is a device of Windows");
+        }
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => folder::find(path).map(drop),
             Ok(_) => fault("is a file"),

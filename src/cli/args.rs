@@ -115,18 +115,6 @@ impl DeviceArguments {
             None => gpu,
         }
     }
-
-    /// Opens an adapter, of several equal ones number `nth`: without what is not to be used, and what is known to fail.
-    ///
-    /// # Errors
-    /// As [`Gpu::open`].
-    pub(super) fn open(&self, adapter: Option<&str>, nth: usize) -> Result<Gpu> {
-        let open = |without: &Mask| self.open_without(adapter, nth, without);
-        match self.cache() {
-            Some(folder) => doctor::open_checked(&open, &self.disable, &folder, &|line| note(line)),
-            None => open(&self.disable),
-        }
-    }
 }
 
 /// Kernels, the weakest first.
@@ -163,12 +151,6 @@ impl KernelArguments {
             Precision::Exact => model::Precision::Exact,
             Precision::Fast => model::Precision::Fast,
         };
-        let tier = self.tier.map(|tier| match tier {
-            TierName::Plain => Tier::Plain,
-            TierName::Dot => Tier::Dot,
-            TierName::F16 => Tier::F16,
-            TierName::Matrix => Tier::Matrix,
-        });
         let kv = self.kv.map(|kv| match kv {
             KvName::F32 => KvDtype::F32,
             KvName::F16 => KvDtype::F16,
@@ -176,7 +158,34 @@ impl KernelArguments {
         });
         let memory = self.memory.map(|Bytes(bytes)| bytes);
         let host_experts = self.host_experts.unwrap_or(0);
+        let tier = self.tier();
         Options { head: self.head(), precision, tier, kv, memory, host_experts, cache: self.device.cache(), ..options }
+    }
+
+    fn tier(&self) -> Option<Tier> {
+        self.tier.map(|tier| match tier {
+            TierName::Plain => Tier::Plain,
+            TierName::Dot => Tier::Dot,
+            TierName::F16 => Tier::F16,
+            TierName::Matrix => Tier::Matrix,
+        })
+    }
+
+    /// Opens an adapter, of several equal ones number `nth`: without what is not to be used, and what is known to fail. One
+    /// that lacks the tier that was asked for is refused before anything is checked on it.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`]; [`Error::Usage`] for a tier that the adapter does not have.
+    pub(super) fn open(&self, adapter: Option<&str>, nth: usize) -> Result<Gpu> {
+        let asked = Options { tier: self.tier(), ..Options::default() };
+        let open = |without: &Mask| {
+            let gpu = self.device.open_without(adapter, nth, without)?;
+            asked.tiers(&gpu).map(|_| gpu)
+        };
+        match self.device.cache() {
+            Some(folder) => doctor::open_checked(&open, &self.device.disable, &folder, &|line| note(line)),
+            None => open(&self.device.disable),
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use lapidary::Error;
-use lapidary::gpu::{AdapterReport, Kind, Mask, Verdict, adapters};
+use lapidary::gpu::{AdapterReport, Compiler, Kind, Mask, Verdict, adapters, dx12_trouble, no_adapter};
 
-use super::terminal::{size, table};
+use super::terminal::{note, size, table};
 
 /// List the adapters of this machine, and which one is used and why
 #[derive(Debug, clap::Args)]
@@ -19,12 +19,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let all = adapters();
     if all.is_empty() {
-        return Err(Error::Device(
-            "no GPU adapter found; install a Vulkan driver: your card's own, or Mesa's (Debian, Ubuntu: apt install \
-             mesa-vulkan-drivers; it also computes on the CPU where there is no card)"
-                .into(),
-        )
-        .into());
+        return Err(no_adapter().into());
     }
     let chosen: Vec<_> = all.iter().filter(|report| fits(report, arguments.adapter.as_deref())).collect();
     if let (true, Some(wanted)) = (chosen.is_empty(), &arguments.adapter) {
@@ -39,6 +34,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         writeln!(out, "{}\n{}", report.info.name, table(&describe(report), 2, &[]).trim_end())?;
     }
     out.flush()?;
+    if let Some(trouble) = dx12_trouble(&all) {
+        note(trouble);
+    }
     Ok(0)
 }
 
@@ -46,9 +44,6 @@ fn fits(report: &AdapterReport, wanted: Option<&str>) -> bool {
     let Some(wanted) = wanted.map(str::to_lowercase) else { return true };
     [&report.info.name, &report.driver(), report.api()].iter().any(|field| field.to_lowercase().contains(&wanted))
 }
-
-const NO_DXC: &str = "FXC, without f16, subgroups and integer dot products; put dxcompiler.dll and dxil.dll beside the \
-                      program for DXC";
 
 fn describe(report: &AdapterReport) -> Vec<Vec<String>> {
     let verdict = match &report.verdict {
@@ -77,9 +72,8 @@ fn describe(report: &AdapterReport) -> Vec<Vec<String>> {
         row("features", features(report)),
         row("tuning", format!("{tuning}: {why}")),
     ];
-    if report.lacks_dxc() {
-        rows.push(row("compiler", NO_DXC.to_owned()));
-    }
+    let lines = report.compiler.as_ref().map_or(Vec::new(), Compiler::describe);
+    rows.extend(lines.into_iter().enumerate().map(|(i, line)| row(if i == 0 { "compiler" } else { "" }, line)));
     rows
 }
 

@@ -134,7 +134,8 @@ impl Arguments {
                         .into(),
                 ));
             }
-            None => limit.stdin()?,
+            // A file that was written on Windows has a carriage return at each line's end, which is no part of the text.
+            None => limit.stdin()?.replace("\r\n", "\n"),
         };
         if prompt.trim().is_empty() {
             return Err(Error::Usage("the prompt is empty, expected some text".into()));

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use lapidary::checkpoint::Checkpoint;
 use lapidary::decode;
+use lapidary::paths::check_no_device;
 use lapidary::text::Conversation;
 use lapidary::{Error, Result};
 
@@ -97,7 +98,7 @@ impl Limit {
     fn file(self, path: &Path, most: usize) -> Result<Vec<u8>> {
         let name = path.display().to_string();
         let wrong = |error: io::Error| Error::Usage(format!("{name}: {error}"));
-        let mut file = File::open(path).map_err(wrong)?;
+        let mut file = check_no_device(path).and_then(|()| File::open(path)).map_err(wrong)?;
         let length = file.metadata().ok().filter(|found| found.is_file()).map_or(0, |found| found.len());
         if length > most.saturating_mul(BYTES_A_LETTER) as u64 {
             return Err(self.fault(&name, &length.to_string()));

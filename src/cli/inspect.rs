@@ -97,7 +97,7 @@ impl Arguments {
         if !self.has_adapter() {
             return Ok(vec![Arc::new(self.run.kernels.device.shaped(Gpu::imagined()?))]);
         }
-        let gpus = self.run.ranks.devices(self.run.adapter.as_deref(), &self.run.kernels.device)?;
+        let gpus = self.run.ranks.devices(self.run.adapter.as_deref(), &self.run.kernels)?;
         Ok(gpus.into_iter().map(Arc::new).collect())
     }
 }

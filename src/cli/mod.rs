@@ -21,6 +21,8 @@ mod ranks;
 mod settings;
 mod signals;
 mod terminal;
+#[cfg(windows)]
+mod windows;
 
 use std::io;
 use std::process::ExitCode;
@@ -67,6 +69,8 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub(crate) fn main() -> ExitCode {
+    #[cfg(windows)]
+    windows::forbid_libraries_of_the_current_folder();
     signals::install();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

@@ -101,7 +101,11 @@ impl RunArguments {
     /// Those of [`lapidary::gpu::Gpu::open`] and [`Gemma4::load_on`].
     pub(super) fn load(&self, checkpoint: &Checkpoint) -> Result<Gemma4> {
         let options = self.options()?;
-        let gpus = self.ranks.devices(self.adapter.as_deref(), &self.kernels.device)?;
+        let gpus = self.ranks.devices(self.adapter.as_deref(), &self.kernels)?;
+        // A bar shows how far it is, but not to who reads stderr from a file.
+        if let Some(gpu) = gpus.iter().find(|gpu| gpu.adapter().lacks_dxc()) {
+            note(format_args!("FXC compiles the shaders of \"{}\" at each start: a moment", gpu.adapter().info.name));
+        }
         let bars = Bars::default();
         let model = Gemma4::load_on(gpus, checkpoint, &options, &|progress| bars.show(progress));
         bars.clear();

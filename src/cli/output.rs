@@ -3,11 +3,18 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
+use lapidary::paths::check_no_device;
 use lapidary::{Error, Result};
 
 /// The system follows no more links than that either.
 const MOST_LINKS: usize = 40;
+
+/// How often a rename that another process stands in the way of is tried again, and after which pause.
+const RENAMES: usize = if cfg!(windows) { 20 } else { 0 };
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A place that can be written to.
 pub(super) struct Output {
@@ -28,6 +35,7 @@ impl Output {
     /// [`Error::Usage`] that says what stands in the way.
     pub(super) fn new(path: &Path) -> Result<Self> {
         let fault = |what: String| Error::Usage(format!("--output {}: {what}", path.display()));
+        check_no_device(path).map_err(|error| fault(error.to_string()))?;
         let permissions = match fs::metadata(path) {
             Ok(found) if found.is_dir() => return Err(fault("found a directory, expected a file".into())),
             Ok(found) if !found.is_file() => {
@@ -48,7 +56,7 @@ impl Output {
             OpenOptions::new().write(true).open(&target).map_err(|error| fault(error.to_string()))?;
         }
         let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let tried = File::create(&part).and_then(|_| fs::remove_file(&part));
+        let tried = File::create(&part).map(drop).and_then(|()| fs::remove_file(&part));
         tried.map_err(|error| fault(format!("no file can be made in {}: {error}", folder.display())))?;
         Ok(Output { named: path.to_owned(), target, part, permissions })
     }
@@ -70,8 +78,31 @@ impl Output {
         if let Some(permissions) = &self.permissions {
             fs::set_permissions(&self.part, permissions.clone())?;
         }
-        fs::rename(&self.part, &self.target)
+        rename(&self.part, &self.target)
     }
+}
+
+/// Renames a file that was just written. Windows' virus scanners have such files open for a moment, and what was computed is
+/// not to be lost for that.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let mut left = RENAMES;
+    loop {
+        match fs::rename(from, to) {
+            Err(error)
+                if left > 0 && (error.kind() == io::ErrorKind::PermissionDenied || is_sharing_violation(&error)) =>
+            {
+                left -= 1;
+                thread::sleep(PAUSE);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Windows' error for a file that another process has open; it has no kind of its own.
+fn is_sharing_violation(error: &io::Error) -> bool {
+    const SHARING_VIOLATION: i32 = 32;
+    error.raw_os_error() == Some(SHARING_VIOLATION)
 }
 
 /// Where a path's last part leads if it is a link, also one that leads to nothing yet.

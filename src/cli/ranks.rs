@@ -5,7 +5,7 @@ use lapidary::model::Gemma4;
 use lapidary::parallel::{Cut, MAX_RANKS, Parallel, Shares, Split};
 use lapidary::{Error, Result};
 
-use super::args::DeviceArguments;
+use super::args::KernelArguments;
 use super::terminal::{note, size};
 
 /// How the model is cut.
@@ -89,17 +89,17 @@ impl RankArguments {
     /// The devices: `--adapters`, or the one of `--adapter`.
     ///
     /// # Errors
-    /// As [`Gpu::open`]; [`Error::Usage`] for an empty name.
-    pub(super) fn devices(&self, adapter: Option<&str>, device: &DeviceArguments) -> Result<Vec<Gpu>> {
+    /// As [`KernelArguments::open`]; [`Error::Usage`] for an empty name.
+    pub(super) fn devices(&self, adapter: Option<&str>, kernels: &KernelArguments) -> Result<Vec<Gpu>> {
         if self.adapters.is_empty() {
-            return Ok(vec![device.open(adapter, 0)?]);
+            return Ok(vec![kernels.open(adapter, 0)?]);
         }
         if self.adapters.iter().any(|name| name.trim().is_empty()) {
             return Err(Error::Usage("--adapters: one of the names is empty, expected a list like amd,intel".into()));
         }
         let earlier =
             |i: usize| self.adapters[..i].iter().filter(|name| name.trim() == self.adapters[i].trim()).count();
-        let open = |(i, name): (usize, &String)| device.open(Some(name.trim()), earlier(i));
+        let open = |(i, name): (usize, &String)| kernels.open(Some(name.trim()), earlier(i));
         self.adapters.iter().enumerate().map(open).collect()
     }
 }

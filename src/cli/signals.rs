@@ -1,6 +1,6 @@
 //! Ctrl-C and SIGTERM. While an answer is made they only set flags, so that it ends within a step; at any other time
 //! they end the program as they would without us, with the terminal as it was and without a trace of checks that were
-//! under way. So do SIGHUP and SIGQUIT at any time.
+//! under way. So do SIGHUP and SIGQUIT at any time. On Windows the console's events take their places.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -89,15 +89,26 @@ pub(super) fn install() {
     });
 }
 
-/// Begins to wait for Ctrl-C.
-#[cfg(not(unix))]
+/// Begins to hear of Ctrl-C, of Ctrl-Break, which stands for SIGTERM, and of the window that is closed, the user who logs off
+/// and the machine that is shut down, which end the program.
+#[cfg(windows)]
 pub(super) fn install() {
-    let handler = || {
-        if !note(false) {
+    use super::windows::{Event, on_events};
+
+    // Where that fails the system's own handling stays.
+    on_events(|event| match event {
+        Event::Interrupt | Event::Break if note(event == Event::Break) => true,
+        Event::Interrupt | Event::Break => {
             lapidary::doctor::withdraw();
             std::process::exit(i32::from(super::INTERRUPTED));
         }
-    };
-    // Without a handler the system's own handling stays.
-    ctrlc::set_handler(handler).ok();
+        Event::Close => {
+            lapidary::doctor::withdraw();
+            false
+        }
+    });
 }
+
+/// The system's own handling stays.
+#[cfg(not(any(unix, windows)))]
+pub(super) fn install() {}

@@ -7,6 +7,9 @@ use std::io::{self, IsTerminal, Write};
 use lapidary::error::{self, LINE_CHARACTERS};
 use lapidary::{Bytes, Error};
 
+#[cfg(windows)]
+use super::windows;
+
 /// Prints lines on stderr; whatever they quote steers no terminal. That nobody reads them is no error.
 pub(super) fn note(text: impl Display) {
     let text = text.to_string();
@@ -34,7 +37,17 @@ fn cut(text: &str) -> String {
 pub(super) fn has_style() -> bool {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
         || std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
-    io::stdout().is_terminal() && !plain
+    io::stdout().is_terminal() && !plain && understands_escape_codes()
+}
+
+#[cfg(windows)]
+fn understands_escape_codes() -> bool {
+    windows::understands_escape_codes()
+}
+
+#[cfg(not(windows))]
+fn understands_escape_codes() -> bool {
+    true
 }
 
 /// A size in the largest unit that leaves at least 1: `6.2 MiB`.

@@ -97,7 +97,8 @@ impl Turn {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let lock = kept::open(&path.with_extension("lock"), OpenOptions::new().append(true).create(true))?;
+        // Windows locks no file that is open for nothing but appending.
+        let lock = kept::open(&path.with_extension("lock"), OpenOptions::new().read(true).append(true).create(true))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
@@ -222,7 +223,12 @@ impl Journal {
     /// Leaves what earlier starts have noted.
     fn take_back(&self, file: &mut Option<File>) {
         let Some(file) = file.take() else { return };
-        let done = if self.before == 0 { fs::remove_file(&self.path) } else { file.set_len(self.before) };
+        let done = if self.before == 0 {
+            drop(file); // On some of Windows' file systems a file keeps its name for as long as somebody has it open.
+            fs::remove_file(&self.path)
+        } else {
+            file.set_len(self.before)
+        };
         if let Err(error) = done {
             log::info!("{}: {error}: it still says that checks have begun", self.path.display());
         }

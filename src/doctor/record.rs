@@ -80,14 +80,17 @@ impl Record {
         }
     }
 
-    /// The file in `folder` for an adapter, its driver, this program's shaders and the kind of device that they are shaped
-    /// for.
+    /// The file in `folder` for an adapter, its driver and compiler, this program's shaders and the kind of device that they are
+    /// shaped for.
     pub fn path(folder: &Path, adapter: &AdapterReport, tuning: Kind) -> PathBuf {
         let info = &adapter.info;
         let numbers = format!("{:08x}{:08x}", info.vendor, info.device);
         let version = kernels::version();
-        let key =
+        let mut key =
             [&info.name, &info.driver, &info.driver_info, adapter.api(), &numbers, &version, tuning.name()].join("\0");
+        if let Some(compiler) = &adapter.compiler {
+            key.push_str(&format!("\0{compiler}"));
+        }
         folder.join(format!("doctor-{:016x}.json", checksum(key.as_bytes())))
     }
 
@@ -198,6 +201,7 @@ mod tests {
 
     use super::*;
     use crate::doctor::Race;
+    use crate::gpu::Compiler;
 
     fn record(switched_off: &str) -> Record {
         Record {
@@ -300,6 +304,13 @@ mod tests {
         assert_eq!(path(&other), path(gpu.adapter()));
         other.info.driver_info.push('1');
         assert_ne!(path(&other), path(gpu.adapter()));
+        let compiled = |compiler: Option<Compiler>| {
+            let mut other = gpu.adapter().clone();
+            other.compiler = compiler;
+            path(&other)
+        };
+        let files = [None, Some(Compiler::Fxc(None)), Some(Compiler::Dxc("dxcompiler.dll".into()))].map(compiled);
+        assert!(files[0] != files[1] && files[1] != files[2] && files[2] != files[0], "another compiler, another file");
         let mut other = gpu.adapter().clone();
         other.features = wgpu::Features::empty();
         assert_eq!(path(&other), path(gpu.adapter()), "what a mask takes away is no other adapter");

@@ -104,6 +104,10 @@ impl Start<'_> {
 
     /// Runs the short form and keeps what it finds.
     fn check(&self, gpu: &Gpu, turn: Option<Turn>) -> Result<Record> {
+        if gpu.adapter().lacks_dxc() {
+            let name = &gpu.adapter().info.name;
+            (self.note)(format!("first start on \"{name}\": it is checked, and FXC takes a minute for the shaders"));
+        }
         let one_by_one = turn.as_ref().is_some_and(Turn::has_suspects);
         let running = turn.and_then(|turn| {
             let note = |error| log::info!("{}: {error}: checks are not noted", self.folder.display());

@@ -3,6 +3,7 @@
 use wgpu::{Backend, DeviceType};
 
 use super::blocking::block_on;
+use super::compiler::{self, Compiler};
 use super::mask::Mask;
 use crate::{Error, Result};
 
@@ -40,6 +41,8 @@ pub struct AdapterReport {
     pub features: wgpu::Features,
     /// Cooperative matrices that it multiplies.
     pub matrices: Vec<wgpu::CooperativeMatrixProperties>,
+    /// What compiles its shaders, on DX12.
+    pub compiler: Option<Compiler>,
     /// Default, available or unusable, with the reason.
     pub verdict: Verdict,
     pub(super) adapter: wgpu::Adapter,
@@ -68,10 +71,10 @@ impl AdapterReport {
         }
     }
 
-    /// True on DX12 where shaders are compiled by FXC, which Windows has of its own: then there is no f16, no subgroups and
-    /// no instruction for integer dot products. wgpu takes DXC where it finds dxcompiler.dll.
+    /// True on DX12 where FXC compiles the shaders: then there is no f16, no subgroups and no instruction for integer dot
+    /// products.
     pub fn lacks_dxc(&self) -> bool {
-        lacks_dxc(self.info.backend, self.features)
+        matches!(self.compiler, Some(Compiler::Fxc(_)))
     }
 
     /// Driver name and version.
@@ -83,7 +86,7 @@ impl AdapterReport {
         &self.adapter
     }
 
-    /// Preference: the kind of device, then the API (OpenGL last: it lacks most features).
+    /// Preference: the kind of device, then the API: OpenGL is last, since it lacks most features, and DX12 with FXC lacks some.
     fn rank(&self) -> (u8, u8) {
         let kind = match self.info.device_type {
             DeviceType::DiscreteGpu => 4,
@@ -92,7 +95,14 @@ impl AdapterReport {
             DeviceType::Other => 1,
             DeviceType::Cpu => 0,
         };
-        (kind, u8::from(self.info.backend != Backend::Gl))
+        let api = match (self.info.backend, &self.compiler) {
+            (Backend::Gl, _) => 0,
+            (_, Some(Compiler::Fxc(_))) => 1,
+            // It has neither cooperative matrices nor a cache of pipelines.
+            (_, Some(Compiler::Dxc(_))) => 2,
+            _ => 3,
+        };
+        (kind, api)
     }
 
     fn kind(&self) -> &'static str {
@@ -106,13 +116,6 @@ impl AdapterReport {
     }
 }
 
-/// wgpu does not say which compiler it has found. These features come with DXC's shader models from 6.0 on, and DX12 has
-/// such on every GPU that has any of them.
-fn lacks_dxc(backend: Backend, features: wgpu::Features) -> bool {
-    use wgpu::Features as F;
-    backend == Backend::Dx12 && !features.intersects(F::SUBGROUP | F::SHADER_INT64 | F::SHADER_F16)
-}
-
 fn missing(limits: &wgpu::Limits, flags: wgpu::DownlevelFlags) -> Option<String> {
     if !flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
         return Some("it has no compute shaders".to_string());
@@ -124,36 +127,79 @@ fn missing(limits: &wgpu::Limits, flags: wgpu::DownlevelFlags) -> Option<String>
 /// All adapters of this machine, the default first, then in order of preference. OpenGL is looked at only where nothing
 /// else is found: it lacks most features, and its loader writes to stderr on machines without a desktop.
 pub fn adapters() -> Vec<AdapterReport> {
-    let reports = adapters_of(wgpu::Backends::PRIMARY);
-    if reports.is_empty() { adapters_of(wgpu::Backends::GL) } else { reports }
+    let mut reports = listed(wgpu::Backends::PRIMARY - wgpu::Backends::DX12, None);
+    reports.extend(dx12());
+    if reports.is_empty() {
+        reports = listed(wgpu::Backends::GL, None);
+    }
+    reports.sort_by_key(|r| (matches!(r.verdict, Verdict::Unusable(_)), std::cmp::Reverse(r.rank())));
+    judge(&mut reports);
+    reports
 }
 
-fn adapters_of(backends: wgpu::Backends) -> Vec<AdapterReport> {
+/// DX12's adapters: with DXC where a dxcompiler.dll is found, and with FXC where there is none, where it does not work, or
+/// where no GPU is among those that it works for, since old ones have no shader model 6.
+fn dx12() -> Vec<AdapterReport> {
+    if !cfg!(windows) {
+        return Vec::new();
+    }
+    let dxc = compiler::find_dxc();
+    let with = |compiler: Compiler| listed(wgpu::Backends::DX12, Some(compiler));
+    let mut reports = dxc.clone().map_or(Vec::new(), |dxc| with(Compiler::Dxc(dxc)));
+    if reports.iter().all(AdapterReport::is_software) {
+        let others = with(Compiler::Fxc(dxc));
+        let is_new = |other: &AdapterReport| !reports.iter().any(|known| known.info.name == other.info.name);
+        let others: Vec<_> = others.into_iter().filter(is_new).collect();
+        reports.extend(others);
+    }
+    reports
+}
+
+/// Why DX12 has none of the adapters that `reports` lists, where it lacks a compiler for shaders.
+pub fn dx12_trouble(reports: &[AdapterReport]) -> Option<String> {
+    if reports.iter().any(|report| report.info.backend == Backend::Dx12) { None } else { compiler::trouble() }
+}
+
+/// What is said where there is no adapter at all.
+pub fn no_adapter() -> Error {
+    let remedy = match (cfg!(windows), cfg!(target_os = "macos")) {
+        (true, _) => "install the driver of your graphics card",
+        (_, true) => "Metal offers none",
+        _ => {
+            "install a Vulkan driver: your card's own, or Mesa's (Debian, Ubuntu: apt install mesa-vulkan-drivers; it also \
+              computes on the CPU where there is no card)"
+        }
+    };
+    let trouble = dx12_trouble(&[]).map_or(String::new(), |trouble| format!("; {trouble}"));
+    Error::Device(format!("no GPU adapter found; {remedy}{trouble}"))
+}
+
+/// The adapters of some APIs; on DX12 those that `compiler` works for.
+fn listed(backends: wgpu::Backends, compiler: Option<Compiler>) -> Vec<AdapterReport> {
     // VALIDATION_INDIRECT_CALL and debug layers cost time and say nothing that our own checks do not.
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
     descriptor.flags = wgpu::InstanceFlags::empty().with_env();
+    descriptor.backend_options.dx12.shader_compiler = match &compiler {
+        Some(Compiler::Dxc(path)) => wgpu::Dx12Compiler::DynamicDxc { dxc_path: path.to_string_lossy().into_owned() },
+        _ => wgpu::Dx12Compiler::Fxc,
+    };
     let instance = wgpu::Instance::new(descriptor);
     let found = block_on(instance.enumerate_adapters(backends)).unwrap_or_else(|error| {
         log::error!("{error}");
         Vec::new()
     });
-    let mut reports: Vec<_> = found
-        .into_iter()
-        .map(|adapter| {
-            let limits = adapter.limits();
-            let verdict = match missing(&limits, adapter.get_downlevel_capabilities().flags) {
-                Some(what) => Verdict::Unusable(what),
-                None => Verdict::Available(String::new()),
-            };
-            let (info, features) = (adapter.get_info(), adapter.features());
-            let matrices = adapter.cooperative_matrix_properties();
-            AdapterReport { info, limits, features, matrices, verdict, adapter }
-        })
-        .collect();
-    reports.sort_by_key(|r| (matches!(r.verdict, Verdict::Unusable(_)), std::cmp::Reverse(r.rank())));
-    judge(&mut reports);
-    reports
+    let report = |adapter: wgpu::Adapter| {
+        let limits = adapter.limits();
+        let verdict = match missing(&limits, adapter.get_downlevel_capabilities().flags) {
+            Some(what) => Verdict::Unusable(what),
+            None => Verdict::Available(String::new()),
+        };
+        let (info, features) = (adapter.get_info(), adapter.features());
+        let (matrices, compiler) = (adapter.cooperative_matrix_properties(), compiler.clone());
+        AdapterReport { info, limits, features, matrices, compiler, verdict, adapter }
+    };
+    found.into_iter().map(report).collect()
 }
 
 /// Says of each usable adapter why it is or is not the default; the list is in order of preference.
@@ -195,7 +241,7 @@ fn nth_alike<K: PartialEq>(alike: &[K], first: usize, nth: usize) -> usize {
 /// [`Error::Device`] where no adapter fits, which lists what there is, and where too little is left of it.
 pub(super) fn choose(wanted: Option<&str>, nth: usize, mask: &Mask) -> Result<AdapterReport> {
     let reports = adapters();
-    let listed = || {
+    let all = || {
         reports
             .iter()
             .map(|r| format!("\"{}\" ({}, {})", r.info.name, r.api(), r.driver()))
@@ -203,10 +249,7 @@ pub(super) fn choose(wanted: Option<&str>, nth: usize, mask: &Mask) -> Result<Ad
             .join(", ")
     };
     if reports.is_empty() {
-        return Err(Error::Device(
-            "no GPU adapter found; install a Vulkan driver (on Debian or Ubuntu: apt install mesa-vulkan-drivers)"
-                .into(),
-        ));
+        return Err(no_adapter());
     }
     let fits = |r: &&AdapterReport| match wanted {
         None => true,
@@ -216,7 +259,8 @@ pub(super) fn choose(wanted: Option<&str>, nth: usize, mask: &Mask) -> Result<Ad
         }
     };
     let first = reports.iter().position(|report| fits(&report)).ok_or_else(|| {
-        Error::Device(format!("no adapter matches \"{}\"; there are: {}", wanted.unwrap_or_default(), listed()))
+        let trouble = dx12_trouble(&reports).map_or(String::new(), |trouble| format!("; {trouble}"));
+        Error::Device(format!("no adapter matches \"{}\"; there are: {}{trouble}", wanted.unwrap_or_default(), all()))
     })?;
     let names: Vec<_> = reports.iter().map(|r| (&r.info.name, r.api())).collect();
     let chosen = &reports[nth_alike(&names, first, nth)];
@@ -235,18 +279,7 @@ pub(super) fn choose(wanted: Option<&str>, nth: usize, mask: &Mask) -> Result<Ad
 
 #[cfg(test)]
 mod tests {
-    use wgpu::{Backend, Features};
-
-    use super::{lacks_dxc, nth_alike};
-
-    #[test]
-    fn fxc_is_told_from_dxc() {
-        let fxc = Features::TIMESTAMP_QUERY | Features::IMMEDIATES;
-        assert!(lacks_dxc(Backend::Dx12, fxc) && !lacks_dxc(Backend::Vulkan, fxc));
-        for with in [Features::SUBGROUP, Features::SHADER_INT64, Features::SHADER_F16] {
-            assert!(!lacks_dxc(Backend::Dx12, fxc | with));
-        }
-    }
+    use super::nth_alike;
 
     #[test]
     fn equal_cards_are_taken_in_turn() {

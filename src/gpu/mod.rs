@@ -9,6 +9,7 @@
 mod adapter;
 mod blocking;
 mod buffer;
+mod compiler;
 mod device;
 mod failure;
 mod fault_injector;
@@ -25,8 +26,9 @@ mod timing;
 mod upload;
 mod waiting;
 
-pub use adapter::{AdapterReport, Verdict, adapters};
+pub use adapter::{AdapterReport, Verdict, adapters, dx12_trouble, no_adapter};
 pub use buffer::{Binding, Tensor, Uniforms};
+pub use compiler::Compiler;
 pub use device::{Gpu, IMMEDIATE_BYTES};
 pub use fault_injector::FaultInjector;
 pub use kind::Kind;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::Gpu;
 use super::adapter::{AdapterReport, Verdict};
 use super::blocking::block_on;
+use super::compiler::Compiler;
 use super::device::TICKETS_BYTES;
 use super::mask::Mask;
 use super::tier::MATRIX_FEATURES;
@@ -153,7 +154,8 @@ impl Imagined {
         let matrices: Vec<_> = self.matrix_side.into_iter().map(matrix).collect();
         let features = if matrices.is_empty() { counted } else { counted | MATRIX_FEATURES };
         let verdict = Verdict::Available("it is not there".into());
-        Ok(AdapterReport { info, limits, features, matrices, verdict, adapter })
+        let compiler = self.fxc.then_some(Compiler::Fxc(None));
+        Ok(AdapterReport { info, limits, features, matrices, compiler, verdict, adapter })
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::kv_cache::largest_position_bytes;
 use crate::checkpoint::Config;
-use crate::gpu::{Ability, Gpu, Tier, Tiers};
+use crate::gpu::{Ability, AdapterReport, Gpu, Tier, Tiers};
 use crate::kernels::KvDtype;
 use crate::parallel::Parallel;
 use crate::{Error, Result};
@@ -69,15 +69,12 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::Usage`] where a tier was asked for that the device does not have.
-    pub(super) fn tiers(&self, gpu: &Gpu) -> Result<Tiers> {
+    pub fn tiers(&self, gpu: &Gpu) -> Result<Tiers> {
         let strongest = gpu.strongest_tier();
         // No kernel uses f16 without matrices yet: those of the tier below run.
         let asked = self.tier.map(|tier| if tier == Tier::F16 { Tier::Dot } else { tier });
         match (self.precision, asked) {
-            (_, Some(tier)) if tier > strongest => Err(Error::Usage(format!(
-                "tier {tier} was asked for, but the strongest that \"{}\" can run is {strongest}",
-                gpu.adapter().info.name
-            ))),
+            (_, Some(tier)) if tier > strongest => Err(too_strong(tier, gpu.adapter(), strongest)),
             (Precision::Exact, _) => Ok(Tiers::all(Tier::Plain)),
             (Precision::Fast, tier) => Ok(tier.map_or(gpu.default_tiers(), Tiers::all)),
         }
@@ -128,6 +125,15 @@ impl Options {
             Precision::Fast => KvDtype::F16,
         })
     }
+}
+
+/// What is said where `tier` was asked for on an adapter that has at most `strongest`: also why and what would help, where it
+/// is for want of a better compiler.
+fn too_strong(tier: Tier, adapter: &AdapterReport, strongest: Tier) -> Error {
+    let remedy = adapter.compiler.as_ref().and_then(|compiler| compiler.remedy());
+    let remedy = remedy.map_or(String::new(), |remedy| format!(", since FXC compiles its shaders; for DXC: {remedy}"));
+    let name = &adapter.info.name;
+    Error::Usage(format!("tier {tier} was asked for, but the strongest that \"{name}\" can run is {strongest}{remedy}"))
 }
 
 /// What becomes of a dense head, which is the embedding too where they are tied: in bf16 it is half of what a token of
@@ -217,5 +223,26 @@ pub(super) fn context_length(config: &Config, options: &Options, gpu: &Gpu) -> R
             "a context of {asked} was asked for, but this device binds at most {fits} positions of a layer's KV cache"
         ))),
         Some(asked) => Ok(asked),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::gpu::Compiler;
+
+    #[test]
+    fn a_tier_that_fxc_has_not_is_refused_with_a_remedy() {
+        let mut adapter = Gpu::imagined().unwrap().adapter().clone();
+        let said = |adapter: &AdapterReport| too_strong(Tier::Dot, adapter, Tier::Plain).to_string();
+        let plain = "tier dot was asked for, but the strongest that \"a GPU\" can run is plain";
+        assert_eq!(said(&adapter), plain);
+        adapter.compiler = Some(Compiler::Dxc("dxcompiler.dll".into()));
+        assert_eq!(said(&adapter), plain);
+        adapter.compiler = Some(Compiler::Fxc(None));
+        let fxc = said(&adapter);
+        assert!(fxc.starts_with(plain) && fxc.contains("FXC") && fxc.contains("put dxcompiler.dll into "), "{fxc}");
+        assert!(!fxc.contains('\n'));
     }
 }

@@ -113,6 +113,10 @@ fn a_model_without_a_tokenizer_answers_in_ids() {
 fn stdin_is_a_prompt_too() {
     let answer = run_with(&["generate", "--temperature", "0"], &format!("{QUESTION}\n")).ok();
     assert_eq!(answer, format!("{}\n", golden_text(&golden("method"))));
+    // Line ends of Windows' files are no part of the text.
+    let ids = |prompt| run_with(&["generate", "--json", "--max-tokens", "1"], prompt).json()["prompt_ids"].clone();
+    assert_eq!(ids("a\r\nb\r\n"), ids("a\nb\n"));
+    assert_ne!(ids("a\rb"), ids("a\nb"));
 }
 
 #[test]

@@ -110,7 +110,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let subject = arguments.subject()?;
     let cases = arguments.cases()?;
     let options = arguments.options(&cases, &subject.config)?;
-    let gpus = arguments.ranks.devices(arguments.adapter.as_deref(), &arguments.kernels.device)?;
+    let gpus = arguments.ranks.devices(arguments.adapter.as_deref(), &arguments.kernels)?;
     let timestamps = arguments.profile.then(|| timestamps(&gpus)).transpose()?;
     let before = Instant::now();
     let copy_rate = copy_rates(&gpus)?;

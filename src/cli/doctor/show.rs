@@ -78,7 +78,7 @@ fn block(report: &Report) -> String {
     let mut lines = vec![
         format!("lapidary {} doctor, {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH),
         format!("adapter: {}, {}, {:04x}:{:04x}", info.name, kind(adapter), info.vendor, info.device),
-        format!("driver: {}, {}", adapter.api(), adapter.driver()),
+        format!("driver: {}, {}{}", adapter.api(), adapter.driver(), compiler(adapter)),
         format!("features: {}", features(adapter)),
         format!("limits: {}", limits(adapter).map(|(name, value)| format!("{name} {value}")).join(", ")),
         format!("tier: {}", report.tiers),
@@ -93,6 +93,11 @@ fn block(report: &Report) -> String {
         }
     }
     lines.join("\n") + "\n"
+}
+
+/// What compiles the shaders, where there is a choice.
+fn compiler(adapter: &AdapterReport) -> String {
+    adapter.compiler.as_ref().map_or(String::new(), |compiler| format!(", compiler {compiler}"))
 }
 
 fn limits(adapter: &AdapterReport) -> [(&'static str, u64); 7] {
@@ -118,6 +123,7 @@ pub(super) fn json(report: &Report) -> Value {
         "adapter": adapter.info.name,
         "api": adapter.api(),
         "driver": adapter.driver(),
+        "compiler": adapter.compiler.as_ref().map(|compiler| compiler.to_string()),
         "kind": kind(adapter),
         "features": features(adapter),
         "limits": limits,
