@@ -58,9 +58,10 @@ run devices
 expect 0 "Vulkan" "DX12" "FXC, which is part of Windows" "put dxcompiler.dll into Z:\\"
 run inspect
 expect 0 "demo model (built in)"
-run prompt --prompt 'Grüße, 日本'
+printf '[{"role": "user", "content": "Grüße, 日本\\r\\nб"}]\r\n' >"$WINEPREFIX/drive_c/Grüße.json"
+run prompt --messages 'C:\Grüße.json'
 expect 0 'Grüße, 日本'
-"$native" prompt --prompt 'Grüße, 日本' 2>/dev/null | cmp - "$out" || fail "prompt: not what the native program says"
+"$native" prompt --messages "$WINEPREFIX/drive_c/Grüße.json" | cmp - "$out" || fail "prompt: not what the native program says"
 
 say_text='What does Vec::push do?'
 "$native" generate --prompt "$say_text" --temperature 0 --no-cache >"$windows/native" 2>/dev/null

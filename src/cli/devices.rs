@@ -24,7 +24,10 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let chosen: Vec<_> = all.iter().filter(|report| fits(report, arguments.adapter.as_deref())).collect();
     if let (true, Some(wanted)) = (chosen.is_empty(), &arguments.adapter) {
         let names: Vec<_> = all.iter().map(|report| format!("\"{}\"", report.info.name)).collect();
-        return Err(Error::Device(format!("no adapter matches {wanted:?}; there are: {}", names.join(", "))).into());
+        let trouble = dx12_trouble(&all).map_or(String::new(), |trouble| format!("; {trouble}"));
+        return Err(
+            Error::Device(format!("no adapter matches {wanted:?}; there are: {}{trouble}", names.join(", "))).into()
+        );
     }
     let mut out = std::io::stdout().lock();
     for (i, report) in chosen.into_iter().enumerate() {

@@ -12,8 +12,8 @@ use lapidary::{Error, Result};
 /// The system follows no more links than that either.
 const MOST_LINKS: usize = 40;
 
-/// How often a rename that another process stands in the way of is tried again, and after which pause.
-const RENAMES: usize = if cfg!(windows) { 20 } else { 0 };
+/// How often a rename that another process stands in the way of is tried again on Windows, and after which pause.
+const RENAMES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A place that can be written to.
@@ -85,18 +85,15 @@ impl Output {
 /// Renames a file that was just written. Windows' virus scanners have such files open for a moment, and what was computed is
 /// not to be lost for that.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    let mut left = RENAMES;
-    loop {
+    let tries = if cfg!(windows) { RENAMES } else { 0 };
+    for _ in 0..tries {
         match fs::rename(from, to) {
-            Err(error)
-                if left > 0 && (error.kind() == io::ErrorKind::PermissionDenied || is_sharing_violation(&error)) =>
-            {
-                left -= 1;
-                thread::sleep(PAUSE);
-            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied || is_sharing_violation(&error) => {}
             done => return done,
         }
+        thread::sleep(PAUSE);
     }
+    fs::rename(from, to)
 }
 
 /// Windows' error for a file that another process has open; it has no kind of its own.
