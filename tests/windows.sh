@@ -22,6 +22,7 @@ windows=$(cd "${CARGO_TARGET_DIR:-target}/windows" && pwd)
 fleet=$windows
 . tests/fleet/packages.sh
 . tests/tint/webgpu.sh
+. tests/targets/std.sh
 . tests/windows/build.sh
 . tests/windows/wine.sh
 

@@ -1,5 +1,5 @@
-# Sourced by tests/targets.sh, which sets `fleet` to an absolute path: the standard library of targets that rustup has not
-# installed, checked from its source by `-Zbuild-std`.
+# Sourced by tests/targets.sh and tests/windows.sh, which set `fleet` to an absolute path: the standard library of targets that
+# rustup has not installed, built or checked from its source by `-Zbuild-std`.
 
 # is_library FOLDER: whether it holds the standard library's source.
 is_library() { [ -f "$1/library/std/Cargo.toml" ]; }

@@ -2,42 +2,16 @@
 
 target=x86_64-pc-windows-gnu
 
-# library_of FOLDER: whether it holds the standard library's source.
-library_of() { [ -f "$1/library/std/Cargo.toml" ]; }
-
-# The standard library's source, of exactly this rustc's version: rustup's, or Debian's.
-rust_src() {
-    version=$(rustc --version | sed 's/^rustc \([0-9.]*\).*/\1/')
-    source=$(rustc --print sysroot)/lib/rustlib/src/rust
-    ! library_of "$source" || return 0
-    source=$windows/rust-src-$version/usr/src/rustc-$version
-    ! library_of "$source" || return 0
-    [ -f "$keyring" ] || not_run "Windows: it needs rust-src (rustup component add rust-src)"
-    for suite in trixie-backports sid trixie bookworm; do
-        if unpack "$suite" "$windows/rust-src-$version" "rust-src=$version*" && library_of "$source"; then return 0; fi
-    done
-    not_run "Windows: it needs rust-src $version (rustup component add rust-src), which Debian does not have either"
-}
-
-# A folder like rustc's own, with the source, and with the two objects that each program for Windows begins and ends with; and a
-# rustc that looks there.
+# A rustc that finds the standard library's source, and with it the two objects that each program for Windows begins and ends with.
 toolchain() {
     command -v x86_64-w64-mingw32-gcc >/dev/null 2>&1 || { apt_works && install gcc-mingw-w64-x86-64-win32; } \
         || not_run "Windows: it needs mingw (gcc-mingw-w64-x86-64-win32)"
-    rust_src
-    real=$(rustc --print sysroot) host=$(rustc -vV | sed -n 's/^host: //p')
-    sysroot=$windows/sysroot
-    mkdir -p "$sysroot/lib/rustlib/src" "$sysroot/lib/rustlib/$target/lib"
-    ln -sfn "$real/lib/rustlib/$host" "$sysroot/lib/rustlib/$host"
-    ln -sfn "$source" "$sysroot/lib/rustlib/src/rust"
-    program=$real/bin/rustc
-    printf '#!/bin/sh\nexec "%s" --sysroot "%s" "$@"\n' "$program" "$sysroot" >"$windows/rustc.new"
-    chmod +x "$windows/rustc.new"
-    # cargo builds all anew when this file is newer.
-    cmp -s "$windows/rustc.new" "$windows/rustc" || mv "$windows/rustc.new" "$windows/rustc"
+    rustc_with_source || not_run "Windows: it needs rust-src (rustup component add rust-src)"
+    objects=$windows/sysroot/lib/rustlib/$target/lib
+    mkdir -p "$objects"
     for object in rsbegin rsend; do
         RUSTC_BOOTSTRAP=1 "$windows/rustc" --target $target --crate-type lib --emit obj -O -C panic=abort \
-            -o "$sysroot/lib/rustlib/$target/lib/$object.o" "$source/library/rtstartup/$object.rs"
+            -o "$objects/$object.o" "$source/library/rtstartup/$object.rs"
     done
 }
 
