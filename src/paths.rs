@@ -9,9 +9,18 @@ use crate::error::harmless;
 /// whatever is asked of the system's own space of names, such as pipes and disks.
 pub fn windows_device(path: &Path) -> Option<String> {
     let text = path.to_str()?.replace('/', "\\");
-    if text.starts_with(r"\\.\") {
+    let lower = text.to_lowercase();
+    let is_whole_file = lower
+        .strip_prefix(r"\\?\")
+        .is_some_and(|rest| rest.starts_with(r"unc\") || rest.as_bytes().get(1) == Some(&b':'));
+    let is_pipe = lower.strip_prefix(r"\\").is_some_and(|rest| rest.split('\\').nth(1) == Some("pipe"));
+    let is_systems = lower.starts_with(r"\\.\")
+        || lower.starts_with(r"\\?\") && !is_whole_file && !lower.starts_with(r"\\?\volume{");
+    if is_systems || is_pipe {
         return Some(text);
     }
+    // A drive's letter may stand before a name without a folder.
+    let text = if text.as_bytes().get(1) == Some(&b':') { &text[2..] } else { &text };
     let last = text.trim_end_matches('\\').rsplit('\\').next()?;
     let stem = last.split(['.', ':']).next()?.trim_end_matches(' ').to_uppercase();
     let is_port = |name: &str| {
@@ -67,7 +76,12 @@ mod tests {
         {
             assert_eq!(device(path).as_deref(), Some(name), "{path}");
         }
-        assert!(device(r"\\.\pipe\x").is_some() && device("//./PhysicalDrive0").is_some());
+        assert_eq!((device("C:nul").as_deref(), device("d:con.txt").as_deref()), (Some("NUL"), Some("CON")));
+        for path in
+            [r"\\.\pipe\x", "//./PhysicalDrive0", r"\\?\pipe\x", r"\\?\GLOBALROOT\Device\Null", r"\\host\pipe\x"]
+        {
+            assert!(device(path).is_some(), "{path}");
+        }
         for path in [
             "null",
             "con2",
@@ -79,6 +93,11 @@ mod tests {
             "nul/x",
             "",
             r"\\?\C:\a",
+            r"\\?\UNC\host\share\x",
+            r"\\?\Volume{1}\x",
+            r"\\host\share\pipe",
+            "C:",
+            "C:x",
             "config.json",
         ] {
             assert_eq!(device(path), None, "{path}");

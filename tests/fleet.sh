@@ -11,12 +11,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 . examples/setup.sh
+. tests/not_run.sh
 
-# Said at once, and again at the end of tests/run.sh.
-not_run() {
-    say "not run: $1"
-    [ -z "${LAPIDARY_NOT_RUN:-}" ] || echo "not run: $1" >>"$LAPIDARY_NOT_RUN"
-}
 skip() { not_run "the fleet: $1"; exit 0; }
 case ",${LAPIDARY_SKIP_ADAPTERS:-}," in
     *,fleet,*) say "skipped by LAPIDARY_SKIP_ADAPTERS: fleet"; exit 0 ;;

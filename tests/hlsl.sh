@@ -9,29 +9,25 @@
 set -eu
 cd "$(dirname "$0")/.."
 . examples/setup.sh
+. tests/not_run.sh
 . tests/tint/webgpu.sh
 
 case ",${LAPIDARY_SKIP_ADAPTERS:-}," in
     *,hlsl,*) say "skipped by LAPIDARY_SKIP_ADAPTERS: hlsl"; exit 0 ;;
 esac
 case "${1:-}" in '' | all) ;; *) say "\"$1\": expected all, or nothing"; exit 1 ;; esac
-skip() {
-    say "not run: Microsoft's shader compilers: $1"
-    [ -z "${LAPIDARY_NOT_RUN:-}" ] || echo "not run: Microsoft's shader compilers: $1" >>"$LAPIDARY_NOT_RUN"
-    exit 0
-}
+skip() { not_run "Microsoft's shader compilers: $1"; exit 0; }
 [ "$(uname -sm)" = "Linux x86_64" ] || skip "they run under Wine on x86_64"
 mingw=x86_64-w64-mingw32-gcc
 has() { command -v "$1" >/dev/null 2>&1; }
 { has wine && has $mingw; } || { apt_works && install wine wine64 gcc-mingw-w64-x86-64-win32; } || skip "Wine and mingw cannot be had"
-fetch_webgpu || skip "npm cannot install webgpu@$webgpu_version"
+fetch_compilers || skip "webgpu@$webgpu_version cannot be had"
 
 mkdir -p "${CARGO_TARGET_DIR:-target}/hlsl"
 folder=$(cd "${CARGO_TARGET_DIR:-target}/hlsl" && pwd)
 export WINEPREFIX="$folder/prefix" WINEDEBUG=-all WINEDLLOVERRIDES="d3dcompiler_47,dxcompiler=n;mscoree,mshtml=" LC_ALL=C
 # The licences stay beside the libraries.
-cp "$webgpu"/dist/win32-x64/*.dll "$webgpu"/dist/win32-x64/*.[Tt][Xx][Tt] "$folder/" 2>/dev/null || true
-[ -f "$folder/dxcompiler.dll" ] && [ -f "$folder/d3dcompiler_47.dll" ] || skip "webgpu@$webgpu_version has no Windows libraries"
+cp "$dlls"/*.dll "$dlls"/*.[Tt][Xx][Tt] "$folder/"
 $mingw -O1 -Wall -Wextra -Werror -o "$folder/compile.exe" tests/hlsl/compile.c
 wineboot -i >/dev/null 2>&1 || true
 
@@ -52,11 +48,12 @@ compile() (
 )
 
 failed=0
-# try COMPILER PROFILE END [each]: all files with that end, in two halves at once; with `each` one for each shader.
+# try COMPILER PROFILE END EACH LEAST: all files with that end, in two halves at once; with EACH=each one for each shader. There
+# have to be so many at least.
 try() {
     out="$folder/$1/$2"
     sed 's/^\([0-9]*\) \(.*\) \[.*/\1 \2/' "$folder/$1/index" |
-        awk -v each="${4:-}" '{ n = $1; $1 = ""; if (!each || !($0 in met)) print n; met[$0] }' |
+        awk -v each="$4" '{ n = $1; $1 = ""; if (!each || !($0 in met)) print n; met[$0] }' |
         # f16 has no text in models that do not know it.
         while read -r number; do [ ! -f "$folder/$1/$number.$3" ] || echo "$number.$3"; done >"$out.list"
     split -n r/2 "$out.list" "$out.half."
@@ -70,6 +67,8 @@ try() {
         say "$verdict: $(what "$1" "$file"), $seconds s: $message"
     done
     [ "$passed" = "$(wc -l <"$out.list")" ] || failed=1
+    # Fewer texts than shaders would mean that nothing was written.
+    [ "$passed" -ge "$5" ] || { say "FAILED: $passed texts, expected $5 at least"; failed=1; }
 }
 # The pipeline that a file is of.
 what() { sed -n "s/^${2%%.*} //p" "$folder/$1/index" | tr -d '()"[]' | sed 's/, \([0-9]\)/=\1/g'; }
@@ -78,12 +77,12 @@ for compiler in fxc dxc; do
     rm -rf "${folder:?}/$compiler"
     cargo run --release --locked --quiet --example translations -- $compiler "$folder/$compiler" ${1:-}
 done
-try fxc cs_5_1 hlsl
-try dxc cs_6_6 66.hlsl
+try fxc cs_5_1 hlsl "" 200
+try dxc cs_6_6 66.hlsl "" 400
 each=each
 [ -z "${1:-}" ] || each=
-try dxc cs_6_2 62.hlsl $each
-try dxc cs_6_0 60.hlsl $each
+try dxc cs_6_2 62.hlsl "$each" 50
+try dxc cs_6_0 60.hlsl "$each" 50
 
 # What must be refused: FXC knows no sums of subgroups, and neither a name that is none.
 mkdir -p "$folder/wrong"

@@ -7,14 +7,14 @@
 set -eu
 cd "$(dirname "$0")/.."
 . examples/setup.sh
+. tests/not_run.sh
 
 case ",${LAPIDARY_SKIP_ADAPTERS:-}," in
     *,msl,*) say "skipped by LAPIDARY_SKIP_ADAPTERS: msl"; exit 0 ;;
 esac
 case "${1:-}" in '' | all) ;; *) say "\"$1\": expected all, or nothing"; exit 1 ;; esac
 command -v g++ >/dev/null 2>&1 || { apt_works && install g++; } || {
-    say "not run: the type check of MSL, which needs g++"
-    [ -z "${LAPIDARY_NOT_RUN:-}" ] || echo "not run: the type check of MSL" >>"$LAPIDARY_NOT_RUN"
+    not_run "the type check of MSL, which needs g++"
     exit 0
 }
 

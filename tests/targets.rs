@@ -16,9 +16,16 @@ const FILE_TIMES: &[&str] = &["kept.rs", "checkpoint/blob.rs", "doctor/begun.rs"
 const BLOCKING: &[&str] = &["gpu/blocking.rs"];
 const THREADS: &[&str] = &["threads.rs"];
 
-const RULES: [Rule; 14] = [
-    Rule { word: "std::time::Instant", allowed: &[], instead: "web_time" },
-    Rule { word: "std::time::SystemTime", allowed: FILE_TIMES, instead: "web_time" },
+/// These ask what a panic is, and start nothing.
+const ABOUT_PANICS: &[&str] = &["threads.rs", "contained.rs", "doctor/begun.rs"];
+
+const RULES: [Rule; 18] = [
+    Rule { word: "time::Instant", allowed: &[], instead: "web_time" },
+    Rule { word: "time::SystemTime", allowed: FILE_TIMES, instead: "web_time" },
+    Rule { word: "std::thread", allowed: ABOUT_PANICS, instead: "threads.rs" },
+    Rule { word: ".join()", allowed: THREADS, instead: "threads.rs" },
+    Rule { word: "Barrier", allowed: &[], instead: "threads.rs" },
+    Rule { word: ".poll(wgpu", allowed: &[], instead: "gpu/blocking.rs" },
     Rule { word: "std::time::UNIX_EPOCH", allowed: &[], instead: "web_time" },
     Rule { word: "std::time::*", allowed: &[], instead: "web_time" },
     Rule { word: "pollster", allowed: BLOCKING, instead: "gpu/blocking.rs" },
@@ -74,24 +81,59 @@ fn test_files(text: &str) -> Vec<String> {
     found
 }
 
-/// `use std::a::{B, c::D};` also as `std::a::B std::a::c::D`.
-fn spelled_out(line: &str) -> String {
-    let mut all = line.to_owned();
-    if let Some((path, names)) = line.trim().strip_prefix("use ").and_then(|rest| rest.split_once('{')) {
-        for name in names.trim_end_matches(['}', ';']).split(',') {
-            all += &format!(" {path}{}", name.trim());
+/// `a::{B, c::{D, E}}` as `a::B`, `a::c::D` and `a::c::E`.
+fn spelled_out(path: &str) -> Vec<String> {
+    let Some((before, inside)) = path.split_once('{') else { return vec![path.trim().to_owned()] };
+    let inside = inside.rsplit_once('}').map_or(inside, |(inside, _)| inside);
+    let (mut depth, mut names) = (0, vec![String::new()]);
+    for letter in inside.chars() {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        match names.last_mut() {
+            Some(name) if letter != ',' || depth > 0 => name.push(letter),
+            _ => names.push(String::new()),
+        }
+    }
+    names.iter().flat_map(|name| spelled_out(name)).map(|name| format!("{}{name}", before.trim())).collect()
+}
+
+/// Statements of several lines in one, and each `use` behind it with all that it names.
+fn statements(text: &str) -> Vec<(usize, String)> {
+    let mut all: Vec<(usize, String)> = Vec::new();
+    let mut is_open = false;
+    for (number, line) in code(text) {
+        let begins =
+            ["use ", "pub use ", "pub(crate) use ", "pub(super) use "].iter().any(|use_| line.trim().starts_with(use_));
+        match all.last_mut() {
+            // A call on a line of its own belongs to what it is made on.
+            Some((_, last)) if is_open || line.trim_start().starts_with('.') => *last += line.trim(),
+            _ => all.push((number, line.to_owned())),
+        }
+        is_open = (is_open || begins) && !line.contains(';');
+    }
+    for (_, statement) in &mut all {
+        if let Some((_, path)) = statement.split_once("use ").filter(|(before, _)| !before.contains('"')) {
+            *statement = format!("{statement} {}", spelled_out(path.trim_end_matches(';')).join(" "));
         }
     }
     all
 }
 
+/// Whether `line` has `word`, not as the end of another one.
+fn has(line: &str, word: &str) -> bool {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    line.match_indices(word).any(|(at, _)| !word.starts_with(char::is_alphanumeric) || !line[..at].ends_with(is_part))
+}
+
 /// What breaks a rule in the file `name` of `src`.
 fn broken(name: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for (number, line) in code(text) {
-        let line = spelled_out(line);
+    for (number, line) in statements(text) {
         for Rule { word, allowed, instead } in RULES {
-            if line.contains(word) && !allowed.contains(&name) {
+            if has(&line, word) && !allowed.contains(&name) {
                 found.push(format!("src/{name}:{number}: {word}, use {instead}"));
             }
         }
@@ -121,10 +163,7 @@ fn threads_waits_and_clocks_are_in_their_places() {
     for Rule { word, allowed, .. } in RULES {
         for name in allowed {
             let text = &sources.iter().find(|(other, _)| other == name).expect("a file that may").1;
-            assert!(
-                code(text).iter().any(|(_, line)| spelled_out(line).contains(word)),
-                "{name} has no {word} any more"
-            );
+            assert!(statements(text).iter().any(|(_, line)| has(line, word)), "{name} has no {word} any more");
         }
     }
 }
@@ -134,9 +173,24 @@ fn threads_waits_and_clocks_are_in_their_places() {
 fn what_breaks_a_rule_is_found() {
     let text = "use std::time::{Duration, Instant};\n// std::thread::spawn\nfn f() {\n    std::thread::sleep(TIME);\n}\n\n#[cfg(test)]\n\
                 #[expect(clippy::unwrap_used)]\nmod tests {\n    use std::time::SystemTime;\n}\n";
-    let expected = ["src/a.rs:1: std::time::Instant, use web_time", "src/a.rs:4: thread::sleep, use threads.rs"];
+    let expected = [
+        "src/a.rs:1: time::Instant, use web_time",
+        "src/a.rs:4: std::thread, use threads.rs",
+        "src/a.rs:4: thread::sleep, use threads.rs",
+    ];
     assert_eq!(broken("a.rs", text), expected);
-    assert_eq!(broken("threads.rs", text), ["src/threads.rs:1: std::time::Instant, use web_time"]);
+    assert_eq!(broken("threads.rs", text), ["src/threads.rs:1: time::Instant, use web_time"]);
+    assert!(broken("a.rs", "use web_time::Instant;\nuse std::time::Duration;\n").is_empty());
+    for text in [
+        "use std::time;\nlet now = time::Instant::now();",
+        "use std::{\n    io,\n    time::{Duration, Instant as Clock},\n};",
+        "use std::{thread as t, io};",
+        "let done = handle.join();",
+        "device\n    .poll(wgpu::PollType::Poll)",
+        "static BOTH: Barrier = Barrier::new(2);",
+    ] {
+        assert!(!broken("a.rs", text).is_empty(), "{text}");
+    }
     assert_eq!(
         test_files("mod a;\n#[cfg(test)]\n#[path = \"x\"]\nmod b;\nmod c;\n#[cfg(test)]\nmod d;"),
         ["b.rs", "d.rs"]

@@ -3,18 +3,16 @@
 # demo model's golden answer on both, word for word as this machine's own program gives it, and `doctor` on DX12 with FXC.
 #   sh tests/windows.sh          all of it: the first build takes five CPU minutes, what runs afterwards another ten
 #   sh tests/windows.sh build    lapidary.exe alone, in target/windows/run
-# It installs Wine, mingw and Xvfb where apt can; rust-src of this rustc's version is taken from rustup or from Debian, and
+# It installs mingw and Xvfb where apt can, and takes the system's Wine where that is Wine 10 or later, else that of Debian 13,
+# which is unpacked and needs root; rust-src of this rustc's version is taken from rustup or from Debian, and
 # Microsoft's d3dcompiler_47.dll from npm's package "webgpu". What cannot be had is said, and then nothing is run.
 set -eu
 cd "$(dirname "$0")/.."
 . examples/setup.sh
+. tests/not_run.sh
+skip() { not_run "Windows: $1"; exit 0; }
 
-not_run() {
-    say "not run: $1"
-    [ -z "${LAPIDARY_NOT_RUN:-}" ] || echo "not run: $1" >>"$LAPIDARY_NOT_RUN"
-    exit 0
-}
-[ "$(uname -sm)" = "Linux x86_64" ] || not_run "Windows: it is built and run on x86_64 Linux"
+[ "$(uname -sm)" = "Linux x86_64" ] || skip "it is built and run on x86_64 Linux"
 case ${1:-} in '' | build) ;; *) say "\"$1\": expected build, or nothing"; exit 1 ;; esac
 
 mkdir -p "${CARGO_TARGET_DIR:-target}/windows/run"
@@ -27,9 +25,10 @@ fleet=$windows
 . tests/windows/wine.sh
 
 toolchain
-libraries
 build
 [ "${1:-}" != build ] || exit 0
+libraries
+cp "$dlls/d3dcompiler_47.dll" "$windows/run/"
 cargo build --release --locked --quiet --bin lapidary
 wine_ready
 

@@ -104,7 +104,10 @@ impl RunArguments {
         let gpus = self.ranks.devices(self.adapter.as_deref(), &self.kernels)?;
         // A bar shows how far it is, but not to who reads stderr from a file.
         if let Some(gpu) = gpus.iter().find(|gpu| gpu.adapter().lacks_dxc()) {
-            note(format_args!("FXC compiles the shaders of \"{}\" at each start: a moment", gpu.adapter().info.name));
+            note(format_args!(
+                "FXC compiles the shaders of \"{}\" at each start: that takes up to minutes",
+                gpu.adapter().info.name
+            ));
         }
         let bars = Bars::default();
         let model = Gemma4::load_on(gpus, checkpoint, &options, &|progress| bars.show(progress));

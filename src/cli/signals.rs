@@ -89,7 +89,7 @@ pub(super) fn install() {
     });
 }
 
-/// Begins to hear of Ctrl-C, of Ctrl-Break, which stands for SIGTERM, and of the window that is closed, the user who logs off
+/// Begins to hear of Ctrl-C, of Ctrl-Break, which stands for SIGTERM, and of the window that is closed
 /// and the machine that is shut down, which end the program.
 #[cfg(windows)]
 pub(super) fn install() {

@@ -16,7 +16,7 @@ pub(super) enum Event {
     Interrupt,
     /// Ctrl-Break.
     Break,
-    /// The window is closed, the user logs off, or the machine is shut down: the program ends within seconds.
+    /// The window is closed: the program ends within seconds.
     Close,
 }
 
@@ -43,7 +43,7 @@ unsafe extern "system" fn handle(event: u32) -> BOOL {
     HANDLER.get().is_some_and(|handler| handler(event)).into()
 }
 
-/// Whether the terminal behind stdout understands escape codes, which old consoles do only when asked, and Windows 7 never.
+/// Whether the terminal behind stdout understands escape codes, which old consoles do only when asked.
 pub(super) fn understands_escape_codes() -> bool {
     let mut mode = 0;
     #[expect(unsafe_code, reason = "the system's own functions")]

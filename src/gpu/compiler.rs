@@ -42,10 +42,13 @@ impl Compiler {
     pub fn describe(&self) -> Vec<String> {
         match (self, self.remedy()) {
             (Compiler::Dxc(found), _) => vec![format!("DXC, from {}", found.display())],
-            (Compiler::Fxc(_), remedy) => vec![
+            (Compiler::Fxc(found), remedy) => vec![
                 "FXC, which is part of Windows: neither f16, subgroups nor integer dot products, so tier plain only"
                     .into(),
-                format!("for DXC, which has them and with them tier dot: {}", remedy.unwrap_or_default()),
+                match (found, remedy.unwrap_or_default()) {
+                    (None, remedy) => format!("for DXC, which has them and with them tier dot: {remedy}"),
+                    (Some(_), remedy) => format!("DXC would have them and with them tier dot, but {remedy}"),
+                },
                 format!("{DXC} 1.8.2502 or later (dxil.dll is not needed): {RELEASES}, or npm's package webgpu"),
             ],
         }

@@ -74,7 +74,11 @@ impl Options {
         // No kernel uses f16 without matrices yet: those of the tier below run.
         let asked = self.tier.map(|tier| if tier == Tier::F16 { Tier::Dot } else { tier });
         match (self.precision, asked) {
-            (_, Some(tier)) if tier > strongest => Err(too_strong(tier, gpu.adapter(), strongest)),
+            (_, Some(tier)) if tier > strongest => {
+                // DX12 has no cooperative matrices with any compiler.
+                let dxc_has_it = tier == Tier::Dot && !gpu.mask().has(Ability::Dot);
+                Err(too_strong(self.tier.unwrap_or(tier), gpu.adapter(), strongest, dxc_has_it))
+            }
             (Precision::Exact, _) => Ok(Tiers::all(Tier::Plain)),
             (Precision::Fast, tier) => Ok(tier.map_or(gpu.default_tiers(), Tiers::all)),
         }
@@ -127,11 +131,13 @@ impl Options {
     }
 }
 
-/// What is said where `tier` was asked for on an adapter that has at most `strongest`: also why and what would help, where it
-/// is for want of a better compiler.
-fn too_strong(tier: Tier, adapter: &AdapterReport, strongest: Tier) -> Error {
-    let remedy = adapter.compiler.as_ref().and_then(|compiler| compiler.remedy());
-    let remedy = remedy.map_or(String::new(), |remedy| format!(", since FXC compiles its shaders; for DXC: {remedy}"));
+/// What is said where `tier` was asked for on an adapter that has at most `strongest`: also why and what would help, where the
+/// other compiler has that tier.
+fn too_strong(tier: Tier, adapter: &AdapterReport, strongest: Tier, dxc_has_it: bool) -> Error {
+    let remedy = adapter.compiler.as_ref().filter(|_| dxc_has_it).and_then(|compiler| compiler.remedy());
+    let remedy = remedy.map_or(String::new(), |remedy| {
+        format!(", since FXC compiles its shaders; for DXC: {remedy} (lapidary devices says where to get it)")
+    });
     let name = &adapter.info.name;
     Error::Usage(format!("tier {tier} was asked for, but the strongest that \"{name}\" can run is {strongest}{remedy}"))
 }
@@ -235,7 +241,7 @@ mod tests {
     #[test]
     fn a_tier_that_fxc_has_not_is_refused_with_a_remedy() {
         let mut adapter = Gpu::imagined().unwrap().adapter().clone();
-        let said = |adapter: &AdapterReport| too_strong(Tier::Dot, adapter, Tier::Plain).to_string();
+        let said = |adapter: &AdapterReport| too_strong(Tier::Dot, adapter, Tier::Plain, true).to_string();
         let plain = "tier dot was asked for, but the strongest that \"a GPU\" can run is plain";
         assert_eq!(said(&adapter), plain);
         adapter.compiler = Some(Compiler::Dxc("dxcompiler.dll".into()));
@@ -243,6 +249,9 @@ mod tests {
         adapter.compiler = Some(Compiler::Fxc(None));
         let fxc = said(&adapter);
         assert!(fxc.starts_with(plain) && fxc.contains("FXC") && fxc.contains("put dxcompiler.dll into "), "{fxc}");
-        assert!(!fxc.contains('\n'));
+        assert!(!fxc.contains('\n') && fxc.contains("lapidary devices"));
+        // What no compiler would bring.
+        let matrix = too_strong(Tier::Matrix, &adapter, Tier::Plain, false).to_string();
+        assert_eq!(matrix, plain.replace("dot", "matrix"));
     }
 }

@@ -99,11 +99,12 @@ static HRESULT compile(const char *text, size_t length, Object **code, Object **
     if (!is_dxc) return fxc(text, length, current, NULL, NULL, "main", profile, ENABLE_STRICTNESS, 0, code, messages);
     wchar_t wide[16];
     MultiByteToWideChar(CP_UTF8, 0, profile, -1, wide, 16);
-    const wchar_t *arguments[] = {L"-E", L"main", L"-T", wide, L"-HV", L"2018", L"-no-warnings", L"-enable-16bit-types"};
+    const wchar_t *arguments[] = {L"-E", L"main", L"-T", wide, L"-HV", L"2018", L"-no-warnings", L"-Ges", L"-enable-16bit-types"};
     DxcBuffer buffer = {text, length, CP_UTF8};
     Object *result = NULL;
-    // Types of 16 bits came with shader model 6.2.
-    UINT32 count = strcmp(profile, "cs_6_2") < 0 ? 7 : 8;
+    // As wgpu does where a device has f16, which is from shader model 6.2 on.
+    int has_16_bits = strstr(text, "half") || strstr(text, "float16_t");
+    UINT32 count = strcmp(profile, "cs_6_2") >= 0 && has_16_bits ? 9 : 8;
     HRESULT status = FUNCTION(dxc, 3, DxcCompile)(dxc, &buffer, arguments, count, NULL, &RESULT, &result);
     if (FAILED(status)) return status;
     FUNCTION(result, 3, Status)(result, &status);

@@ -1,19 +1,25 @@
 //! The harness sees what it is there to see.
 
+#[cfg(unix)]
 use std::time::Duration;
 
-use super::harness::{Call, Ended, IDS, INSPECT, Kind, Limits, demo};
+use super::harness::{Call, IDS, INSPECT, Kind, demo};
+#[cfg(unix)]
+use super::harness::{Ended, Limits};
 
+#[cfg(unix)]
 fn shell(script: &str) -> Call {
     Call { program: Some("sh"), ..Call::new(["-c", script]) }
 }
 
+#[cfg(unix)]
 fn faults(script: &str) -> Vec<String> {
     let limits = Limits { space: 512 << 20, time: Duration::from_secs(1) };
     shell(script).run(Some(&limits)).faults(&limits)
 }
 
-/// One fault each, with these words.
+/// One fault each, with these words; other systems have no signals, and call the status otherwise.
+#[cfg(unix)]
 #[test]
 fn bad_ends_are_seen() {
     for (script, word) in [

@@ -69,20 +69,17 @@ impl Files {
     }
 }
 
-/// Texts as devices with parameters beside the commands get them, which DX12 and Metal always have.
-fn all_texts() -> impl Iterator<Item = Text> {
-    texts().map(|text| Text { immediates: true, ..text })
-}
-
 /// Gives `translate` each set of constants that brings something new, of the texts that are `wanted`, and writes what it
-/// makes of them: the ends of files' names, and texts.
+/// makes of them: the ends of files' names, and texts. Parameters come with the commands, as DX12 and Metal have them, or in
+/// a uniform buffer, as they do without `immediates`.
 fn write_each(
     files: &mut Files,
     planned: &planned::All,
+    immediates: bool,
     wanted: impl Fn(&Text) -> bool,
     translate: impl Fn(&Text, &Case) -> Vec<(&'static str, String)>,
 ) -> io::Result<()> {
-    for text in all_texts().filter(wanted) {
+    for text in texts().map(|text| Text { immediates, ..text }).filter(wanted) {
         let name = texts::name(&text);
         let sets = planned::of(planned, &text).iter().filter(|set| files.is_new(&name, &set.constants));
         let sets: Vec<_> = sets.cloned().collect();
@@ -98,17 +95,20 @@ fn write_each(
 }
 
 fn fxc(files: &mut Files) -> io::Result<()> {
-    let (cpu, cards): (Vec<Kind>, Vec<Kind>) = Kind::ALL.into_iter().partition(|kind| *kind == Kind::Cpu);
-    for (kinds, is_cpu) in [(cards, false), (cpu, true)] {
-        // Another kind of code: what cards have brought does not count.
+    let is_cpu = |kind: &Kind| *kind == Kind::Cpu;
+    let (cpu, cards): (Vec<Kind>, Vec<Kind>) = Kind::ALL.into_iter().partition(is_cpu);
+    // What a table brings has to be tried again with another way of code: all indices checked, and parameters in a uniform
+    // buffer, for which the shaders of one table are enough.
+    for (kinds, immediates) in [(&cards[..], true), (&cpu, true), (&[Kind::Unknown], false)] {
         files.met = files.met.as_ref().map(|_| Values::new());
-        let planned = planned::plan(&[Imagined::FXC], &kinds);
+        let planned = planned::plan(&[Imagined::FXC], kinds);
         write_each(
             files,
             &planned,
+            immediates,
             |_| true,
             |text, Case { what, module, info, .. }| {
-                let checks = has_bounds_checks(text.stem, is_cpu);
+                let checks = has_bounds_checks(text.stem, kinds.iter().all(is_cpu));
                 vec![("hlsl", to_hlsl(what, module, info, ShaderModel::V5_1, checks))]
             },
         )?;
@@ -122,6 +122,7 @@ fn dxc(files: &mut Files) -> io::Result<()> {
     write_each(
         files,
         &planned::PLANNED,
+        true,
         |text| !has_matrices(text),
         |text, Case { what, module, info, .. }| {
             let checks = has_bounds_checks(text.stem, false);
@@ -136,6 +137,7 @@ fn msl(files: &mut Files) -> io::Result<()> {
     write_each(
         files,
         &planned::PLANNED,
+        true,
         |text| !has_16(text),
         |text, Case { what, module, info, .. }| {
             let checks = has_bounds_checks(text.stem, false);

@@ -17,7 +17,8 @@ library_source() {
     source=$(rustc --print sysroot)/lib/rustlib/src/rust
     ! is_library "$source" || return 0
     source=$fleet/rust-src-$version/usr/src/rustc-$version
-    ! is_library "$source" || return 0
+    # A folder without the mark was never unpacked to its end.
+    ! { is_library "$source" && [ -f "$fleet/rust-src-$version/complete" ]; } || return 0
     if [ -f "$keyring" ] && command -v apt-get >/dev/null 2>&1; then
         for suite in trixie-backports sid trixie bookworm; do
             if unpack "$suite" "$fleet/rust-src-$version" "rust-src=$version*" && is_library "$source"; then return 0; fi

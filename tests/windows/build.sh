@@ -5,8 +5,8 @@ target=x86_64-pc-windows-gnu
 # A rustc that finds the standard library's source, and with it the two objects that each program for Windows begins and ends with.
 toolchain() {
     command -v x86_64-w64-mingw32-gcc >/dev/null 2>&1 || { apt_works && install gcc-mingw-w64-x86-64-win32; } \
-        || not_run "Windows: it needs mingw (gcc-mingw-w64-x86-64-win32)"
-    rustc_with_source || not_run "Windows: it needs rust-src (rustup component add rust-src)"
+        || skip "it needs mingw (gcc-mingw-w64-x86-64-win32)"
+    rustc_with_source || skip "it needs rust-src (rustup component add rust-src)"
     objects=$windows/sysroot/lib/rustlib/$target/lib
     mkdir -p "$objects"
     for object in rsbegin rsend; do
@@ -17,8 +17,7 @@ toolchain() {
 
 # d3dcompiler_47.dll, and dxcompiler.dll beside it.
 libraries() {
-    fetch_webgpu || not_run "Windows: Microsoft's compilers come from npm's webgpu@$webgpu_version, which cannot be had"
-    dlls=$webgpu/dist/win32-x64
+    fetch_compilers || skip "Microsoft's compilers come from npm's webgpu@$webgpu_version, which cannot be had"
 }
 
 # cargo_windows COMMAND…: cargo for Windows, optimized as far as costs little time.
@@ -35,6 +34,6 @@ build() {
     begun=$(date +%s)
     RUSTFLAGS="-D warnings" cargo_windows build --bin lapidary --quiet
     exe=$windows/build/$target/windows/lapidary.exe
-    cp "$exe" "$dlls/d3dcompiler_47.dll" "$windows/run/"
+    cp "$exe" "$windows/run/"
     say "lapidary.exe: $(($(stat -c %s "$exe") >> 20)) MiB, $(($(date +%s) - begun)) s"
 }

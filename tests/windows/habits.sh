@@ -100,12 +100,12 @@ if command -v script >/dev/null 2>&1; then
     at_console() {
         VK_DRIVER_FILES="${icd#"$root"}" timeout 120 script -qec "'$windows/wine' '$windows/run/lapidary.exe' $1" /dev/null >"$out" 2>"$err"
     }
-    { sleep 6; printf 'Grüße\r'; sleep 8; printf '/exit\r'; sleep 2; } | at_console "chat --adapter vulkan" || fail "chat at a console"
+    { sleep 6; printf 'Grüße, 日本\r'; sleep 8; printf '/exit\r'; sleep 2; } | at_console "chat --adapter vulkan" || fail "chat at a console"
     # The console moves its cursor between letters.
     sed 's/\x1b\[[?0-9;]*[A-Za-z]//g' "$out" | grep -q '>>> *Grüße' || fail "the console does not show what was typed"
     { sleep 4; printf '\003'; sleep 4; } | at_console "bench --adapter vulkan --repeats 20" && fail "Ctrl-C does not end it" || code=$?
     printf '\n> lapidary bench, then Ctrl-C\n(exit code %s)\n' "$code"
     [ "$code" = 130 ] || fail "Ctrl-C ends with $code, expected 130"
 else
-    say "not run: a console, which needs script (bsdutils)"
+    not_run "Windows: a console, which needs script (bsdutils)"
 fi

@@ -28,7 +28,7 @@ choose_wine() {
             printf '#!/bin/sh\nexec %s "$@"\n' "$(command -v $name || echo /usr/lib/wine/wineserver)" >"$windows/$name"
         done
     else
-        unpack_wine || not_run "Windows: Wine 10 is needed, or root on Debian with the packages of $debian"
+        unpack_wine || skip "Wine 10 is needed, or root on Debian with the packages of $debian"
         icds=$root/usr/share/vulkan/icd.d
         export WINELOADER=/usr/lib/wine/wine64 WINESERVER=/usr/lib/wine/wineserver64
         for name in wine wineserver; do
@@ -42,7 +42,7 @@ choose_wine() {
 }
 
 wine_ready() {
-    command -v Xvfb >/dev/null 2>&1 || { apt_works && install xvfb; } || not_run "Windows: Wine needs Xvfb"
+    command -v Xvfb >/dev/null 2>&1 || { apt_works && install xvfb; } || skip "Wine needs Xvfb"
     native=${CARGO_TARGET_DIR:-target}/release/lapidary
     export LC_ALL=C.UTF-8 NODEVICE_SELECT=1 WINEPREFIX="$windows/prefix" WINEARCH=win64 WINEDEBUG=-all
     # Neither .NET nor a browser is offered for download, and the compilers are those beside the program.
@@ -51,7 +51,7 @@ wine_ready() {
     rm -rf "$WINEPREFIX"
     choose_wine
     icd=$(ls "$icds"/lvp_icd*.json 2>/dev/null | head -n 1)
-    [ -n "$icd" ] || not_run "Windows: it needs Mesa's lavapipe (mesa-vulkan-drivers)"
+    [ -n "$icd" ] || skip "it needs Mesa's lavapipe (mesa-vulkan-drivers)"
     number=77
     while [ -e "/tmp/.X11-unix/X$number" ]; do number=$((number + 1)); done
     Xvfb ":$number" -screen 0 640x480x24 >/dev/null 2>&1 &
@@ -61,7 +61,7 @@ wine_ready() {
     tries=0
     while [ ! -e "/tmp/.X11-unix/X$number" ] && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
     [ -e "/tmp/.X11-unix/X$number" ] || { say "Xvfb does not start"; exit 1; }
-    on_windows 120 wineboot -i >/dev/null 2>&1
+    on_windows 120 wineboot -i >"$windows/wineboot" 2>&1 || { cat "$windows/wineboot" >&2; say "Wine does not start"; exit 1; }
 }
 
 # on_windows SECONDS PROGRAM ARGUMENT…: with a time limit, since what waits for ever is a fault. Only these programs get the

@@ -4,12 +4,15 @@ use std::io::Write;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use lapidary::Error;
 use lapidary::checkpoint::{Cut, write_random};
+use lapidary::paths::check_no_device;
 
 use super::super::terminal::{plural, size};
 
 /// Writes the model and says what is there now.
 pub(super) fn run(name: &str, cut: Cut, directory: &Path) -> anyhow::Result<u8> {
+    check_no_device(directory).map_err(|error| Error::Usage(format!("--write {}: {error}", directory.display())))?;
     let style = ProgressStyle::with_template("writing {bar:30} {binary_bytes}/{binary_total_bytes} {eta}");
     let bar = ProgressBar::new(0).with_style(style.expect("a valid template"));
     let written = write_random(directory, name, cut, &|done, total| {
