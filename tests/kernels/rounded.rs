@@ -170,7 +170,7 @@ fn as_gpus_do(tuning: MatvecTuning) {
             Tier::Plain => {
                 let y = super::product::product(&runner, super::product::Path::Matvec, &upload(&matrix), &x, 0.0);
                 let tolerance = tolerances(&x, &matrix);
-                assert_close("plain", &ops::product(&x, &matrix), &y, |i| tolerance[i]);
+                assert_close("plain", &ops::matmul(&x, &matrix), &y, |i| tolerance[i]);
             }
             _ => check(&runner, &matrix, &x, n_rows),
         }
@@ -187,7 +187,7 @@ fn check(runner: &Runner, matrix: &Matrix, x: &[f32], n_rows: usize) {
     let planned: Vec<Planned> =
         product::plan(&runner.planner, "product", &weights, rows, input, &y.tensor, 0.0).expect("a plan");
     let actual = runner.run(&planned, n_rows, &[&y]).remove(0);
-    let expected = ops::product(&values, matrix);
+    let expected = ops::matmul(&values, matrix);
     let tolerance = tolerances(&values, matrix);
     assert_close(&format!("[{n_out}, {n_in}], {n_rows} rows"), &expected, &actual, |i| tolerance[i]);
 }
@@ -216,7 +216,7 @@ fn gated_products_come_out_rounded() {
             let words_of = runner.run_raw_rows(planned.into_iter().next().expect("one part"), &words, n_rows);
             for (t, values) in values.chunks_exact(n_in).enumerate() {
                 let row = &actual[t * n_out..][..n_out];
-                let products = ops::product(values, &matrix);
+                let products = ops::matmul(values, &matrix);
                 let expected = ops::gelu_mul(&products[..n_out], &products[n_out..]);
                 let of_products = tolerances(values, &matrix);
                 assert_close("gated", &expected, row, |i| {

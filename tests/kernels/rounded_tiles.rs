@@ -242,7 +242,7 @@ fn int8_is_off_by_half_a_step() {
             .flat_map(|row| row.chunks(32))
             .flat_map(|block| vec![block.iter().fold(0.0f32, |most, v| most.max(v.abs())) / 254.0; block.len()])
             .collect();
-        let (expected, exact) = (ops::product(&x, &matrix), tolerances(&x, &matrix));
+        let (expected, exact) = (ops::matmul(&x, &matrix), tolerances(&x, &matrix));
         let mut row = vec![0.0; 704];
         let mut tolerance = exact;
         for n in 0..65 {
