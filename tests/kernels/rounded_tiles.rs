@@ -34,7 +34,7 @@ pub(super) fn runner(tier: Tier, of: Tuning) -> Option<Runner> {
 }
 
 /// Rows of integers of up to 127 times a power of two for each block of 32, the largest among them.
-fn on_grid(random: &mut Random, rows: usize, width: usize) -> Vec<f32> {
+pub(super) fn on_grid(random: &mut Random, rows: usize, width: usize) -> Vec<f32> {
     let mut x = vec![0.0; rows * width];
     for row in x.chunks_exact_mut(width) {
         for block in row.chunks_mut(32) {
@@ -47,7 +47,7 @@ fn on_grid(random: &mut Random, rows: usize, width: usize) -> Vec<f32> {
 }
 
 /// What the tier makes of `x` and one matrix, and how far off it may be.
-fn expected(tier: Tier, x: &[f32], matrix: &Matrix) -> (Vec<f32>, Vec<f64>) {
+pub(super) fn expected(tier: Tier, x: &[f32], matrix: &Matrix) -> (Vec<f32>, Vec<f64>) {
     if tier == Tier::Dot {
         return twins::products(x, matrix);
     }
