@@ -21,7 +21,7 @@ fn main() -> Result<()> {
     // y = x w^T with x [1, in_features] and w [out_features, in_features].
     let w = Matrix::Packed(weights());
     let x: Vec<f32> = (0..IN_FEATURES).map(|k| (k as f32 * 0.1).sin()).collect();
-    let expected = reference::ops::product(&x, &w);
+    let expected = reference::ops::matmul(&x, &w);
 
     // The same on the GPU: upload, plan (checks shapes), compile and bind, record, read back.
     let weights = Weights::upload(&gpu, "w", &w)?;

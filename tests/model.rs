@@ -153,7 +153,7 @@ fn a_requantized_head() {
             assert!(model.allocated_bytes() < exact, "{name} {head:?}");
             let (packed, all) = (Matrix::Packed(packed), (0..input_ids.len()).collect::<Vec<_>>());
             let (output, inner) = model.step_with_activations(&rows(0, 0, &input_ids), Want::Logits(&all)).unwrap();
-            let mut expected = reference::ops::product(&inner["final_norm"].values, &packed);
+            let mut expected = reference::ops::matmul(&inner["final_norm"].values, &packed);
             reference::ops::softcap(&mut expected, checkpoint.config.final_logit_softcapping);
             assert_within(&format!("{name} {head:?}: logits"), &output.logits, &expected, 1e-4);
             let root = (checkpoint.config.hidden_size as f32).sqrt();

@@ -32,7 +32,7 @@ pub fn of_products(x: &[f32], matrix: &Matrix) -> Vec<f64> {
 
 /// Products `x w^T`.
 pub fn products(x: &[f32], matrix: &Matrix) -> Bounded {
-    (ops::product(x, matrix), of_products(x, matrix))
+    (ops::matmul(x, matrix), of_products(x, matrix))
 }
 
 /// Products as cooperative matrices make them: x rounded to f16 relative to its row, weights to f16, added up in f32. What
@@ -88,8 +88,7 @@ pub fn head(x: &[f32], weight: Option<&[f32]>, angles: &[[f32; 2]], threads: u32
     let normed = ops::rms_norm(x, weight, NORM_EPS);
     let exact = vec![0.0; d];
     let of_normed = norm((x, &exact), &normed, |i| weight.map_or(1.0, |w| w[i]), NORM_EPS, threads);
-    let (mut value, mut bound) = (normed.clone(), of_normed.clone());
-    ops::rope(&mut value, angles);
+    let (value, mut bound) = (ops::head_norm_rope(x, weight, angles, NORM_EPS), of_normed.clone());
     for (i, [cos, sin]) in angles.iter().enumerate() {
         let (cos, sin) = (f64::from(cos.abs()), f64::from(sin.abs()));
         let (a, b) = (f64::from(normed[i].abs()), f64::from(normed[i + d / 2].abs()));
@@ -280,17 +279,6 @@ pub fn drawable(logits: &[f32], (top_k, top_p, temperature): (usize, f32, f32), 
     ids.sort_unstable();
     ids.dedup();
     ids
-}
-
-/// The key of a strip's largest logit: floats' own total order, from 0 for minus infinity and nothing.
-pub fn strip_key(strip: &[f32]) -> u32 {
-    let key = |&logit: &f32| match (logit + 0.0).to_bits() {
-        _ if logit.is_nan() || logit == f32::INFINITY => u32::MAX,
-        _ if logit == f32::NEG_INFINITY => 0,
-        bits if bits >> 31 == 1 => !bits,
-        bits => bits | 1 << 31,
-    };
-    strip.iter().map(key).max().unwrap_or(0)
 }
 
 /// `gelu(gate) * up`: 1 + tanh is off by a few epsilon of 1 (drivers compute it from exp), and so gelu(x) by as much of |x|.

@@ -114,9 +114,16 @@ impl<'a> Workbench<'a> {
     /// # Errors
     /// [`Error::Run`] where anything else of them has changed, and those of the device.
     pub fn run(&self, planned: &[Planned], n_rows: usize, outputs: &[&Output]) -> Result<Vec<Vec<f32>>> {
-        let dispatches = self.bind(planned)?;
+        self.run_bound(&self.bind(planned)?, n_rows, outputs)
+    }
+
+    /// As [`Workbench::run`] of kernels that are bound already.
+    ///
+    /// # Errors
+    /// As [`Workbench::run`].
+    pub fn run_bound(&self, dispatches: &[Dispatch], n_rows: usize, outputs: &[&Output]) -> Result<Vec<Vec<f32>>> {
         let mut recorder = Recorder::new(self.gpu());
-        for dispatch in &dispatches {
+        for dispatch in dispatches {
             recorder.dispatch(dispatch, n_rows);
         }
         let mut copies = Vec::new();

@@ -140,9 +140,9 @@ impl Model {
             }
             if let Some(inputs) = &per_layer_inputs {
                 let n = c.hidden_size_per_layer_input;
-                let gate = ops::product(&h, self.matrix(l, "per_layer_input_gate"));
+                let gate = ops::matmul(&h, self.matrix(l, "per_layer_input_gate"));
                 let gated = ops::gelu_mul(&gate, &inputs[l * n..(l + 1) * n]);
-                let x = ops::product(&gated, self.matrix(l, "per_layer_projection"));
+                let x = ops::matmul(&gated, self.matrix(l, "per_layer_projection"));
                 ops::add_norm(&mut h, &x, self.vector(l, "post_per_layer_input_norm.weight"), scalar, eps);
             }
             keep(&format!("layer.{l}.out"), &h);
@@ -150,7 +150,7 @@ impl Model {
         let x = ops::rms_norm(&h, Some(&self.vectors["norm.weight"]), c.rms_norm_eps);
         keep("final_norm", &x);
         let head = self.matrices.get("lm_head").unwrap_or(&self.matrices["embed_tokens"]);
-        let mut logits = ops::product(&x, head);
+        let mut logits = ops::matmul(&x, head);
         ops::softcap(&mut logits, c.final_logit_softcapping);
         keep("logits", &logits);
     }
@@ -163,7 +163,7 @@ impl Model {
         table.row(if (id as usize) < table.out_features() { id as usize } else { 0 }, &mut tokens);
         let root = (n as f32).sqrt();
         tokens.iter_mut().for_each(|t| *t *= root);
-        let context = ops::product(h, &self.matrices["per_layer_model_projection"]);
+        let context = ops::matmul(h, &self.matrices["per_layer_model_projection"]);
         let (norm, scale) = (&self.vectors["per_layer_projection_norm.weight"], (c.hidden_size as f32).powf(-0.5));
         let layers = context.chunks_exact(n).zip(tokens.chunks_exact(n));
         Some(layers.flat_map(|(x, t)| ops::per_layer_inputs(x, t, norm, scale, c.rms_norm_eps)).collect())
@@ -177,16 +177,14 @@ impl Model {
             let weight = self.vector(l, norm);
             let mut all = Vec::with_capacity(x.len());
             for head in x.chunks_exact(d) {
-                let mut head = ops::rms_norm(head, Some(weight), eps);
-                ops::rope(&mut head, &angles);
-                all.extend(head);
+                all.extend(ops::head_norm_rope(head, Some(weight), &angles, eps));
             }
             all
         };
-        let q = turned(&ops::product(a, self.matrix(l, "self_attn.q_proj")), "self_attn.q_norm.weight");
+        let q = turned(&ops::matmul(a, self.matrix(l, "self_attn.q_proj")), "self_attn.q_norm.weight");
         if layer.kv_source.is_none() {
-            let k = ops::product(a, self.matrix(l, "self_attn.k_proj"));
-            let v = if layer.k_eq_v { k.clone() } else { ops::product(a, self.matrix(l, "self_attn.v_proj")) };
+            let k = ops::matmul(a, self.matrix(l, "self_attn.k_proj"));
+            let v = if layer.k_eq_v { k.clone() } else { ops::matmul(a, self.matrix(l, "self_attn.v_proj")) };
             cache.values[l].push(v.chunks_exact(d).flat_map(|head| ops::rms_norm(head, None, eps)).collect());
             cache.keys[l].push(turned(&k, "self_attn.k_norm.weight"));
         }
@@ -207,11 +205,11 @@ impl Model {
                 (keys.iter().map(Vec::as_slice).collect(), values.iter().map(Vec::as_slice).collect());
             out.extend(ops::attention(head, &keys, &values));
         }
-        ops::product(&out, self.matrix(l, "self_attn.o_proj"))
+        ops::matmul(&out, self.matrix(l, "self_attn.o_proj"))
     }
 
     fn mlp(&self, prefix: &str, x: &[f32]) -> Vec<f32> {
-        let product = |x: &[f32], name: &str| ops::product(x, &self.matrices[&format!("{prefix}.{name}")]);
+        let product = |x: &[f32], name: &str| ops::matmul(x, &self.matrices[&format!("{prefix}.{name}")]);
         product(&ops::gelu_mul(&product(x, "gate_proj"), &product(x, "up_proj")), "down_proj")
     }
 
@@ -220,7 +218,7 @@ impl Model {
         let (c, eps) = (&self.config, self.config.rms_norm_eps);
         let root = (c.hidden_size as f32).powf(-0.5);
         let scale: Vec<f32> = self.vector(l, "router.scale").iter().map(|s| s * root).collect();
-        let logits = ops::product(&ops::rms_norm(h, Some(&scale), eps), self.matrix(l, "router.proj"));
+        let logits = ops::matmul(&ops::rms_norm(h, Some(&scale), eps), self.matrix(l, "router.proj"));
         let (ids, weights) = ops::router(&logits, self.vector(l, "router.per_expert_scale"), c.top_k_experts);
         let y = ops::rms_norm(h, Some(self.vector(l, "pre_feedforward_layernorm_2.weight")), eps);
         let mut sum = vec![0.0; h.len()];

@@ -134,6 +134,23 @@ impl Runner {
         Self::taken(self.0.run(planned, n_rows, &outputs))
     }
 
+    /// As [`Runner::run`] with each text changed as `alter` says under a name of its own, behind a planted bug.
+    pub(crate) fn run_altered(
+        &self,
+        (name, alter): (&'static str, impl Fn(&str) -> String),
+        planned: &[Planned],
+        n_rows: usize,
+        outputs: &[&Output],
+    ) -> Vec<Vec<f32>> {
+        let bug = PLANTED.get();
+        // A test's names may stay in memory.
+        let name = bug.map_or(name, |bug| Box::leak(format!("{name}, {}", bug.name).into_boxed_str()));
+        let text = |text: &str| alter(&bug.map_or_else(|| text.to_string(), |bug| text.replace(bug.from, bug.to)));
+        let dispatches = Self::taken(self.0.planner.bind_altered(planned, name, text));
+        let outputs: Vec<&workbench::Output> = outputs.iter().map(|output| &output.0).collect();
+        Self::taken(self.0.run_bound(&dispatches, n_rows, &outputs))
+    }
+
     /// The first `n` words of an output's buffer after `planned`, guard words and all.
     pub(crate) fn run_raw(&self, planned: Planned, output: &Output, n: usize) -> Vec<u32> {
         let mut recorder = Recorder::new(gpu());

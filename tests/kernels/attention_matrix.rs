@@ -2,13 +2,16 @@
 //! keys and values that are not in f16 already are rounded to it; the rest is as exact as in f32.
 
 use lapidary::doctor::bounds::Measure;
+use lapidary::doctor::twins;
 use lapidary::gpu::Tier;
 use lapidary::kernels::KvDtype;
 use lapidary::kernels::attention_tile::Queries;
+use lapidary::reference::ops;
 
 use super::attention::{Case, Step, chunk};
 use crate::common::not_run::not_run;
-use crate::common::random::Random;
+use crate::common::random::{Random, Spread};
+use crate::common::tolerance::assert_close;
 use crate::common::{Runner, gpu};
 
 /// A runner with matrices, and their side; `None`, and a line, where the device has none.
@@ -164,4 +167,28 @@ fn others_stay_in_f32() {
         assert_eq!(wanted(&runner, other), Queries::Rows, "{other:?}");
     }
     assert_eq!(wanted(&Runner::new(), served), Queries::Rows, "a planner of plain kernels");
+}
+
+/// Rounding to f16 alone, which the twin does and the kernel does, stays within the bounds that the kernel is held to.
+#[test]
+fn the_twin_rounds_within_the_bounds() {
+    let mut random = Random::new(927);
+    for (head_dim, positions, sharpness) in [(16, 1, 0.25), (64, 33, 0.125), (256, 100, 0.0625), (64, 40, 2.0)] {
+        let mut rows = |n: usize, spread, factor: f32| -> Vec<Vec<f32>> {
+            (0..n).map(|_| random.values(head_dim, spread).iter().map(|v| v * factor).collect()).collect()
+        };
+        let q = rows(1, Spread::Normal, sharpness).remove(0);
+        let (keys, values) = (rows(positions, Spread::Normal, 1.0), rows(positions, Spread::Outliers, 1.0));
+        let halved = |x: &[f32]| twins::halved(&(x.to_vec(), vec![0.0; head_dim]));
+        let bounded = |rows: &[Vec<f32>]| rows.iter().map(|row| halved(row)).collect::<Vec<_>>();
+        let (k, v) = (bounded(&keys), bounded(&values));
+        let (k, v): (Vec<_>, Vec<_>) = (k.iter().collect(), v.iter().collect());
+        let (exact, bound) = twins::attention(&halved(&q), &k, &v, true);
+        let (keys, values): (Vec<&[f32]>, Vec<&[f32]>) =
+            (keys.iter().map(Vec::as_slice).collect(), values.iter().map(Vec::as_slice).collect());
+        let twin = ops::attention_matrix(&q, &keys, &values);
+        let what = format!("{positions} positions of {head_dim} dimensions, sharpness {sharpness}");
+        assert_close(&what, &exact, &twin, |i| bound[i]);
+        assert!(positions == 1 || exact != twin, "{what}: nothing was rounded");
+    }
 }

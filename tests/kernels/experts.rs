@@ -63,7 +63,7 @@ fn compare(what: &str, case: &Case, x: &[f32], actual: &[f32]) {
     for (p, (&e, actual)) in ids.iter().zip(actual.chunks_exact(n_out)).enumerate() {
         let x = &x[p / repeat * n_in..][..n_in];
         let (matrix, what) = (&stack[e as usize], format!("{what}, row {p}, expert {e}"));
-        let expected = ops::product(x, matrix);
+        let expected = ops::matmul(x, matrix);
         let tolerance = tolerances(x, matrix);
         assert_close(&what, &expected, actual, |i| tolerance[i]);
         // Where outputs nearly cancel, an error normalized by them says nothing; each element was held to its own bound.

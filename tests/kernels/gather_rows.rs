@@ -1,6 +1,7 @@
 //! `gather_rows.wgsl`: y[i] = x[chosen[i]].
 
 use lapidary::kernels::gather_rows;
+use lapidary::reference::ops;
 
 use crate::common::random::Spread;
 use crate::common::tolerance::assert_close;
@@ -21,7 +22,7 @@ pub(super) fn check(widths: &[usize]) {
             let planned =
                 gather_rows::plan(&runner.planner, "gather", &tensor(width, &x), &compact(1, &chosen), &y.tensor);
             let actual = runner.run_one(planned.expect("a plan"), chosen.len(), &y);
-            let expected: Vec<f32> = chosen.iter().flat_map(|&c| x[c as usize * width..][..width].to_vec()).collect();
+            let expected = ops::gather_rows(&x, width, &chosen);
             assert_close(&format!("[{n_rows}, {width}]"), &expected, &actual, |_| 0.0);
         }
     }

@@ -1,16 +1,18 @@
 //! `kv_store.wgsl`: a chunk's keys and values enter the ring.
 
 use lapidary::kernels::kv_store;
+use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};
-use crate::common::{Output, Runner, fresh, is_untouched, rows_tensor, step_rows, tensor};
+use crate::common::{Output, Runner, fresh, rows_tensor, step_rows, tensor};
 
 /// The ring after a step, by the plain rule: rows in order, later ones replace earlier ones.
 pub(super) fn check(random: &mut Random, width: usize, capacity: usize, n_slots: usize, rows: &[(u32, u32, u32)]) {
     let what = format!("width {width}, capacity {capacity}, {} rows", rows.len());
     let (k, v) = (random.values(rows.len() * width, Spread::Normal), random.values(rows.len() * width, Spread::Normal));
     // The kernel copies whole padded rows, so widths here are whole chunks.
-    let (k_cache, v_cache) = (Output::new(n_slots * capacity, width), Output::new(n_slots * capacity, width));
+    let before = vec![-1.5; n_slots * capacity * width];
+    let (k_cache, v_cache) = (Output::in_place(width, &before), Output::in_place(width, &before));
     let runner = Runner::new();
     let planned = kv_store::plan(
         &runner.planner,
@@ -22,15 +24,11 @@ pub(super) fn check(random: &mut Random, width: usize, capacity: usize, n_slots:
     );
     let results = runner.run(&[planned.expect("a plan")], rows.len(), &[&k_cache, &v_cache]);
     for (name, new, result) in [("k", &k, &results[0]), ("v", &v, &results[1])] {
-        let mut expected: Vec<Option<usize>> = vec![None; n_slots * capacity];
-        for (t, &(slot, position, _)) in rows.iter().enumerate() {
-            expected[slot as usize * capacity + position as usize % capacity] = Some(t);
-        }
-        for (i, (row, from)) in result.chunks_exact(width).zip(expected).enumerate() {
-            match from {
-                Some(t) => assert_eq!(row, &new[t * width..][..width], "{what}: {name} row {i} of the ring"),
-                None => assert!(row.iter().all(|&v| is_untouched(v)), "{what}: {name} row {i} was written"),
-            }
+        let words = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
+        let mut expected = words(&before);
+        ops::kv_store(&mut expected, &words(new), (width, capacity), &step_rows(rows));
+        for (i, (row, expected)) in result.chunks_exact(width).zip(expected.chunks_exact(width)).enumerate() {
+            assert_eq!(words(row), expected, "{what}: {name} row {i} of the ring");
         }
     }
 }

@@ -5,7 +5,10 @@ use lapidary::kernels::matvec;
 use lapidary::kernels::product::Rows;
 use lapidary::kernels::{Weights, WeightsBuilder};
 use lapidary::quant::{Dtype, Matrix};
+use lapidary::reference::ops;
 
+use super::matmul::{whole, whole_codes, whole_matrix};
+use super::product::{Path, product};
 use crate::common::matrices::{DTYPES, Order, Spec, Unpacked, dense};
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::assert_close;
@@ -140,4 +143,27 @@ fn sums_of_experts() {
     for (held, n_out, n_in) in [(0..5, 1, 8), (0..5, 33, 80), (0..2, 33, 80), (2..5, 5, 704), (3..4, 17, 40)] {
         check_sum(held, n_out, n_in);
     }
+}
+
+/// Whole numbers add up exactly in any order, so that each lane, chunk and tail must give the twin's number to the bit.
+pub(super) fn check_whole(shapes: &[(usize, usize)]) {
+    let mut random = Random::new(413);
+    for &(n_out, n_in) in shapes {
+        let spec = Spec { asymmetric: true, ..Spec::new(n_out, n_in, 16) };
+        for matrix in [whole_matrix(&mut random, n_out, n_in), whole_codes(&mut random, spec)] {
+            let (weights, x) = (stack(std::slice::from_ref(&matrix), 1), whole(&mut random, 2 * n_in, 15));
+            for lanes in LANES {
+                let actual = product(&Runner::with_lanes(lanes), Path::Matvec, &weights, &x, 0.0);
+                for (t, (x, actual)) in x.chunks_exact(n_in).zip(actual.chunks_exact(n_out)).enumerate() {
+                    let what = format!("[{n_out}, {n_in}], {lanes} lanes, row {t}");
+                    assert_close(&what, &ops::matvec(x, &matrix), actual, |_| 0.0);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn whole_numbers_are_exact() {
+    check_whole(&[(1, 1), (7, 9), (63, 33), (65, 41), (130, 272), (5, 2816)]);
 }

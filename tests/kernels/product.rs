@@ -68,7 +68,7 @@ pub(super) fn product(runner: &Runner, path: Path, weights: &Weights, x: &[f32],
 }
 
 fn compare(what: &str, runner: &Runner, path: Path, weights: &Weights, matrix: &Matrix, x: &[f32]) {
-    let expected = ops::product(x, matrix);
+    let expected = ops::matmul(x, matrix);
     let actual = product(runner, path, weights, x, 0.0);
     let tolerance = tolerances(x, matrix);
     assert_close(what, &expected, &actual, |i| tolerance[i]);
@@ -127,7 +127,7 @@ fn dense_values_are_exact() {
         let weights = upload(&matrix);
         let mut identity = vec![0.0; width * width];
         (0..width).for_each(|k| identity[k * width + k] = 1.0);
-        let expected = ops::product(&identity, &matrix);
+        let expected = ops::matmul(&identity, &matrix);
         for path in [Path::Matvec, Path::Matmul, Path::Direct] {
             let actual = product(&Runner::new(), path, &weights, &identity, 0.0);
             assert_close(&format!("{path:?} {dtype:?}"), &expected, &actual, |_| 0.0);
@@ -224,7 +224,7 @@ pub(super) fn check_softcap() {
     for path in [Path::Matvec, Path::Matmul, Path::Direct] {
         for cap in [1.0, 30.0] {
             let x = random.values(5 * 48, Spread::Outliers);
-            let mut expected = ops::product(&x, &matrix);
+            let mut expected = ops::matmul(&x, &matrix);
             ops::softcap(&mut expected, Some(cap));
             let actual = product(&Runner::new(), path, &weights, &x, cap);
             // tanh grows no error; its own is a few epsilon of 1.
@@ -243,7 +243,7 @@ fn infinite_logits_stay_no_numbers() {
     let matrix = Matrix::Dense(dense(&mut random, 65, 48, Dtype::BF16));
     let weights = upload(&matrix);
     // The sums of a row of weights, and what 3e38 times them is.
-    let sums = ops::product(&[1.0; 48], &matrix);
+    let sums = ops::matmul(&[1.0; 48], &matrix);
     let overflows: Vec<usize> = (0..65).filter(|&i| sums[i].abs() > 2.0).collect();
     assert!(!overflows.is_empty());
     for path in [Path::Matvec, Path::Matmul, Path::Direct] {
@@ -271,7 +271,7 @@ fn rows_beyond_the_count_are_left_alone() {
         let actual = runner.run(&planned.expect("a plan"), grid_rows, &[&y]).remove(0);
         let (x, tolerance) = (&x[..n_rows * 48], tolerances(&x[..n_rows * 48], &matrix));
         let (written, rest) = actual.split_at(n_rows * 65);
-        assert_close(&format!("{n_rows} rows"), &ops::product(x, &matrix), written, |i| tolerance[i]);
+        assert_close(&format!("{n_rows} rows"), &ops::matmul(x, &matrix), written, |i| tolerance[i]);
         assert!(rest.iter().all(|&v| is_untouched(v)), "{n_rows} rows: more were written");
     }
 }
@@ -370,7 +370,7 @@ fn sharded_sum_is_the_full_product() {
         let full = Unpacked::random(&mut random, spec);
         let whole = Matrix::Packed(full.pack());
         let x = random.values(2 * n_in, Spread::Outliers);
-        let expected = ops::product(&x, &whole);
+        let expected = ops::matmul(&x, &whole);
         let tolerance = tolerances(&x, &whole);
         for n_shards in [2, 3, 4, 7, 8] {
             let mut sums = vec![0.0f64; expected.len()];

@@ -1,4 +1,4 @@
-//! Activations rounded to int8: what makes them, and the products of `matvec.wgsl` that read them.
+//! Activations rounded to int8, and the products of `matvec.wgsl` that read them; `round.rs` has the rounding alone.
 
 use lapidary::doctor::twins;
 use lapidary::gpu::{Tensor, Tier};
@@ -54,28 +54,6 @@ pub(super) fn round(runner: &Runner, width: usize, x: &[f32]) -> (Tensor, Vec<f3
         values.extend(values_of(words, width));
     }
     (out.tensor.clone(), values)
-}
-
-#[test]
-fn rows_of_all_widths() {
-    let mut random = Random::new(900);
-    for width in [1, 15, 16, 17, 31, 32, 33, 704, 2112, 2816, 5376] {
-        for spread in [Spread::Normal, Spread::Outliers] {
-            round(&Runner::new(), width, &random.values(3 * width, spread));
-        }
-    }
-}
-
-#[test]
-fn what_is_no_number_stays_none() {
-    let mut x = vec![0.5; 64];
-    (x[20], x[40]) = (f32::NAN, f32::INFINITY);
-    let out = output(1, 64);
-    let runner = Runner::new();
-    let planned = rounded::plan(&runner.planner, "round", &tensor(64, &x), &out.tensor).expect("a plan");
-    let words = runner.run_raw_rows(planned, &out, 1);
-    let scale = |block: usize| f32::from_bits(words[4 * (4 + block / 2) + block % 2]);
-    assert!(scale(0).is_finite() && !scale(1).is_finite() && !scale(2).is_finite() && scale(3).is_finite());
 }
 
 pub(super) fn dot(lanes: u32) -> Runner {
@@ -170,7 +148,7 @@ fn as_gpus_do(tuning: MatvecTuning) {
             Tier::Plain => {
                 let y = super::product::product(&runner, super::product::Path::Matvec, &upload(&matrix), &x, 0.0);
                 let tolerance = tolerances(&x, &matrix);
-                assert_close("plain", &ops::product(&x, &matrix), &y, |i| tolerance[i]);
+                assert_close("plain", &ops::matmul(&x, &matrix), &y, |i| tolerance[i]);
             }
             _ => check(&runner, &matrix, &x, n_rows),
         }
@@ -187,7 +165,7 @@ fn check(runner: &Runner, matrix: &Matrix, x: &[f32], n_rows: usize) {
     let planned: Vec<Planned> =
         product::plan(&runner.planner, "product", &weights, rows, input, &y.tensor, 0.0).expect("a plan");
     let actual = runner.run(&planned, n_rows, &[&y]).remove(0);
-    let expected = ops::product(&values, matrix);
+    let expected = ops::matmul(&values, matrix);
     let tolerance = tolerances(&values, matrix);
     assert_close(&format!("[{n_out}, {n_in}], {n_rows} rows"), &expected, &actual, |i| tolerance[i]);
 }
@@ -216,7 +194,7 @@ fn gated_products_come_out_rounded() {
             let words_of = runner.run_raw_rows(planned.into_iter().next().expect("one part"), &words, n_rows);
             for (t, values) in values.chunks_exact(n_in).enumerate() {
                 let row = &actual[t * n_out..][..n_out];
-                let products = ops::product(values, &matrix);
+                let products = ops::matmul(values, &matrix);
                 let expected = ops::gelu_mul(&products[..n_out], &products[n_out..]);
                 let of_products = tolerances(values, &matrix);
                 assert_close("gated", &expected, row, |i| {

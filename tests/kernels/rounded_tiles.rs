@@ -34,7 +34,7 @@ pub(super) fn runner(tier: Tier, of: Tuning) -> Option<Runner> {
 }
 
 /// Rows of integers of up to 127 times a power of two for each block of 32, the largest among them.
-fn on_grid(random: &mut Random, rows: usize, width: usize) -> Vec<f32> {
+pub(super) fn on_grid(random: &mut Random, rows: usize, width: usize) -> Vec<f32> {
     let mut x = vec![0.0; rows * width];
     for row in x.chunks_exact_mut(width) {
         for block in row.chunks_mut(32) {
@@ -47,7 +47,7 @@ fn on_grid(random: &mut Random, rows: usize, width: usize) -> Vec<f32> {
 }
 
 /// What the tier makes of `x` and one matrix, and how far off it may be.
-fn expected(tier: Tier, x: &[f32], matrix: &Matrix) -> (Vec<f32>, Vec<f64>) {
+pub(super) fn expected(tier: Tier, x: &[f32], matrix: &Matrix) -> (Vec<f32>, Vec<f64>) {
     if tier == Tier::Dot {
         return twins::products(x, matrix);
     }
@@ -242,7 +242,7 @@ fn int8_is_off_by_half_a_step() {
             .flat_map(|row| row.chunks(32))
             .flat_map(|block| vec![block.iter().fold(0.0f32, |most, v| most.max(v.abs())) / 254.0; block.len()])
             .collect();
-        let (expected, exact) = (ops::product(&x, &matrix), tolerances(&x, &matrix));
+        let (expected, exact) = (ops::matmul(&x, &matrix), tolerances(&x, &matrix));
         let mut row = vec![0.0; 704];
         let mut tolerance = exact;
         for n in 0..65 {

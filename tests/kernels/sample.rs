@@ -5,6 +5,7 @@ use lapidary::generate::{Sampler, Sampling};
 use lapidary::gpu::Tensor;
 use lapidary::kernels::sample::Draw;
 use lapidary::kernels::{argmax, sample, strip_max};
+use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};
 use crate::common::{Output, Runner, compact, gpu, tensor};
@@ -50,6 +51,8 @@ fn compare(what: &str, threads: u32, width: usize, logits: &[f32], samplings: &[
         };
         let what = format!("{what}, width {width}, {threads} threads, draw {i}, {sampling:?}");
         assert!(may_be.contains(wanted), "{what}: the sampler's {wanted} is none of {may_be:?}");
+        let twin = ops::sample(&rows[i * width..(i + 1) * width], &draws[i]);
+        assert!(may_be.contains(&twin), "{what}: the twin's {twin} is none of {may_be:?}");
         assert!(may_be.contains(&id), "{what}: {id}, expected {wanted} or one of {may_be:?}");
         open += usize::from(may_be.len() > 1);
     }
@@ -178,7 +181,7 @@ fn one_of_one_is_the_largest() {
     let draw = |random| Draw { top_k: 1, top_p: 1.0, inverse_temperature: 1.0, random };
     for width in WIDTHS {
         let logits: Vec<f32> = (0..3 * width).map(|_| random.below(width.min(50)) as f32).collect();
-        let expected: Vec<u32> = logits.chunks_exact(width).map(lapidary::reference::ops::argmax).collect();
+        let expected: Vec<u32> = logits.chunks_exact(width).map(ops::argmax).collect();
         for threads in THREADS {
             assert_eq!(drawn(threads, width, &logits, &[draw(0.0), draw(0.5), draw(1.0)]), expected, "width {width}");
         }

@@ -103,10 +103,9 @@ pub(super) fn largest(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let rows_tensor = bench.tensor(VOCABULARY, &rows)?;
     let planned = argmax::plan(&bench.planner, "argmax", &rows_tensor, &scratch, &ids.tensor)?;
     let actual = bench.run_for(&planned, n_rows, &ids)?;
-    let expected = rows.chunks_exact(VOCABULARY).enumerate();
-    let expected = expected.map(|(i, row)| if i < CLEAN { ops::argmax(row) } else { argmax::NOT_FINITE });
+    let expected: Vec<u32> = rows.chunks_exact(VOCABULARY).map(ops::argmax).collect();
     let actual: Vec<u32> = actual.iter().map(|id| id.to_bits()).collect();
-    measure.words("ids", &expected.collect::<Vec<_>>(), &actual);
+    measure.words("ids", &expected, &actual);
     Ok(())
 }
 
@@ -119,9 +118,7 @@ pub(super) fn drawn(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let planned = strip_max::plan(&bench.planner, "strip_max", &rows_tensor, &maxima.tensor)?;
     let keys = bench.run_for(&[planned], n_rows, &maxima)?;
     for (row, actual) in rows.chunks_exact(VOCABULARY).zip(keys.chunks_exact(strips)) {
-        let strip = |s: usize| &row[(s * strip_max::STRIP).min(row.len())..((s + 1) * strip_max::STRIP).min(row.len())];
-        let expected: Vec<u32> = (0..strips).map(|s| twins::strip_key(strip(s))).collect();
-        measure.words("maxima", &expected, &actual.iter().map(|key| key.to_bits()).collect::<Vec<_>>());
+        measure.words("maxima", &ops::strip_max(row), &actual.iter().map(|key| key.to_bits()).collect::<Vec<_>>());
     }
     for (top_k, top_p, temperature) in [(64, 0.95, 1.0), (128, 1.0, 0.7), (2, 0.5, 4.0)] {
         let draws: Vec<Draw> = (0..n_rows)

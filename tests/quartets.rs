@@ -1,0 +1,176 @@
+//! The quartet: each kernel has a shader, a host, a twin and a test under one stem, found by name wherever they lie.
+//!
+//! - shader: `STEM.wgsl` below shaders/
+//! - host: `STEM.rs` below src/kernels/, which plans the shader by its stem
+//! - twin: `pub fn STEM` below src/reference/, which a test of kernels or doctor calls as `ops::STEM`
+//! - test: `STEM.rs` below tests/kernels/ with tests in it, part of tests/kernels.rs, whose head names the shader
+//! - and bugs: `STEM::` in one of the lists of planted bugs below tests/kernels/, so that the test is known to see some
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use lapidary::kernels::SHADERS;
+
+/// Hosts that stand in the file of another stem: shader, file, why.
+const HOSTS: [(&str, &str, &str); 2] = [
+    ("matmul_grouped", "matmul", "one plan with `matmul`, which differs in who reads which row"),
+    ("round", "rounded", "beside the layout of what it makes, which several kernels write"),
+];
+
+/// Shaders without a twin, and why.
+const NO_TWIN: [(&str, &str); 1] = [("copy_words", "words leave as they came: what goes in is what is expected")];
+
+/// All files below a folder with their texts.
+struct Tree(Vec<(PathBuf, String)>);
+
+impl Tree {
+    fn read(folder: &str) -> Self {
+        let mut files = Vec::new();
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+                let path = entry.expect("a folder entry").path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => files.push((path.clone(), std::fs::read_to_string(&path).expect("a text"))),
+                }
+            }
+        }
+        Tree(files)
+    }
+
+    /// The texts of all files of this name.
+    fn named(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0
+            .iter()
+            .filter(move |(path, _)| path.file_name().is_some_and(|n| n == name))
+            .map(|(_, text)| text.as_str())
+    }
+
+    /// Whether a file has `text` where no longer name goes on.
+    fn has_name(&self, text: &str) -> bool {
+        self.0.iter().any(|(_, file)| has_name(file, text))
+    }
+}
+
+/// Whether `text` stands in a file as a whole: what comes before it and behind it belongs to no name.
+fn has_name(file: &str, text: &str) -> bool {
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    let starts_name = text.starts_with(|c: char| c.is_alphanumeric());
+    let ends_name = text.ends_with(|c: char| c.is_alphanumeric());
+    file.match_indices(text).any(|(at, _)| {
+        let (before, behind) = (file[..at].chars().next_back(), file[at + text.len()..].chars().next());
+        !(starts_name && is_part(before) || ends_name && is_part(behind))
+    })
+}
+
+struct Trees {
+    shaders: Tree,
+    hosts: Tree,
+    twins: Tree,
+    tests: Tree,
+    doctor: Tree,
+    /// The list of test modules.
+    list: String,
+}
+
+impl Trees {
+    fn read() -> Self {
+        Trees {
+            shaders: Tree::read("shaders"),
+            hosts: Tree::read("src/kernels"),
+            twins: Tree::read("src/reference"),
+            tests: Tree::read("tests/kernels"),
+            doctor: Tree::read("src/doctor"),
+            list: std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernels.rs")).expect("a text"),
+        }
+    }
+
+    /// What a stem lacks.
+    fn missing(&self, stem: &str) -> Vec<String> {
+        let (file, shader) = (format!("{stem}.rs"), format!("{stem}.wgsl"));
+        let host = HOSTS.iter().find(|(s, ..)| *s == stem).map_or(file.clone(), |(_, host, _)| format!("{host}.rs"));
+        let has_twin = self.twins.has_name(&format!("pub fn {stem}("));
+        let needs_twin = NO_TWIN.iter().all(|(s, _)| *s != stem);
+        let call = format!("ops::{stem}");
+        let planted = || self.tests.0.iter().filter(|(path, _)| name_of(path).starts_with("planted"));
+        let all = [
+            (self.shaders.named(&shader).next().is_some(), format!("shader: no {shader} below shaders/")),
+            (
+                self.hosts.named(&host).any(|text| text.contains(&format!("\"{stem}\""))),
+                format!("host: no {host} below src/kernels/ that plans \"{stem}\""),
+            ),
+            (has_twin || !needs_twin, format!("twin: no `pub fn {stem}` below src/reference/")),
+            (
+                !has_twin || self.tests.has_name(&call) || self.doctor.has_name(&call),
+                format!("twin: neither tests/kernels/ nor src/doctor/ calls `{call}`"),
+            ),
+            (
+                self.tests.named(&file).any(|text| text.contains("#[test]")),
+                format!("test: no {file} below tests/kernels/ with a test in it"),
+            ),
+            (
+                self.tests.named(&file).all(|text| heading(text).contains(&format!("`{shader}`"))),
+                format!("test: the head of {file} does not name `{shader}`"),
+            ),
+            (has_name(&self.list, &format!("mod {stem};")), format!("test: no `mod {stem};` in tests/kernels.rs")),
+            (
+                planted().any(|(_, text)| has_name(text, &format!("{stem}::"))),
+                format!("bugs: no planted*.rs below tests/kernels/ calls `{stem}::`"),
+            ),
+        ];
+        all.into_iter().filter(|(is_there, _)| !is_there).map(|(_, what)| what).collect()
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The lines of documentation that a file begins with.
+fn heading(text: &str) -> String {
+    text.lines().take_while(|line| line.starts_with("//!")).collect::<Vec<_>>().join("\n")
+}
+
+fn stems() -> BTreeSet<&'static str> {
+    SHADERS.iter().map(|shader| shader.stem).collect()
+}
+
+#[test]
+fn every_kernel_has_its_quartet() {
+    let trees = Trees::read();
+    let lacking = stems().into_iter().map(|stem| (stem, trees.missing(stem)));
+    let lines: Vec<String> = lacking
+        .filter(|(_, missing)| !missing.is_empty())
+        .map(|(stem, missing)| format!("{stem}:\n  {}", missing.join("\n  ")))
+        .collect();
+    assert!(lines.is_empty(), "{} of {} kernels lack something:\n{}", lines.len(), stems().len(), lines.join("\n"));
+    assert!(stems().len() >= 30, "{} stems: the table was not read", stems().len());
+}
+
+/// The exceptions are such: their stems exist, and nothing stands under the name that is said to be missing.
+#[test]
+fn exceptions_are_needed() {
+    let trees = Trees::read();
+    for (stem, host, why) in HOSTS {
+        assert!(stems().contains(stem) && !why.is_empty(), "{stem}: no such shader");
+        let own = trees.hosts.named(&format!("{stem}.rs")).count();
+        assert_eq!(own, 0, "{stem} has a host of its own: it needs no exception, {host}.rs");
+    }
+    for (stem, why) in NO_TWIN {
+        assert!(stems().contains(stem) && !why.is_empty(), "{stem}: no such shader");
+        assert!(!trees.twins.has_name(&format!("pub fn {stem}(")), "{stem} has a twin: it needs no exception");
+    }
+}
+
+/// What is not there is found missing: a stem of no kernel lacks all of it, and parts of longer names are no names.
+#[test]
+fn what_is_missing_is_found() {
+    let missing = Trees::read().missing("no_such_kernel");
+    let parts: Vec<&str> = missing.iter().map(|what| what.split(':').next().unwrap_or_default()).collect();
+    assert_eq!(parts, ["shader", "host", "twin", "test", "test", "bugs"], "{missing:?}");
+    // "round" is the start of others, and "attention" the end of none.
+    assert!(has_name("mod round;", "mod round;") && !has_name("mod round_rows;", "mod round"));
+    assert!(has_name("ops::round(x)", "ops::round") && !has_name("ops::round_rows(x)", "ops::round"));
+    assert!(has_name("super::attention::chunk", "attention::") && !has_name("own_attention::chunk", "attention::"));
+}
