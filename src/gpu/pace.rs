@@ -17,6 +17,7 @@ use super::speed::{Pace, UnderWay, Work, lock};
 
 /// Submissions of more seconds are waited for before the next is handed over, others while it runs.
 const LONG_SECONDS: f64 = 0.02;
+
 impl Pace {
     /// Waits for what was submitted last if that is long: to be without work for an instant costs little beside it, and
     /// some drivers do not return from a submission before the one ahead of it is done.

@@ -28,16 +28,16 @@ struct Code {
 }
 
 /// The files of a crate.
-pub struct Tree {
+pub(crate) struct Tree {
     modules: BTreeMap<Module, Code>,
 }
 
 /// For each file the files that it uses, with a path that shows it.
-pub type Edges = BTreeMap<String, BTreeMap<String, String>>;
+pub(crate) type Edges = BTreeMap<String, BTreeMap<String, String>>;
 
 impl Tree {
     /// Reads files by their names below `src`, `gpu/mod.rs` for instance.
-    pub fn read<'t>(files: impl IntoIterator<Item = (&'t str, &'t str)>) -> Self {
+    pub(crate) fn read<'t>(files: impl IntoIterator<Item = (&'t str, &'t str)>) -> Self {
         let (mut modules, mut tests) = (BTreeMap::new(), Vec::new());
         for (file, text) in files {
             let module = module_of(file);
@@ -50,7 +50,7 @@ impl Tree {
     }
 
     /// Who uses whom.
-    pub fn edges(&self) -> Edges {
+    pub(crate) fn edges(&self) -> Edges {
         let mut edges = Edges::new();
         for (module, code) in &self.modules {
             let imported = code.uses.iter().filter(|one| !one.public || code.names.contains(&one.name));
@@ -101,7 +101,7 @@ impl Tree {
 }
 
 /// The circles: sets of files of which each leads to all others.
-pub fn circles(edges: &Edges) -> Vec<BTreeSet<String>> {
+pub(crate) fn circles(edges: &Edges) -> Vec<BTreeSet<String>> {
     let reached: BTreeMap<&String, BTreeSet<&String>> = edges.keys().map(|file| (file, reach(edges, file))).collect();
     let mut circles = BTreeSet::new();
     for (file, all) in &reached {
