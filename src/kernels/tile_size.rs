@@ -27,7 +27,7 @@ pub(super) fn dot_bits(weights: &Weights) -> Option<u32> {
 /// The tiles for steps of some numbers of rows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Size {
-    /// Place in [`TileTuning::plain`] and its likes.
+    /// Place in `plain` of [`super::tuning::TileTuning`] and its likes.
     pub number: usize,
     /// The least and the most rows of a step.
     pub step_rows: (u32, u32),

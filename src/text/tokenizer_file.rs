@@ -56,7 +56,7 @@ pub(crate) struct Added {
 /// Reads and checks the file.
 ///
 /// # Errors
-/// [`Error::Model`] with the first fault.
+/// [`crate::Error::Model`] with the first fault.
 pub(crate) fn read(json: &[u8]) -> Result<File> {
     if json.len() > MAX_FILE_BYTES {
         return Err(fault(format!("{} bytes, expected at most {MAX_FILE_BYTES}", json.len())));

@@ -3,7 +3,7 @@
 use super::budget::{Budget, Held};
 use super::fault::Run;
 
-/// Bytes of a value that holds others, beside its items.
+/// Bytes of a value beside its characters or items.
 pub(super) const OVERHEAD: usize = 64;
 
 /// A string.
