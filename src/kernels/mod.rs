@@ -1,5 +1,7 @@
 //! The kernels: for each `shaders/NAME.wgsl` a `NAME.rs` with its parameters and `plan`, which checks shapes and names
 //! the buffers that the shader binds. A plan is compiled and bound once ([`Planner::bind`]); running it only records.
+//! What kernels share is in files without a shader: `planner` and `params`; `operands` and `tile_size` for products, `heads` for
+//! attention.
 //!
 //! Parameters stand at binding 0, before the buffers, whose number differs from variant to variant.
 //!
