@@ -83,7 +83,7 @@
 //! * Sliding layers hold a ring of the window and 15 positions, and with marks a copy of it; full layers start small and
 //!   double, or are whole where there is a budget.
 //! * Every loop of a shader ends by itself, whatever the buffers hold: wgpu's counters, which would end it, are off
-//!   (`gpu/pipeline.rs`). Indices are made of sizes that plans have checked; tokens, which requests name, are clamped.
+//!   (`gpu/compile.rs`). Indices are made of sizes that plans have checked; tokens, which requests name, are clamped.
 //! * wasm has no threads, no waits and no clock of the system's: threads begin in `threads`, waits for a device are in
 //!   `gpu/blocking.rs`, both with something else there, and clocks are those of the crate web-time.
 //! * No kernel reads workgroup memory that it has not written, and none of the plain ones needs more than WebGPU's floor: 8

@@ -1,7 +1,7 @@
 //! Matrices of compressed-tensors: `weight_packed` and its company, and the fused 3-D tensors of all experts.
 
-use super::config::Packing;
-use super::matrix_info::{Claim, MatrixFormat, MatrixInfo, Slice, Storage};
+use super::config::{Claim, Packing};
+use super::matrix_info::{MatrixFormat, MatrixInfo, Slice, Storage};
 use super::resolve::Resolver;
 use super::roles::Role;
 use crate::quant::Dtype;

@@ -9,17 +9,11 @@ use safetensors::tensor::Dtype as FileDtype;
 
 use super::blob::Blob;
 use super::header::{self, Room};
+use super::shards;
 use super::source::Source;
-use super::weight_map::{self, WeightMap};
-use super::{folder, shards};
-use crate::paths::quoted;
+use super::weight_map::{self, INDEX, SINGLE, WeightMap};
 use crate::quant::Dtype;
 use crate::{Error, Faults, Result};
-
-const SINGLE: &str = "model.safetensors";
-pub(super) const INDEX: &str = "model.safetensors.index.json";
-/// Most files of one checkpoint.
-pub(super) const FILE_LIMIT: usize = 1000;
 
 /// A tensor of any of the files.
 #[derive(Debug, Clone)]
@@ -303,28 +297,18 @@ impl Index {
         self.files[tensor.file].read_at(tensor.offset + first, out)
     }
 
+    /// A whole vector as f32.
+    pub(super) fn read_vector(&self, id: usize) -> Result<Vec<f32>> {
+        let tensor = &self.tensors[id];
+        let dtype = tensor.float().expect("open() checked the dtype");
+        let words = self.read_words(id)?;
+        let count = tensor.size_bytes as usize / dtype.size_bytes();
+        Ok((0..count).map(|element| dtype.read(&words, element)).collect())
+    }
+
     /// Fails if any file was written to or replaced since it was opened.
     pub(super) fn check_unchanged(&self) -> Result<()> {
         self.listed_by.iter().try_for_each(Blob::check_unchanged)?;
         self.files.iter().try_for_each(|blob| blob.check_unchanged())
     }
-}
-
-/// Says what there is instead of safetensors, where that helps.
-pub(super) fn nothing_found(source: &Source) -> Error {
-    if let Some(adapter) = folder::adapter(source) {
-        return adapter;
-    }
-    let names = source.names();
-    let ending = |ends: &[&str]| names.iter().find(|name| ends.iter().any(|end| name.ends_with(end))).cloned();
-    let found = if let Some(name) = ending(&[".bin", ".pt", ".pth", ".pkl"]) {
-        format!("; {name:?} is a pickle, which is never opened: convert it to safetensors")
-    } else if let Some(name) = ending(&[".gguf"]) {
-        format!("; {name:?} is GGUF, which is not supported yet")
-    } else if let Some(name) = ending(&[".part", ".incomplete", ".aria2", ".crdownload", ".download", ".tmp"]) {
-        format!("; {name:?} is an unfinished download: let it end, or download the model again")
-    } else {
-        String::new()
-    };
-    Error::model(format!("model {}: no {SINGLE} and no {INDEX}{found}", quoted(&source.describe())))
 }

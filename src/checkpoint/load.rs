@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::config::Packing;
-use super::index::Index;
 use super::matrix_info::{MatrixFormat, MatrixInfo, Projection, Slice, Storage};
 use super::roles::Role;
 use super::{Checkpoint, Content, verify};
@@ -23,7 +22,7 @@ impl Checkpoint {
         let found = self.resolved.vectors.get(name);
         assert!(found.is_some(), "no vector {name:?} in this model");
         let &(id, _) = found.expect("asserted above");
-        read_vector(&self.index, id)
+        self.index.read_vector(id)
     }
 
     /// Values of the vector `name`; nothing is read.
@@ -116,7 +115,7 @@ impl Checkpoint {
         let MatrixFormat::Packed { groups, scale_dtype, .. } = info.format else {
             unreachable!("a packed matrix has a packed format");
         };
-        let layout = layout(info);
+        let layout = info.layout();
         match info.storage {
             Storage::Dense { .. } => unreachable!("a packed matrix has packed storage"),
             Storage::Packed { qweight, qzeros, scales, g_idx, packing, .. } => {
@@ -180,22 +179,4 @@ impl Checkpoint {
         self.check_unchanged()?;
         Err(Error::model(fault))
     }
-}
-
-/// The shapes of a quantized matrix, with zero points as they are.
-pub(super) fn layout(info: &MatrixInfo) -> Layout {
-    let MatrixFormat::Packed { bits, group_size, groups, scale_dtype, .. } = info.format else {
-        unreachable!("a packed matrix has a packed format");
-    };
-    let (in_features, out_features, zero_points) = (info.in_features, info.out_features, ZeroPoints::AsStored);
-    Layout { bits, in_features, out_features, groups, group_size, scale_dtype, zero_points }
-}
-
-/// A whole vector as f32.
-pub(super) fn read_vector(index: &Index, id: usize) -> Result<Vec<f32>> {
-    let tensor = &index.tensors[id];
-    let dtype = tensor.float().expect("open() checked the dtype");
-    let words = index.read_words(id)?;
-    let count = tensor.size_bytes as usize / dtype.size_bytes();
-    Ok((0..count).map(|element| dtype.read(&words, element)).collect())
 }

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::config::Packing;
+use super::config::{Claim, Packing};
 use super::roles::Role;
 use crate::quant::Dtype;
+use crate::quant::gptq::{Layout, ZeroPoints};
 
 /// A weight matrix of the checkpoint.
 #[derive(Debug, Clone)]
@@ -26,6 +27,15 @@ impl MatrixInfo {
     /// Weights, however many bits each has.
     pub fn parameters(&self) -> u64 {
         self.out_features as u64 * self.in_features as u64
+    }
+
+    /// The shapes of a quantized matrix, with zero points as they are.
+    pub(super) fn layout(&self) -> Layout {
+        let MatrixFormat::Packed { bits, group_size, groups, scale_dtype, .. } = self.format else {
+            unreachable!("a packed matrix has a packed format");
+        };
+        let (in_features, out_features, zero_points) = (self.in_features, self.out_features, ZeroPoints::AsStored);
+        Layout { bits, in_features, out_features, groups, group_size, scale_dtype, zero_points }
     }
 
     /// Tensors in the file; a slice of a fused one counts as none.
@@ -131,17 +141,6 @@ pub(super) enum Storage {
         slice: Slice,
         claim: Claim,
     },
-}
-
-/// What the configuration says of a matrix's zero points.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Claim {
-    /// In so many words, and beyond doubt, that all are `2^(bits - 1)`.
-    Symmetric,
-    /// Nothing.
-    Silent,
-    /// That they may be anything, or who knows.
-    Open,
 }
 
 /// Which part of its tensors a matrix is: all, or, of fused experts, some rows of one matrix of a stack.

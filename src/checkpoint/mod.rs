@@ -18,6 +18,7 @@ mod index;
 mod json;
 mod load;
 mod matrix_info;
+mod missing;
 mod prefix;
 mod resolve;
 mod roles;
@@ -129,7 +130,7 @@ impl Checkpoint {
 
     /// `config.json`, and the files that say how a checkpoint is quantized where it does not.
     fn read_config_files(source: &Source) -> Result<(Config, Vec<Blob>)> {
-        let Some((bytes, blob)) = source.read_whole("config.json")? else { return Err(folder::no_config(source)) };
+        let Some((bytes, blob)) = source.read_whole("config.json")? else { return Err(missing::no_config(source)) };
         foreign::check("config.json", &bytes)?;
         let (mut beside, mut blobs) = (Vec::new(), vec![blob]);
         for name in config::QUANTIZATION_FILES {

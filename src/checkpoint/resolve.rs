@@ -7,10 +7,11 @@ use safetensors::tensor::Dtype as FileDtype;
 
 use super::config::{Config, Packing, QUANTIZATION_FILES, QuantizationConfig, Rules, Said};
 use super::faults::Alike;
-use super::index::{Absent, INDEX, Index, Tensor};
+use super::index::{Absent, Index, Tensor};
 use super::matrix_info::{MatrixFormat, MatrixInfo, Storage};
 use super::roles::{Expected, Role, Shape, expected};
 use super::skipped::{self, Skipped};
+use super::weight_map::INDEX;
 use super::{prefix, twins};
 use crate::Result;
 use crate::quant::Dtype;

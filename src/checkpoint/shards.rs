@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::folder::list;
-use super::index::{FILE_LIMIT, INDEX, nothing_found};
+use super::missing::nothing_found;
 use super::source::Source;
+use super::weight_map::{FILE_LIMIT, INDEX};
 use crate::paths::quoted;
 use crate::{Error, Result};
 

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::blob::{Blob, check_name, open_in};
-use super::{folder, foreign, index};
+use super::folder::{self, is_gguf};
+use super::foreign;
+use super::weight_map::INDEX;
 use crate::paths::{quoted, shown, windows_device};
 use crate::{Error, Result};
 
@@ -74,7 +76,7 @@ impl Source {
         let name = blob.name.as_str();
         let limit = match name {
             "tokenizer.json" => TOKENIZER_LIMIT,
-            index::INDEX => INDEX_LIMIT,
+            INDEX => INDEX_LIMIT,
             _ => SMALL_LIMIT,
         };
         if blob.len() > limit {
@@ -163,9 +165,4 @@ impl Source {
         names.sort();
         names
     }
-}
-
-/// Whether a path is a GGUF file, by its name: it is not opened.
-pub(super) fn is_gguf(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }

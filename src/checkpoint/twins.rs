@@ -1,22 +1,18 @@
 //! Tensors that are in the files though the configuration says that others stand for them: V where it is K, and a head that is
 //! tied to the embedding. Their data tells whether that is so.
 
-use super::Checkpoint;
 use super::config::Config;
 use super::index::Index;
 use super::skipped::HEADS;
-use crate::{Faults, Result};
-
-/// Bytes that are compared at a time.
-const BLOCK: usize = 1 << 20;
+use crate::Faults;
 
 /// A tensor, and the one that is used for it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Twins {
-    unused: usize,
-    used: usize,
+    pub(super) unused: usize,
+    pub(super) used: usize,
     /// Whether they must be the same: what the file says of V is true, or its results would be others.
-    must_equal: bool,
+    pub(super) must_equal: bool,
 }
 
 /// All pairs. A V that has not even the type and shape of K is a fault.
@@ -54,40 +50,4 @@ pub(super) fn find(index: &Index, config: &Config, prefix: &str, used: &[bool], 
 fn value_projection<'n>(name: &'n str, prefix: &str) -> Option<(usize, &'n str)> {
     let (layer, rest) = name.strip_prefix(prefix)?.strip_prefix("layers.")?.split_once('.')?;
     Some((layer.parse().ok()?, rest.strip_prefix("self_attn.v_proj.")?))
-}
-
-impl Checkpoint {
-    /// Compares the data of tensors that should hold the same.
-    pub(super) fn verify_twins(&self, faults: &mut Faults) -> Result<()> {
-        for twins in &self.resolved.twins {
-            let [unused, used] = [twins.unused, twins.used].map(|id| &self.index.tensors[id]);
-            let Some(at) = self.first_difference(*twins)? else { continue };
-            let element = at * 8 / unused.dtype.bitsize().max(1) as u64;
-            let differs =
-                format!("tensor {:?}: element {element} is another than that of {:?}", unused.name, used.name);
-            if twins.must_equal {
-                faults.push(format!("{differs}, expected the same because config.json has attention_k_eq_v true"));
-            } else {
-                log::warn!(
-                    "{differs}; the head is tied to the embedding, so it is not used (with tie_word_embeddings false at \
-                     the top of config.json it would be)"
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// The first byte in which the two differ.
-    fn first_difference(&self, twins: Twins) -> Result<Option<u64>> {
-        let len = self.index.tensors[twins.unused].size_bytes;
-        for first in (0..len).step_by(BLOCK) {
-            let count = BLOCK.min((len - first) as usize);
-            let [a, b] = [twins.unused, twins.used].map(|id| self.index.read_bytes(id, first, count));
-            let (a, b) = (a?, b?);
-            if let Some(at) = a.iter().zip(&b).position(|(a, b)| a != b) {
-                return Ok(Some(first + at as u64));
-            }
-        }
-        Ok(None)
-    }
 }

@@ -6,11 +6,14 @@ use safetensors::tensor::Dtype;
 
 use super::Checkpoint;
 use super::index::Tensor;
-use super::load::read_vector;
 use super::matrix_info::{MatrixFormat, MatrixInfo, Projection, Storage};
-use super::zeros::{self, Zeros};
+use super::twins::Twins;
+use super::zeros::Zeros;
 use crate::quant::gptq;
 use crate::{Faults, Result, threads};
+
+/// Bytes that are compared at a time.
+const BLOCK: usize = 1 << 20;
 
 /// What only a matrix's data tells: it decides what memory the matrix takes on a device.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -98,7 +101,7 @@ impl Checkpoint {
         }
         let zeros: Vec<Zeros> = found.iter().filter_map(|(zeros, _)| *zeros).collect();
         let otherwise = self.settle(&zeros, &mut all);
-        let contents = found.into_iter().map(|(zeros, reordered)| zeros::content(zeros, reordered, otherwise));
+        let contents = found.into_iter().map(|(zeros, reordered)| content(zeros, reordered, otherwise));
         let mut contents: Vec<Content> = contents.collect();
         let experts = contents.split_off(vectors.len() + matrices.len());
         let matrices = matrices.iter().map(|(name, _)| (*name).clone()).zip(contents.split_off(vectors.len()));
@@ -121,7 +124,7 @@ impl Checkpoint {
     }
 
     fn verify_vector(&self, id: usize, faults: &mut Faults) -> Result<()> {
-        let values = read_vector(&self.index, id)?;
+        let values = self.index.read_vector(id)?;
         if let Some(element) = values.iter().position(|value| !value.is_finite()) {
             faults.push(value_fault(&self.index.tensors[id].name, element, values[element]));
         }
@@ -162,6 +165,45 @@ impl Checkpoint {
         }
         Ok((self.zeros(info)?, reordered))
     }
+
+    /// Compares the data of tensors that should hold the same.
+    fn verify_twins(&self, faults: &mut Faults) -> Result<()> {
+        for twins in &self.resolved.twins {
+            let [unused, used] = [twins.unused, twins.used].map(|id| &self.index.tensors[id]);
+            let Some(at) = self.first_difference(*twins)? else { continue };
+            let element = at * 8 / unused.dtype.bitsize().max(1) as u64;
+            let differs =
+                format!("tensor {:?}: element {element} is another than that of {:?}", unused.name, used.name);
+            if twins.must_equal {
+                faults.push(format!("{differs}, expected the same because config.json has attention_k_eq_v true"));
+            } else {
+                log::warn!(
+                    "{differs}; the head is tied to the embedding, so it is not used (with tie_word_embeddings false at \
+                     the top of config.json it would be)"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The first byte in which the two differ.
+    fn first_difference(&self, twins: Twins) -> Result<Option<u64>> {
+        let len = self.index.tensors[twins.unused].size_bytes;
+        for first in (0..len).step_by(BLOCK) {
+            let count = BLOCK.min((len - first) as usize);
+            let [a, b] = [twins.unused, twins.used].map(|id| self.index.read_bytes(id, first, count));
+            let (a, b) = (a?, b?);
+            if let Some(at) = a.iter().zip(&b).position(|(a, b)| a != b) {
+                return Ok(Some(first + at as u64));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The content of a matrix by its zero points.
+fn content(zeros: Option<Zeros>, reordered: bool, otherwise: bool) -> Content {
+    Content { asymmetric: zeros.is_some_and(|zeros| zeros.is_asymmetric(otherwise)), reordered }
 }
 
 fn value_fault(name: &str, element: usize, value: f32) -> String {

@@ -9,9 +9,15 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::header::TENSOR_LIMIT;
-use super::index::{FILE_LIMIT, INDEX};
 use super::json::{Strict, show};
 use crate::{Error, Faults, Result, decode};
+
+/// Where all tensors are in one file.
+pub(super) const SINGLE: &str = "model.safetensors";
+/// The index.
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+/// Most files of one checkpoint.
+pub(super) const FILE_LIMIT: usize = 1000;
 
 /// The `weight_map` of an index.
 #[derive(Debug, Default)]

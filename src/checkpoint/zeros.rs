@@ -3,10 +3,9 @@
 //! other matrix tells against it, that is taken, with a note. Anything else contradicts the claim, be it one zero point of one
 //! matrix. A file that says nothing of `sym` means the same if its zero points do.
 
-use super::config::Packing;
-use super::load::layout;
-use super::matrix_info::{Claim, MatrixInfo, Storage};
-use super::{Checkpoint, Content};
+use super::Checkpoint;
+use super::config::{Claim, Packing};
+use super::matrix_info::{MatrixInfo, Storage};
 use crate::quant::gptq::{self, Layout, OddZero, ZeroPoints};
 use crate::quant::{awq, compressed_tensors};
 use crate::{Faults, Result, threads};
@@ -50,7 +49,7 @@ impl Checkpoint {
     pub(super) fn zeros(&self, info: &MatrixInfo) -> Result<Option<Zeros>> {
         match info.storage {
             Storage::Packed { qzeros, packing, claim, .. } => {
-                let (layout, mut words) = (layout(info), self.index.read_words(qzeros)?);
+                let (layout, mut words) = (info.layout(), self.index.read_words(qzeros)?);
                 let mut zeros =
                     Zeros { tensor: qzeros, matrix: None, bits: layout.bits, claim, odd: None, odd_otherwise: None };
                 match packing {
@@ -70,7 +69,7 @@ impl Checkpoint {
                 Ok(Some(zeros))
             }
             Storage::Compressed { zero_points: Some(id), slice, claim, .. } => {
-                let layout = Layout { out_features: slice.n_rows, ..layout(info) };
+                let layout = Layout { out_features: slice.n_rows, ..info.layout() };
                 let words = self.read_zero_points(id, &layout, slice)?;
                 Ok(Some(Zeros {
                     tensor: id,
@@ -211,9 +210,4 @@ impl Checkpoint {
             count => format!("{text} (the first of {count} such matrices)"),
         }
     }
-}
-
-/// The content of a matrix by its zero points.
-pub(super) fn content(zeros: Option<Zeros>, reordered: bool, otherwise: bool) -> Content {
-    Content { asymmetric: zeros.is_some_and(|zeros| zeros.is_asymmetric(otherwise)), reordered }
 }

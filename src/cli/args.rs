@@ -10,7 +10,6 @@ use lapidary::model::{self, Head, Options};
 use lapidary::{Bytes, Error, Result};
 
 use super::cache;
-use super::ranks::RankArguments;
 use super::terminal::note;
 
 /// Which model.
@@ -22,23 +21,6 @@ pub(super) struct ModelArguments {
     /// Also open files of the model that are links to outside its directory
     #[arg(long)]
     pub(super) follow_links: bool,
-}
-
-/// Which model, on what.
-#[derive(Debug, Clone, clap::Args)]
-pub(super) struct RunArguments {
-    #[command(flatten)]
-    pub(super) model: ModelArguments,
-    /// Adapter to use: a part of its name, driver or API, as `lapidary devices` prints them
-    #[arg(long, value_name = "SUBSTRING")]
-    pub(super) adapter: Option<String>,
-    /// Tokens that prompt and answer may have together; without it, as many as model and device allow
-    #[arg(long, value_name = "N", value_parser = at_least_one, allow_hyphen_values = true)]
-    pub(super) context: Option<usize>,
-    #[command(flatten)]
-    pub(super) kernels: KernelArguments,
-    #[command(flatten)]
-    pub(super) ranks: RankArguments,
 }
 
 /// What the computation runs with.

@@ -9,12 +9,13 @@ use lapidary::text::{Conversation, Kind, Message, Role, TextModel};
 use lapidary::{Error, Result};
 use serde_json::json;
 
-use super::INTERRUPTED;
 use super::answer::{Answer, answer};
-use super::args::{Ids, RunArguments, SamplingArguments};
+use super::args::{Ids, SamplingArguments};
 use super::input::Limit;
 use super::model::{check_prompt, check_vocabulary};
+use super::run::RunArguments;
 use super::settings::Settings;
+use super::signals::INTERRUPTED;
 use super::terminal::{harmless, note, shown};
 
 /// Generate one answer to a prompt, as text or JSON

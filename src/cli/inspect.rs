@@ -9,7 +9,7 @@ use lapidary::error::harmless;
 use lapidary::gpu::Gpu;
 use lapidary::model::{DevicePlan, MemoryPlan};
 
-use super::args::RunArguments;
+use super::run::RunArguments;
 use super::terminal::{count, plural, size, table};
 
 /// Show a model's architecture, formats and GPU memory

@@ -9,10 +9,11 @@ use lapidary::{Error, Result};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use super::args::{Ids, Precision, RunArguments};
+use super::args::{Ids, Precision};
 use super::input::Limit;
 use super::model::check_ids;
 use super::output::Output;
+use super::run::RunArguments;
 use super::terminal::{note, plural};
 
 /// The one tensor whose rows have parts: what each layer of E2B and E4B adds of the token itself.

@@ -18,6 +18,7 @@ mod model;
 mod output;
 mod prompt;
 mod ranks;
+mod run;
 mod settings;
 mod signals;
 mod terminal;
@@ -30,9 +31,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use lapidary::error::{LINE_CHARACTERS, harmless};
-
-/// The exit code of a run that Ctrl-C or SIGTERM ended.
-const INTERRUPTED: u8 = 130;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -9,8 +9,9 @@ use lapidary::model::{Gemma4, Head, Options, Progress};
 use lapidary::text::TextModel;
 use lapidary::{Error, Result};
 
-use super::args::{ModelArguments, RunArguments};
+use super::args::ModelArguments;
 use super::ranks::introduce;
+use super::run::RunArguments;
 use super::terminal::{note, plural, size};
 
 macro_rules! demo_files {

@@ -4,6 +4,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+/// The exit code of a run that Ctrl-C or SIGTERM ended.
+pub(super) const INTERRUPTED: u8 = 130;
+
 /// Whether somebody looks at the flags.
 static WATCHED: AtomicBool = AtomicBool::new(false);
 /// Signals since then.
@@ -83,7 +86,7 @@ pub(super) fn install() {
             // Ends the program as the signal does by default, so that the caller sees what happened, and not at all where
             // the caller wants it ignored, as nohup does.
             if set.thread_unblock().and_then(|()| raise(signal)).and_then(|()| set.thread_block()).is_err() {
-                std::process::exit(i32::from(super::INTERRUPTED));
+                std::process::exit(i32::from(INTERRUPTED));
             }
         }
     });
@@ -100,7 +103,7 @@ pub(super) fn install() {
         Event::Interrupt | Event::Break if note(event == Event::Break) => true,
         Event::Interrupt | Event::Break => {
             lapidary::doctor::withdraw();
-            std::process::exit(i32::from(super::INTERRUPTED));
+            std::process::exit(i32::from(INTERRUPTED));
         }
         Event::Close => {
             lapidary::doctor::withdraw();

@@ -86,6 +86,22 @@ impl AdapterReport {
         &self.adapter
     }
 
+    /// Takes what is in `mask` from what it says of itself.
+    fn leave(&mut self, mask: &Mask) {
+        for ability in &mask.without {
+            self.features = self.features.difference(ability.features());
+        }
+        if !self.features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+            self.matrices.clear();
+        }
+        if !self.features.contains(wgpu::Features::IMMEDIATES) {
+            self.limits.max_immediate_size = 0;
+        }
+        for (limit, most) in &mask.at_most {
+            limit.lower(&mut self.limits, &mut self.info, *most);
+        }
+    }
+
     /// Preference: the kind of device, then the API: OpenGL is last, since it lacks most features, and DX12 with FXC lacks some.
     fn rank(&self) -> (u8, u8) {
         let kind = match self.info.device_type {
@@ -268,7 +284,7 @@ pub(super) fn choose(wanted: Option<&str>, nth: usize, mask: &Mask) -> Result<Ad
         return Err(Error::Device(format!("adapter \"{}\" cannot be used: {what}", chosen.info.name)));
     }
     let mut chosen = chosen.clone();
-    mask.apply(&mut chosen);
+    chosen.leave(mask);
     match missing(&chosen.limits, chosen.adapter.get_downlevel_capabilities().flags) {
         Some(what) => {
             Err(Error::Device(format!("adapter \"{}\" cannot be used without {mask}: {what}", chosen.info.name)))

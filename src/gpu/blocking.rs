@@ -5,7 +5,6 @@
 
 use std::sync::mpsc::Receiver;
 
-use super::Gpu;
 use crate::Result;
 use crate::contained::contained;
 
@@ -54,20 +53,21 @@ pub(super) fn receive<T>(receiver: &Receiver<T>) -> std::result::Result<T, Strin
     }
 }
 
-impl Gpu {
-    /// wgpu's poll. In a browser it does nothing, so that waits fail there.
-    pub(super) fn poll(&self, poll: wgpu::PollType) -> std::result::Result<(), Unfinished> {
-        let is_browser = self.adapter().info.backend == wgpu::Backend::BrowserWebGpu && !self.rehearses();
-        if is_browser && poll.is_wait() {
-            return Err(Unfinished::Failed(NO_WAITING.to_owned()));
-        }
-        // It panics where the driver says that the device is lost, after it has told the callback.
-        match contained(|| self.device.poll(poll)) {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(wgpu::PollError::Timeout)) => Err(Unfinished::TooLong),
-            Ok(Err(e)) => Err(Unfinished::Failed(e.to_string())),
-            Err(_) => Err(Unfinished::Failed("the driver refused".into())),
-        }
+/// wgpu's poll. In a browser it does nothing, so that waits fail there.
+pub(super) fn poll(
+    device: &wgpu::Device,
+    poll: wgpu::PollType,
+    is_browser: bool,
+) -> std::result::Result<(), Unfinished> {
+    if is_browser && poll.is_wait() {
+        return Err(Unfinished::Failed(NO_WAITING.to_owned()));
+    }
+    // It panics where the driver says that the device is lost, after it has told the callback.
+    match contained(|| device.poll(poll)) {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(wgpu::PollError::Timeout)) => Err(Unfinished::TooLong),
+        Ok(Err(e)) => Err(Unfinished::Failed(e.to_string())),
+        Err(_) => Err(Unfinished::Failed("the driver refused".into())),
     }
 }
 

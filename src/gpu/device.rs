@@ -9,11 +9,11 @@ use super::failure::{self, Failures};
 use super::fault_injector::FaultInjector;
 use super::kind::Kind;
 use super::mask::Mask;
-use super::pace::Pace;
+use super::pending::{Patience, Waits};
 use super::pipeline::Pipelines;
+use super::profile::{self, Profile};
+use super::speed::Pace;
 use super::tier::{self, Tiers};
-use super::timing::{self, Profile};
-use super::waiting::{Patience, Waits};
 use crate::{Error, Result};
 
 /// Bytes of one write: larger ones allocate a new staging buffer each and reach a third of the speed.
@@ -76,7 +76,7 @@ impl Gpu {
         let (tier_features, experimental_features) = tier::features(&report);
         let request = report.adapter().request_device(&wgpu::DeviceDescriptor {
             label: Some("lapidary"),
-            required_features: timing::features(report.features)
+            required_features: profile::features(report.features)
                 | (report.features & (wgpu::Features::PIPELINE_CACHE | wgpu::Features::IMMEDIATES))
                 | tier_features,
             experimental_features,

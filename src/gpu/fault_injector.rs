@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::upload::STAGING;
-
+/// What staging buffers are called: allocations of that name are counted apart.
+pub(super) const STAGING: &str = "staging";
 /// A number that is never reached: no fault is planted.
 const NEVER: u64 = u64::MAX;
 

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use super::adapter::AdapterReport;
 use crate::{Error, Result};
 
 /// Something that kernels use where a device has it.
@@ -68,7 +67,7 @@ impl Ability {
     }
 
     /// The features of wgpu that go with it.
-    fn features(self) -> wgpu::Features {
+    pub(super) fn features(self) -> wgpu::Features {
         use wgpu::Features as F;
         match self {
             Ability::F16 => F::SHADER_F16 | F::EXPERIMENTAL_COOPERATIVE_MATRIX,
@@ -129,8 +128,8 @@ impl Limit {
         }
     }
 
-    fn lower(self, report: &mut AdapterReport, most: u64) {
-        let limits = &mut report.limits;
+    /// Lowers it to `most`, where it is higher.
+    pub(super) fn lower(self, limits: &mut wgpu::Limits, info: &mut wgpu::AdapterInfo, most: u64) {
         // Limits of 32 bits that the mask exceeds stay as they are.
         let short = |limit: &mut u32| *limit = (*limit).min(u32::try_from(most).unwrap_or(u32::MAX));
         match self {
@@ -147,7 +146,7 @@ impl Limit {
             }
             Limit::Workgroup => short(&mut limits.max_compute_workgroup_storage_size),
             Limit::Immediates => short(&mut limits.max_immediate_size),
-            Limit::Lanes => short(&mut report.info.subgroup_min_size),
+            Limit::Lanes => short(&mut info.subgroup_min_size),
         }
     }
 }
@@ -156,8 +155,8 @@ impl Limit {
 /// `f16,subgroups,buffers=8,binding=128M,threads=256,workgroup=16K`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mask {
-    without: BTreeSet<Ability>,
-    at_most: BTreeMap<Limit, u64>,
+    pub(super) without: BTreeSet<Ability>,
+    pub(super) at_most: BTreeMap<Limit, u64>,
 }
 
 impl Mask {
@@ -192,22 +191,6 @@ impl Mask {
     /// Whether nothing is left unused.
     pub fn is_empty(&self) -> bool {
         self.without.is_empty() && self.at_most.is_empty()
-    }
-
-    /// Takes it from what an adapter says of itself.
-    pub(super) fn apply(&self, report: &mut AdapterReport) {
-        for ability in &self.without {
-            report.features = report.features.difference(ability.features());
-        }
-        if !report.features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
-            report.matrices.clear();
-        }
-        if !report.features.contains(wgpu::Features::IMMEDIATES) {
-            report.limits.max_immediate_size = 0;
-        }
-        for (limit, most) in &self.at_most {
-            limit.lower(report, *most);
-        }
     }
 }
 

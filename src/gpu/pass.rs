@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::blocking::receive;
-use super::pace::{Kind, Work};
+use super::speed::{Kind, Work};
 use super::timing::Timer;
-use super::{Binding, Gpu, Pipeline, Tensor};
+use super::{Binding, Gpu, Pipeline, Submission, Tensor};
 use crate::Result;
 
 /// Bytes ahead of the values of a readback: the ticket of the last copy, and what aligns a mapped range.
@@ -114,14 +114,6 @@ pub struct Readback {
     ticket: AtomicU32,
 }
 
-/// Work that was handed to the device: what [`Readback::read_after`] waits for.
-#[derive(Debug, Clone)]
-pub struct Submission {
-    pub(super) index: wgpu::SubmissionIndex,
-    /// Larger for later ones.
-    pub(super) number: u64,
-}
-
 /// Records dispatches and copies and submits them.
 #[derive(Debug)]
 pub struct Recorder<'a> {
@@ -138,7 +130,7 @@ pub struct Recorder<'a> {
 impl<'a> Recorder<'a> {
     /// An empty recording.
     pub fn new(gpu: &'a Gpu) -> Self {
-        Recorder { gpu, encoder: None, pass: None, timer: gpu.profile.timer(), work: None }
+        Recorder { gpu, encoder: None, pass: None, timer: Timer::of(&gpu.profile), work: None }
     }
 
     /// An empty recording that is handed to the device in parts, where it is long: no submission is to take more than

@@ -6,7 +6,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Gpu;
 use super::blocking::block_on;
 use crate::kept::{self, checksum};
 
@@ -26,56 +25,45 @@ pub(super) struct PipelineCache {
     found: Option<u64>,
 }
 
-impl Gpu {
-    /// From here on pipelines come out of a file in `folder` where it has them, for this adapter, its driver, the kind that
-    /// kernels are shaped for, and `version`: a text that changes with any shader. The first call decides.
-    pub fn use_pipeline_cache(&self, folder: &Path, version: &str) {
-        if !self.device.features().contains(wgpu::Features::PIPELINE_CACHE) {
-            return;
-        }
-        let info = &self.adapter().info;
-        let Some(key) = wgpu::util::pipeline_cache_key(info) else { return };
-        self.pipelines.cache.get_or_init(|| {
-            let rest = [info.name.as_str(), &info.driver, &info.driver_info, self.kind().name(), version].join("\0");
-            let path = folder.join(format!("{key}-{:016x}.bin", checksum(rest.as_bytes())));
-            let data = read(&path).unwrap_or_else(|error| {
-                log::info!("{}: {error}: pipelines are compiled anew", path.display());
-                None
-            });
-            let found = data.as_deref().map(checksum);
-            self.create_cache(data.as_deref()).map(|cache| PipelineCache { cache, path, found })
+impl PipelineCache {
+    /// The cache in the file `path`, or an empty one that will be written there; `None` where the driver has none.
+    pub(super) fn open(device: &wgpu::Device, path: PathBuf) -> Option<Self> {
+        let data = read(&path).unwrap_or_else(|error| {
+            log::info!("{}: {error}: pipelines are compiled anew", path.display());
+            None
         });
+        let found = data.as_deref().map(checksum);
+        create(device, data.as_deref()).map(|cache| PipelineCache { cache, path, found })
     }
 
-    #[expect(unsafe_code, reason = "the driver trusts the data")]
-    fn create_cache(&self, data: Option<&[u8]>) -> Option<wgpu::PipelineCache> {
-        let descriptor = wgpu::PipelineCacheDescriptor { label: Some("pipelines"), data, fallback: true };
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        // SAFETY: the data is what PipelineCache::get_data gave for an adapter and a driver of this name, by the file's
-        // name and its checksum; wgpu and the driver compare their own headers too, and then start from nothing.
-        let cache = unsafe { self.device.create_pipeline_cache(&descriptor) };
-        match block_on(scope.pop()) {
-            Ok(None) => Some(cache),
-            Ok(Some(error)) => {
-                log::info!("no pipeline cache: {error}");
-                None
-            }
-            Err(error) => {
-                log::info!("no pipeline cache: {error}");
-                None
-            }
-        }
-    }
-
-    /// Writes the file of [`Gpu::use_pipeline_cache`], if there is more to keep than it had.
-    pub fn save_pipeline_cache(&self) {
-        let Some(Some(PipelineCache { cache, path, found })) = self.pipelines.cache.get() else { return };
-        let Some(data) = cache.get_data().filter(|data| data.len() as u64 <= MAX_BYTES) else { return };
-        if *found == Some(checksum(&data)) {
+    /// Writes the file, if there is more to keep than it had.
+    pub(super) fn save(&self) {
+        let Some(data) = self.cache.get_data().filter(|data| data.len() as u64 <= MAX_BYTES) else { return };
+        if self.found == Some(checksum(&data)) {
             return;
         }
-        if let Err(error) = kept::write(path, &encode(&data)) {
-            log::info!("{}: {error}: pipelines are not kept", path.display());
+        if let Err(error) = kept::write(&self.path, &encode(&data)) {
+            log::info!("{}: {error}: pipelines are not kept", self.path.display());
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "the driver trusts the data")]
+fn create(device: &wgpu::Device, data: Option<&[u8]>) -> Option<wgpu::PipelineCache> {
+    let descriptor = wgpu::PipelineCacheDescriptor { label: Some("pipelines"), data, fallback: true };
+    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    // SAFETY: the data is what PipelineCache::get_data gave for an adapter and a driver of this name, by the file's
+    // name and its checksum; wgpu and the driver compare their own headers too, and then start from nothing.
+    let cache = unsafe { device.create_pipeline_cache(&descriptor) };
+    match block_on(scope.pop()) {
+        Ok(None) => Some(cache),
+        Ok(Some(error)) => {
+            log::info!("no pipeline cache: {error}");
+            None
+        }
+        Err(error) => {
+            log::info!("no pipeline cache: {error}");
+            None
         }
     }
 }
@@ -107,7 +95,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::gpu::PipelineKey;
+    use crate::gpu::{Gpu, PipelineKey};
     use crate::not_run::not_run;
 
     const NONE: &str = "this API keeps no pipelines";

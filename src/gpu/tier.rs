@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use super::Gpu;
 use super::adapter::AdapterReport;
-use super::mask::Ability;
 
 /// What kernels may use beyond WebGPU's floor. Each tier includes those before it; a kernel that has nothing to gain from
 /// a tier is the same in it.
@@ -67,54 +65,6 @@ impl fmt::Display for Tier {
     }
 }
 
-impl Gpu {
-    /// The strongest tier that this device can run.
-    pub fn strongest_tier(&self) -> Tier {
-        // What FXC makes of integer dot products is slower than products of f32, and takes it a minute a kernel.
-        match (self.mask().has(Ability::Dot) || self.adapter().lacks_dxc(), self.matrix_side()) {
-            (true, _) => Tier::Plain,
-            (false, Some(_)) => Tier::Matrix,
-            (false, None) => Tier::Dot,
-        }
-    }
-
-    /// Rows of the cooperative matrices of f16 with f32 sums that this device multiplies, 16 or 8, if any.
-    pub fn matrix_side(&self) -> Option<u32> {
-        matrix_side(self.adapter())
-    }
-
-    /// Lanes of a subgroup, at most.
-    pub(crate) fn subgroup_lanes(&self) -> u32 {
-        subgroup_lanes(self.adapter())
-    }
-
-    /// Lanes that can add up within a subgroup without workgroup memory: those of the smallest subgroups, if the device has
-    /// subgroups of 8 lanes at least. Neighbours of a workgroup of one dimension are neighbours in a subgroup.
-    pub(crate) fn summing_lanes(&self) -> Option<u32> {
-        // As for `subgroup_lanes`: Apple's have 32 lanes.
-        let metal = self.adapter().info.backend == wgpu::Backend::Metal;
-        let lanes = if metal { 32 } else { self.adapter().info.subgroup_min_size };
-        let enabled = self.device.features().contains(wgpu::Features::SUBGROUP);
-        Some(lanes).filter(|lanes| enabled && lanes.is_power_of_two() && *lanes >= 8)
-    }
-
-    /// The tiers that suit it, and what was measured ([`Gpu::set_default_tiers`]).
-    pub fn default_tiers(&self) -> Tiers {
-        self.measured_tiers.get().copied().unwrap_or(Tiers::all(self.default_tier()))
-    }
-
-    /// From here on these are the default tiers, as far as the device has them. The first call decides.
-    pub fn set_default_tiers(&self, tiers: Tiers) {
-        let most = self.strongest_tier();
-        self.measured_tiers.get_or_init(|| Tiers { few: tiers.few.min(most), many: tiers.many.min(most) });
-    }
-
-    /// The tier that suits it: software adapters emulate integer dot products and matrices.
-    pub fn default_tier(&self) -> Tier {
-        if self.has_cpu_kernels() { Tier::Plain } else { self.strongest_tier() }
-    }
-}
-
 /// What kernels of [`Tier::Matrix`] need.
 pub(super) const MATRIX_FEATURES: wgpu::Features =
     wgpu::Features::SHADER_F16.union(wgpu::Features::SUBGROUP).union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
@@ -125,13 +75,14 @@ const MATRIX_BUFFERS: u32 = 9;
 /// Subgroups of their workgroups, at most.
 const MATRIX_SUBGROUPS: u32 = 8;
 
-fn subgroup_lanes(adapter: &AdapterReport) -> u32 {
+/// As [`super::Gpu::subgroup_lanes`].
+pub(super) fn subgroup_lanes(adapter: &AdapterReport) -> u32 {
     // wgpu knows no better than "4 to 64" for Metal, where subgroups that multiply matrices have 32 lanes.
     if adapter.info.backend == wgpu::Backend::Metal { 32 } else { adapter.info.subgroup_max_size }
 }
 
-/// As [`Gpu::matrix_side`]. Shaders can only name square matrices.
-fn matrix_side(adapter: &AdapterReport) -> Option<u32> {
+/// As [`super::Gpu::matrix_side`]. Shaders can only name square matrices.
+pub(super) fn matrix_side(adapter: &AdapterReport) -> Option<u32> {
     use wgpu::CooperativeScalarType::{F16, F32};
     let enough = adapter.features.contains(MATRIX_FEATURES)
         && adapter.limits.max_compute_workgroup_storage_size >= MATRIX_WORKGROUP_BYTES

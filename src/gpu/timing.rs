@@ -5,49 +5,13 @@
 //! since the one before: dispatches may still overlap, and the times add up to the pass's. Where a device can only mark
 //! the ends of passes ([`Timestamps::PassEach`]), each dispatch gets a pass of its own, which costs time between them.
 
-use std::sync::Mutex;
-
 use super::Gpu;
 use super::blocking::receive;
+use super::profile::{Profile, Span, Timed, Timestamps, features_of};
 use crate::{Error, Result};
 
 /// Timestamps of one set; the most that wgpu allows, and an even number: a pass marks its two ends in one set.
 const SET_SIZE: u32 = wgpu::QUERY_SET_MAX_QUERIES;
-
-/// Where a device can write timestamps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Timestamps {
-    /// Anywhere in a pass.
-    InPass,
-    /// At the ends of passes only: each dispatch runs in a pass of its own.
-    PassEach,
-}
-
-/// The features that profiles use, of those that an adapter has.
-pub(super) fn features(offered: wgpu::Features) -> wgpu::Features {
-    offered & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES)
-}
-
-/// The profile of a device: which kind runs, and the submissions that it has seen.
-#[derive(Debug, Default)]
-pub(super) struct Profile {
-    state: Mutex<Option<(Timestamps, Vec<Timed>)>>,
-}
-
-/// A submission's timestamps on their way to the host.
-#[derive(Debug)]
-struct Timed {
-    spans: Vec<Span>,
-    buffers: Vec<wgpu::Buffer>,
-}
-
-/// A dispatch's label and the numbers of its two timestamps.
-#[derive(Debug)]
-struct Span {
-    label: String,
-    from: u32,
-    to: u32,
-}
 
 /// Times the dispatches of one recording.
 #[derive(Debug)]
@@ -128,26 +92,13 @@ impl Gpu {
     }
 }
 
-fn features_of(kind: Timestamps) -> wgpu::Features {
-    match kind {
-        Timestamps::InPass => wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES,
-        Timestamps::PassEach => wgpu::Features::TIMESTAMP_QUERY,
-    }
-}
-
-impl Profile {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Timestamps, Vec<Timed>)>> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
+impl Timer {
     /// A timer for a new recording, if a profile runs.
-    pub(super) fn timer(&self) -> Option<Timer> {
-        let kind = self.lock().as_ref().map(|(kind, _)| *kind)?;
+    pub(super) fn of(profile: &Profile) -> Option<Self> {
+        let kind = profile.lock().as_ref().map(|(kind, _)| *kind)?;
         Some(Timer { kind, sets: Vec::new(), used: 0, spans: Vec::new() })
     }
-}
 
-impl Timer {
     /// The pass in which the next dispatch is recorded.
     pub(super) fn begin(
         &mut self,

@@ -8,11 +8,10 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, channel};
 
 use super::blocking::receive;
+use super::fault_injector::STAGING;
 use super::{Gpu, Submission};
 use crate::{Error, Result};
 
-/// What staging buffers are called.
-pub(super) const STAGING: &str = "staging";
 /// Bytes of one staging buffer.
 const STAGING_BYTES: u64 = 4 << 20;
 /// Staging buffers of an uploader.

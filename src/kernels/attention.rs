@@ -2,11 +2,13 @@
 //! rotation and the way into the KV cache are part of it; [`super::head_norm_rope`] and [`super::attention_tile`] do the
 //! same for steps of many rows.
 
-use super::head_norm_rope::{Heads, Inputs, Kv};
+use super::heads::{Heads, Inputs, Kv, Shares};
 use super::tuning::AttentionFew;
-use super::{KvDtype, Planned, Planner, attention_join, kv, rounded, word};
+use super::{Planned, Planner, attention_join, kv, rounded, word};
 use crate::Result;
 use crate::gpu::{Grid, Kind, Tensor};
+
+pub use super::heads::KvSource;
 
 super::params! {
     /// `shaders/attention.wgsl`.
@@ -30,27 +32,6 @@ super::params! {
 /// Lanes of a workgroup at least: each holds up to three units of its heads.
 const MIN_THREADS: u32 = 128;
 
-/// The KV cache that attention reads.
-#[derive(Debug, Clone, Copy)]
-pub struct KvSource<'a> {
-    /// Keys and values, `[slots * capacity, kv_heads * head_words]` words each.
-    pub cache: (&'a Tensor, &'a Tensor),
-    /// How they are held.
-    pub dtype: KvDtype,
-    /// Positions a slot's ring holds.
-    pub capacity: usize,
-    /// Visible positions up to the row's own; `None` for all.
-    pub window: Option<usize>,
-}
-
-impl KvSource<'_> {
-    pub(super) fn check(&self, label: &str, heads: Heads) {
-        let (k, v) = self.cache;
-        let words = heads.n_kv_heads * self.dtype.head_words(heads.head_dim);
-        assert!(k.stride == v.stride && k.width == words && v.width == words, "{label}: width of the cache");
-    }
-}
-
 /// What attention makes.
 #[derive(Debug, Clone, Copy)]
 pub struct Buffers<'a> {
@@ -60,14 +41,6 @@ pub struct Buffers<'a> {
     pub rounded: Option<&'a Tensor>,
     /// Room for [`share_words`], where several workgroups are to share a row's positions.
     pub shares: Option<&'a Tensor>,
-}
-
-/// Into how many shares a row's positions go at most.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Shares {
-    pub count: usize,
-    /// As the shaders have it: the largest number for no window.
-    pub window: u32,
 }
 
 /// Words of the shares' results of a step of up to `rows` rows with any tuning that there is.

@@ -1,7 +1,6 @@
 //! `attention_join.wgsl`: the shares of a row's positions become its result.
 
-use super::attention::Shares;
-use super::head_norm_rope::Heads;
+use super::heads::{Heads, Shares};
 use super::{Planned, Planner, word};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};

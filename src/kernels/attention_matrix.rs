@@ -1,11 +1,9 @@
 //! `attention_matrix.wgsl`: attention of many rows by cooperative matrices.
 
-use super::attention::KvSource;
-use super::attention_tile::Buffers;
-use super::head_norm_rope::Heads;
+use super::heads::{Heads, KvSource};
 use super::{KvDtype, Planned, Planner, kv, word};
 use crate::Result;
-use crate::gpu::{Grid, PipelineKey};
+use crate::gpu::{Grid, PipelineKey, Tensor};
 
 super::params! {
     /// `shaders/attention_matrix.wgsl`.
@@ -19,6 +17,21 @@ super::params! {
         out_stride: u32,
         kv_stride: u32,
     }
+}
+
+/// The step's rows, their queries, and what attention makes of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Buffers<'a> {
+    /// Normed and rotated, as [`super::attention_tile::queries`] says.
+    pub q: &'a Tensor,
+    /// `[rows, heads * head_dim]`.
+    pub out: &'a Tensor,
+    /// The step's rows.
+    pub rows: &'a Tensor,
+    /// `[1, 1]`: how many rows the step has.
+    pub row_count: &'a Tensor,
+    /// Keys and values of this step's own rows, as the cache holds them; `None` where they are in the cache already.
+    pub new: Option<(&'a Tensor, &'a Tensor)>,
 }
 
 /// Subgroups that a workgroup's matrices are made for, as in the shader.

@@ -1,10 +1,11 @@
 //! `attention_tile.wgsl`: attention of many rows, a tile of them at a time.
 
-use super::attention::KvSource;
-use super::head_norm_rope::Heads;
+use super::heads::{Heads, KvSource};
 use super::{KvDtype, Planned, Planner, attention_matrix, kv, word};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
+
+pub use super::attention_matrix::Buffers;
 
 super::params! {
     /// `shaders/attention_tile.wgsl`.
@@ -44,21 +45,6 @@ pub fn queries(planner: &Planner, heads: Heads, q: &Tensor, dtype: KvDtype) -> Q
     let halves = heads.n_kv_heads * rows * heads.heads_per_kv * heads.head_dim;
     // A rank's heads may be few of the groups that they belong to.
     if halves <= 2 * q.rows * q.stride { Queries::Squares { side: shape.side, rows } } else { Queries::Rows }
-}
-
-/// The step's rows, their queries, and what attention makes of them.
-#[derive(Debug, Clone, Copy)]
-pub struct Buffers<'a> {
-    /// Normed and rotated, as [`queries`] says.
-    pub q: &'a Tensor,
-    /// `[rows, heads * head_dim]`.
-    pub out: &'a Tensor,
-    /// The step's rows.
-    pub rows: &'a Tensor,
-    /// `[1, 1]`: how many rows the step has.
-    pub row_count: &'a Tensor,
-    /// Keys and values of this step's own rows, as the cache holds them; `None` where they are in the cache already.
-    pub new: Option<(&'a Tensor, &'a Tensor)>,
 }
 
 /// Plans attention of all query heads for a step of many rows.

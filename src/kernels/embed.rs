@@ -1,6 +1,6 @@
 //! `embed.wgsl`: `y[t] = table[token(t)] * scale`, from a dense or a quantized table.
 
-use super::product::{dtype_number, group_constants, packed_buffers};
+use super::operands::{dtype_number, group_constants, packed_buffers};
 use super::weights::{Kind, Part};
 use super::{Planned, Planner, Weights, word};
 use crate::Result;

@@ -1,6 +1,6 @@
 //! `matvec.wgsl`: products of one row of x at a time, alone, gated, or as a weighted sum of experts.
 
-use super::product::{self, Rows, Setup, Target};
+use super::operands::{Rows, Setup, Target, dtype_number};
 use super::rounded::{BLOCK, Input};
 use super::router::Choice;
 use super::tuning::Shape;
@@ -215,7 +215,7 @@ fn add_beside(
             let Kind::Dense(dtype) = weights.kind else { unreachable!("{label}: dense weights beside") };
             constants.extend([
                 ("BESIDE", word(weights.out_features)),
-                ("BESIDE_DTYPE", product::dtype_number(dtype)),
+                ("BESIDE_DTYPE", dtype_number(dtype)),
                 ("BESIDE_QUADS", word(weights.in_features.next_multiple_of(CHUNK) / 4)),
                 ("BESIDE_X", word(x.stride / 4)),
                 ("BESIDE_Y", word(y.stride)),

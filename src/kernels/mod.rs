@@ -1,5 +1,7 @@
 //! The kernels: for each `shaders/NAME.wgsl` a `NAME.rs` with its parameters and `plan`, which checks shapes and names
 //! the buffers that the shader binds. A plan is compiled and bound once ([`Planner::bind`]); running it only records.
+//! What kernels share is in files without a shader: `planner` and `params`; `operands` and `tile_size` for products, `heads` for
+//! attention.
 //!
 //! Parameters stand at binding 0, before the buffers, whose number differs from variant to variant.
 //!
@@ -18,6 +20,7 @@ pub mod fill_random;
 pub mod gather_rows;
 pub mod gelu_mul;
 pub mod head_norm_rope;
+mod heads;
 mod host_stack;
 mod kv;
 pub mod kv_store;
@@ -27,7 +30,10 @@ pub mod moe_combine;
 pub mod moe_group;
 pub mod moe_sum;
 pub mod not_finite;
+mod operands;
+mod params;
 pub mod per_layer_inputs;
+mod planner;
 pub mod product;
 pub mod quantize_rows;
 pub mod rms_norm;
@@ -36,316 +42,28 @@ pub mod rounded;
 pub mod router;
 pub mod sample;
 mod shaders;
+mod step_row;
 pub mod strip_max;
 pub mod sum_shares;
 pub mod suppress;
 mod tile;
+mod tile_size;
 pub mod tuning;
 mod weights;
 mod weights_builder;
 
-use std::sync::Mutex;
-
-use crate::Result;
-use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tensor, Tier, Tiers, Uniforms};
-
 pub use crate::quant::Random;
 pub(crate) use host_stack::HostStack;
 pub use kv::{KV_BLOCK, KvDtype};
-use round_rows::RoundedRows;
+pub(crate) use params::params;
+use params::word;
+use planner::flat_grid;
+pub use planner::{Planned, Planner};
 pub(crate) use shaders::version;
 pub use shaders::{SHADERS, SUBGROUP, Shader, source};
+pub use step_row::{STEP_ROW_FIELDS, StepRow};
 pub use tile::{DotTile, MatrixTile, Tile};
 pub use tuning::Tuning;
 pub use weights::Weights;
 pub(crate) use weights_builder::Form;
 pub use weights_builder::WeightsBuilder;
-
-/// Declares a shader's `Params` with the offsets of its fields, which `tests/shaders.rs` compares with the WGSL.
-macro_rules! params {
-    ($(#[$doc:meta])* pub struct Params { $($field:ident: $type:ty),* $(,)? }) => {
-        $(#[$doc])*
-        #[repr(C)]
-        #[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
-        #[expect(missing_docs, reason = "the shader's struct of the same name says what each field means")]
-        pub struct Params { $(pub $field: $type),* }
-
-        /// Name and byte offset of each field of [`Params`].
-        pub const FIELDS: &[(&str, usize)] = &[$((stringify!($field), std::mem::offset_of!(Params, $field))),*];
-    };
-}
-pub(crate) use params;
-
-/// One row of a step as the shaders see it; `shaders/common/rows.wgsl`.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct StepRow {
-    /// Token id, or [`StepRow::ID_OF`].
-    pub token: u32,
-    /// The sequence's place in the KV cache.
-    pub slot: u32,
-    /// Position in the sequence, from 0.
-    pub position: u32,
-    /// The step's first row of this slot.
-    pub first: u32,
-    /// That row's position.
-    pub first_position: u32,
-    /// The position of the step's last row of this slot.
-    pub last_position: u32,
-    /// Unused: keeps rows at 32 bytes.
-    pub pad: [u32; 2],
-}
-
-impl StepRow {
-    /// Set in a token that is not known yet: the rest is the row whose id of the step before it is. `ID_OF` of the shader.
-    pub const ID_OF: u32 = 1 << 31;
-}
-
-/// Name and byte offset of each field of [`StepRow`].
-pub const STEP_ROW_FIELDS: &[(&str, usize)] = &[
-    ("token", std::mem::offset_of!(StepRow, token)),
-    ("slot", std::mem::offset_of!(StepRow, slot)),
-    ("position", std::mem::offset_of!(StepRow, position)),
-    ("first", std::mem::offset_of!(StepRow, first)),
-    ("first_position", std::mem::offset_of!(StepRow, first_position)),
-    ("last_position", std::mem::offset_of!(StepRow, last_position)),
-];
-
-/// Quads of a row that a lane holds in registers at most; `shaders/common/held.wgsl`.
-const MAX_HELD: usize = 6;
-
-/// A kernel with its buffers, not yet compiled.
-#[derive(Debug)]
-pub struct Planned {
-    label: String,
-    key: PipelineKey,
-    buffers: Vec<(u32, Binding)>,
-    /// Parameters, where they are no buffer.
-    immediates: Vec<u8>,
-    grid: Grid,
-}
-
-impl Planned {
-    /// The name under which it was planned.
-    pub fn label(&self) -> &str {
-        &self.label
-    }
-
-    /// What its pipeline is compiled from.
-    pub fn key(&self) -> &PipelineKey {
-        &self.key
-    }
-
-    /// Stem and variant of its shader.
-    pub fn shader(&self) -> (&'static str, &'static str) {
-        (self.key.stem, self.key.variant)
-    }
-
-    /// Whether its lanes add up within subgroups.
-    pub fn uses_subgroups(&self) -> bool {
-        self.key.constants.iter().any(|(name, _)| *name == shaders::SUBGROUP)
-    }
-
-    /// The buffers that it writes as f32.
-    pub fn float_outputs(&self) -> Vec<&Binding> {
-        let outputs = shaders::float_outputs(&shaders::source(&self.key));
-        self.buffers.iter().filter(|(number, _)| outputs.contains(number)).map(|(_, binding)| binding).collect()
-    }
-}
-
-/// Collects what kernels plan, then compiles and binds all of it.
-#[derive(Debug)]
-pub struct Planner<'a> {
-    /// The device.
-    pub gpu: &'a Gpu,
-    /// Workgroup sizes.
-    pub tuning: Tuning,
-    /// What kernels may use: beyond [`Tier::Plain`], products round their activations.
-    pub tier: Tier,
-    /// The same for products of few rows, where it may be less.
-    pub few_tier: Tier,
-    uniforms: Uniforms,
-    scratch: Mutex<[Option<Tensor>; 3]>,
-}
-
-impl<'a> Planner<'a> {
-    /// A planner of plain kernels with the workgroup sizes that suit the device.
-    pub fn new(gpu: &'a Gpu) -> Self {
-        Planner {
-            gpu,
-            tuning: Tuning::for_device(gpu),
-            tier: Tier::Plain,
-            few_tier: Tier::Plain,
-            uniforms: Uniforms::default(),
-            scratch: Mutex::default(),
-        }
-    }
-
-    /// With the kernels of `tier`.
-    #[must_use]
-    pub fn with_tier(self, tier: Tier) -> Self {
-        self.with_tiers(Tiers::all(tier))
-    }
-
-    /// With the kernels of `tiers`.
-    #[must_use]
-    pub fn with_tiers(self, tiers: Tiers) -> Self {
-        Planner { tier: tiers.many, few_tier: tiers.few, ..self }
-    }
-
-    /// Rows of the cooperative matrices that products of many rows are made of, if they are.
-    fn matrix_side(&self) -> Option<u32> {
-        self.gpu.matrix_side().filter(|_| self.tier >= Tier::Matrix)
-    }
-
-    /// Rows of a tile of the rows that a step of `rows` rows has for the experts of a rank, alike for all its products.
-    pub fn expert_tile_rows(&self, rows: usize, top_k: usize, n_experts: usize) -> u32 {
-        let sizes = matmul::Size::of_experts(self, rows, top_k, n_experts);
-        sizes.last().expect("one at least").expert_rows(self)
-    }
-
-    /// Room for the rows of `x` in f16.
-    fn rounded_rows(&self, x: &Tensor) -> Result<RoundedRows> {
-        Ok(RoundedRows {
-            values: self.scratch(0, "rounded", x.rows * x.stride / 2)?,
-            factors: self.scratch(1, "rounded.factors", x.rows)?,
-        })
-    }
-
-    /// Room for the rows of `x` as int8.
-    fn quantized_rows(&self, x: &Tensor) -> Result<Tensor> {
-        self.scratch(0, "quantized", x.rows * quantize_rows::row_words(x.stride))
-    }
-
-    /// Room for `shares` results of `rows` rows.
-    fn share_rows(&self, shares: usize, rows: usize, width: usize) -> Result<Tensor> {
-        let words = self.scratch(2, "product_shares", shares * rows * width)?;
-        Ok(Tensor { rows: shares * rows, width, stride: width, ..words })
-    }
-
-    /// Buffer number `which` of those in which a product keeps what it makes of its input, of at least `words` words: one
-    /// product after the other, none needs it for longer.
-    fn scratch(&self, which: usize, label: &str, words: usize) -> Result<Tensor> {
-        let mut all = self.scratch.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        match &all[which] {
-            Some(tensor) if tensor.rows >= words => Ok(tensor.clone()),
-            _ => Ok(all[which].insert(Tensor::compact(self.gpu, label, words, 1)?).clone()),
-        }
-    }
-
-    /// A kernel of `key` with `params` at binding 0 and `buffers` at their numbers.
-    fn plan<P: bytemuck::Pod>(
-        &self,
-        label: &str,
-        key: PipelineKey,
-        params: &P,
-        buffers: Vec<(u32, Binding)>,
-        grid: Grid,
-    ) -> Result<Planned> {
-        let mut planned = self.plan_bare(label, key, buffers, grid)?;
-        if self.gpu.has_immediates() {
-            planned.immediates = bytemuck::bytes_of(params).to_vec();
-        } else {
-            planned.buffers.push((0, self.uniforms.add(self.gpu, params)?));
-        }
-        Ok(planned)
-    }
-
-    /// As [`Planner::plan`] for a kernel whose parameters are all constants.
-    fn plan_bare(&self, label: &str, key: PipelineKey, buffers: Vec<(u32, Binding)>, grid: Grid) -> Result<Planned> {
-        let key = self.with_subgroups(key);
-        Ok(Planned { label: label.to_string(), key, buffers, immediates: Vec::new(), grid })
-    }
-
-    /// `key` with the shader's parts for subgroups, where it has such and they may be used.
-    fn with_subgroups(&self, mut key: PipelineKey) -> PipelineKey {
-        let threads = key.constants.iter().find(|(name, _)| *name == "THREADS").map_or(0, |(_, threads)| *threads);
-        let lanes = self.gpu.summing_lanes().filter(|_| self.tier >= Tier::Dot && self.tuning.subgroups);
-        if let Some(lanes) = lanes.filter(|&lanes| threads.is_multiple_of(lanes) && threads > 0)
-            && shaders::find(&key).has_subgroups()
-        {
-            key.constants.push((shaders::SUBGROUP, lanes));
-        }
-        key
-    }
-
-    /// The key of the shader `stem` in its only variant.
-    fn key(&self, stem: &'static str, constants: Vec<(&'static str, u32)>) -> PipelineKey {
-        PipelineKey { stem, variant: "", constants }
-    }
-
-    /// Constants of the shaders that hold a row of `width` values in registers, or walk it where it is too wide for that or
-    /// no whole quads.
-    fn held_rows(&self, width: usize) -> Constants {
-        let most = self.tuning.norms.row_threads.min(self.gpu.limits().max_compute_invocations_per_workgroup);
-        // A quad each where that is possible: one workgroup has a row, and few lanes would take long.
-        let threads = word(width.div_ceil(4).next_power_of_two()).clamp(most.min(256), most);
-        let quads = width.div_ceil(4 * threads as usize);
-        let held = if width.is_multiple_of(4) && quads <= MAX_HELD { word(quads) } else { 0 };
-        let late = u32::from(self.tuning.norms.late);
-        vec![("THREADS", threads), ("HELD", held), ("WIDTH", word(width)), ("LATE", late)]
-    }
-
-    /// Compiles what is not compiled yet, on several threads, and binds everything in order. `progress` is called with
-    /// the number of pipelines that are ready and of those there will be.
-    ///
-    /// # Errors
-    /// [`crate::Error::Device`] where the device rejects a shader.
-    pub fn bind(&self, planned: &[Planned], progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Vec<Dispatch>> {
-        let mut keys: Vec<PipelineKey> = Vec::new();
-        for one in planned {
-            if !keys.contains(&one.key) {
-                keys.push(one.key.clone());
-            }
-        }
-        self.gpu.prepare(&keys, shaders::source, |ready| progress(ready, keys.len()))?;
-        planned.iter().map(|one| self.bind_one(one, &one.key, || shaders::source(&one.key))).collect()
-    }
-
-    fn bind_one(&self, one: &Planned, key: &PipelineKey, wgsl: impl FnOnce() -> String) -> Result<Dispatch> {
-        let pipeline = self.gpu.pipeline(key, wgsl)?;
-        let dispatch = Dispatch::new(self.gpu, &one.label, pipeline, (&one.buffers, &one.immediates), one.grid);
-        self.gpu.check()?;
-        Ok(dispatch)
-    }
-
-    /// Binds `planned` with each shader text changed by `alter` and compiled under the name `variant`: how tests plant a
-    /// bug and see it caught.
-    ///
-    /// # Errors
-    /// As [`Planner::bind`].
-    pub fn bind_altered(
-        &self,
-        planned: &[Planned],
-        variant: &'static str,
-        alter: impl Fn(&str) -> String,
-    ) -> Result<Vec<Dispatch>> {
-        let altered = |one: &Planned| {
-            // Two variants of one shader stay two; a test's names may stay in memory.
-            let variant: &'static str = Box::leak(format!("{variant} {}", one.key.variant).into_boxed_str());
-            let key = PipelineKey { variant, ..one.key.clone() };
-            self.bind_one(one, &key, || alter(&shaders::source(&one.key)))
-        };
-        planned.iter().map(altered).collect()
-    }
-
-    /// Plans and binds in one go: for tests and examples.
-    ///
-    /// # Errors
-    /// As [`Planner::bind`].
-    pub fn bind_all(&self, planned: &[Planned]) -> Result<Vec<Dispatch>> {
-        self.bind(planned, &|_, _| ())
-    }
-}
-
-/// Workgroups of 256 lanes for `n_lanes` lanes in a row; what exceeds a dimension's limit goes along z.
-fn flat_grid(planner: &Planner, n_lanes: usize) -> Grid {
-    let groups = n_lanes.div_ceil(256);
-    let z = groups.div_ceil(planner.gpu.limits().max_compute_workgroups_per_dimension as usize);
-    Grid { z: word(z), ..Grid::per_row(groups.div_ceil(z)) }
-}
-
-/// `value` as a shader's u32.
-fn word(value: usize) -> u32 {
-    u32::try_from(value).expect("sizes were checked against the configuration's bounds")
-}

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::matmul::Size;
+use super::tile_size::Size;
 use super::{Planned, Planner, word};
 use crate::Result;
 use crate::gpu::{Gpu, Grid, Tensor};

@@ -3,74 +3,13 @@
 //! `y[t, n] = sum_k x[t, k] * w[n, k]`, and for experts `y[p, n] = sum_k x[p / x_repeat, k] * w[ids[p], n, k]`.
 
 use super::matvec::{self, Form};
-use super::moe_group::Groups;
+use super::operands::Target;
 use super::rounded::Input;
-use super::weights::{Kind, Part};
-use super::{Planned, Planner, Weights, matmul, word};
+use super::{Planned, Planner, Weights, matmul};
 use crate::Result;
-use crate::gpu::{Binding, Constants, Tensor};
-use crate::quant::{Dtype, PackedMatrix};
+use crate::gpu::Tensor;
 
-super::params! {
-    /// `shaders/common/product.wgsl`.
-    pub struct Params {
-        in_words: u32,
-        row_words: u32,
-        n_rows: u32,
-        rows_per_matrix: u32,
-        first_matrix: u32,
-        n_matrices: u32,
-        x_stride: u32,
-        x_repeat: u32,
-        y_stride: u32,
-        y_offset: u32,
-        scale_words: u32,
-        zero_words: u32,
-        groups: u32,
-        first_row: u32,
-        first_group: u32,
-        softcap: f32,
-    }
-}
-
-/// How a product treats the rows of x.
-#[derive(Debug, Clone, Copy)]
-pub enum Rows<'a> {
-    /// Few rows, each on its own.
-    Few,
-    /// Two rows, or another even number, of which each two share the weights they read.
-    Two,
-    /// Few rows that share each weight they read, four at a time; the tensor's first word is their number.
-    Several(&'a Tensor),
-    /// Many rows that share each weight they read; the tensor's first word is their number.
-    Many(&'a Tensor),
-    /// The rows of y belong to tokens, `ids.width` each; `repeat` consecutive ones read the same row of x.
-    Experts {
-        /// Expert of each row of y, `[tokens, top_k]` without padding.
-        ids: &'a Tensor,
-        /// Rows of y that read one row of x.
-        repeat: usize,
-        /// Whether steps have several rows, whose experts keep a device busy with fewer lanes each.
-        several: bool,
-    },
-    /// Many rows of y, `groups.pairs.width` for each row of the step; those of an expert share each weight they read.
-    Grouped {
-        /// What [`super::moe_group`] made of the experts' ids, with the same tuning.
-        groups: &'a Groups,
-        /// Rows of y that read one row of x.
-        repeat: usize,
-    },
-}
-
-/// Where products go.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Target<'a> {
-    pub y: &'a Tensor,
-    /// Column of y for the first output feature.
-    pub column: usize,
-    /// Caps logits; 0 leaves them.
-    pub softcap: f32,
-}
+pub use super::operands::{FIELDS, Params, Rows};
 
 /// Plans `y = x w^T`, one dispatch for each part of the weights. `softcap` caps logits; 0 leaves them.
 ///
@@ -123,100 +62,4 @@ fn plan_parts(
         }
     };
     matmul::plan(planner, label, weights, rows, input.x, target)
-}
-
-/// What any product with a part of some weights has: its parameters, the constants and the buffers of the weights and of
-/// y, and the name of the variant.
-pub(super) struct Setup {
-    pub params: Params,
-    pub constants: Constants,
-    pub buffers: Vec<(u32, Binding)>,
-    pub variant: &'static str,
-}
-
-impl Setup {
-    pub(super) fn new(label: &str, weights: &Weights, part: &Part, x: &Tensor, target: Target) -> Self {
-        let Target { y, column, softcap } = target;
-        assert_eq!(x.width, weights.in_features, "{label}: width of x");
-        assert!(x.stride >= x.width.next_multiple_of(crate::quant::CHUNK), "{label}: x is padded");
-        let mut params = Params {
-            in_words: word(weights.in_features.next_multiple_of(crate::quant::CHUNK) / 8),
-            row_words: word(weights.row_words()),
-            n_rows: word(part.n_rows),
-            rows_per_matrix: word(part.n_rows),
-            first_matrix: word(weights.first_matrix + part.first_matrix),
-            n_matrices: word(part.n_matrices),
-            x_stride: word(x.stride),
-            x_repeat: 1,
-            y_stride: word(y.stride),
-            y_offset: word(column + part.first_row),
-            softcap,
-            ..Params::default()
-        };
-        let mut constants = Vec::new();
-        let mut buffers = vec![(1, (&part.data).into()), (7, y.into())];
-        let variant = match weights.kind {
-            Kind::Dense(dtype) => {
-                constants.push(("DTYPE", dtype_number(dtype)));
-                "dense"
-            }
-            Kind::Packed { .. } => {
-                add_groups(weights.kind, part, &mut params, &mut constants);
-                buffers.extend(packed_buffers(part));
-                "packed"
-            }
-        };
-        Setup { params, constants, buffers, variant }
-    }
-}
-
-/// What quantized weights add: how their codes are grouped, scaled and shifted.
-fn add_groups(kind: Kind, part: &Part, params: &mut Params, constants: &mut Constants) {
-    let Kind::Packed { bits, scale_dtype, groups, first_row, first_group, .. } = kind else { return };
-    params.scale_words = word(scale_dtype.words(groups));
-    params.zero_words = word(PackedMatrix::zero_words(groups, bits));
-    params.groups = word(groups);
-    params.first_row = word(first_row);
-    params.first_group = word(first_group);
-    constants.extend(group_constants(kind, part));
-}
-
-/// The constants of `common/packed.wgsl` for quantized weights; none for dense ones.
-pub(super) fn group_constants(kind: Kind, part: &Part) -> Constants {
-    let Kind::Packed { bits, scale_dtype, group_size, first_row, .. } = kind else { return Vec::new() };
-    vec![
-        ("BITS", bits),
-        ("SCALE_DTYPE", dtype_number(scale_dtype)),
-        ("GROUP_SIZE", word(group_size)),
-        ("PER_ROW", u32::from(part.g_idx.is_some())),
-        ("RUN", if part.g_idx.is_some() { 1 } else { run(first_row, group_size) }),
-        ("HAS_ZEROS", u32::from(part.zeros.is_some())),
-    ]
-}
-
-/// The buffers of `common/packed.wgsl` beside the codes.
-pub(super) fn packed_buffers(part: &Part) -> [(u32, Binding); 3] {
-    // A binding must be filled also where a constant keeps the shader from reading it.
-    let unread = &part.data;
-    [
-        (2, part.scales.as_ref().expect("packed weights have scales").into()),
-        (3, part.zeros.as_ref().unwrap_or(unread).into()),
-        (4, part.g_idx.as_ref().unwrap_or(unread).into()),
-    ]
-}
-
-/// Input rows from a multiple of it on that share a group, of the lengths that the shaders know: groups may begin in the
-/// middle of what a shader decodes at once, but a constant that says where they do not saves looking.
-pub(super) fn run(first_row: usize, group_size: usize) -> u32 {
-    let cuts_at = |length| group_size.is_multiple_of(length) && first_row.is_multiple_of(length);
-    [32, 8].into_iter().find(|&length| cuts_at(length)).unwrap_or(1) as u32
-}
-
-/// The number by which shaders know a precision.
-pub(super) fn dtype_number(dtype: Dtype) -> u32 {
-    match dtype {
-        Dtype::F16 => 0,
-        Dtype::BF16 => 1,
-        Dtype::F32 => 2,
-    }
 }

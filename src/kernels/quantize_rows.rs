@@ -18,6 +18,13 @@ pub fn row_words(stride: usize) -> usize {
     blocks * CHUNK / 4 + blocks.next_multiple_of(4)
 }
 
+impl Planner<'_> {
+    /// Room for the rows of `x` as int8.
+    pub(super) fn quantized_rows(&self, x: &Tensor) -> Result<Tensor> {
+        self.scratch(0, "quantized", x.rows * row_words(x.stride))
+    }
+}
+
 /// Plans `quantized`, `[rows, row_words]` without padding, from `x`, of which `rows_per_row` rows belong to each row of
 /// the step. `interleaved`: in the order of codes of 4 bits.
 ///

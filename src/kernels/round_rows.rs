@@ -20,6 +20,16 @@ pub struct RoundedRows {
     pub factors: Tensor,
 }
 
+impl Planner<'_> {
+    /// Room for the rows of `x` in f16.
+    pub(super) fn rounded_rows(&self, x: &Tensor) -> Result<RoundedRows> {
+        Ok(RoundedRows {
+            values: self.scratch(0, "rounded", x.rows * x.stride / 2)?,
+            factors: self.scratch(1, "rounded.factors", x.rows)?,
+        })
+    }
+}
+
 /// Plans the rounding of `x`, of which `rows_per_row` rows belong to each row of the step.
 ///
 /// # Errors

@@ -14,6 +14,14 @@ super::params! {
     }
 }
 
+impl Planner<'_> {
+    /// Room for `shares` results of `rows` rows.
+    pub(super) fn share_rows(&self, shares: usize, rows: usize, width: usize) -> Result<Tensor> {
+        let words = self.scratch(2, "product_shares", shares * rows * width)?;
+        Ok(Tensor { rows: shares * rows, width, stride: width, ..words })
+    }
+}
+
 /// Plans the sum over the shares of `parts`, `[shares * rows, width]` without padding, into the columns of `y` from
 /// `column` on. `row_count` holds the number of rows.
 ///

@@ -1,10 +1,5 @@
 //! Weight matrices on the device: a stack of equally shaped matrices, cut into parts that fit a binding.
 
-use super::Planner;
-use super::fill_random;
-use super::weights_builder::WeightsBuilder;
-use crate::Result;
-use crate::gpu::{Gpu, Recorder};
 use crate::quant::{CHUNK, DenseMatrix, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, Random};
 
 /// What all matrices of a stack have in common.
@@ -45,61 +40,9 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Uploads one matrix.
-    ///
-    /// # Errors
-    /// [`crate::Error::Memory`] where it does not fit.
-    pub fn upload(gpu: &Gpu, label: &str, matrix: &Matrix) -> Result<Self> {
-        let mut builder = WeightsBuilder::new(gpu, label, 1, matrix.out_features(), matrix.in_features());
-        builder.add(0, 0, matrix)?;
-        builder.finish()
-    }
-
     /// Bytes on the device.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
-    }
-
-    /// Makes a stack `[matrices, out_features, in_features]` of random weights where it lies, in parts of at most
-    /// `max_part_bytes`: no host memory, no upload. Inputs of order 1 give outputs of order 1. The same label, shape and
-    /// kind give the same weights on every device.
-    ///
-    /// # Errors
-    /// [`crate::Error::Memory`] where it does not fit.
-    pub fn random(
-        planner: &Planner,
-        label: &str,
-        shape: [usize; 3],
-        random: Random,
-        max_part_bytes: u64,
-    ) -> Result<Self> {
-        let [n_matrices, out_features, in_features] = shape;
-        let mut builder = WeightsBuilder::new(planner.gpu, label, n_matrices, out_features, in_features)
-            .max_part_bytes(max_part_bytes);
-        let kind = Kind::of_random(random, in_features);
-        builder.kind = Some(kind);
-        builder.allocate(kind)?;
-        builder.rows = n_matrices * out_features;
-        if planner.gpu.rehearses() {
-            return builder.finish();
-        }
-        let (data, scales) = random.bits(in_features);
-        let mut seed = label.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(0x0100_0193) ^ u32::from(byte));
-        let mut fills = Vec::new();
-        for part in &builder.parts {
-            for (buffer, bits) in [(Some(&part.data), data), (part.scales.as_ref(), scales)] {
-                if let Some(buffer) = buffer {
-                    fills.push(fill_random::plan(planner, "fill_random", buffer, seed, bits)?);
-                    seed = seed.wrapping_add((buffer.size() / 4) as u32);
-                }
-            }
-        }
-        let mut recorder = Recorder::new(planner.gpu);
-        for dispatch in planner.bind_all(&fills)? {
-            recorder.dispatch(&dispatch, 1);
-        }
-        recorder.submit();
-        builder.finish()
     }
 
     /// Bytes of one matrix of the stack as products read it: weights or codes, scales and zero points.
@@ -140,7 +83,7 @@ impl Kind {
         }
     }
 
-    fn of_random(random: Random, in_features: usize) -> Self {
+    pub(super) fn of_random(random: Random, in_features: usize) -> Self {
         match random {
             Random::Dense(dtype) => Kind::Dense(dtype),
             Random::Packed { bits, group_size } => Kind::Packed {
@@ -183,4 +126,11 @@ impl Kind {
             _ => None,
         }
     }
+}
+
+/// Input rows from a multiple of it on that share a group, of the lengths that the shaders know: groups may begin in the
+/// middle of what a shader decodes at once, but a constant that says where they do not saves looking.
+pub(super) fn run(first_row: usize, group_size: usize) -> u32 {
+    let cuts_at = |length| group_size.is_multiple_of(length) && first_row.is_multiple_of(length);
+    [32, 8].into_iter().find(|&length| cuts_at(length)).unwrap_or(1) as u32
 }

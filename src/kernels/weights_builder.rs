@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::weights::{Kind, Part, Weights};
-use crate::gpu::{Gpu, Upload};
-use crate::quant::{CHUNK, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, ShardGroups};
+use super::{Planner, fill_random};
+use crate::gpu::{Gpu, Recorder, Upload};
+use crate::quant::{CHUNK, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, Random, ShardGroups};
 use crate::{Error, Result};
 
 /// Uploads a stack matrix by matrix, or a large matrix by row blocks.
@@ -20,10 +21,10 @@ pub struct WeightsBuilder<'a> {
     in_features: usize,
     max_part_bytes: u64,
     size_bytes: u64,
-    pub(super) kind: Option<Kind>,
-    pub(super) parts: Vec<Part>,
+    kind: Option<Kind>,
+    parts: Vec<Part>,
     /// Rows uploaded so far, of all matrices.
-    pub(super) rows: usize,
+    rows: usize,
     per_row: bool,
     /// Group indices of the matrices that came before the first act-order one.
     sequential: Vec<(usize, ShardGroups)>,
@@ -164,7 +165,7 @@ impl<'a> WeightsBuilder<'a> {
         Ok(buffer)
     }
 
-    pub(super) fn allocate(&mut self, kind: Kind) -> Result<()> {
+    fn allocate(&mut self, kind: Kind) -> Result<()> {
         let row_bytes = kind.row_words(self.in_features) as u64 * 4;
         let limit = self.max_part_bytes;
         let matrix_bytes = row_bytes * self.out_features as u64;
@@ -227,6 +228,58 @@ impl<'a> WeightsBuilder<'a> {
 }
 
 impl Weights {
+    /// Uploads one matrix.
+    ///
+    /// # Errors
+    /// [`crate::Error::Memory`] where it does not fit.
+    pub fn upload(gpu: &Gpu, label: &str, matrix: &Matrix) -> Result<Self> {
+        let mut builder = WeightsBuilder::new(gpu, label, 1, matrix.out_features(), matrix.in_features());
+        builder.add(0, 0, matrix)?;
+        builder.finish()
+    }
+
+    /// Makes a stack `[matrices, out_features, in_features]` of random weights where it lies, in parts of at most
+    /// `max_part_bytes`: no host memory, no upload. Inputs of order 1 give outputs of order 1. The same label, shape and
+    /// kind give the same weights on every device.
+    ///
+    /// # Errors
+    /// [`crate::Error::Memory`] where it does not fit.
+    pub fn random(
+        planner: &Planner,
+        label: &str,
+        shape: [usize; 3],
+        random: Random,
+        max_part_bytes: u64,
+    ) -> Result<Self> {
+        let [n_matrices, out_features, in_features] = shape;
+        let mut builder = WeightsBuilder::new(planner.gpu, label, n_matrices, out_features, in_features)
+            .max_part_bytes(max_part_bytes);
+        let kind = Kind::of_random(random, in_features);
+        builder.kind = Some(kind);
+        builder.allocate(kind)?;
+        builder.rows = n_matrices * out_features;
+        if planner.gpu.rehearses() {
+            return builder.finish();
+        }
+        let (data, scales) = random.bits(in_features);
+        let mut seed = label.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(0x0100_0193) ^ u32::from(byte));
+        let mut fills = Vec::new();
+        for part in &builder.parts {
+            for (buffer, bits) in [(Some(&part.data), data), (part.scales.as_ref(), scales)] {
+                if let Some(buffer) = buffer {
+                    fills.push(fill_random::plan(planner, "fill_random", buffer, seed, bits)?);
+                    seed = seed.wrapping_add((buffer.size() / 4) as u32);
+                }
+            }
+        }
+        let mut recorder = Recorder::new(planner.gpu);
+        for dispatch in planner.bind_all(&fills)? {
+            recorder.dispatch(&dispatch, 1);
+        }
+        recorder.submit();
+        builder.finish()
+    }
+
     /// Writes `matrix` as rows `first_row..` of matrix number `index`, counted from the first of this stack.
     ///
     /// # Errors

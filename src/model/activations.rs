@@ -1,14 +1,12 @@
 //! Every intermediate value of the forward pass, named once, with its shape.
 
 use super::share::Share;
+use super::step::FEW_ROWS;
 use crate::Result;
 use crate::checkpoint::Config;
 use crate::gpu::{Gpu, Tensor, Tier};
 use crate::kernels::moe_group::Groups;
 use crate::kernels::{KvDtype, argmax, attention, rounded, sample, strip_max, suppress};
-
-/// Steps of up to this many rows take the path for few rows; also the rows that get logits at a time.
-pub(super) const FEW_ROWS: usize = 16;
 
 /// The buffers of a step, for up to `rows` rows. H = `hidden_size`; heads, widths and vocabulary are a rank's share.
 #[derive(Debug)]

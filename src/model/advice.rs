@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::memory::{DevicePlan, MemoryPlan};
 use super::options::{Head, Options};
 use super::share::Share;
-use crate::checkpoint::Config;
+use crate::checkpoint::{Checkpoint, Config};
 use crate::gpu::Gpu;
 use crate::kernels::KvDtype;
 use crate::{Bytes, Error, Result};
@@ -30,6 +30,18 @@ pub(super) fn check(plan: &Plan, config: &Config, options: &Options) -> Result<(
     let (layers, rooms) = (expert_layers(config), vec![budget; asked.devices.len()]);
     let search = Search { plan, options, layers, rooms };
     Err(Error::Memory(format!("a budget of {}, but {planned}; {}", Bytes(budget), search.remedies())))
+}
+
+impl MemoryPlan {
+    /// Fails where the plan of [`MemoryPlan::new`] exceeds the budget of `options`, with what would fit.
+    ///
+    /// # Errors
+    /// [`crate::Error::Memory`] with the plan and what would fit; those of [`MemoryPlan::new`].
+    pub fn check(gpus: &[Arc<Gpu>], checkpoint: &Checkpoint, options: &Options) -> Result<()> {
+        let claimed = checkpoint.claimed_contents();
+        let plan = |options: &Options| Self::with_contents(gpus, checkpoint, &claimed, options);
+        check(&plan, &checkpoint.config, options)
+    }
 }
 
 /// What devices held before a model was loaded: what they gave until one had no room is what they have room for.

@@ -1,11 +1,11 @@
 //! Where NaN and infinity come from: a step once more, with a look at what each kernel has made.
 
-use super::gemma4::{Gemma4, Want};
+use super::gemma4::Gemma4;
 use super::op::{Body, Op};
 use super::pass::PassPlan;
 use super::rank::Rank;
 use super::run::Run;
-use super::step::Row;
+use super::step::{Row, Want};
 use crate::gpu::{Dispatch, Recorder, Tensor};
 use crate::kernels::{Planned, Planner, not_finite};
 use crate::{Error, Result};

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use web_time::Instant;
 
-use super::activations::FEW_ROWS;
 use super::advice::{self, Plan, Rooms};
 use super::loader;
 use super::memory::MemoryPlan;
@@ -17,7 +16,7 @@ use super::prepared::{Sizes, take};
 use super::rank::{Rank, RankMemory};
 use super::run::Run;
 use super::share::{self, Share};
-use super::step::Row;
+use super::step::{Activation, FEW_ROWS, Output, Row, Want};
 use super::uploads::Uploads;
 use super::weights::ModelWeights;
 use crate::checkpoint::{Checkpoint, Config};
@@ -26,35 +25,6 @@ use crate::kernels::head_norm_rope::{HEAD_DIM_STEP, MAX_HEAD_DIM};
 use crate::parallel::{Collective, HostMemory};
 use crate::quant::requantize::Deviation;
 use crate::{Error, Result, kernels, threads};
-
-/// What a step shall bring back, for which of its rows.
-#[derive(Debug, Clone, Copy)]
-pub enum Want<'a> {
-    /// Nothing: the rows only enter the KV cache.
-    Nothing,
-    /// The greedy choice of the next token.
-    Greedy(&'a [usize]),
-    /// All logits.
-    Logits(&'a [usize]),
-}
-
-/// What a step brought back.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Output {
-    /// The greedy choice for each row that wanted it.
-    pub ids: Vec<u32>,
-    /// `[rows that wanted logits, vocab_size]`.
-    pub logits: Vec<f32>,
-}
-
-/// An inner tensor of a step, `[rows, width]` without padding.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Activation {
-    /// Values of a row.
-    pub width: usize,
-    /// All rows.
-    pub values: Vec<f32>,
-}
 
 /// Rows of the first chunk of a prompt, and how many times larger than any before it the next may be.
 const FIRST_CHUNK_ROWS: usize = 64;

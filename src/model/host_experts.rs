@@ -3,44 +3,13 @@
 //! host reads back which ones the router chose and brings those that the window does not hold of this layer. Kernels see the
 //! same buffers of weights as always, so results are the same, bit for bit.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::PoisonError;
 
-use super::activations::Activations;
 use super::rank::Rank;
-use super::weights::ModelWeights;
+use super::weights::Hosted;
+use super::windows::Windows;
 use crate::Result;
-use crate::gpu::{Gpu, Readback, Recorder};
-use crate::kernels::{HostStack, Weights};
-
-/// A stack of a layer's experts in host memory.
-#[derive(Debug, Clone)]
-pub(super) struct Hosted {
-    pub stack: Arc<HostStack>,
-    /// The number of its window in [`ModelWeights::windows`].
-    pub window: usize,
-}
-
-/// What the windows of a rank hold, and where the router's choice comes to the host.
-#[derive(Debug)]
-pub(super) struct Windows {
-    ids: Readback,
-    /// For each window and each expert, counted from the rank's first, the layer whose weights are there.
-    held: Mutex<Vec<Vec<Option<usize>>>>,
-}
-
-impl Windows {
-    /// `None` where all experts are on the device.
-    pub(super) fn new(gpu: &Gpu, weights: &ModelWeights, activations: &Activations) -> Result<Option<Self>> {
-        let Some(moe) = activations.moe.as_ref().filter(|_| !weights.windows.is_empty()) else { return Ok(None) };
-        let held = weights.windows.iter().map(|window: &Weights| vec![None; window.n_matrices]).collect();
-        Ok(Some(Windows { ids: Readback::new(gpu, &moe.ids, moe.ids.rows)?, held: Mutex::new(held) }))
-    }
-
-    /// Bytes on the device.
-    pub(super) fn size_bytes(&self) -> u64 {
-        self.ids.size_bytes()
-    }
-}
+use crate::gpu::Recorder;
 
 impl Rank {
     /// Records that the experts chosen for `n_rows` rows come to the host.

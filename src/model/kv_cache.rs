@@ -1,6 +1,6 @@
 //! Keys and values of all slots: a ring a little longer than the window in sliding layers, growing buffers in full ones.
 
-use super::activations::FEW_ROWS;
+use super::step::FEW_ROWS;
 use crate::Result;
 use crate::checkpoint::{Config, LayerConfig, LayerKind};
 use crate::gpu::{Gpu, Recorder, Tensor};

@@ -3,12 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::host_experts::Hosted;
 use super::options::Options;
 use super::share::Share;
 use super::uploads::{Source, Target, Uploads};
 use super::weights::{
-    GatedWeights, Joined, LayerWeights, ModelWeights, MoeWeights, NORM_NAMES, NORMS_PER_LAYER, PerLayerWeights,
+    GatedWeights, Hosted, Joined, LayerWeights, ModelWeights, MoeWeights, NORM_NAMES, NORMS_PER_LAYER, PerLayerWeights,
 };
 use crate::Result;
 use crate::checkpoint::{Checkpoint, Content, Contents, MatrixFormat, MatrixInfo, Projection, Role};

@@ -4,7 +4,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::advice;
 use super::loader;
 use super::options::Options;
 use super::pass::PlannedPass;
@@ -77,16 +76,6 @@ impl MemoryPlan {
     ) -> Result<Self> {
         let ranks = share::place(gpus, checkpoint, options)?;
         rehearse(&ranks, options, |ranks| loader::reserve(ranks, (checkpoint, contents), options))
-    }
-
-    /// Fails where the plan of [`MemoryPlan::new`] exceeds the budget of `options`, with what would fit.
-    ///
-    /// # Errors
-    /// [`crate::Error::Memory`] with the plan and what would fit; those of [`MemoryPlan::new`].
-    pub fn check(gpus: &[Arc<Gpu>], checkpoint: &Checkpoint, options: &Options) -> Result<()> {
-        let claimed = checkpoint.claimed_contents();
-        let plan = |options: &Options| Self::with_contents(gpus, checkpoint, &claimed, options);
-        advice::check(&plan, &checkpoint.config, options)
     }
 
     /// Bytes on all devices once the model is loaded: what [`super::Gemma4::allocated_bytes`] says then, of devices that hold

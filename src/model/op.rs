@@ -1,6 +1,6 @@
 //! The entries of a plan: dispatches, and inner tensors that can be looked at on the way.
 
-use super::activations::FEW_ROWS;
+use super::step::FEW_ROWS;
 use crate::gpu::Tensor;
 use crate::kernels::Planned;
 
@@ -11,7 +11,7 @@ pub(super) enum Body {
     One,
     /// Two rows, which share each weight they read where kernels round.
     Two,
-    /// Up to [`super::activations::FEW_ROWS`] rows: keys and values go to the cache at once.
+    /// Up to [`super::step::FEW_ROWS`] rows: keys and values go to the cache at once.
     Few,
     /// More rows: products share each weight they read, sliding layers store keys and values after attention.
     Chunk,

@@ -46,7 +46,7 @@ impl Pass {
         &self.bodies[Body::of(n_rows) as usize]
     }
 
-    /// From the final state of all of `n_rows` rows, at most [`super::activations::FEW_ROWS`], to their logits.
+    /// From the final state of all of `n_rows` rows, at most [`super::step::FEW_ROWS`], to their logits.
     pub(super) fn head(&self, n_rows: usize) -> &[Op<Dispatch>] {
         &self.heads[Body::of(n_rows) as usize]
     }

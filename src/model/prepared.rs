@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use super::activations::{Activations, FEW_ROWS};
+use super::activations::Activations;
 use super::kv_cache::KvCache;
 use super::options::{Options, context_length, most_chunk_rows};
 use super::pass::PlannedPass;
-use super::rank::Rank;
+use super::rank::{Prepared, Rank};
 use super::share::Share;
+use super::step::FEW_ROWS;
 use super::uploads::Uploads;
 use super::weights::ModelWeights;
 use crate::Result;
-use crate::gpu::{Gpu, Tiers};
+use crate::gpu::Gpu;
 
 /// The sizes that all ranks of a model have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,16 +32,6 @@ impl Sizes {
         let chunk_rows = options.chunk_rows.min(most_rows).max(FEW_ROWS).min(context.max(FEW_ROWS));
         Ok(Sizes { context, chunk_rows })
     }
-}
-
-/// What a rank has before its weights are there.
-pub(super) struct Prepared {
-    pub gpu: Arc<Gpu>,
-    pub share: Share,
-    pub activations: Activations,
-    pub cache: KvCache,
-    pub tiers: Tiers,
-    pub activation_bytes: u64,
 }
 
 impl Prepared {

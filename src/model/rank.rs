@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use super::activations::{Activations, FEW_ROWS, rotations};
-use super::ahead::Ahead;
-use super::host_experts::Windows;
+use super::activations::{Activations, rotations};
 use super::kv_cache::KvCache;
 use super::op::Op;
 use super::pass::{Pass, PassPlan, PlannedPass};
-use super::prepared::Prepared;
 use super::share::Share;
-use super::step::{Row, step_rows};
+use super::step::{FEW_ROWS, Row, step_rows};
+use super::under_way::Ahead;
 use super::weights::ModelWeights;
+use super::windows::Windows;
 use crate::Result;
 use crate::gpu::{Gpu, Readback, Tensor, Tiers};
 use crate::kernels::Planner;
@@ -25,6 +24,16 @@ pub struct RankMemory {
     pub kv_cache: u64,
     /// Intermediate values of a step.
     pub activations: u64,
+}
+
+/// What a rank has before its weights are there.
+pub(super) struct Prepared {
+    pub gpu: Arc<Gpu>,
+    pub share: Share,
+    pub activations: Activations,
+    pub cache: KvCache,
+    pub tiers: Tiers,
+    pub activation_bytes: u64,
 }
 
 /// What one rank runs with; its pass may still wait to be compiled.

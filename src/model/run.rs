@@ -1,9 +1,8 @@
 //! Running a planned pass on all ranks, step for step.
 
-use super::activations::FEW_ROWS;
-use super::gemma4::{Activation, Output, Want};
 use super::op::Op;
 use super::rank::Rank;
+use super::step::{Activation, FEW_ROWS, Output, Want};
 use crate::gpu::{Dispatch, Recorder, Tensor};
 use crate::kernels::argmax;
 use crate::parallel::Collective;

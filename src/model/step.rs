@@ -1,6 +1,9 @@
-//! The rows of a step, checked and in the form that the shaders read.
+//! A step: its rows, in the form that the shaders read, and what it brings back.
 
 use crate::kernels::StepRow;
+
+/// Steps of up to this many rows take the path for few rows; also the rows that get logits at a time.
+pub(super) const FEW_ROWS: usize = 16;
 
 /// One token at one position of one sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +14,35 @@ pub struct Row {
     pub position: usize,
     /// Token id.
     pub token: u32,
+}
+
+/// What a step shall bring back, for which of its rows.
+#[derive(Debug, Clone, Copy)]
+pub enum Want<'a> {
+    /// Nothing: the rows only enter the KV cache.
+    Nothing,
+    /// The greedy choice of the next token.
+    Greedy(&'a [usize]),
+    /// All logits.
+    Logits(&'a [usize]),
+}
+
+/// What a step brought back.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Output {
+    /// The greedy choice for each row that wanted it.
+    pub ids: Vec<u32>,
+    /// `[rows that wanted logits, vocab_size]`.
+    pub logits: Vec<f32>,
+}
+
+/// An inner tensor of a step, `[rows, width]` without padding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Activation {
+    /// Values of a row.
+    pub width: usize,
+    /// All rows.
+    pub values: Vec<f32>,
 }
 
 /// The rows as the shaders see them. Rows of a slot must stand together, at consecutive positions: the attention kernel

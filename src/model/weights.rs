@@ -1,9 +1,10 @@
 //! A rank's weights on its device, with the checkpoint's names.
 
-use super::host_experts::Hosted;
+use std::sync::Arc;
+
 use crate::checkpoint::RowReader;
 use crate::gpu::Tensor;
-use crate::kernels::Weights;
+use crate::kernels::{HostStack, Weights};
 
 /// Rows of the table of norm weights that each layer takes; the final norm follows the last layer's, so that the norm
 /// after a layer is always the next row.
@@ -106,6 +107,14 @@ pub(super) struct MoeWeights {
     pub experts: GatedWeights,
     /// The stacks of `experts` that are in host memory: all or none.
     pub hosted: Vec<Hosted>,
+}
+
+/// A stack of a layer's experts in host memory.
+#[derive(Debug, Clone)]
+pub(super) struct Hosted {
+    pub stack: Arc<HostStack>,
+    /// The number of its window in [`ModelWeights::windows`].
+    pub window: usize,
 }
 
 impl MoeWeights {

@@ -11,10 +11,7 @@ mod shares;
 use std::ops::Range;
 
 pub use collective::{Collective, HostMemory};
-pub use shares::Shares;
-
-/// The most ranks that a model is cut for.
-pub const MAX_RANKS: usize = 8;
+pub use shares::{MAX_RANKS, Shares};
 
 /// What is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -3,8 +3,10 @@
 use std::ops::Range;
 use std::str::FromStr;
 
-use super::MAX_RANKS;
 use crate::{Error, Result};
+
+/// The most ranks that a model is cut for.
+pub const MAX_RANKS: usize = 8;
 
 /// The weight of each rank: 1, 1 for two equal ones, 5, 3 where the first takes five eighths.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -25,17 +25,20 @@ mod fault;
 mod filters;
 mod format;
 mod functions;
+mod key;
 mod lexer;
 mod lookup;
 mod methods;
 mod number;
 mod parse_expr;
 mod parser;
-mod scope;
 mod search;
+mod slice;
 mod spell;
+mod statements;
 #[cfg(test)]
 mod tests;
+mod text;
 mod tojson;
 mod value;
 
@@ -53,8 +56,7 @@ use budget::{Budget, Builder};
 use ctx::Ctx;
 use eval::Eval;
 use fault::Run;
-use scope::Scope;
-use value::{Dict, Value};
+use value::{Dict, Scope, Value};
 
 pub(crate) use budget::LIVE_BYTES;
 pub(crate) use fault::Fault;

@@ -21,6 +21,7 @@ mod stream;
 mod template;
 mod templates;
 mod tokenizer;
+mod tokenizer_fault;
 mod tokenizer_file;
 mod tokenizer_model;
 mod tokenizer_parts;
@@ -37,7 +38,8 @@ pub use special::{Piece, Prompt, Specials};
 pub use stream::StreamDecoder;
 pub use template::{ChatTemplate, MAX_TEMPLATE_BYTES};
 pub use tokenizer::Tokenizer;
-pub use tokenizer_file::{MAX_FILE_BYTES, MAX_VOCABULARY};
+pub use tokenizer_file::MAX_FILE_BYTES;
+pub use tokenizer_model::MAX_VOCABULARY;
 
 /// The text side of a checkpoint.
 #[derive(Debug)]

@@ -57,3 +57,13 @@ impl<'t> StreamDecoder<'t> {
         }
     }
 }
+
+impl Tokenizer {
+    /// The text of `ids`, without special tokens. Bytes that make no character become U+FFFD, one each.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let mut decoder = StreamDecoder::new(self);
+        let mut text: String = ids.iter().filter_map(|id| decoder.push(*id)).collect();
+        text.extend(decoder.finish());
+        text
+    }
+}

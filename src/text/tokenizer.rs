@@ -6,9 +6,9 @@ use tokenizers::AddedToken;
 use tokenizers::models::bpe::BPE;
 
 use super::special::{Guard, Piece, Prompt, Specials};
-use super::stream::StreamDecoder;
-use super::tokenizer_file::{Added, File, MAX_VOCABULARY, fault, read, show};
-use super::tokenizer_model::Model;
+use super::tokenizer_fault::{fault, show};
+use super::tokenizer_file::{Added, File, read};
+use super::tokenizer_model::{MAX_VOCABULARY, Model};
 use super::tokenizer_parts::Frame;
 use crate::contained::contained;
 use crate::error::{Error, Result};
@@ -137,14 +137,6 @@ impl Tokenizer {
         let Frame { before, after } = self.frame.clone().unwrap_or_else(bos);
         let before = if ids.starts_with(&before) { Vec::new() } else { before };
         Ok([before, ids, after].concat())
-    }
-
-    /// The text of `ids`, without special tokens. Bytes that make no character become U+FFFD, one each.
-    pub fn decode(&self, ids: &[u32]) -> String {
-        let mut decoder = StreamDecoder::new(self);
-        let mut text: String = ids.iter().filter_map(|id| decoder.push(*id)).collect();
-        text.extend(decoder.finish());
-        text
     }
 
     /// The id of the token with this name, special or not.

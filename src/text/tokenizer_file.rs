@@ -9,16 +9,15 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::tokenizer_model::Model;
+use super::tokenizer_fault::{fault, show};
+use super::tokenizer_model::{MAX_VOCABULARY, Model};
 use super::tokenizer_parts::Parts;
 use crate::decode;
-use crate::error::{Error, Result, harmless};
+use crate::error::{Result, harmless};
 use crate::strict::Reader;
 
 /// Largest file that is read.
 pub const MAX_FILE_BYTES: usize = 64 << 20;
-/// Largest vocabulary, twice that of Gemma 4, and one more than the largest id.
-pub const MAX_VOCABULARY: usize = 1 << 19;
 /// Bytes of one component, such as the decoder: Gemma's post-processor has 300.
 const MAX_PART_BYTES: usize = 64 << 10;
 /// Tokens that are listed by name, bytes of one and of all: Gemma 3 lists 6,415 of 96 KiB.
@@ -57,7 +56,7 @@ pub(crate) struct Added {
 /// Reads and checks the file.
 ///
 /// # Errors
-/// [`Error::Model`] with the first fault.
+/// [`crate::Error::Model`] with the first fault.
 pub(crate) fn read(json: &[u8]) -> Result<File> {
     if json.len() > MAX_FILE_BYTES {
         return Err(fault(format!("{} bytes, expected at most {MAX_FILE_BYTES}", json.len())));
@@ -71,16 +70,6 @@ pub(crate) fn read(json: &[u8]) -> Result<File> {
     let [normalizer, pre_tokenizer, post_processor, decoder] = &raw.parts;
     let parts = Parts::read(normalizer, pre_tokenizer, post_processor, decoder)?;
     Ok(File { added: raw.added, parts, model: raw.model })
-}
-
-/// A fault of the file.
-pub(crate) fn fault(what: impl fmt::Display) -> Error {
-    Error::model(format!("tokenizer.json: {what}"))
-}
-
-/// Text out of the file for a message.
-pub(crate) fn show(text: &str) -> String {
-    format!("\"{}\"", harmless(text, 60))
 }
 
 fn check_added(added: &[Added], vocabulary: &AHashMap<String, u32>) -> Result<()> {

@@ -5,9 +5,11 @@ use std::fmt;
 use ahash::AHashMap;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use super::tokenizer_file::{MAX_VOCABULARY, fault, show};
+use super::tokenizer_fault::{fault, show};
 use crate::error::Result;
 
+/// Largest vocabulary, twice that of Gemma 4, and one more than the largest id.
+pub const MAX_VOCABULARY: usize = 1 << 19;
 /// Most merges, half as many again as Gemma 4 has (514,906): what is accepted is read within a second of what Gemma takes.
 const MAX_MERGES: usize = 3 << 18;
 /// Longest token in bytes; Gemma 4's longest has 93.

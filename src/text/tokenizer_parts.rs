@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper};
 
-use super::tokenizer_file::{fault, show};
+use super::tokenizer_fault::{fault, show};
 use crate::error::Result;
 
 /// Regular expressions that are known to be harmless. The engine can backtrack, so others are refused.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Parser;
 use lapidary::generate::{Request, Sampling};
 
-use super::super::args::RunArguments;
+use super::super::run::RunArguments;
 use super::Session;
 
 const CONTEXT: usize = 2000;

@@ -14,12 +14,13 @@ use lapidary::generate::{Finish, Generator, Request, Timings};
 use lapidary::text::TextModel;
 
 use super::answer::answer;
-use super::args::{RunArguments, SamplingArguments};
+use super::args::SamplingArguments;
 use super::input::Limit;
 use super::model::check_vocabulary;
+use super::run::RunArguments;
 use super::settings::Settings;
+use super::signals::{self, INTERRUPTED};
 use super::terminal::{fault_line, note, plural, size};
-use super::{INTERRUPTED, signals};
 use commands::Command;
 use input::{Input, Reader};
 use session::{Session, is_message_s};

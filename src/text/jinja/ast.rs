@@ -2,7 +2,10 @@
 
 use std::rc::Rc;
 
-use super::value::Value;
+use num_bigint::BigInt;
+use num_traits::ToPrimitive;
+
+use super::text::Text;
 
 /// A name, as its place in [`Program::names`].
 pub(super) type Name = u32;
@@ -15,7 +18,7 @@ pub(super) struct Program {
 
 /// One statement.
 pub(super) enum Stmt {
-    Text(Value),
+    Text(Rc<Text>),
     Print(Expr),
     For(Rc<For>),
     If {
@@ -97,7 +100,7 @@ pub(super) struct Expr {
 
 /// What an expression is.
 pub(super) enum Kind {
-    Const(Value),
+    Const(Literal),
     Name(Name),
     Tuple(Vec<Expr>),
     List(Vec<Expr>),
@@ -117,6 +120,25 @@ pub(super) enum Kind {
     Filter(Option<Box<Expr>>, Rc<str>, Box<Arguments>),
     Test(Box<Expr>, Rc<str>, Box<Arguments>),
     Call(Box<Expr>, Box<Arguments>),
+}
+
+/// What stands in a template as it is.
+#[derive(Clone)]
+pub(super) enum Literal {
+    None,
+    Bool(bool),
+    Int(i64),
+    /// An integer beyond 64 bits.
+    Big(Rc<BigInt>),
+    Float(f64),
+    Str(Rc<Text>),
+}
+
+impl Literal {
+    /// An integer in its one form: small where it fits.
+    pub(super) fn int(value: BigInt) -> Self {
+        value.to_i64().map_or_else(|| Literal::Big(Rc::new(value)), Literal::Int)
+    }
 }
 
 /// The arguments of a call.

@@ -7,8 +7,8 @@ use super::ast::{Expr, Kind};
 use super::compare;
 use super::eval::Eval;
 use super::fault::{Fault, Run};
-use super::scope::Scope;
-use super::value::{Loop, MacroValue, Value};
+use super::methods::names;
+use super::value::{Loop, MacroValue, Scope, Value};
 use super::{functions, methods};
 
 impl Eval<'_> {
@@ -121,8 +121,8 @@ impl Eval<'_> {
             "previtem" if index == 0 => Some(Value::hint("there is no previous item")),
             "previtem" => state.before.borrow().clone(),
             "nextitem" => Some(self.peek_item(state)?.unwrap_or_else(|| Value::hint("there is no next item"))),
-            "cycle" => Some(methods::method(&Value::Loop(Rc::clone(state)), "cycle")),
-            "changed" => Some(methods::method(&Value::Loop(Rc::clone(state)), "changed")),
+            "cycle" => Some(names::method(&Value::Loop(Rc::clone(state)), "cycle")),
+            "changed" => Some(names::method(&Value::Loop(Rc::clone(state)), "changed")),
             _ => None,
         })
     }

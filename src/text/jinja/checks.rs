@@ -5,13 +5,12 @@ use num_integer::Integer;
 use super::args::{Args, required};
 use super::compare::{self, contains, equal, identical};
 use super::ctx::Ctx;
-use super::expr::big;
-use super::fault::{Fault, Run};
-use super::number::Number;
-use super::parse_expr::unknown;
+use super::fault::{Fault, Run, unknown};
+use super::filters::names;
+use super::methods::has_case;
+use super::number::{Number, big};
 use super::spell::string;
 use super::value::Value;
-use super::{filters, methods};
 
 const NAMES: [&str; 37] = [
     "boolean",
@@ -159,9 +158,9 @@ fn alone(ctx: &Ctx, name: &str, value: &Value) -> Run<bool> {
         "lower" | "upper" => {
             let Value::Str(text) = string(ctx, value)? else { return Ok(false) };
             ctx.budget.reads(2 * text.text.len())?;
-            methods::has_case(&text.text, name == "upper")
+            has_case(&text.text, name == "upper")
         }
-        "filter" => value.as_text().is_some_and(|name| filters::is_known(&name.text)),
+        "filter" => value.as_text().is_some_and(|name| names::is_known(&name.text)),
         "test" => value.as_text().is_some_and(|name| is_known(&name.text)),
         _ => return Err(unknown("test", name)),
     })

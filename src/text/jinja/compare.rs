@@ -1,76 +1,20 @@
 //! Equality, order and keys of dictionaries, as Python has them; whatever is looked at is paid for.
 
 use std::cmp::Ordering;
-use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use indexmap::Equivalent;
 use num_bigint::BigInt;
 use num_traits::{FromPrimitive, ToPrimitive};
 
 use super::ctx::Ctx;
 use super::fault::{Fault, Run};
+use super::key::{Key, Shown};
 use super::number::{self, Number};
-use super::value::{Dict, List, Text, Value, View};
-
-/// A value as a dictionary finds it: equal numbers are one key, whatever their type.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Key {
-    None,
-    Undefined,
-    Int(i64),
-    Big(BigInt),
-    Float(u64),
-    Str(Shown),
-    Tuple(Box<[Key]>),
-    /// Something that is only equal to itself.
-    Itself(usize),
-}
-
-/// A key's text, without stand-ins.
-#[derive(Clone)]
-pub(super) struct Shown(Rc<Text>);
-
-impl PartialEq for Shown {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.text == other.0.text
-    }
-}
-
-impl Eq for Shown {}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match self {
-            Key::None => state.write_u8(0),
-            Key::Undefined => state.write_u8(1),
-            Key::Int(n) => n.hash(state),
-            Key::Big(n) => n.hash(state),
-            Key::Float(n) => n.hash(state),
-            Key::Str(text) => Named(&text.0.text).hash(state),
-            Key::Tuple(items) => items.hash(state),
-            Key::Itself(at) => at.hash(state),
-        }
-    }
-}
-
-/// A key that is text, to look for.
-pub(super) struct Named<'t>(pub(super) &'t str);
-
-impl Hash for Named<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
-}
-
-impl Equivalent<Key> for Named<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        matches!(key, Key::Str(text) if *text.0.text == *self.0)
-    }
-}
+use super::text::Text;
+use super::value::{Dict, List, Value, View};
 
 impl Key {
-    pub(super) fn of(ctx: &Ctx, value: &Value) -> Run<Self> {
+    fn of(ctx: &Ctx, value: &Value) -> Run<Self> {
         ctx.budget.steps(1)?;
         Ok(match value {
             Value::None => Key::None,
@@ -111,14 +55,20 @@ impl Key {
             other => Key::Itself(address(other)),
         })
     }
+}
 
-    /// Bytes that the key takes for itself.
-    pub(super) fn bytes(&self) -> usize {
-        match self {
-            Key::Big(n) => n.bits() as usize / 8,
-            Key::Tuple(keys) => keys.iter().map(|key| size_of::<Key>() + key.bytes()).sum(),
-            _ => 0,
+impl Ctx {
+    pub(super) fn dict(&self, pairs: Vec<(Value, Value)>) -> Run<Value> {
+        let mut keyed = Vec::with_capacity(pairs.len());
+        for (key, value) in pairs {
+            keyed.push((self.key(&key)?, key, value));
         }
+        Ok(Value::Dict(Rc::new(Dict::new(&self.budget, keyed)?)))
+    }
+
+    /// The key of a dictionary that a value is.
+    pub(super) fn key(&self, value: &Value) -> Run<Key> {
+        Key::of(self, value)
     }
 }
 

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use web_time::SystemTime;
 
 use super::budget::{Budget, Builder};
-use super::compare::Key;
 use super::fault::{Fault, Run};
-use super::value::{Dict, Text, Value};
+use super::text::Text;
+use super::value::Value;
 use crate::text::special::Guard;
 
 /// The surroundings of one rendering.
@@ -46,14 +46,6 @@ impl Ctx {
         Value::tuple(&self.budget, items)
     }
 
-    pub(super) fn dict(&self, pairs: Vec<(Value, Value)>) -> Run<Value> {
-        let mut keyed = Vec::with_capacity(pairs.len());
-        for (key, value) in pairs {
-            keyed.push((self.key(&key)?, key, value));
-        }
-        Ok(Value::Dict(Rc::new(Dict::new(&self.budget, keyed)?)))
-    }
-
     /// The text with the characters that its author wrote.
     pub(super) fn shown<'t>(&self, text: &'t Text) -> Run<Cow<'t, str>> {
         if !text.hidden {
@@ -61,11 +53,6 @@ impl Ctx {
         }
         self.budget.reads(4 * text.text.len())?;
         Ok(self.guard.show(&text.text))
-    }
-
-    /// The key of a dictionary that a value is.
-    pub(super) fn key(&self, value: &Value) -> Run<Key> {
-        Key::of(self, value)
     }
 
     /// An argument that must be text.

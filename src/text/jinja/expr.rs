@@ -3,22 +3,20 @@
 use std::cmp::Ordering;
 use std::rc::Rc;
 
-use num_bigint::BigInt;
-
 use super::args::Args;
 use super::ast::{Arguments, Binary, Comparison, Expr, Kind};
 use super::eval::Eval;
 use super::fault::{Fault, Run};
 use super::number::{self, Number, int};
-use super::scope::Scope;
-use super::value::{List, Value};
+use super::slice::slice;
+use super::value::{List, Scope, Value};
 use super::{checks, compare, filters, format, lookup, spell};
 
 impl Eval<'_> {
     pub(super) fn expr(&self, expr: &Expr, scope: &Rc<Scope>) -> Run<Value> {
         self.ctx.budget.steps(1)?;
         match &expr.kind {
-            Kind::Const(value) => Ok(value.clone()),
+            Kind::Const(literal) => Ok(literal.clone().into()),
             Kind::Name(name) => self.name(*name, scope),
             _ => {
                 self.enter()?;
@@ -122,7 +120,7 @@ impl Eval<'_> {
         let value = self.expr(key, scope)?;
         // Slices go past the environment: what cannot be sliced is an error, not undefined.
         if let (Kind::Slice(_), Value::Slice(parts)) = (&key.kind, &value) {
-            return lookup::slice(self.ctx, &base, parts);
+            return slice(self.ctx, &base, parts);
         }
         lookup::item(self, &base, &value)
     }
@@ -253,9 +251,4 @@ fn unsupported(op: Binary, a: &Value, b: &Value) -> Fault {
     };
     let (a, b) = (a.type_name(), b.type_name());
     Fault::failed(format!("unsupported operand type(s) for {spelling}: '{a}' and '{b}'"))
-}
-
-/// An integer as one of any size.
-pub(super) fn big(value: &Value) -> Option<BigInt> {
-    Number::of(value)?.big()
 }

@@ -32,3 +32,8 @@ impl Fault {
         Fault::Failed(text.into())
     }
 }
+
+/// A filter or test that is not there, found where it is used.
+pub(super) fn unknown(what: &str, name: &str) -> Fault {
+    Fault::Syntax(format!("no {what} named '{name}'"))
+}

@@ -9,7 +9,8 @@ use super::eval::Eval;
 use super::fault::{Fault, Run};
 use super::lookup;
 use super::spell::{print, repr};
-use super::value::{Text, Value};
+use super::text::Text;
+use super::value::Value;
 use spec::{Align, Spec};
 
 /// `format % value`.
@@ -58,7 +59,7 @@ impl Arguments<'_> {
         self.named = true;
         let Value::Dict(dict) = self.value else { return Err(Fault::failed("format requires a mapping")) };
         ctx.budget.reads(name.len())?;
-        let found = dict.entries.get(&super::compare::Named(name)).map(|(_, value)| value.clone());
+        let found = dict.entries.get(&super::key::Named(name)).map(|(_, value)| value.clone());
         found.ok_or_else(|| Fault::failed(format!("found no key '{name}' for the format")))
     }
 }

@@ -9,22 +9,14 @@ use super::args::Args;
 use super::ctx::Ctx;
 use super::eval::Eval;
 use super::fault::{Fault, Run};
-use super::lookup::collected;
+use super::slice::collected;
 use super::value::{Cycler, Joiner, Namespace, Range, Value};
 use super::{args, spell};
 use crate::error::harmless;
 use crate::text::clock::{MOST_PER_BYTE, strftime};
 
-const NAMES: [&str; 8] =
-    ["range", "dict", "namespace", "cycler", "joiner", "lipsum", "raise_exception", "strftime_now"];
-
 /// The longest range that the sandbox of jinja2 makes.
 const MAX_RANGE: usize = 100_000;
-
-/// The global of this name.
-pub(super) fn global(name: &str) -> Option<Value> {
-    NAMES.iter().find(|known| **known == name).map(|known| Value::Function(known))
-}
 
 /// Calls a global function.
 pub(super) fn call(eval: &Eval, name: &str, args: Args) -> Run<Value> {

@@ -1,6 +1,7 @@
 //! The methods of values: those of Python's `str`, `dict`, `list` and the like that change nothing.
 
 mod cases;
+pub(super) mod names;
 mod strings;
 
 use std::rc::Rc;
@@ -9,96 +10,12 @@ use super::args::{Args, required};
 use super::compare::equal;
 use super::eval::Eval;
 use super::fault::{Fault, Run};
+use super::number::big;
+use super::slice::collected;
 use super::value::{Items, Method, Value, View};
 
 pub(super) use cases::{cased, has_case};
 pub(super) use strings::{Side, lines, pad, replace, strip};
-
-const STR: [&str; 47] = [
-    "capitalize",
-    "casefold",
-    "center",
-    "count",
-    "encode",
-    "endswith",
-    "expandtabs",
-    "find",
-    "format",
-    "format_map",
-    "index",
-    "isalnum",
-    "isalpha",
-    "isascii",
-    "isdecimal",
-    "isdigit",
-    "isidentifier",
-    "islower",
-    "isnumeric",
-    "isprintable",
-    "isspace",
-    "istitle",
-    "isupper",
-    "join",
-    "ljust",
-    "lower",
-    "lstrip",
-    "maketrans",
-    "partition",
-    "removeprefix",
-    "removesuffix",
-    "replace",
-    "rfind",
-    "rindex",
-    "rjust",
-    "rpartition",
-    "rsplit",
-    "rstrip",
-    "split",
-    "splitlines",
-    "startswith",
-    "strip",
-    "swapcase",
-    "title",
-    "translate",
-    "upper",
-    "zfill",
-];
-const DICT: [&str; 11] =
-    ["get", "keys", "values", "items", "copy", "fromkeys", "clear", "pop", "popitem", "setdefault", "update"];
-const LIST: [&str; 11] =
-    ["index", "count", "copy", "append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove"];
-const INT: [&str; 6] = ["bit_length", "bit_count", "conjugate", "as_integer_ratio", "to_bytes", "from_bytes"];
-const FLOAT: [&str; 5] = ["is_integer", "as_integer_ratio", "hex", "fromhex", "conjugate"];
-
-/// The method of this name that values of this type have.
-pub(super) fn find(base: &Value, name: &str) -> Option<&'static str> {
-    let names: &[&'static str] = match base {
-        Value::Str(_) => &STR,
-        Value::Dict(_) => &DICT,
-        Value::List(_) => &LIST,
-        Value::Tuple(_) | Value::Range(_) => &LIST[..2],
-        Value::Bool(_) | Value::Int(_) | Value::Big(_) => &INT,
-        Value::Float(_) => &FLOAT,
-        Value::Cycler(_) => &["next", "reset"],
-        Value::Loop(_) => &["cycle", "changed"],
-        _ => &[],
-    };
-    names.iter().find(|known| **known == name).copied()
-}
-
-/// Whether the method would change the value, which no template may.
-pub(super) fn changes(base: &Value, name: &str) -> bool {
-    match base {
-        Value::Dict(_) => DICT[6..].contains(&name),
-        Value::List(_) => LIST[3..].contains(&name),
-        _ => false,
-    }
-}
-
-/// The method, bound to its value.
-pub(super) fn method(base: &Value, name: &'static str) -> Value {
-    Value::Method(Rc::new(Method { of: base.clone(), name }))
-}
 
 /// Calls a method.
 pub(super) fn call(eval: &Eval, method: &Method, args: Args) -> Run<Value> {
@@ -131,7 +48,7 @@ pub(super) fn call(eval: &Eval, method: &Method, args: Args) -> Run<Value> {
             let [keys, value] = args.bind(name, ["iterable", "value"])?;
             let items = required(keys, name, "iterable")?.items(&ctx.budget)?.ready(&ctx.budget)?;
             let value = value.unwrap_or(Value::None);
-            let keys = super::lookup::collected(ctx, &items)?;
+            let keys = collected(ctx, &items)?;
             ctx.dict(keys.into_iter().map(|key| (key, value.clone())).collect())
         }
         (Value::List(_) | Value::Tuple(_) | Value::Range(_), "index" | "count") => search(eval, &method.of, name, args),
@@ -159,7 +76,7 @@ pub(super) fn call(eval: &Eval, method: &Method, args: Args) -> Run<Value> {
         }
         (other, "bit_length") => {
             args.none(name)?;
-            Ok(Value::Int(super::expr::big(other).unwrap_or_default().bits() as i64))
+            Ok(Value::Int(big(other).unwrap_or_default().bits() as i64))
         }
         (other, "conjugate") => {
             args.none(name)?;

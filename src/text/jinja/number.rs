@@ -6,7 +6,7 @@ use num_traits::{FromPrimitive, Signed, ToPrimitive, Zero};
 use std::cmp::Ordering;
 use std::rc::Rc;
 
-use super::ast::Binary;
+use super::ast::{Binary, Literal};
 use super::budget::Budget;
 use super::chars::is_space;
 use super::fault::{Fault, Run};
@@ -20,7 +20,7 @@ const INT_BITS: u64 = 1 << 20;
 
 /// An integer in its one form: small where it fits.
 pub(super) fn int(value: BigInt) -> Value {
-    value.to_i64().map_or_else(|| Value::Big(Rc::new(value)), Value::Int)
+    Literal::int(value).into()
 }
 
 /// A number for arithmetic.
@@ -73,6 +73,11 @@ impl Number {
             _ => 64,
         }
     }
+}
+
+/// An integer as one of any size.
+pub(super) fn big(value: &Value) -> Option<BigInt> {
+    Number::of(value)?.big()
 }
 
 /// Compares by value, integers with floats exactly; nothing for NaN.

@@ -2,13 +2,12 @@
 
 use std::rc::Rc;
 
-use super::ast::{Arguments, Binary, Comparison, Expr, Kind};
-use super::fault::{Fault, Run};
+use super::ast::{Arguments, Binary, Comparison, Expr, Kind, Literal};
+use super::checks;
+use super::fault::Run;
+use super::filters::names;
 use super::lexer;
-use super::number::int;
 use super::parser::{MAX_NESTING, Parser};
-use super::value::Value;
-use super::{checks, filters};
 
 impl Parser<'_> {
     /// A node that stands over trees of at most `below`.
@@ -160,9 +159,9 @@ impl Parser<'_> {
             lexer::Kind::Name(name) => {
                 self.next();
                 match &*name {
-                    "true" | "True" => leaf(Value::Bool(true)),
-                    "false" | "False" => leaf(Value::Bool(false)),
-                    "none" | "None" => leaf(Value::None),
+                    "true" | "True" => leaf(Literal::Bool(true)),
+                    "false" | "False" => leaf(Literal::Bool(false)),
+                    "none" | "None" => leaf(Literal::None),
                     _ => Ok(Expr { kind: Kind::Name(self.name(&name)), height: 1 }),
                 }
             }
@@ -173,15 +172,15 @@ impl Parser<'_> {
                     text.push_str(more);
                     self.next();
                 }
-                leaf(self.text(&text)?)
+                leaf(Literal::Str(self.text(&text)?))
             }
             lexer::Kind::Int(value) => {
                 self.next();
-                leaf(int((*value).clone()))
+                leaf(Literal::int((*value).clone()))
             }
             lexer::Kind::Float(value) => {
                 self.next();
-                leaf(Value::Float(value))
+                leaf(Literal::Float(value))
             }
             lexer::Kind::Op("(") => {
                 self.next();
@@ -287,7 +286,7 @@ impl Parser<'_> {
         match self.next() {
             lexer::Kind::Name(name) => self.node(Kind::Attribute(Box::new(expr), name), below),
             lexer::Kind::Int(value) => {
-                let index = Expr { kind: Kind::Const(int((*value).clone())), height: 1 };
+                let index = Expr { kind: Kind::Const(Literal::int((*value).clone())), height: 1 };
                 self.node(Kind::Item(Box::new(expr), Box::new(index)), below)
             }
             _ => self.fault("expected a name or a number behind '.'"),
@@ -384,7 +383,7 @@ impl Parser<'_> {
                 self.next();
             }
             let name = self.dotted()?;
-            if !filters::is_known(&name) {
+            if !names::is_known(&name) {
                 self.note_unknown("filter", &name);
             }
             let arguments = if self.is_op("(") { self.arguments()? } else { Arguments::default() };
@@ -458,9 +457,4 @@ impl Arguments {
 
 fn height(expr: &Option<Expr>) -> u32 {
     expr.as_ref().map_or(0, |e| e.height)
-}
-
-/// A filter or test that is not there, found where it is used.
-pub(super) fn unknown(what: &str, name: &str) -> Fault {
-    Fault::Syntax(format!("no {what} named '{name}'"))
 }

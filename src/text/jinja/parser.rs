@@ -7,11 +7,11 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use super::ast::{Expr, For, Kind, Macro, Name, Program, Stmt, Target, Uses};
+use super::ast::{Expr, For, Kind, Literal, Macro, Name, Program, Stmt, Target, Uses};
 use super::budget::Budget;
 use super::fault::{Fault, Run};
 use super::lexer::{self, Token};
-use super::value::Value;
+use super::text::Text;
 
 /// Deepest nesting of statements, and of expressions.
 pub(super) const MAX_NESTING: u32 = 200;
@@ -170,8 +170,8 @@ impl Parser<'_> {
         place
     }
 
-    pub(super) fn text(&self, text: &str) -> Run<Value> {
-        Value::plain_text(self.budget, text)
+    pub(super) fn text(&self, text: &str) -> Run<Rc<Text>> {
+        Text::plain(self.budget, text).map(Rc::new)
     }
 
     /// Statements up to a tag of `ends`, which is left to be read.
@@ -234,7 +234,7 @@ impl Parser<'_> {
             "block" => self.block(),
             "autoescape" => {
                 let expr = self.expression()?;
-                if !matches!(expr.kind, Kind::Const(Value::Bool(false))) {
+                if !matches!(expr.kind, Kind::Const(Literal::Bool(false))) {
                     return self.fault("found autoescape, which is not offered");
                 }
                 Ok(Stmt::Scope { fresh: false, body: self.statements(&["endautoescape"])?.0 })

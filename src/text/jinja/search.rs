@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::ctx::Ctx;
 use super::fault::Run;
-use super::value::Text;
+use super::text::Text;
 
 /// A text that can be searched.
 pub(super) struct Haystack<'t> {

@@ -5,7 +5,8 @@ use super::chars::is_printable;
 use super::ctx::Ctx;
 use super::fault::{Fault, Run};
 use super::number::{digits, spelled};
-use super::value::{List, MAX_DEPTH, Text, Value, View};
+use super::text::Text;
+use super::value::{List, MAX_DEPTH, Value, View};
 
 /// Appends `str(value)`.
 pub(super) fn print(ctx: &Ctx, value: &Value, out: &mut Builder) -> Run<()> {

@@ -6,7 +6,8 @@ use super::compare;
 use super::ctx::Ctx;
 use super::fault::{Fault, Run};
 use super::number::{digits, spelled};
-use super::value::{Text, Value};
+use super::text::Text;
+use super::value::Value;
 
 /// `value | tojson(ensure_ascii, indent, separators, sort_keys)`.
 pub(super) fn tojson(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {

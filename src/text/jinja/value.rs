@@ -1,4 +1,4 @@
-//! The values of a template.
+//! The values of a template, and the scopes of its variables: macros and loops hold scopes, and scopes hold values.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -7,11 +7,11 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 use num_bigint::BigInt;
 
-use super::ast;
+use super::ast::{self, Literal, Name};
 use super::budget::{Budget, Builder, Held};
-use super::compare::Key;
 use super::fault::{Fault, Run};
-use super::scope::Scope;
+use super::key::Key;
+use super::text::{OVERHEAD, Text};
 
 /// Deepest nesting of values: Python's own bound for whoever walks through one.
 pub(super) const MAX_DEPTH: u32 = 500;
@@ -53,16 +53,6 @@ pub(super) enum Missing {
     Hint(String),
     /// Something that is there and that templates must not touch.
     Unsafe(String),
-}
-
-/// A string.
-pub(super) struct Text {
-    pub(super) text: Box<str>,
-    /// Characters.
-    pub(super) chars: usize,
-    /// Whether stand-ins for `<` and the like are in it.
-    pub(super) hidden: bool,
-    _held: Held,
 }
 
 /// The items of a list or tuple.
@@ -163,20 +153,23 @@ pub(super) enum Items {
     None,
 }
 
-/// Bytes of a value that holds others, beside its items.
-const OVERHEAD: usize = 64;
+impl From<Literal> for Value {
+    fn from(literal: Literal) -> Self {
+        match literal {
+            Literal::None => Value::None,
+            Literal::Bool(b) => Value::Bool(b),
+            Literal::Int(n) => Value::Int(n),
+            Literal::Big(n) => Value::Big(n),
+            Literal::Float(n) => Value::Float(n),
+            Literal::Str(text) => Value::Str(text),
+        }
+    }
+}
 
 /// Bytes of an entry in a dictionary.
 const ENTRY: usize = 120;
 
 impl Value {
-    /// Text of the template itself: there are no stand-ins in it.
-    pub(super) fn plain_text(budget: &Budget, text: &str) -> Run<Value> {
-        let held = budget.hold(text.len() + OVERHEAD)?;
-        let chars = text.chars().count();
-        Ok(Value::Str(Rc::new(Text { text: text.into(), chars, hidden: false, _held: held })))
-    }
-
     pub(super) fn list(budget: &Budget, items: Vec<Value>) -> Run<Value> {
         List::new(budget, items).map(|list| Value::List(Rc::new(list)))
     }
@@ -302,19 +295,6 @@ impl Value {
     }
 }
 
-impl Text {
-    /// Text that was built, with what it paid.
-    pub(super) fn from_parts(text: String, held: Held, hidden: bool) -> Self {
-        let chars = text.chars().count();
-        Self { text: text.into_boxed_str(), chars, hidden, _held: held }
-    }
-
-    /// Whether every character is one byte.
-    pub(super) fn is_ascii(&self) -> bool {
-        self.chars == self.text.len()
-    }
-}
-
 impl List {
     pub(super) fn new(budget: &Budget, items: Vec<Value>) -> Run<Self> {
         let held = budget.hold(items.capacity() * size_of::<Value>() + OVERHEAD)?;
@@ -382,12 +362,10 @@ impl Items {
             },
             // Text that is walked through is cut into a list first: see `ready`.
             Items::Chars(text) if text.is_ascii() => match text.text.get(index..index + 1) {
-                Some(one) => Some(Value::Str(Rc::new(Text {
-                    text: one.into(),
-                    chars: 1,
-                    hidden: false,
-                    _held: budget.hold(1 + OVERHEAD)?,
-                }))),
+                Some(one) => {
+                    let held = budget.hold(1 + OVERHEAD)?;
+                    Some(Value::Str(Rc::new(Text::from_parts(one.to_owned(), held, false))))
+                }
                 None => None,
             },
             Items::Chars(_) | Items::None => None,
@@ -419,5 +397,59 @@ impl View {
             View::Values => Ok(value.clone()),
             View::Items => Value::tuple(budget, vec![key.clone(), value.clone()]),
         }
+    }
+}
+
+/// Variables, in scopes that lie in one another.
+#[derive(Default)]
+pub(super) struct Scope {
+    variables: RefCell<Vec<(Name, Value)>>,
+    parent: Option<Rc<Scope>>,
+}
+
+impl Scope {
+    /// An empty scope inside `parent`.
+    pub(super) fn inside(parent: &Rc<Scope>) -> Rc<Self> {
+        Rc::new(Self { variables: RefCell::default(), parent: Some(Rc::clone(parent)) })
+    }
+
+    pub(super) fn set(&self, budget: &Budget, name: Name, value: Value) -> Run<()> {
+        let mut variables = self.variables.borrow_mut();
+        budget.steps(variables.len() / 16)?;
+        match variables.iter_mut().find(|(known, _)| *known == name) {
+            Some(entry) => entry.1 = value,
+            None => variables.push((name, value)),
+        }
+        Ok(())
+    }
+
+    /// The value of a variable here or further out.
+    pub(super) fn get(&self, budget: &Budget, name: Name) -> Run<Option<Value>> {
+        let mut scope = self;
+        loop {
+            let variables = scope.variables.borrow();
+            budget.steps(variables.len() / 16)?;
+            if let Some((_, value)) = variables.iter().find(|(known, _)| *known == name) {
+                return Ok(Some(value.clone()));
+            }
+            match &scope.parent {
+                Some(parent) => scope = parent,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The outermost scope around this one.
+    pub(super) fn root(scope: &Rc<Scope>) -> Rc<Scope> {
+        let mut scope = scope;
+        while let Some(parent) = &scope.parent {
+            scope = parent;
+        }
+        Rc::clone(scope)
+    }
+
+    /// Takes all variables out.
+    pub(super) fn clear(&self) -> Vec<(Name, Value)> {
+        self.variables.take()
     }
 }

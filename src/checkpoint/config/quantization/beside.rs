@@ -3,7 +3,9 @@
 
 use std::cell::RefCell;
 
-use super::{Packing, QuantizationConfig, known, read_method};
+use super::entry::{Packing, QuantizationConfig};
+use super::known;
+use super::method::read_method;
 use crate::Faults;
 use crate::checkpoint::json::{self, Keys};
 use crate::error::harmless;
@@ -29,20 +31,6 @@ pub(super) fn read(faults: &RefCell<Faults>, files: &[(&'static str, Vec<u8>)]) 
     let mut config = read_method(&Keys::new(name, &map, faults), Some(name))?;
     compare(&mut config, faults, rest);
     Some(config)
-}
-
-/// The method of a file that does not name one, as those of AutoGPTQ and AutoAWQ.
-pub(super) fn guess_method(keys: &Keys) -> &'static str {
-    let has = |those: &[&str]| those.iter().any(|key| keys.value(key).is_some());
-    if has(&["config_groups"]) {
-        "compressed-tensors"
-    } else if has(&["packing_format", "autoround_version", "extra_config"]) {
-        "auto-round"
-    } else if has(&["w_bit", "q_group_size", "zero_point"]) {
-        "awq"
-    } else {
-        "gptq"
-    }
 }
 
 /// Notes where `files` differ from `config`, which is taken. How zero points are stored must be the same where they do not

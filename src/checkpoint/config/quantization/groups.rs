@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Entry, GROUP_SIZE, Name, Packing, QuantizationConfig, known, read_bits, read_group_size};
+use super::entry::{Entry, Packing, QuantizationConfig};
+use super::known;
+use super::name::Name;
+use super::values::{GROUP_SIZE, read_bits, read_group_size};
 use crate::checkpoint::json::Keys;
 
 /// The first group stands for all, and where there are more, each is a rule of its own.

@@ -1,80 +1,21 @@
 //! The filters of jinja2, with transformers' own `tojson`.
 
+pub(super) mod names;
 mod sequences;
 mod texts;
 
-use super::args::{Args, required};
+use super::args::Args;
 use super::ctx::Ctx;
-use super::fault::{Fault, Run};
+use super::fault::{Fault, Run, unknown};
 use super::format;
 use super::number::{self, Number, int, parse_float, parse_int, rounded, truncated};
-use super::parse_expr::unknown;
 use super::spell::string;
 use super::value::Value;
 use num_bigint::BigInt;
 use num_traits::{FromPrimitive, Signed};
 
-const NAMES: [&str; 54] = [
-    "abs",
-    "attr",
-    "batch",
-    "capitalize",
-    "center",
-    "count",
-    "d",
-    "default",
-    "dictsort",
-    "e",
-    "escape",
-    "filesizeformat",
-    "first",
-    "float",
-    "forceescape",
-    "format",
-    "groupby",
-    "indent",
-    "int",
-    "join",
-    "last",
-    "length",
-    "list",
-    "lower",
-    "items",
-    "map",
-    "min",
-    "max",
-    "pprint",
-    "random",
-    "reject",
-    "rejectattr",
-    "replace",
-    "reverse",
-    "round",
-    "safe",
-    "select",
-    "selectattr",
-    "slice",
-    "sort",
-    "string",
-    "striptags",
-    "sum",
-    "title",
-    "trim",
-    "truncate",
-    "unique",
-    "upper",
-    "urlencode",
-    "urlize",
-    "wordcount",
-    "wordwrap",
-    "xmlattr",
-    "tojson",
-];
-
-/// Whether there is a filter of this name.
-pub(super) fn is_known(name: &str) -> bool {
-    NAMES.contains(&name)
-}
+use names::is_known;
+use sequences::{Path, all};
 
 /// `value | name(args)`.
 pub(super) fn apply(ctx: &Ctx, name: &str, value: &Value, args: Args) -> Run<Value> {
@@ -123,6 +64,7 @@ pub(super) fn apply(ctx: &Ctx, name: &str, value: &Value, args: Args) -> Run<Val
             };
             format::percent(ctx, text, &values)
         }
+        "map" => map(ctx, value, args),
         "random" | "urlize" | "wordwrap" => {
             Err(Fault::Forbidden(format!("found the filter '{name}', which is not offered")))
         }
@@ -264,7 +206,28 @@ fn file_size(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {
     ctx.text(&format!("{:.1} {}", base * bytes / unit, names[7]))
 }
 
-/// An argument that must be there, as text.
-fn text_of(ctx: &Ctx, value: Option<Value>, function: &str, name: &str) -> Run<Value> {
-    string(ctx, &required(value, function, name)?)
+fn map(ctx: &Ctx, value: &Value, mut args: Args) -> Run<Value> {
+    let by_attribute = args.positional.is_empty() && args.named.iter().any(|(name, _)| &**name == "attribute");
+    // What is false is taken as empty, even if it cannot be walked through.
+    let items = if value.is_true() { all(ctx, value)? } else { Vec::new() };
+    let mut out = Vec::with_capacity(items.len());
+    if by_attribute {
+        let [attribute, default] = args.bind("map", ["attribute", "default"])?;
+        let default = default.filter(|d| !matches!(d, Value::None));
+        let path = Path::new(ctx, attribute, true, default)?;
+        for item in items {
+            out.push(path.key(ctx, &item)?);
+        }
+    } else {
+        if args.positional.is_empty() {
+            return Err(Fault::failed("map requires a filter argument"));
+        }
+        let name = args.positional.remove(0);
+        let name = ctx.shown(ctx.expect_text(&name, "map")?)?.into_owned();
+        for item in items {
+            ctx.budget.steps(args.positional.len() + args.named.len())?;
+            out.push(apply(ctx, &name, &item, args.clone())?);
+        }
+    }
+    Value::iter(&ctx.budget, "generator", out)
 }

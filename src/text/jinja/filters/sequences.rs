@@ -8,8 +8,10 @@ use super::super::ast::Binary;
 use super::super::compare::{equal, less, sorted};
 use super::super::ctx::Ctx;
 use super::super::fault::{Fault, Run};
-use super::super::lookup::{collected, plain_item, reversed, slice};
+use super::super::lookup::plain_item;
+use super::super::methods::names;
 use super::super::number::{self, Number};
+use super::super::slice::{collected, reversed, slice};
 use super::super::spell;
 use super::super::value::{Items, List, Value, View};
 use super::super::{checks, methods};
@@ -55,14 +57,13 @@ pub(super) fn apply(ctx: &Ctx, name: &str, value: &Value, args: Args) -> Run<Val
         "sum" => sum(ctx, value, args),
         "batch" => batch(ctx, value, args),
         "slice" => slices(ctx, value, args),
-        "map" => map(ctx, value, args),
         "select" | "reject" | "selectattr" | "rejectattr" => select(ctx, name, value, args),
         "attr" => {
             let [attribute] = args.bind(name, ["name"])?;
             let attribute = required(attribute, name, "name")?;
             let shown = ctx.shown(ctx.expect_text(&attribute, name)?)?;
-            match methods::find(value, &shown) {
-                Some(method) if !methods::changes(value, method) => Ok(methods::method(value, method)),
+            match names::find(value, &shown) {
+                Some(method) if !names::changes(value, method) => Ok(names::method(value, method)),
                 _ => Ok(Value::hint(format!("'{} object' has no attribute '{shown}'", value.type_name()))),
             }
         }
@@ -75,7 +76,7 @@ fn is_true(value: Option<Value>) -> bool {
 }
 
 /// All items of a value.
-fn all(ctx: &Ctx, value: &Value) -> Run<Vec<Value>> {
+pub(super) fn all(ctx: &Ctx, value: &Value) -> Run<Vec<Value>> {
     collected(ctx, &value.items(&ctx.budget)?.ready(&ctx.budget)?)
 }
 
@@ -293,32 +294,6 @@ fn slices(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {
     Value::iter(&ctx.budget, "generator", out)
 }
 
-fn map(ctx: &Ctx, value: &Value, mut args: Args) -> Run<Value> {
-    let by_attribute = args.positional.is_empty() && args.named.iter().any(|(name, _)| &**name == "attribute");
-    // What is false is taken as empty, even if it cannot be walked through.
-    let items = if value.is_true() { all(ctx, value)? } else { Vec::new() };
-    let mut out = Vec::with_capacity(items.len());
-    if by_attribute {
-        let [attribute, default] = args.bind("map", ["attribute", "default"])?;
-        let default = default.filter(|d| !matches!(d, Value::None));
-        let path = Path::new(ctx, attribute, true, default)?;
-        for item in items {
-            out.push(path.key(ctx, &item)?);
-        }
-    } else {
-        if args.positional.is_empty() {
-            return Err(Fault::failed("map requires a filter argument"));
-        }
-        let name = args.positional.remove(0);
-        let name = ctx.shown(ctx.expect_text(&name, "map")?)?.into_owned();
-        for item in items {
-            ctx.budget.steps(args.positional.len() + args.named.len())?;
-            out.push(super::apply(ctx, &name, &item, args.clone())?);
-        }
-    }
-    Value::iter(&ctx.budget, "generator", out)
-}
-
 fn select(ctx: &Ctx, name: &str, value: &Value, mut args: Args) -> Run<Value> {
     let wanted = name.starts_with("select");
     let path = if name.ends_with("attr") {
@@ -352,7 +327,7 @@ fn select(ctx: &Ctx, name: &str, value: &Value, mut args: Args) -> Run<Value> {
 }
 
 /// A path of attributes that leads from an item to what it is compared by.
-struct Path {
+pub(super) struct Path {
     parts: Vec<Value>,
     case: bool,
     default: Option<Value>,
@@ -360,7 +335,7 @@ struct Path {
 
 impl Path {
     /// `attribute` as jinja2 takes it: dots lead on, parts of digits are indices.
-    fn new(ctx: &Ctx, attribute: Option<Value>, case: bool, default: Option<Value>) -> Run<Self> {
+    pub(super) fn new(ctx: &Ctx, attribute: Option<Value>, case: bool, default: Option<Value>) -> Run<Self> {
         let parts = match attribute {
             None | Some(Value::None) => Vec::new(),
             Some(Value::Str(text)) => path_parts(ctx, &ctx.shown(&text)?)?,
@@ -369,7 +344,8 @@ impl Path {
         Ok(Self { parts, case, default })
     }
 
-    fn key(&self, ctx: &Ctx, item: &Value) -> Run<Value> {
+    /// What `item` is compared by.
+    pub(super) fn key(&self, ctx: &Ctx, item: &Value) -> Run<Value> {
         let mut value = item.clone();
         for part in &self.parts {
             value = plain_item(ctx, &value, part)?;

@@ -2,15 +2,16 @@
 
 use std::rc::Rc;
 
-use super::super::args::Args;
+use super::super::args::{Args, required};
 use super::super::budget::Builder;
 use super::super::chars::{is_space, is_word};
 use super::super::ctx::Ctx;
 use super::super::fault::{Fault, Run};
+use super::super::methods;
+use super::super::slice::{collected, slice};
 use super::super::spell::{repr, string};
-use super::super::value::{Items, Text, Value, View};
-use super::super::{lookup, methods};
-use super::text_of;
+use super::super::text::Text;
+use super::super::value::{Items, Value, View};
 
 pub(super) fn apply(ctx: &Ctx, name: &str, value: &Value, args: Args) -> Run<Value> {
     match name {
@@ -142,7 +143,7 @@ fn truncate(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {
         return Ok(value.clone());
     }
     let parts = [Value::None, Value::Int(length - end.chars as i64), Value::None];
-    let cut = lookup::slice(ctx, value, &parts)?;
+    let cut = slice(ctx, value, &parts)?;
     let cut = ctx.expect_text(&cut, "truncate")?;
     let kept = if kill.is_some_and(|k| k.is_true()) {
         &*cut.text
@@ -204,8 +205,8 @@ fn urlencode(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {
         quote(ctx, value, false, &mut out)?;
         return ctx.finish(out);
     };
-    for (i, pair) in lookup::collected(ctx, &items.ready(&ctx.budget)?)?.iter().enumerate() {
-        let pair = lookup::collected(ctx, &pair.items(&ctx.budget)?.ready(&ctx.budget)?)?;
+    for (i, pair) in collected(ctx, &items.ready(&ctx.budget)?)?.iter().enumerate() {
+        let pair = collected(ctx, &pair.items(&ctx.budget)?.ready(&ctx.budget)?)?;
         let [key, value] = &pair[..] else { return Err(Fault::failed("urlencode: found an item that is no pair")) };
         out.push(if i == 0 { "" } else { "&" })?;
         quote(ctx, key, true, &mut out)?;
@@ -268,4 +269,9 @@ fn pprint(ctx: &Ctx, value: &Value, args: Args) -> Run<Value> {
         return Err(Fault::Forbidden("found the filter 'pprint' on a long value, which is not offered".into()));
     }
     ctx.finish(out)
+}
+
+/// An argument that must be there, as text.
+fn text_of(ctx: &Ctx, value: Option<Value>, function: &str, name: &str) -> Run<Value> {
+    string(ctx, &required(value, function, name)?)
 }

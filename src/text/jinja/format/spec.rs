@@ -4,9 +4,8 @@ use num_bigint::{BigInt, Sign};
 
 use super::super::budget::Builder;
 use super::super::ctx::Ctx;
-use super::super::expr::big;
 use super::super::fault::{Fault, Run};
-use super::super::number::{Number, digits, fixed, int, spelled, truncated};
+use super::super::number::{Number, big, digits, fixed, int, spelled, truncated};
 use super::super::spell::{print, repr};
 use super::super::value::Value;
 

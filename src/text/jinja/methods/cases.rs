@@ -3,7 +3,8 @@
 use super::super::chars::{is_cased, is_titlecase, push_folded, push_title};
 use super::super::ctx::Ctx;
 use super::super::fault::Run;
-use super::super::value::{Text, Value};
+use super::super::text::Text;
+use super::super::value::Value;
 
 /// The text with the case that `name` (`upper`, `lower`, `title` ...) gives it.
 pub(in super::super) fn cased(ctx: &Ctx, text: &Text, name: &str) -> Run<Value> {

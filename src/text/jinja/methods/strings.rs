@@ -8,10 +8,11 @@ use super::super::chars::{self, ends_line, is_space};
 use super::super::ctx::Ctx;
 use super::super::eval::Eval;
 use super::super::fault::{Fault, Run};
-use super::super::lookup::slice;
+use super::super::format;
 use super::super::search::{self, Haystack};
-use super::super::value::{Text, Value};
-use super::super::{format, lookup};
+use super::super::slice::{collected, slice};
+use super::super::text::Text;
+use super::super::value::Value;
 use super::cases::{cased, has_case, is_title};
 
 /// Where padding goes.
@@ -48,7 +49,7 @@ pub(super) fn call(eval: &Eval, text: &Rc<Text>, name: &'static str, args: Args)
         "join" => {
             let [items] = args.bind(name, ["iterable"])?;
             let items = required(items, name, "iterable")?.items(&ctx.budget)?.ready(&ctx.budget)?;
-            join(ctx, text, &lookup::collected(ctx, &items)?)
+            join(ctx, text, &collected(ctx, &items)?)
         }
         "replace" => {
             let [old, new, count] = args.bind(name, ["old", "new", "count"])?;

@@ -1,0 +1,135 @@
+//! How the files of `src` hang together: no two of them use each other, directly or in a circle.
+
+#[path = "house/reader.rs"]
+mod reader;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use reader::{Edges, Tree, circles};
+
+/// All files in `folder` and below.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// The circles, a line for each step in them.
+fn described(edges: &Edges, circles: &[BTreeSet<String>]) -> String {
+    let mut lines = Vec::new();
+    for (number, circle) in circles.iter().enumerate() {
+        for file in circle {
+            for (used, path) in edges[file].iter().filter(|(used, _)| circle.contains(*used)) {
+                lines.push(format!("circle {}: {file} uses {used} by {path}", number + 1));
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn no_two_files_use_each_other() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut texts = Vec::new();
+    for path in files(&src) {
+        let name = path.strip_prefix(&src).expect("inside").to_str().expect("a name").replace('\\', "/");
+        if name.ends_with(".rs") {
+            texts.push((name, fs::read_to_string(&path).expect("a file")));
+        }
+    }
+    let tree = Tree::read(texts.iter().map(|(name, text)| (name.as_str(), text.as_str())));
+    let edges = tree.edges();
+    // What every reader must see: a plain path, one through a door, one of the program into the library, a call of a child.
+    for (file, used) in [
+        ("gpu/device.rs", "gpu/adapter.rs"),
+        ("kernels/rms_norm.rs", "kernels/planner.rs"),
+        ("cli/ranks.rs", "parallel/shares.rs"),
+        ("checkpoint/mod.rs", "checkpoint/prefix.rs"),
+    ] {
+        assert!(edges.get(file).is_some_and(|all| all.contains_key(used)), "{file} uses {used}");
+    }
+    let found = circles(&edges);
+    assert!(found.is_empty(), "files that use each other:\n{}", described(&edges, &found));
+}
+
+/// The circles of a made-up crate, each as its files.
+fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
+    let found = circles(&Tree::read(files.iter().copied()).edges());
+    found.into_iter().map(|circle| circle.into_iter().collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn circles_are_found() {
+    let c = ("c.rs", "pub fn c() {}");
+    assert_eq!(circles_of(&[("a.rs", "use crate::b::B;"), ("b.rs", "use super::a::A;"), c]), ["a.rs b.rs"]);
+    // Through a third, by names in braces and by paths that are written out.
+    let third = [
+        ("a.rs", "use crate::{c::c, b::{self, B as Other}};"),
+        ("b.rs", "fn f() { crate::d::call(); }"),
+        ("d.rs", "impl super::a::A {}"),
+        c,
+    ];
+    assert_eq!(circles_of(&third), ["a.rs b.rs d.rs"]);
+    // A folder's own file with one of its children.
+    let child = [("f/mod.rs", "mod g; pub struct F; fn f() { g::g(); }"), ("f/g.rs", "use super::F;")];
+    assert_eq!(circles_of(&child), ["f/g.rs f/mod.rs"]);
+    // The program uses the library, and two circles are two.
+    let two = [
+        ("lib.rs", "mod a; mod b; pub mod c;"),
+        ("a.rs", "use crate::b::B;"),
+        ("b.rs", "use crate::a::A;"),
+        ("cli/mod.rs", "mod x; const C: u8 = 1; fn f() { x::x(); }"),
+        ("cli/x.rs", "use lapidary::c::c;\npub(super) fn x() -> u8 { super::C }"),
+        c,
+    ];
+    assert_eq!(circles_of(&two), ["a.rs b.rs", "cli/mod.rs cli/x.rs"]);
+}
+
+#[test]
+fn doors_lead_on() {
+    // `a` means what `g` has, not `f/mod.rs`, which uses `a`.
+    let door = [
+        ("f/mod.rs", "mod g; pub use g::G; use crate::a::A; pub struct F(A);"),
+        ("f/g.rs", "pub struct G;"),
+        ("a.rs", "use crate::f::G;"),
+    ];
+    assert!(circles_of(&door).is_empty());
+    let mut back = door;
+    back[1].1 = "use crate::a::A; pub struct G;";
+    assert_eq!(circles_of(&back), ["a.rs f/g.rs"]);
+    // A door whose name its own file uses is a use.
+    let mentioned = [("f/mod.rs", "mod g; pub use g::G; pub struct F(G);"), ("f/g.rs", "use super::F; pub struct G;")];
+    assert_eq!(circles_of(&mentioned), ["f/g.rs f/mod.rs"]);
+    let alone = [("f/mod.rs", "mod g; pub use g::G; pub struct F;"), ("f/g.rs", "use super::F; pub struct G;")];
+    assert!(circles_of(&alone).is_empty());
+    // Doors that go round in a circle end.
+    circles_of(&[("a.rs", "pub use crate::b::X;"), ("b.rs", "pub use crate::a::X; fn f(x: X) {}")]);
+}
+
+#[test]
+fn tests_comments_and_strings_are_no_uses() {
+    for b in [
+        "// use crate::a::A;",
+        "/* /* use */ crate::a::A */",
+        "const TEXT: &str = \"\\\"use crate::a::A;\";",
+        "const TEXT: &str = r#\"use \"crate::a::A\";\"#;",
+        "const QUOTE: char = '\"'; // \"use crate::a::A;\"",
+        "fn f<'a>(c: &'a str) -> bool { c != 'x' } /* ' crate::a::A */",
+        "#[cfg(test)]\nuse crate::a::A;",
+        "#[cfg(test)]\n#[expect(clippy::unwrap_used)]\nmod tests {\n    fn f() { if true { crate::a::a(); } }\n}",
+        "impl B { #[cfg(test)] fn b(x: [u8; 2]) { crate::a::a(); } }",
+        "pub(in crate::a) fn b() {}",
+    ] {
+        assert!(circles_of(&[("a.rs", "use crate::b::B;"), ("b.rs", b)]).is_empty(), "{b}");
+    }
+    let checks = ("b/checks.rs", "use crate::a::A; use super::B;");
+    let with = |b| circles_of(&[("a.rs", "use crate::b::B;"), ("b.rs", b), checks]);
+    assert!(with("#[cfg(test)]\n#[path = \"b/checks.rs\"]\nmod checks;").is_empty());
+    assert_eq!(with("mod checks; fn f() { checks::check(); }"), ["a.rs b.rs b/checks.rs"]);
+    // What follows a test is read.
+    let behind = "#[cfg(test)]\nmod tests { fn f() {} }\nuse crate::a::A;";
+    assert_eq!(circles_of(&[("a.rs", "use crate::b::B;"), ("b.rs", behind)]), ["a.rs b.rs"]);
+    let both = "#[cfg(any(test, windows))]\nuse crate::a::A;";
+    assert_eq!(circles_of(&[("a.rs", "use crate::b::B;"), ("b.rs", both)]), ["a.rs b.rs"]);
+}
