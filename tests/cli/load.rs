@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::process::{bare_model, command, run};
+use crate::process::run;
+#[cfg(all(unix, not(target_os = "macos")))]
+use crate::process::{bare_model, command};
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten();
