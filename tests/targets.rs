@@ -19,13 +19,12 @@ const THREADS: &[&str] = &["threads.rs"];
 /// These ask what a panic is, and start nothing.
 const ABOUT_PANICS: &[&str] = &["threads.rs", "contained.rs", "doctor/begun.rs"];
 
-const RULES: [Rule; 18] = [
+const RULES: [Rule; 17] = [
     Rule { word: "time::Instant", allowed: &[], instead: "web_time" },
     Rule { word: "time::SystemTime", allowed: FILE_TIMES, instead: "web_time" },
     Rule { word: "std::thread", allowed: ABOUT_PANICS, instead: "threads.rs" },
     Rule { word: ".join()", allowed: THREADS, instead: "threads.rs" },
     Rule { word: "Barrier", allowed: &[], instead: "threads.rs" },
-    Rule { word: ".poll(wgpu", allowed: &[], instead: "gpu/blocking.rs" },
     Rule { word: "std::time::UNIX_EPOCH", allowed: &[], instead: "web_time" },
     Rule { word: "std::time::*", allowed: &[], instead: "web_time" },
     Rule { word: "pollster", allowed: BLOCKING, instead: "gpu/blocking.rs" },

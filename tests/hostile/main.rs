@@ -1,6 +1,7 @@
 //! Damaged, contradictory and hostile checkpoints: each must end in one clear error that names the thing, quickly, and
 //! never in a panic. Checkpoints are mutations of a small one; whatever is refused is refused by the program as well, in a
 //! child process with bounds (`tests/common/harness.rs`), as are templates, tokenizers, conversations and cache files.
+#![cfg_attr(not(unix), allow(unused_imports, dead_code, reason = "some tests are for Unix alone"))]
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod cache;

@@ -107,7 +107,7 @@ fn bugs_of_tiled_attention_are_caught() {
         bug("newest position missing here", "position + 1u);", "position);"),
         bug("ring does not wrap here", "p % params.capacity", "p"),
         bug("every slot reads the first here", "row.slot * params.capacity +", "0u * row.slot +"),
-        bug("first new row is stale", "base < row.first_position;", "base <= row.first_position;"),
+        bug("first new row is stale", "in_cache, cached)", "in_cache, cached || p == row.first_position)"),
         bug("a block mixes cache and new rows", "select(end, min(end, row.first_position)", "select(end, end"),
         bug("keys behind a block's end", "min(end, vec4(block_end))", "end"),
         bug("own rows of the first slot", "let own = row.first + p", "let own = p"),
