@@ -12,22 +12,20 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 say() { printf '%s\n' "$*" >&2; }
-not_run() {
-    say "== not run: tests/jinja.sh, $1"
-    exit 0
-}
+. tests/not_run.sh
+skip() { not_run "tests/jinja.sh, $1"; exit 0; }
 
 has_jinja2() { "$1" -c "import jinja2; assert jinja2.__version__ == '$jinja2'" 2>/dev/null; }
 python=python3
-command -v python3 >/dev/null 2>&1 || not_run "which needs python3"
+command -v python3 >/dev/null 2>&1 || skip "which needs python3"
 if ! has_jinja2 python3; then
     venv=${CARGO_TARGET_DIR:-target}/jinja-venv
     python=$venv/bin/python
     if ! has_jinja2 "$python"; then
         rm -rf "$venv"
-        python3 -m venv "$venv" >"$work/log" 2>&1 || not_run "no venv: $(tail -n 1 "$work/log")"
+        python3 -m venv "$venv" >"$work/log" 2>&1 || skip "no venv: $(tail -n 1 "$work/log")"
         "$python" -m pip install --quiet --disable-pip-version-check "jinja2==$jinja2" >"$work/log" 2>&1 ||
-            not_run "pip did not install jinja2 $jinja2: $(tail -n 1 "$work/log")"
+            skip "pip did not install jinja2 $jinja2: $(tail -n 1 "$work/log")"
     fi
 fi
 export PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore PYTHONUTF8=1 TZ=UTC

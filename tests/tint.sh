@@ -6,13 +6,14 @@
 set -eu
 cd "$(dirname "$0")/.."
 . examples/setup.sh
+. tests/not_run.sh
 . tests/tint/webgpu.sh
 
 case ",${LAPIDARY_SKIP_ADAPTERS:-}," in
     *,tint,*) say "skipped by LAPIDARY_SKIP_ADAPTERS: tint"; exit 0 ;;
 esac
 if ! command -v node >/dev/null 2>&1 || ! command -v npm >/dev/null 2>&1; then
-    say "not run: Tint, which needs node and npm"
+    not_run "Tint, which needs node and npm"
     exit 0
 fi
 
