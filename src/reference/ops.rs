@@ -1,5 +1,5 @@
-//! The operations, row-major and one row after the other: for each shader a function under its stem, and what these have in
-//! common. Sums are taken in f64, so that a difference to a kernel is the kernel's rounding and not this one's.
+//! The operations, row-major and one row after the other: for each shader a function under its stem. Sums are taken in f64, so
+//! that a difference to a kernel is the kernel's rounding and not this one's.
 
 mod attention;
 mod choices;
@@ -16,7 +16,3 @@ pub use norms::{add_norm, gelu, gelu_mul, head_norm_rope, moe_combine, per_layer
 pub use products::{matmul, matmul_grouped, matvec, softcap, sum_shares};
 pub use rounding::{quantize_rows, round, round_rows};
 pub use rows::{embed, fill_random, gather_rows, not_finite};
-
-fn dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
-}

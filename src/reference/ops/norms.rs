@@ -1,6 +1,6 @@
 //! Norms, rotation and gates.
 
-use super::dot;
+use super::products::dot;
 
 /// `x / sqrt(mean(x^2) + eps) * weight`; `None` for the norms without a weight. x is one row.
 pub fn rms_norm(x: &[f32], weight: Option<&[f32]>, eps: f32) -> Vec<f32> {

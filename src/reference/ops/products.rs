@@ -1,6 +1,5 @@
 //! Products of activations and weights, and what is done to them.
 
-use super::dot;
 use crate::quant::Matrix;
 
 /// `y[n] = sum_k x[k] * w[n, k]` for one row.
@@ -50,4 +49,8 @@ pub fn softcap(x: &mut [f32], cap: Option<f32>) {
     if let Some(cap) = cap {
         x.iter_mut().for_each(|v| *v = if v.is_finite() { cap * (*v / cap).tanh() } else { f32::NAN });
     }
+}
+
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }
