@@ -10,11 +10,14 @@ use std::time::Instant;
 use half::f16;
 use lapidary::Result;
 use lapidary::gpu::{Dispatch, Gpu, Kind, Recorder, Tensor, Tier};
-use lapidary::kernels::attention::{self, Buffers, KvSource};
-use lapidary::kernels::attention_tile::Queries;
-use lapidary::kernels::head_norm_rope::{Heads, Inputs, Kv};
+use lapidary::kernels::attention::attention;
+use lapidary::kernels::attention::attention::{Buffers, KvSource};
+use lapidary::kernels::attention::attention_tile;
+use lapidary::kernels::attention::attention_tile::Queries;
+use lapidary::kernels::attention::head_norm_rope::{Heads, Inputs, Kv};
+use lapidary::kernels::rows::fill_random;
 use lapidary::kernels::tuning::AttentionFew;
-use lapidary::kernels::{KvDtype, Planner, StepRow, Tuning, attention_tile, fill_random};
+use lapidary::kernels::{KvDtype, Planner, StepRow, Tuning};
 use lapidary::quant::Bits;
 
 const HEADS: usize = 16;

@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use lapidary::Result;
 use lapidary::gpu::{Dispatch, Gpu, Recorder, Tensor};
-use lapidary::kernels::sample::{self, Draw};
-use lapidary::kernels::{Planner, argmax, strip_max};
+use lapidary::kernels::Planner;
+use lapidary::kernels::choice::sample;
+use lapidary::kernels::choice::sample::Draw;
+use lapidary::kernels::choice::{argmax, strip_max};
 
 const VOCAB: usize = 262_144;
 

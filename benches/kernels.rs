@@ -8,10 +8,14 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use lapidary::gpu::{Dispatch, Gpu, Recorder, Tensor};
+use lapidary::kernels::experts::router;
+use lapidary::kernels::experts::router::Choice;
+use lapidary::kernels::norm::rms_norm;
+use lapidary::kernels::product::matvec;
 use lapidary::kernels::product::{self, Rows};
-use lapidary::kernels::rounded::{self, Input};
-use lapidary::kernels::router::{self, Choice};
-use lapidary::kernels::{Planned, Planner, Weights, matvec, rms_norm};
+use lapidary::kernels::rounding::rounded;
+use lapidary::kernels::rounding::rounded::Input;
+use lapidary::kernels::{Planned, Planner, Weights};
 use lapidary::quant::Random;
 
 const HIDDEN: usize = 2816;

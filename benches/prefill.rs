@@ -5,7 +5,8 @@
 //! of these texts.
 
 use lapidary::gpu::{Gpu, Kind, Recorder, Tensor, Tier};
-use lapidary::kernels::moe_group::{self, Groups};
+use lapidary::kernels::experts::moe_group;
+use lapidary::kernels::experts::moe_group::Groups;
 use lapidary::kernels::product::{self, Rows};
 use lapidary::kernels::{DotTile, MatrixTile, Planned, Planner, Random, Tile, Tuning, Weights};
 use lapidary::quant::Dtype;

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use lapidary::checkpoint::{Checkpoint, Source};
-use lapidary::generate::{Generator, Request, Sampling};
+use lapidary::engine::{Generator, Request, Sampling};
 use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, Options};
 use lapidary::text::{Conversation, Kind, Message, Reply, Role, TextModel};

@@ -5,7 +5,7 @@
 //!
 //! ```no_run
 //! use lapidary::checkpoint::{Checkpoint, Source};
-//! use lapidary::generate::{Generator, Request, Sampling};
+//! use lapidary::engine::{Generator, Request, Sampling};
 //! use lapidary::gpu::Gpu;
 //! use lapidary::model::{Gemma4, Options};
 //!
@@ -28,13 +28,15 @@
 //! |---|---|---|
 //! | 1 | [`gpu`] | the only place that creates wgpu objects: adapters, buffers, pipelines, recorded passes |
 //! | 1 | [`quant`] | CPU only: the one packed layout of weights, group indices, dequantization; GPTQ, compressed-tensors, AWQ |
-//! | 2 | [`kernels`] | one `.rs` for each `shaders/*.wgsl`: parameters, plan, binding |
+//! | 1 | [`gemma4`] | configuration, presets, the table of the model's tensors; no files, no GPU |
+//! | 2 | [`kernels`] | one `.rs` for each `shaders/*/*.wgsl`, in families: parameters, plan, binding |
 //! | 2 | [`checkpoint`] | files to configuration and named tensors; every fault found before anything is uploaded |
 //! | 2 | [`parallel`] | ranks: shares, cuts and collectives; no GPU, no files |
 //! | 3 | [`reference`](mod@reference) | the same mathematics on the CPU in plain loops: the oracle of every test |
 //! | 3 | [`model`] | Gemma 4: weights, activations, KV cache, layers, the pass over rows |
-//! | 4 | [`generate`] | sequences, sampling, stop rules; token ids only, never text |
+//! | 4 | [`engine`] | sequences, sampling, stop rules; token ids only, never text |
 //! | 4 | [`text`] | tokenizer, chat template, streamed decoding, thinking; text only, never tensors |
+//! | 4 | `testing` | made-up matrices and steps, twins on buffers, derived bounds: what tests and doctor share |
 //! | 4 | [`doctor`] | checks of kernels and model on the user's adapter, against the reference |
 //! | 5 | `cli` | the binary: one file a subcommand; the feature `cli`, without which the library is alone |
 //!
@@ -63,12 +65,12 @@
 //!
 //! **Precision and tier.** [`model::Precision::Exact`] computes in f32 throughout. [`model::Precision::Fast`] lets the
 //! kernels of a [`gpu::Tier`] round activations: to int8 for integer dot products, in blocks of 16 where rows are few
-//! ([`kernels::rounded`]) and of 32 in chunks, to f16 for cooperative matrices; keys and values to f16. Residual stream,
+//! ([`kernels::rounding::rounded`]) and of 32 in chunks, to f16 for cooperative matrices; keys and values to f16. Residual stream,
 //! norms, router and sums stay f32; beyond the plain tier lanes add up within subgroups where there are such. Weights that integers do not suit take the exact kernels.
 //!
 //! **When a device fails.** The first error of a device is what every later call on it gives; a loss is
 //! [`Error::DeviceLost`]. With each result that goes to the host goes a number that was never used for it before, so that
-//! what was not computed is no result. [`generate::Generator::recovering`] loads the model again after a loss, runs all ids
+//! what was not computed is no result. [`engine::Generator::recovering`] loads the model again after a loss, runs all ids
 //! again and goes on with the answer.
 //!
 //! # Invariants
@@ -94,11 +96,12 @@ pub mod checkpoint;
 mod contained;
 pub mod decode;
 pub mod doctor;
+pub mod engine;
 pub mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod generate;
+pub mod gemma4;
 pub mod gpu;
 mod kept;
 pub mod kernels;
@@ -114,6 +117,8 @@ pub mod reference;
 #[path = "../tests/common/seed.rs"]
 mod seed;
 mod strict;
+#[doc(hidden)]
+pub mod testing;
 pub mod text;
 mod threads;
 

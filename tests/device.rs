@@ -19,7 +19,7 @@ use std::path::Path;
 
 use lapidary::Result;
 use lapidary::checkpoint::{Checkpoint, Source};
-use lapidary::generate::Generator;
+use lapidary::engine::Generator;
 use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, Options};
 

@@ -10,12 +10,12 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-use lapidary::doctor::bounds::Measure;
 use lapidary::doctor::checks::CHECKS;
-use lapidary::doctor::workbench::{Bug, Workbench};
 use lapidary::doctor::{Examination, Outcome, Record, Report, Stage, Start, Watch, open_checked};
 use lapidary::gpu::{Gpu, Mask, Tier, Tiers};
 use lapidary::kernels::SHADERS;
+use lapidary::testing::bounds::Measure;
+use lapidary::testing::workbench::{Bug, Workbench};
 
 /// Examines kernels alone.
 fn examine(without: &str, brief: bool, bug: Option<Bug>) -> Report {

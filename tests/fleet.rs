@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use expected::Expected;
 use keys::Keys;
-use lapidary::checkpoint::{Config, Cut, LayerKind};
+use lapidary::gemma4::{Config, Cut, LayerKind};
 use lapidary::gpu::{Gpu, Imagined, Kind, PipelineKey};
 use lapidary::kernels::KvDtype;
 use lapidary::model::{Gemma4, Head, Options, Precision, Row, Want};

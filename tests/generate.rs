@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use lapidary::checkpoint::{Checkpoint, Source};
-use lapidary::generate::{Finish, Generator, Outcome, Request, Sampling};
+use lapidary::engine::{Finish, Generator, Outcome, Request, Sampling};
 use lapidary::model::{Gemma4, Options};
 use lapidary::text::{Conversation, Message, Reply, Role, TextModel};
 

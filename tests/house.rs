@@ -43,7 +43,7 @@ fn no_two_files_use_each_other() {
     // What every reader must see: a plain path, one through a door, one of the program into the library, a call of a child.
     for (file, used) in [
         ("gpu/device.rs", "gpu/adapter.rs"),
-        ("kernels/rms_norm.rs", "kernels/planner.rs"),
+        ("kernels/norm/rms_norm.rs", "kernels/planner.rs"),
         ("cli/ranks.rs", "parallel/shares.rs"),
         ("checkpoint/mod.rs", "checkpoint/prefix.rs"),
     ] {

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use lapidary::checkpoint::{Checkpoint, Source};
-use lapidary::generate::{Generator, Request, Sampling};
+use lapidary::engine::{Generator, Request, Sampling};
 use lapidary::model::{Gemma4, Options};
 
 /// No submission may take longer.

@@ -32,7 +32,8 @@ mod weak;
 use std::path::Path;
 
 use fixtures::{Set, assert_within, sets};
-use lapidary::checkpoint::{Checkpoint, Cut, Source, write_random};
+use lapidary::checkpoint::{Checkpoint, Source, write_random};
+use lapidary::gemma4::Cut;
 use lapidary::kernels::KvDtype;
 use lapidary::model::{Gemma4, Head, Options, Want};
 use lapidary::parallel::{Parallel, Shares};

@@ -1,8 +1,8 @@
 //! The quartet: each kernel has a shader, a host, a twin and a test under one stem, found by name wherever they lie.
 //!
-//! - shader: `STEM.wgsl` below shaders/
-//! - host: `STEM.rs` below src/kernels/, which plans the shader by its stem
-//! - twin: `pub fn STEM` below src/reference/, which a test of kernels or doctor calls as `ops::STEM`
+//! - shader: `FAMILY/STEM.wgsl` below shaders/
+//! - host: `FAMILY/STEM.rs` below src/kernels/, which plans the shader by its stem
+//! - twin: `pub fn STEM` below src/reference/, which a test of kernels or testing calls as `ops::STEM`
 //! - test: `STEM.rs` below tests/kernels/ with tests in it, part of tests/kernels.rs, whose head names the shader
 //! - and bugs: `STEM::` in one of the lists of planted bugs below tests/kernels/, so that the test is known to see some
 
@@ -47,6 +47,12 @@ impl Tree {
             .map(|(_, text)| text.as_str())
     }
 
+    /// The folders in which files of this name are.
+    fn families(&self, name: &str) -> BTreeSet<String> {
+        let named = self.0.iter().filter(|(path, _)| name_of(path) == name);
+        named.filter_map(|(path, _)| path.parent().map(name_of)).collect()
+    }
+
     /// Whether a file has `text` where no longer name goes on.
     fn has_name(&self, text: &str) -> bool {
         self.0.iter().any(|(_, file)| has_name(file, text))
@@ -69,7 +75,8 @@ struct Trees {
     hosts: Tree,
     twins: Tree,
     tests: Tree,
-    doctor: Tree,
+    /// Who calls twins beside the tests.
+    testing: Tree,
     /// The list of test modules.
     list: String,
 }
@@ -81,7 +88,7 @@ impl Trees {
             hosts: Tree::read("src/kernels"),
             twins: Tree::read("src/reference"),
             tests: Tree::read("tests/kernels"),
-            doctor: Tree::read("src/doctor"),
+            testing: Tree::read("src/testing"),
             list: std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernels.rs")).expect("a text"),
         }
     }
@@ -100,10 +107,14 @@ impl Trees {
                 self.hosts.named(&host).any(|text| text.contains(&format!("\"{stem}\""))),
                 format!("host: no {host} below src/kernels/ that plans \"{stem}\""),
             ),
+            (
+                self.shaders.families(&shader).is_subset(&self.hosts.families(&host)),
+                format!("family: {shader} and {host} are in folders of different names"),
+            ),
             (has_twin || !needs_twin, format!("twin: no `pub fn {stem}` below src/reference/")),
             (
-                !has_twin || self.tests.has_name(&call) || self.doctor.has_name(&call),
-                format!("twin: neither tests/kernels/ nor src/doctor/ calls `{call}`"),
+                !has_twin || self.tests.has_name(&call) || self.testing.has_name(&call),
+                format!("twin: neither tests/kernels/ nor src/testing/ calls `{call}`"),
             ),
             (
                 self.tests.named(&file).any(|text| text.contains("#[test]")),

@@ -13,6 +13,7 @@ mod translations;
 mod writers;
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use lapidary::gpu::IMMEDIATE_BYTES;
 use lapidary::kernels::{self, SHADERS};
@@ -28,48 +29,53 @@ type Fields = &'static [(&'static str, usize)];
 fn fields(stem: &str) -> Fields {
     match stem {
         "matvec" | "matmul" | "matmul_grouped" => kernels::product::FIELDS,
-        "embed" => kernels::embed::FIELDS,
-        "rms_norm" => kernels::rms_norm::FIELDS,
-        "round" => kernels::rounded::FIELDS,
-        "add_norm" => kernels::add_norm::FIELDS,
-        "moe_combine" => kernels::moe_combine::FIELDS,
-        "moe_group" => kernels::moe_group::FIELDS,
-        "moe_sum" => kernels::moe_sum::FIELDS,
-        "not_finite" => kernels::not_finite::FIELDS,
-        "quantize_rows" => kernels::quantize_rows::FIELDS,
-        "sum_shares" => kernels::sum_shares::FIELDS,
-        "round_rows" => kernels::round_rows::FIELDS,
-        "per_layer_inputs" => kernels::per_layer_inputs::FIELDS,
-        "gelu_mul" => kernels::gelu_mul::FIELDS,
-        "head_norm_rope" => kernels::head_norm_rope::FIELDS,
-        "kv_store" => kernels::kv_store::FIELDS,
-        "attention" => kernels::attention::FIELDS,
-        "attention_tile" => kernels::attention_tile::FIELDS,
-        "attention_matrix" => kernels::attention_matrix::FIELDS,
-        "attention_join" => kernels::attention_join::FIELDS,
-        "gather_rows" => kernels::gather_rows::FIELDS,
-        "argmax" => kernels::argmax::FIELDS,
+        "embed" => kernels::rows::embed::FIELDS,
+        "rms_norm" => kernels::norm::rms_norm::FIELDS,
+        "round" => kernels::rounding::rounded::FIELDS,
+        "add_norm" => kernels::norm::add_norm::FIELDS,
+        "moe_combine" => kernels::experts::moe_combine::FIELDS,
+        "moe_group" => kernels::experts::moe_group::FIELDS,
+        "moe_sum" => kernels::experts::moe_sum::FIELDS,
+        "not_finite" => kernels::rows::not_finite::FIELDS,
+        "quantize_rows" => kernels::rounding::quantize_rows::FIELDS,
+        "sum_shares" => kernels::product::sum_shares::FIELDS,
+        "round_rows" => kernels::rounding::round_rows::FIELDS,
+        "per_layer_inputs" => kernels::norm::per_layer_inputs::FIELDS,
+        "gelu_mul" => kernels::product::gelu_mul::FIELDS,
+        "head_norm_rope" => kernels::attention::head_norm_rope::FIELDS,
+        "kv_store" => kernels::attention::kv_store::FIELDS,
+        "attention" => kernels::attention::attention::FIELDS,
+        "attention_tile" => kernels::attention::attention_tile::FIELDS,
+        "attention_matrix" => kernels::attention::attention_matrix::FIELDS,
+        "attention_join" => kernels::attention::attention_join::FIELDS,
+        "gather_rows" => kernels::rows::gather_rows::FIELDS,
+        "argmax" => kernels::choice::argmax::FIELDS,
         // All of its parameters are constants.
         "router" => &[],
-        "suppress" => kernels::suppress::FIELDS,
-        "strip_max" => kernels::strip_max::FIELDS,
-        "sample" => kernels::sample::FIELDS,
-        "fill_random" => kernels::fill_random::FIELDS,
-        "copy_words" => kernels::copy_words::FIELDS,
+        "suppress" => kernels::choice::suppress::FIELDS,
+        "strip_max" => kernels::choice::strip_max::FIELDS,
+        "sample" => kernels::choice::sample::FIELDS,
+        "fill_random" => kernels::rows::fill_random::FIELDS,
+        "copy_words" => kernels::rows::copy_words::FIELDS,
         other => panic!("{other}: a shader without parameters known to this test"),
     }
 }
 
 #[test]
 fn table_has_every_file() {
-    let files: BTreeSet<String> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders"))
-        .expect("the folder of shaders")
-        .map(|entry| entry.expect("a folder entry").path())
-        .filter(|path| path.extension().is_some_and(|e| e == "wgsl"))
+    let entries = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).expect("a folder of shaders");
+        entries.map(|entry| entry.expect("a folder entry").path()).collect::<Vec<PathBuf>>()
+    };
+    let families = entries(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders")));
+    let files: BTreeSet<String> = families
+        .iter()
+        .filter(|family| !family.ends_with("common"))
+        .flat_map(|family| entries(family))
         .map(|path| path.file_stem().expect("a file").to_string_lossy().into_owned())
         .collect();
     let table: BTreeSet<String> = SHADERS.iter().map(|s| s.stem.to_string()).collect();
-    assert_eq!(files, table, "shaders/*.wgsl and kernels::SHADERS");
+    assert_eq!(files, table, "shaders/*/*.wgsl and kernels::SHADERS");
     let distinct: BTreeSet<String> = texts().map(|text| name(&text)).collect();
     assert_eq!(distinct.len(), texts().count(), "a stem and variant stand twice in kernels::SHADERS");
 }
@@ -94,7 +100,7 @@ fn parameters_have_the_hosts_offsets() {
             compare_struct(shader, &module, "Row", kernels::STEP_ROW_FIELDS, false);
         }
         if shader.wgsl().contains("struct Draw {") {
-            compare_struct(shader, &module, "Draw", kernels::sample::DRAW_FIELDS, true);
+            compare_struct(shader, &module, "Draw", kernels::choice::sample::DRAW_FIELDS, true);
         }
     }
     assert_eq!(std::mem::size_of::<kernels::StepRow>(), 32, "the shaders' rows are 32 bytes");

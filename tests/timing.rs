@@ -4,7 +4,8 @@
 
 use lapidary::gpu::{Dispatch, Gpu, Recorder, Timestamps};
 use lapidary::kernels::Planner;
-use lapidary::kernels::fill_random::{self, Bits};
+use lapidary::kernels::rows::fill_random;
+use lapidary::kernels::rows::fill_random::Bits;
 
 /// Fills of a buffer of its own each.
 fn fills(gpu: &Gpu, count: usize) -> Vec<Dispatch> {

@@ -13,7 +13,8 @@ use std::time::Instant;
 
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
-use lapidary::checkpoint::{Checkpoint, Config, Cut, Source};
+use lapidary::checkpoint::{Checkpoint, Source};
+use lapidary::gemma4::{Config, Cut};
 use lapidary::gpu::{Gpu, Tier};
 use lapidary::kernels::KvDtype;
 use lapidary::model::{Gemma4, Head, Options, Outliers, Precision};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lapidary::checkpoint::Source;
-use lapidary::generate::{Sampler, Sampling};
+use lapidary::engine::{Sampler, Sampling};
 use lapidary::model::{Gemma4, Row, Want};
 use lapidary::text::{Conversation, Message, Role, TextModel};
 use lapidary::{Error, Result};

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use lapidary::checkpoint::{Checkpoint, Config, GenerationConfig, Source};
+use lapidary::checkpoint::{Checkpoint, Configuration, GenerationConfig, Source};
+use lapidary::gemma4::Config;
 use lapidary_fuzz::mutate::{Kind, sections};
 use lapidary_fuzz::{Bounds, check_error, folder, golden, input, run};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
@@ -144,8 +145,8 @@ fuzz_target!(|data: &[u8]| {
             Err(error) => check_error(&error, &[3]),
         }
     }
-    match BOUNDS.hold(|| Config::parse(parts[0])) {
-        Ok(config) => check(&config),
+    match BOUNDS.hold(|| Configuration::parse(parts[0])) {
+        Ok(configuration) => check(&configuration.model),
         Err(error) => return check_error(&error, &[3]),
     }
     assert!(!input::has_key_twice(parts[0]), "a key stands twice in an object, which was accepted");

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::folder::list;
+use super::files::folder::list;
 use crate::Faults;
 
 /// Up to so many alike stand each on its own line.

@@ -1,7 +1,7 @@
 //! What headers and index say before a configuration is asked: for the fuzz target that compares it with another reader.
 
 use super::Source;
-use super::index::Index;
+use super::files::index::Index;
 use crate::Result;
 
 /// One tensor of the files.

@@ -5,7 +5,8 @@ use std::cell::RefCell;
 
 use serde_json::Value;
 
-use super::json::{self, Keys, as_ids, as_integer};
+use crate::gemma4::json;
+use crate::gemma4::json::{Keys, as_ids, as_integer};
 use crate::{Faults, Result};
 
 const FILE: &str = "generation_config.json";

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::config::Packing;
-use super::matrix_info::{MatrixFormat, MatrixInfo, Projection, Slice, Storage};
-use super::roles::Role;
+use super::claimed::Packing;
+use super::formats::matrix_info::{MatrixFormat, MatrixInfo, Projection, Slice, Storage};
 use super::{Checkpoint, Content, verify};
+use crate::gemma4::tensors::Role;
 use crate::quant::gptq::{self, Layout, Raw, ZeroPoints};
 use crate::quant::{DenseMatrix, Matrix, awq, compressed_tensors};
 use crate::{Error, Result};

@@ -5,32 +5,20 @@
 //! After that nothing is known to be wrong, and [`Checkpoint::load`] and its like read one matrix at a time, or some rows
 //! of it, from any thread.
 
-mod blob;
-mod compressed;
-mod config;
-mod experts;
+mod claimed;
+mod configuration;
 mod faults;
-mod folder;
-mod foreign;
+mod files;
+mod formats;
 mod generation;
-mod header;
-mod index;
-mod json;
 mod load;
-mod matrix_info;
-mod missing;
 mod prefix;
 mod resolve;
-mod roles;
 mod rows;
-mod shards;
 mod skipped;
-mod source;
 mod twins;
 mod verify;
-mod weight_map;
 mod write;
-mod zeros;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
@@ -38,19 +26,20 @@ pub(crate) mod fuzzing;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::OnceLock;
 
+use crate::gemma4::{Config, Role};
 use crate::{Error, Result};
-use blob::Blob;
-use index::Index;
-use matrix_info::dtype_label;
+use files::blob::Blob;
+use files::index::Index;
+use formats::matrix_info::dtype_label;
 use resolve::Resolved;
 
-pub use config::{Config, Cut, LayerConfig, LayerKind, ParameterCounts, QuantizationConfig, Rope};
+pub use claimed::QuantizationConfig;
+pub use configuration::Configuration;
+pub use files::source::Source;
+pub use formats::matrix_info::{MatrixFormat, MatrixInfo, Projection};
 pub use generation::GenerationConfig;
-pub use matrix_info::{MatrixFormat, MatrixInfo, Projection};
-pub use roles::Role;
 pub use rows::RowReader;
 pub use skipped::{Skipped, SkippedGroup};
-pub use source::Source;
 pub use verify::{Content, Contents};
 pub use write::{Written, write_random};
 
@@ -59,6 +48,8 @@ pub use write::{Written, write_random};
 pub struct Checkpoint {
     /// `config.json`.
     pub config: Config,
+    /// How quantized matrices are; `None` where nothing says so.
+    pub quantization: Option<QuantizationConfig>,
     /// `generation_config.json`, or all defaults where there is none.
     pub generation: GenerationConfig,
     stop_ids: Vec<u32>,
@@ -95,11 +86,11 @@ impl Checkpoint {
     pub fn open(source: Source) -> Result<Self> {
         source.check()?;
         let source = source.located()?;
-        let (config, mut small) = Self::read_config_files(&source)?;
+        let (Configuration { model: config, quantization }, mut small) = Self::read_config_files(&source)?;
         let (generation, other) = Self::read_generation(&source)?;
         let mut index = Index::open(&source)?;
         prefix::unwrap_names(&mut index)?;
-        let resolved = resolve::resolve(&index, &config)?;
+        let resolved = resolve::resolve(&index, &config, quantization.as_ref())?;
         for group in resolved.skipped.unknown() {
             let (count, first) = (group.tensors, group.names.first().map_or("", String::as_str));
             log::warn!("{}: {count} unknown tensors are not used, first {first:?}", source.describe());
@@ -114,7 +105,8 @@ impl Checkpoint {
         let mut stop_ids = generation.eos_token_id.clone();
         stop_ids.extend(config.eos_token_id.iter().filter(|id| !generation.eos_token_id.contains(id)));
         let otherwise = OnceLock::new();
-        let checkpoint = Checkpoint { config, generation, stop_ids, source, small, index, resolved, otherwise };
+        let checkpoint =
+            Checkpoint { config, quantization, generation, stop_ids, source, small, index, resolved, otherwise };
         checkpoint.check_unchanged()?;
         Ok(checkpoint)
     }
@@ -125,21 +117,23 @@ impl Checkpoint {
     /// [`Error::Model`] with all its faults; [`Error::Io`] for what the system refuses.
     pub fn read_config(source: &Source) -> Result<Config> {
         source.check()?;
-        Self::read_config_files(source).map(|(config, _)| config)
+        Self::read_config_files(source).map(|(config, _)| config.model)
     }
 
     /// `config.json`, and the files that say how a checkpoint is quantized where it does not.
-    fn read_config_files(source: &Source) -> Result<(Config, Vec<Blob>)> {
-        let Some((bytes, blob)) = source.read_whole("config.json")? else { return Err(missing::no_config(source)) };
-        foreign::check("config.json", &bytes)?;
+    fn read_config_files(source: &Source) -> Result<(Configuration, Vec<Blob>)> {
+        let Some((bytes, blob)) = source.read_whole("config.json")? else {
+            return Err(files::missing::no_config(source));
+        };
+        files::foreign::check("config.json", &bytes)?;
         let (mut beside, mut blobs) = (Vec::new(), vec![blob]);
-        for name in config::QUANTIZATION_FILES {
+        for name in claimed::FILES {
             let Some((bytes, blob)) = source.read_whole(name)? else { continue };
-            foreign::check(name, &bytes)?;
+            files::foreign::check(name, &bytes)?;
             beside.push((name, bytes.into_owned()));
             blobs.push(blob);
         }
-        let config = Config::parse_beside(&bytes, &beside)?;
+        let config = Configuration::parse_beside(&bytes, &beside)?;
         for note in config.quantization.iter().flat_map(|quantization| quantization.notes()) {
             log::warn!("{}: {note}", source.describe());
         }
@@ -150,7 +144,7 @@ impl Checkpoint {
     fn read_generation(source: &Source) -> Result<(GenerationConfig, Option<Blob>)> {
         const NAME: &str = "generation_config.json";
         let Some((bytes, blob)) = source.read_whole(NAME)? else { return Ok((GenerationConfig::default(), None)) };
-        let config = match foreign::check(NAME, &bytes).and_then(|()| GenerationConfig::parse(&bytes)) {
+        let config = match files::foreign::check(NAME, &bytes).and_then(|()| GenerationConfig::parse(&bytes)) {
             Ok(config) => config,
             Err(Error::Model(faults)) => GenerationConfig::unreadable(faults),
             Err(other) => return Err(other),

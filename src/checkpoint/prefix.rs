@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::folder::list;
-use super::index::Index;
+use super::files::folder::list;
+use super::files::index::Index;
 use super::skipped;
 use crate::error::harmless;
 use crate::{Error, Result};

@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use safetensors::tensor::Dtype as FileDtype;
 
-use super::config::{Config, Packing, QUANTIZATION_FILES, QuantizationConfig, Rules, Said};
+use super::claimed::{FILES as QUANTIZATION_FILES, Packing, QuantizationConfig, Rules, Said};
 use super::faults::Alike;
-use super::index::{Absent, Index, Tensor};
-use super::matrix_info::{MatrixFormat, MatrixInfo, Storage};
-use super::roles::{Expected, Role, Shape, expected};
+use super::files::index::{Absent, Index, Tensor};
+use super::files::weight_map::INDEX;
+use super::formats::matrix_info::{MatrixFormat, MatrixInfo, Storage};
 use super::skipped::{self, Skipped};
-use super::weight_map::INDEX;
 use super::{prefix, twins};
 use crate::Result;
+use crate::gemma4::Config;
+use crate::gemma4::tensors::{Expected, Role, Shape, expected};
 use crate::quant::Dtype;
 
 /// Every tensor of the text model, by its name relative to the prefix.
@@ -32,14 +33,14 @@ pub(super) struct Resolved {
 }
 
 /// Finds everything that `config` asks for.
-pub(super) fn resolve(index: &Index, config: &Config) -> Result<Resolved> {
+pub(super) fn resolve(index: &Index, config: &Config, quantization: Option<&QuantizationConfig>) -> Result<Resolved> {
     let prefix = prefix::find(index);
     let (used, layers) = (vec![false; index.tensors.len()], find_layers(index, config, prefix));
     let is_quantized = |tensor: &&Tensor| tensor.name.ends_with(".qweight") || tensor.name.ends_with("_packed");
     let quantized = index.tensors.iter().filter(is_quantized).count();
-    let rules = config.quantization.as_ref().map(|quantization| Rules::new(quantization, quantized));
+    let rules = quantization.map(|quantization| Rules::new(quantization, quantized));
     let (faults, absent) = (Alike::default(), BTreeMap::new());
-    let mut resolver = Resolver { index, config, prefix, used, layers, rules, faults, absent };
+    let mut resolver = Resolver { index, config, claimed: quantization, prefix, used, layers, rules, faults, absent };
     let mut resolved = Resolved {
         matrices: HashMap::new(),
         experts: Vec::new(),
@@ -97,6 +98,7 @@ fn find_layers(index: &Index, config: &Config, prefix: &str) -> Vec<bool> {
 pub(super) struct Resolver<'a> {
     pub(super) index: &'a Index,
     pub(super) config: &'a Config,
+    claimed: Option<&'a QuantizationConfig>,
     pub(super) prefix: &'static str,
     used: Vec<bool>,
     rules: Option<Rules<'a>>,
@@ -352,7 +354,7 @@ impl Resolver<'_> {
 
     /// Bits of a code: those with which tensor `id` has the `expected` shape, and the configuration must say the same.
     pub(super) fn find_bits(&mut self, said: &Said, id: usize, expected: impl Fn(u32) -> Vec<usize>) -> Option<u32> {
-        let (offered, key) = (&said.bits, self.config.quantization.as_ref()?.bits_key());
+        let (offered, key) = (&said.bits, self.claimed?.bits_key());
         let tensor = self.tensor(id);
         let (name, found) = (tensor.name.clone(), tensor.shape.clone());
         let fits = |bits: &u32| found == expected(*bits);
@@ -384,7 +386,7 @@ impl Resolver<'_> {
         groups: Option<usize>,
         expected: impl Fn(usize) -> Vec<usize>,
     ) -> Option<(usize, usize)> {
-        let quantization = self.config.quantization.as_ref()?;
+        let quantization = self.claimed?;
         let tensor = self.tensor(scales);
         let Some(groups) = groups.filter(|&groups| groups > 0 && tensor.shape == expected(groups)) else {
             let groups = quantization.group_size.map_or(1, |size| in_features.div_ceil(size));

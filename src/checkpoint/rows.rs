@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Checkpoint;
-use super::blob::Blob;
-use super::matrix_info::{MatrixFormat, Storage};
+use super::files::blob::Blob;
+use super::formats::matrix_info::{MatrixFormat, Storage};
 use crate::quant::{DenseMatrix, Dtype};
 use crate::{Error, Result};
 

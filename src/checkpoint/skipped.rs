@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::config::Config;
-use super::index::Index;
+use super::files::index::Index;
 use crate::Faults;
+use crate::gemma4::Config;
 
 /// Names of a head outside the text prefix, without suffix.
 pub(super) const HEADS: [&str; 3] = ["lm_head", "model.lm_head", "language_model.lm_head"];

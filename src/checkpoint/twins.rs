@@ -1,10 +1,10 @@
 //! Tensors that are in the files though the configuration says that others stand for them: V where it is K, and a head that is
 //! tied to the embedding. Their data tells whether that is so.
 
-use super::config::Config;
-use super::index::Index;
+use super::files::index::Index;
 use super::skipped::HEADS;
 use crate::Faults;
+use crate::gemma4::Config;
 
 /// A tensor, and the one that is used for it.
 #[derive(Debug, Clone, Copy)]

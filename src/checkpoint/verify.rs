@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use safetensors::tensor::Dtype;
 
 use super::Checkpoint;
-use super::index::Tensor;
-use super::matrix_info::{MatrixFormat, MatrixInfo, Projection, Storage};
+use super::files::index::Tensor;
+use super::formats::matrix_info::{MatrixFormat, MatrixInfo, Projection, Storage};
+use super::formats::zeros::Zeros;
 use super::twins::Twins;
-use super::zeros::Zeros;
 use crate::quant::gptq;
 use crate::{Faults, Result, threads};
 

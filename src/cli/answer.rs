@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::ControlFlow;
 
-use lapidary::generate::{Generator, Outcome, Request};
+use lapidary::engine::{Generator, Outcome, Request};
 use lapidary::text::{Kind, Reply, TextModel};
 
 use super::signals;

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lapidary::generate::{Finish, Generator, Request};
+use lapidary::engine::{Finish, Generator, Request};
 use lapidary::text::{Conversation, Kind, Message, Role, TextModel};
 use lapidary::{Error, Result};
 use serde_json::json;

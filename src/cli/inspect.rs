@@ -4,8 +4,9 @@ use std::io::Write;
 use std::sync::Arc;
 
 use lapidary::Error;
-use lapidary::checkpoint::{Checkpoint, Config, LayerKind};
+use lapidary::checkpoint::Checkpoint;
 use lapidary::error::harmless;
+use lapidary::gemma4::{Config, LayerKind};
 use lapidary::gpu::Gpu;
 use lapidary::model::{DevicePlan, MemoryPlan};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use lapidary::checkpoint::Config;
+use lapidary::gemma4::Config;
 use lapidary::model::{Activation, Gemma4, Row, Want};
 use lapidary::{Error, Result};
 use safetensors::Dtype;

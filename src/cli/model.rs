@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lapidary::checkpoint::{Checkpoint, Role, Source};
-use lapidary::generate::Generator;
+use lapidary::checkpoint::{Checkpoint, Source};
+use lapidary::engine::Generator;
+use lapidary::gemma4::Role;
 use lapidary::model::{Gemma4, Head, Options, Progress};
 use lapidary::text::TextModel;
 use lapidary::{Error, Result};
@@ -283,7 +284,7 @@ mod tests {
     use std::ops::ControlFlow;
 
     use clap::Parser;
-    use lapidary::generate::{Request, Sampling};
+    use lapidary::engine::{Request, Sampling};
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 use lapidary::checkpoint::GenerationConfig;
-use lapidary::generate::{Request, Sampling};
+use lapidary::engine::{Request, Sampling};
 use lapidary::{Error, Result};
 
 use super::args::SamplingArguments;

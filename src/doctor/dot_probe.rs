@@ -7,7 +7,8 @@ use web_time::Instant;
 use crate::Result;
 use crate::gpu::{Dispatch, Gpu, Recorder, Tensor, Tier, Tiers};
 use crate::kernels::product::{self, Rows};
-use crate::kernels::rounded::{self, Input};
+use crate::kernels::rounding::rounded;
+use crate::kernels::rounding::rounded::Input;
 use crate::kernels::{Planned, Planner, Random, Weights};
 
 /// Seconds of a product in int8 and in f32.

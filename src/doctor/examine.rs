@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use web_time::Instant;
 
-use super::bounds::Measure;
 use super::checks::{CHECKS, Check};
 use super::dot_probe::{DotTimes, probe};
 use super::golden::{Demo, check_model};
-use super::workbench::{Bug, Workbench};
 use super::{Finding, Outcome, of_tier};
 use crate::gpu::{Ability, AdapterReport, Gpu, Kind, Mask, Tier, Tiers};
 use crate::kernels::{self, KvDtype};
 use crate::model::Precision;
+use crate::testing::bounds::Measure;
+use crate::testing::workbench::{Bug, Workbench};
 use crate::{Result, threads};
 
 /// Called with the number of checks that are done, and of all.

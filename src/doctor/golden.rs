@@ -3,11 +3,11 @@
 use serde::Deserialize;
 use web_time::Instant;
 
-use super::bounds::Measure;
 use super::{Finding, Outcome, of_tier};
 use crate::checkpoint::Checkpoint;
 use crate::gpu::{Gpu, Tier, Tiers};
 use crate::model::{Gemma4, Head, Next, Options, Precision, Row, Want};
+use crate::testing::bounds::Measure;
 use crate::{Error, Result};
 
 /// A model and what it should say.

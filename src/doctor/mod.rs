@@ -1,27 +1,21 @@
 //! Checks on the user's own adapter: does it compute what the reference does?
 //!
 //! [`checks`] runs each kernel that an adapter would use on shapes that hurt, and compares what comes out with
-//! [`crate::reference::ops`] within bounds that are derived ([`twins`], [`bounds`]). The tests of kernels use the same twins,
-//! and plant bugs in shaders to see that checks see them ([`workbench`]). [`Examination`] runs all of it, and a model, and
+//! [`crate::reference::ops`] within bounds that are derived ([`crate::testing::twins`], [`crate::testing::bounds`]). The tests of kernels use the same twins,
+//! and plant bugs in shaders to see that checks see them ([`crate::testing::workbench`]). [`Examination`] runs all of it, and a model, and
 //! where something fails again without what that needs.
 
-pub mod attention_step;
 mod begun;
-pub mod bounds;
 pub mod checks;
 mod dot_probe;
 mod examine;
 mod golden;
-pub mod matrices;
-pub mod random;
 mod record;
 mod start;
-pub mod twins;
-pub mod workbench;
 
 use crate::gpu::{Ability, Tier};
 use crate::kernels::KvDtype;
-use bounds::Measure;
+use crate::testing::bounds::Measure;
 
 pub use begun::withdraw;
 pub use dot_probe::{DotTimes, Race, probe};

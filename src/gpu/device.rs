@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 use super::adapter::{self, AdapterReport};
 use super::blocking::block_on;
 use super::failure::{self, Failures};
-use super::fault_injector::FaultInjector;
 use super::kind::Kind;
 use super::mask::Mask;
 use super::pending::{Patience, Waits};
 use super::pipeline::Pipelines;
 use super::profile::{self, Profile};
 use super::speed::Pace;
+use super::testing::fault_injector::FaultInjector;
 use super::tier::{self, Tiers};
 use crate::{Error, Result};
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, channel};
 
 use super::blocking::receive;
-use super::fault_injector::STAGING;
+use super::testing::fault_injector::STAGING;
 use super::{Gpu, Submission};
 use crate::{Error, Result};
 

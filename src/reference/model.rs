@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::ops;
 use crate::Result;
-use crate::checkpoint::{Checkpoint, Config, LayerKind, Projection};
+use crate::checkpoint::{Checkpoint, Projection};
+use crate::gemma4::{Config, LayerKind};
 use crate::quant::Matrix;
 
 /// Inner tensors by name, `[tokens, width]` each: `embed`, `layer.N.attn`, `layer.N.mlp`, `layer.N.experts`,

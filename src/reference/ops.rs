@@ -2,17 +2,17 @@
 //! that a difference to a kernel is the kernel's rounding and not this one's.
 
 mod attention;
-mod choices;
+mod choice;
 mod experts;
-mod norms;
-mod products;
+mod norm;
+mod product;
 mod rounding;
 mod rows;
 
 pub use attention::{Share, attention, attention_join, attention_matrix, attention_tile, kv_pack, kv_store, kv_unpack};
-pub use choices::{argmax, sample, strip_max, suppress};
+pub use choice::{argmax, sample, strip_max, suppress};
 pub use experts::{moe_group, moe_sum, router};
-pub use norms::{add_norm, gelu, gelu_mul, head_norm_rope, moe_combine, per_layer_inputs, rms_norm, rope};
-pub use products::{matmul, matmul_grouped, matvec, softcap, sum_shares};
+pub use norm::{add_norm, gelu, gelu_mul, head_norm_rope, moe_combine, per_layer_inputs, rms_norm, rope};
+pub use product::{matmul, matmul_grouped, matvec, softcap, sum_shares};
 pub use rounding::{quantize_rows, round, round_rows};
 pub use rows::{embed, fill_random, gather_rows, not_finite};

@@ -10,12 +10,13 @@ use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use lapidary::doctor::workbench::{self, Workbench};
-pub(crate) use lapidary::doctor::workbench::{Bug, by_row, is_untouched, step_rows};
-pub(crate) use lapidary::doctor::{matrices, random};
 use lapidary::gpu::{Gpu, Kind, Recorder, Tensor, Tier};
 use lapidary::kernels::tuning::{MatvecTuning, Shape};
 use lapidary::kernels::{Planned, SHADERS, StepRow, Tuning};
+use lapidary::testing::workbench;
+use lapidary::testing::workbench::Workbench;
+pub(crate) use lapidary::testing::workbench::{Bug, by_row, is_untouched, step_rows};
+pub(crate) use lapidary::testing::{matrices, random};
 use lapidary::{Error, Result};
 
 /// The device of this test.

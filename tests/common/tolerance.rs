@@ -1,8 +1,8 @@
 //! Comparison with tolerances that follow from lengths and epsilon, one for each element: what `doctor` measures with, as
 //! assertions.
 
-use lapidary::doctor::bounds::Measure;
-pub(crate) use lapidary::doctor::bounds::{EPS, MAX_NMSE, nmse, norm as norm_tolerance};
+use lapidary::testing::bounds::Measure;
+pub(crate) use lapidary::testing::bounds::{EPS, MAX_NMSE, nmse, norm as norm_tolerance};
 
 /// What is wrong with `actual`, if anything: index, expected, actual, tolerance, and how many elements are bad.
 pub(crate) fn check_close(expected: &[f32], actual: &[f32], tolerance: impl Fn(usize) -> f64) -> Result<(), String> {

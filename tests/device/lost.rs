@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use lapidary::Error;
-use lapidary::generate::{Generator, Request, Sampling};
+use lapidary::engine::{Generator, Request, Sampling};
 use lapidary::gpu::{Gpu, Readback, Recorder, Tensor};
 
 use super::device::open;

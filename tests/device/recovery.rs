@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lapidary::Error;
 use lapidary::checkpoint::Checkpoint;
-use lapidary::generate::{Generator, Outcome, Request, Sampling};
+use lapidary::engine::{Generator, Outcome, Request, Sampling};
 
 use super::device::open;
 use super::{checkpoint, generator, load, prompt};

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lapidary::checkpoint::{Config, Cut, LayerConfig};
+use lapidary::gemma4::{Config, Cut, LayerConfig};
 use lapidary::gpu::{Gpu, PipelineKey, Tier};
 use lapidary::kernels::{KvDtype, Random, SHADERS, Shader};
 use lapidary::model::{Gemma4, Head, Options, Precision};

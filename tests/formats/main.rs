@@ -11,7 +11,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use lapidary::checkpoint::{Checkpoint, Config, LayerKind, MatrixFormat, Projection, Role, Source};
+use lapidary::checkpoint::{Checkpoint, MatrixFormat, Projection, Source};
+use lapidary::gemma4::{Config, LayerKind, Role};
 use lapidary::quant::Matrix;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -265,7 +266,7 @@ fn compare_fused(checkpoint: &Checkpoint, full: &str, shape: &[usize], all: &[f3
 }
 
 fn golden_config(name: &str) -> Config {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/checkpoint/config/presets/{name}.json"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/gemma4/presets/{name}.json"));
     Config::parse(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -322,7 +323,7 @@ fn layers_of_the_real_models() {
 /// The same model, said in another way, is the same configuration.
 #[test]
 fn dialects_mean_the_same() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checkpoint/config/presets/26b-a4b.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gemma4/presets/26b-a4b.json");
     let json: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let parse = |json: &Value| Config::parse(json.to_string().as_bytes()).unwrap();
     let usual = parse(&json);

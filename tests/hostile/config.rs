@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use lapidary::checkpoint::{Config, GenerationConfig};
+use lapidary::checkpoint::GenerationConfig;
+use lapidary::gemma4::Config;
 use serde_json::{Value, json};
 
 use super::{Model, PREFIX, Tensor, expect, open, refused};

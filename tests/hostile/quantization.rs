@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lapidary::checkpoint::Config;
+use lapidary::checkpoint::Configuration;
 use lapidary::quant::DenseMatrix;
 use serde_json::{Value, json};
 
@@ -17,8 +17,8 @@ fn with(base: &Model, pointer: &str, value: &Value) -> Value {
     config
 }
 
-fn parse(config: &Value) -> lapidary::Result<Config> {
-    Config::parse(config.to_string().as_bytes())
+fn parse(config: &Value) -> lapidary::Result<Configuration> {
+    Configuration::parse(config.to_string().as_bytes())
 }
 
 const HADAMARD: &str = r#"{"type": "hadamard", "apply": [{"targets": ["Linear"], "location": "LOCATION"}]}"#;

@@ -1,7 +1,9 @@
 //! `add_norm.wgsl`: h = (h + rms(x) * post) * scalar, and the norms of up to three blocks that read h next.
 
-use lapidary::doctor::twins::{self, NORM_EPS};
-use lapidary::kernels::add_norm::{self, AddNorm};
+use lapidary::kernels::norm::add_norm;
+use lapidary::kernels::norm::add_norm::AddNorm;
+use lapidary::testing::twins;
+use lapidary::testing::twins::NORM_EPS;
 
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::assert_close;

@@ -1,7 +1,7 @@
 //! `argmax.wgsl`: the index of each row's largest value, the lowest on a tie.
 
 use lapidary::gpu::Tensor;
-use lapidary::kernels::argmax;
+use lapidary::kernels::choice::argmax;
 use lapidary::reference::ops;
 
 use crate::common::random::Spread;

@@ -1,11 +1,11 @@
 //! `attention.wgsl` and `attention_tile.wgsl`: softmax attention over the cache and the step's own rows, windowed or whole.
 
-pub(super) use lapidary::doctor::attention_step::{Case, Step};
-use lapidary::doctor::bounds::Measure;
 use lapidary::gpu::Kind;
 use lapidary::kernels::KvDtype;
-use lapidary::kernels::head_norm_rope::Kv;
+use lapidary::kernels::attention::head_norm_rope::Kv;
 use lapidary::kernels::tuning::{AttentionFew, AttentionMany};
+pub(super) use lapidary::testing::attention_step::{Case, Step};
+use lapidary::testing::bounds::Measure;
 
 use crate::common::Runner;
 use crate::common::random::Random;

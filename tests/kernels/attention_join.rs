@@ -3,8 +3,9 @@
 
 use lapidary::gpu::Kind;
 use lapidary::kernels::KvDtype;
-use lapidary::kernels::attention::{self, Buffers, KvSource};
-use lapidary::kernels::head_norm_rope::{Heads, Inputs, Kv};
+use lapidary::kernels::attention::attention;
+use lapidary::kernels::attention::attention::{Buffers, KvSource};
+use lapidary::kernels::attention::head_norm_rope::{Heads, Inputs, Kv};
 use lapidary::kernels::tuning::AttentionFew;
 use lapidary::reference::ops::{self, Share};
 

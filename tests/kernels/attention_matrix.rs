@@ -1,12 +1,12 @@
 //! `attention_matrix.wgsl`: attention of many rows by cooperative matrices, where the device has them. Queries, weights, and
 //! keys and values that are not in f16 already are rounded to it; the rest is as exact as in f32.
 
-use lapidary::doctor::bounds::Measure;
-use lapidary::doctor::twins;
 use lapidary::gpu::Tier;
 use lapidary::kernels::KvDtype;
-use lapidary::kernels::attention_tile::Queries;
+use lapidary::kernels::attention::attention_tile::Queries;
 use lapidary::reference::ops;
+use lapidary::testing::bounds::Measure;
+use lapidary::testing::twins;
 
 use super::attention::{Case, Step, chunk};
 use crate::common::not_run::not_run;

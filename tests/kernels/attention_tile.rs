@@ -3,9 +3,10 @@
 
 use lapidary::gpu::Kind;
 use lapidary::kernels::KvDtype;
-use lapidary::kernels::attention::KvSource;
-use lapidary::kernels::attention_tile::{self, Buffers};
-use lapidary::kernels::head_norm_rope::Heads;
+use lapidary::kernels::attention::attention::KvSource;
+use lapidary::kernels::attention::attention_tile;
+use lapidary::kernels::attention::attention_tile::Buffers;
+use lapidary::kernels::attention::head_norm_rope::Heads;
 use lapidary::kernels::tuning::AttentionMany;
 use lapidary::reference::ops;
 

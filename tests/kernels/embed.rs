@@ -1,7 +1,8 @@
 //! `embed.wgsl`: y[t] = table[token(t)] * scale, from a dense or quantized table in one part or in several.
 
 use lapidary::gpu::Tensor;
-use lapidary::kernels::{StepRow, WeightsBuilder, embed};
+use lapidary::kernels::rows::embed;
+use lapidary::kernels::{StepRow, WeightsBuilder};
 use lapidary::quant::requantize::{GROUP_SIZE, requantize};
 use lapidary::quant::{DenseMatrix, Dtype, Matrix};
 use lapidary::reference::ops;

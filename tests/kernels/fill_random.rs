@@ -1,7 +1,8 @@
 //! `fill_random.wgsl`: words[i] = (hash(seed + i) & keep) | base, bit for bit.
 
 use half::{bf16, f16};
-use lapidary::kernels::fill_random::{self, Bits};
+use lapidary::kernels::rows::fill_random;
+use lapidary::kernels::rows::fill_random::Bits;
 use lapidary::kernels::{Random, Weights, product};
 use lapidary::quant::Dtype;
 use lapidary::reference::ops;

@@ -1,6 +1,6 @@
 //! `gather_rows.wgsl`: y[i] = x[chosen[i]].
 
-use lapidary::kernels::gather_rows;
+use lapidary::kernels::rows::gather_rows;
 use lapidary::reference::ops;
 
 use crate::common::random::Spread;

@@ -1,8 +1,8 @@
 //! `gelu_mul.wgsl`: y = gelu(gate) * up with the tanh form of GELU.
 
-use lapidary::doctor::twins;
-use lapidary::kernels::gelu_mul;
+use lapidary::kernels::product::gelu_mul;
 use lapidary::reference::ops;
+use lapidary::testing::twins;
 
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::{EPS, assert_close};

@@ -1,6 +1,6 @@
 //! `kv_store.wgsl`: a chunk's keys and values enter the ring.
 
-use lapidary::kernels::kv_store;
+use lapidary::kernels::attention::kv_store;
 use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};

@@ -1,11 +1,11 @@
 //! `matvec.wgsl` gated and as a weighted sum: the forms that it has beside plain products (`product.rs`, `experts.rs`).
 
-use lapidary::doctor::twins::{gated, products};
-use lapidary::kernels::matvec;
 use lapidary::kernels::product::Rows;
+use lapidary::kernels::product::matvec;
 use lapidary::kernels::{Weights, WeightsBuilder};
 use lapidary::quant::{Dtype, Matrix};
 use lapidary::reference::ops;
+use lapidary::testing::twins::{gated, products};
 
 use super::matmul::{whole, whole_codes, whole_matrix};
 use super::product::{Path, product};

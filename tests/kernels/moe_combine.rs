@@ -1,8 +1,10 @@
 //! `moe_combine.wgsl`: three norms and the end of a mixture-of-experts layer.
 
-use lapidary::doctor::twins::{self, NORM_EPS};
-use lapidary::kernels::moe_combine::{self, MoeCombine};
+use lapidary::kernels::experts::moe_combine;
+use lapidary::kernels::experts::moe_combine::MoeCombine;
 use lapidary::reference::ops;
+use lapidary::testing::twins;
+use lapidary::testing::twins::NORM_EPS;
 
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::assert_close;

@@ -1,7 +1,8 @@
 //! `moe_group.wgsl`: pairs of rows and slots by expert, and their tiles.
 
 use lapidary::gpu::Tensor;
-use lapidary::kernels::moe_group::{self, Groups};
+use lapidary::kernels::experts::moe_group;
+use lapidary::kernels::experts::moe_group::Groups;
 use lapidary::kernels::product::{self, Rows};
 use lapidary::kernels::{Planned, Tile, Weights};
 use lapidary::reference::ops;

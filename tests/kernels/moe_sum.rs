@@ -1,6 +1,6 @@
 //! `moe_sum.wgsl`: the weighted sum of the chosen experts that a rank holds.
 
-use lapidary::kernels::moe_sum;
+use lapidary::kernels::experts::moe_sum;
 use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};

@@ -1,6 +1,6 @@
 //! `not_finite.wgsl`: a flag of its own for each buffer that holds a NaN or an infinity.
 
-use lapidary::kernels::not_finite;
+use lapidary::kernels::rows::not_finite;
 use lapidary::reference::ops;
 
 use crate::common::{Output, Runner, compact, fresh, gpu};

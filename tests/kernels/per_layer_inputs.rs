@@ -1,6 +1,6 @@
 //! `per_layer_inputs.wgsl`: y = (rms(context * scale) * norm + tokens) / sqrt(2), layer by layer.
 
-use lapidary::kernels::per_layer_inputs;
+use lapidary::kernels::norm::per_layer_inputs;
 use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};

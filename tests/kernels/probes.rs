@@ -3,12 +3,12 @@
 
 use std::ops::Range;
 
-pub(super) use lapidary::doctor::matrices::{columns, interesting, one_hot};
-use lapidary::kernels::moe_group::Groups;
+use lapidary::kernels::experts::moe_group::Groups;
 use lapidary::kernels::product::{self, Rows};
 use lapidary::kernels::{Tuning, WeightsBuilder};
 use lapidary::quant::Matrix;
 use lapidary::reference::ops;
+pub(super) use lapidary::testing::matrices::{columns, interesting, one_hot};
 
 use super::product::{Path, product, upload};
 use crate::common::matrices::{DTYPES, EDGE_SCALES, Order, Spec, Unpacked};

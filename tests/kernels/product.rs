@@ -1,11 +1,11 @@
 //! `matvec.wgsl` and `matmul.wgsl`: y = x w^T with dense and packed weights, whole, in parts and as shards.
 
-pub(super) use lapidary::doctor::twins::of_products as tolerances;
 use lapidary::gpu::Kind;
 use lapidary::kernels::product::{self, Rows};
 use lapidary::kernels::{Tuning, Weights, WeightsBuilder};
 use lapidary::quant::{Dtype, Matrix};
 use lapidary::reference::ops;
+pub(super) use lapidary::testing::twins::of_products as tolerances;
 
 use crate::common::matrices::{DTYPES, Order, Scales, Spec, Unpacked, dense};
 use crate::common::random::{Random, Spread};

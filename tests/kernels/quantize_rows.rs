@@ -3,7 +3,8 @@
 //! Bounds: WGSL's division is good to 2.5 units and a product to half of one, so that the quotient that becomes a code is off
 //! by up to 3 units of itself, 127 at most: a code is right where it is within half of the exact quotient and so much more.
 
-use lapidary::kernels::quantize_rows::{self, row_words};
+use lapidary::kernels::rounding::quantize_rows;
+use lapidary::kernels::rounding::quantize_rows::row_words;
 use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};

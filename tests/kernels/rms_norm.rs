@@ -1,6 +1,6 @@
 //! `rms_norm.wgsl`: y[t] = x[t] / sqrt(mean(x[t]^2) + eps) * norms[weight].
 
-use lapidary::kernels::rms_norm;
+use lapidary::kernels::norm::rms_norm;
 use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};

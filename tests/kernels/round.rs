@@ -3,7 +3,7 @@
 //!
 //! Bounds are those of `quantize_rows.rs`.
 
-use lapidary::kernels::rounded;
+use lapidary::kernels::rounding::rounded;
 use lapidary::reference::ops;
 
 use super::rounded::{output, round};

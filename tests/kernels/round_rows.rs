@@ -5,7 +5,8 @@
 //! packs halves with `pack2x16float`, which every device has.
 
 use half::f16;
-use lapidary::kernels::round_rows::{self, RoundedRows};
+use lapidary::kernels::rounding::round_rows;
+use lapidary::kernels::rounding::round_rows::RoundedRows;
 use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};

@@ -1,13 +1,15 @@
 //! Activations rounded to int8, and the products of `matvec.wgsl` that read them; `round.rs` has the rounding alone.
 
-use lapidary::doctor::twins;
 use lapidary::gpu::{Tensor, Tier};
+use lapidary::kernels::Planned;
+use lapidary::kernels::product::matvec;
 use lapidary::kernels::product::{self, Rows};
-use lapidary::kernels::rounded::{self, Input};
+use lapidary::kernels::rounding::rounded;
+use lapidary::kernels::rounding::rounded::Input;
 use lapidary::kernels::tuning::{MatvecTuning, Shape};
-use lapidary::kernels::{Planned, matvec};
 use lapidary::quant::Matrix;
 use lapidary::reference::ops;
+use lapidary::testing::twins;
 
 use super::product::{tolerances, upload};
 use crate::common::matrices::{DTYPES, Order, Spec, Unpacked};

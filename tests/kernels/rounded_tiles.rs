@@ -6,12 +6,12 @@
 //! Matrix: the oracle rounds as the shader does, x to f16 relative to its row and weights to f16, and adds up in f64. What
 //! is left is the addition in f32: a matrix unit may cut off bits at each step of 8 or more input features.
 
-use lapidary::doctor::twins;
 use lapidary::gpu::{Kind, Tier};
 use lapidary::kernels::product::{self, Rows};
 use lapidary::kernels::{Tuning, WeightsBuilder};
 use lapidary::quant::{Dtype, Matrix};
 use lapidary::reference::ops;
+use lapidary::testing::twins;
 
 use super::moe_group;
 use super::probes::{interesting, one_hot};

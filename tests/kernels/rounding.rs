@@ -1,13 +1,18 @@
 //! Kernels that round what they make for the products behind them, and what stands beside these products.
 
 use lapidary::gpu::Tier;
-use lapidary::kernels::add_norm::{self, AddNorm};
-use lapidary::kernels::matvec::{self, Beside};
-use lapidary::kernels::moe_combine::{self, MoeCombine};
+use lapidary::kernels::Planned;
+use lapidary::kernels::experts::moe_combine;
+use lapidary::kernels::experts::moe_combine::MoeCombine;
+use lapidary::kernels::experts::router;
+use lapidary::kernels::experts::router::Choice;
+use lapidary::kernels::norm::add_norm;
+use lapidary::kernels::norm::add_norm::AddNorm;
+use lapidary::kernels::norm::rms_norm;
+use lapidary::kernels::product::matvec;
+use lapidary::kernels::product::matvec::Beside;
 use lapidary::kernels::product::{self, Rows};
-use lapidary::kernels::rounded::Input;
-use lapidary::kernels::router::{self, Choice};
-use lapidary::kernels::{Planned, rms_norm};
+use lapidary::kernels::rounding::rounded::Input;
 use lapidary::quant::{Dtype, Matrix};
 
 use super::product::upload;
@@ -136,7 +141,8 @@ fn check_beside_with(mut runner: Runner, n_rows: usize, n_experts: usize, n_in: 
     let scale = compact(n_experts, &random.values(n_experts, Spread::Uniform));
     let (words, count) = (zeros(n_rows, n_in), compact(1, &[n_rows as u32]));
     let rows = super::rounded::few_rows(n_rows, &count);
-    let rounding = lapidary::kernels::rounded::plan(&runner.planner, "round", &x, &words.tensor).expect("a plan");
+    let rounding =
+        lapidary::kernels::rounding::rounded::plan(&runner.planner, "round", &x, &words.tensor).expect("a plan");
     let input = Input { x: &x, rounded: Some(&words.tensor) };
 
     let run = |beside: bool| {

@@ -1,7 +1,8 @@
 //! `router.wgsl`: the top_k experts by softmax, renormalized, times per_expert_scale.
 
-use lapidary::doctor::twins::routed;
-use lapidary::kernels::router::{self, Choice};
+use lapidary::kernels::experts::router;
+use lapidary::kernels::experts::router::Choice;
+use lapidary::testing::twins::routed;
 
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::assert_close;

@@ -1,11 +1,11 @@
 //! `sample.wgsl` behind `strip_max.wgsl`: the token that the CPU's sampler draws from the same logits with the same seed.
 
-use lapidary::doctor::twins::drawable;
-use lapidary::generate::{Sampler, Sampling};
+use lapidary::engine::{Sampler, Sampling};
 use lapidary::gpu::Tensor;
-use lapidary::kernels::sample::Draw;
-use lapidary::kernels::{argmax, sample, strip_max};
+use lapidary::kernels::choice::sample::Draw;
+use lapidary::kernels::choice::{argmax, sample, strip_max};
 use lapidary::reference::ops;
+use lapidary::testing::twins::drawable;
 
 use crate::common::random::{Random, Spread};
 use crate::common::{Output, Runner, compact, gpu, tensor};

@@ -1,6 +1,6 @@
 //! `strip_max.wgsl`: the largest of each strip of 64, in an order of integers.
 
-use lapidary::kernels::strip_max;
+use lapidary::kernels::choice::strip_max;
 use lapidary::reference::ops;
 
 use crate::common::random::Spread;

@@ -1,6 +1,6 @@
 //! `sum_shares.wgsl`: `y[t, n] = sum_s parts[s, t, n]`.
 
-use lapidary::kernels::sum_shares;
+use lapidary::kernels::product::sum_shares;
 use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};

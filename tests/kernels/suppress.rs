@@ -1,6 +1,6 @@
 //! `suppress.wgsl`: the logits of ids that must not be chosen become minus infinity, all others stay.
 
-use lapidary::kernels::suppress;
+use lapidary::kernels::choice::suppress;
 use lapidary::reference::ops;
 
 use crate::common::random::Spread;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lapidary::gpu::Tier;
-use lapidary::kernels::sample::Draw;
+use lapidary::kernels::choice::sample::Draw;
 use lapidary::model::{Gemma4, Next, Options, Precision, Row, Want};
 
 use super::steps::{load, prefill};

@@ -1,6 +1,6 @@
 //! How many dispatches a decode step takes: each waits for the one before, and that is most of its time on a large GPU.
 
-use lapidary::checkpoint::{Config, Cut};
+use lapidary::gemma4::{Config, Cut};
 use lapidary::gpu::Tier;
 use lapidary::model::{Gemma4, Options, Precision, Row, Want};
 

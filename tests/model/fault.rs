@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lapidary::Error;
 use lapidary::checkpoint::{Checkpoint, Source};
-use lapidary::generate::{Generator, Request, Sampling};
+use lapidary::engine::{Generator, Request, Sampling};
 use lapidary::gpu::Tier;
 use lapidary::model::{Next, Options, Precision, Want};
 use lapidary::parallel::{Parallel, Shares};

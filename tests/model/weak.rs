@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use lapidary::checkpoint::{Config, Cut};
+use lapidary::gemma4::{Config, Cut};
 use lapidary::gpu::{Ability, Gpu, Mask, PipelineKey, Tier};
 use lapidary::model::{Gemma4, Options, Precision, Want};
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value, json};
 
-use super::config::{Config, Cut};
+use crate::gemma4::{Config, Cut};
 use crate::{Error, Result, threads};
 use tensors::Tensor;
 

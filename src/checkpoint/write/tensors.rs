@@ -1,8 +1,9 @@
 //! The tensors of a made-up checkpoint, with the names, shapes and dtypes of AutoRound's.
 
-use super::super::Config;
-use super::super::matrix_info::Projection;
-use super::super::roles::{self, Role, Shape};
+use crate::checkpoint::formats::matrix_info::Projection;
+use crate::gemma4::Config;
+use crate::gemma4::tensors as roles;
+use crate::gemma4::tensors::{Role, Shape};
 use crate::quant::{Bits, Dtype, Random};
 
 /// What the text model's tensors begin with in releases.

@@ -5,7 +5,8 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 use lapidary::Result;
 use lapidary::gpu::{Gpu, Recorder, Timestamps};
-use lapidary::kernels::{Planner, copy_words};
+use lapidary::kernels::Planner;
+use lapidary::kernels::rows::copy_words;
 use lapidary::model::{Gemma4, Next, Row, StepShape, Want};
 
 /// Bytes of the buffer that is copied, if the device binds as many: more than any cache.

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::builder::PossibleValuesParser;
-use lapidary::checkpoint::{Checkpoint, Config, Cut};
+use lapidary::checkpoint::Checkpoint;
+use lapidary::gemma4::{Config, Cut};
 use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, Options};
 use lapidary::{Error, Result};

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lapidary::Error;
-use lapidary::checkpoint::{Cut, write_random};
+use lapidary::checkpoint::write_random;
+use lapidary::gemma4::Cut;
 use lapidary::paths::check_no_device;
 
 use super::super::terminal::{plural, size};

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use clap::Parser;
-use lapidary::generate::{Request, Sampling};
+use lapidary::engine::{Request, Sampling};
 
 use super::super::run::RunArguments;
 use super::Session;

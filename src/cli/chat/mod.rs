@@ -10,7 +10,7 @@ mod show;
 use std::sync::Arc;
 
 use lapidary::Error;
-use lapidary::generate::{Finish, Generator, Request, Timings};
+use lapidary::engine::{Finish, Generator, Request, Timings};
 use lapidary::text::TextModel;
 
 use super::answer::answer;

@@ -1,16 +1,19 @@
 //! Checks of attention, of what comes before it, and of the way into the KV cache.
 
 use crate::Result;
-use crate::doctor::attention_step::{Case, Step};
-use crate::doctor::bounds::Measure;
-use crate::doctor::random::{Random, Spread};
-use crate::doctor::twins::{self, NORM_EPS};
-use crate::doctor::workbench::{Output, Workbench, is_untouched, step_rows};
 use crate::gpu::Tier;
-use crate::kernels::attention_tile::Queries;
-use crate::kernels::head_norm_rope::{self, Heads, Inputs, Kv, KvTarget};
-use crate::kernels::{KvDtype, kv_store};
+use crate::kernels::KvDtype;
+use crate::kernels::attention::attention_tile::Queries;
+use crate::kernels::attention::head_norm_rope;
+use crate::kernels::attention::head_norm_rope::{Heads, Inputs, Kv, KvTarget};
+use crate::kernels::attention::kv_store;
 use crate::reference::ops;
+use crate::testing::attention_step::{Case, Step};
+use crate::testing::bounds::Measure;
+use crate::testing::random::{Random, Spread};
+use crate::testing::twins;
+use crate::testing::twins::NORM_EPS;
+use crate::testing::workbench::{Output, Workbench, is_untouched, step_rows};
 
 /// (slot, position, token) of `count` rows from `first` on.
 fn chunk(slot: u32, first: u32, count: u32) -> Vec<(u32, u32, u32)> {

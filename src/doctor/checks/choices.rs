@@ -1,19 +1,20 @@
 //! Checks of what stands at a pass's ends: rows of tables, logits, the choice of a token.
 
 use crate::Result;
-use crate::doctor::bounds::Measure;
-use crate::doctor::matrices::{Spec, Unpacked, dense};
-use crate::doctor::random::{Random, Spread};
-use crate::doctor::twins;
-use crate::doctor::workbench::{Output, Workbench, step_rows};
 use crate::gpu::{Binding, Tensor};
+use crate::kernels::WeightsBuilder;
+use crate::kernels::choice::sample;
+use crate::kernels::choice::sample::Draw;
+use crate::kernels::choice::{argmax, strip_max, suppress};
 use crate::kernels::product::{self, Rows};
-use crate::kernels::sample::{self, Draw};
-use crate::kernels::{
-    WeightsBuilder, argmax, copy_words, embed, fill_random, gather_rows, not_finite, strip_max, suppress,
-};
+use crate::kernels::rows::{copy_words, embed, fill_random, gather_rows, not_finite};
 use crate::quant::{Bits, Dtype, Matrix};
 use crate::reference::ops;
+use crate::testing::bounds::Measure;
+use crate::testing::matrices::{Spec, Unpacked, dense};
+use crate::testing::random::{Random, Spread};
+use crate::testing::twins;
+use crate::testing::workbench::{Output, Workbench, step_rows};
 
 /// Around a strip and a workgroup's quads, with a short last quad.
 const VOCABULARY: usize = 4101;

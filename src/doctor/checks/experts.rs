@@ -1,20 +1,25 @@
 //! Checks of what a mixture of experts adds: the choice, the products of chosen experts, one by one and grouped.
 
 use crate::Result;
-use crate::doctor::bounds::{EPS, Measure};
-use crate::doctor::matrices::{DTYPES, Scales, Spec, Unpacked, dense};
-use crate::doctor::random::{Random, Spread};
-use crate::doctor::twins::{self, Bounded};
-use crate::doctor::workbench::{Output, Workbench};
 use crate::gpu::{Tensor, Tier};
-use crate::kernels::matvec::{self, Beside};
-use crate::kernels::moe_group::{self, Groups};
+use crate::kernels::experts::moe_group;
+use crate::kernels::experts::moe_group::Groups;
+use crate::kernels::experts::moe_sum;
+use crate::kernels::experts::router;
+use crate::kernels::experts::router::Choice;
+use crate::kernels::product::matvec;
+use crate::kernels::product::matvec::Beside;
 use crate::kernels::product::{self, Rows};
-use crate::kernels::rounded::Input;
-use crate::kernels::router::{self, Choice};
-use crate::kernels::{Weights, WeightsBuilder, moe_sum};
+use crate::kernels::rounding::rounded::Input;
+use crate::kernels::{Weights, WeightsBuilder};
 use crate::quant::{Dtype, Matrix};
 use crate::reference::ops;
+use crate::testing::bounds::{EPS, Measure};
+use crate::testing::matrices::{DTYPES, Scales, Spec, Unpacked, dense};
+use crate::testing::random::{Random, Spread};
+use crate::testing::twins;
+use crate::testing::twins::Bounded;
+use crate::testing::workbench::{Output, Workbench};
 
 use super::products::{few_rows, of_many, on_grid, round, rounded_rows};
 
@@ -195,7 +200,7 @@ pub(super) fn grouped_dense(bench: &Workbench, measure: &mut Measure) -> Result<
     let (mut random, n_out, n_in) = (Random::new(14), if is_matrix { 520 } else { 33 }, 41);
     let values = |random: &mut Random| -> Matrix {
         let values: Vec<f32> = (0..n_out * n_in).map(|_| random.normal()).collect();
-        let bytes = crate::doctor::matrices::file_bytes(Dtype::BF16, &values);
+        let bytes = crate::testing::matrices::file_bytes(Dtype::BF16, &values);
         Matrix::Dense(crate::quant::DenseMatrix::from_bytes(n_out, n_in, Dtype::BF16, &bytes))
     };
     let matrices: Vec<Matrix> = (0..N_EXPERTS).map(|_| values(&mut random)).collect();

@@ -6,11 +6,11 @@ mod experts;
 mod norms;
 mod products;
 
-use super::bounds::Measure;
-use super::workbench::Workbench;
 use crate::Result;
 use crate::gpu::Tier;
 use crate::kernels::KvDtype;
+use crate::testing::bounds::Measure;
+use crate::testing::workbench::Workbench;
 
 /// A check of some kernels.
 #[derive(Debug, Clone, Copy)]

@@ -1,14 +1,18 @@
 //! Checks of norms and of what stands between products.
 
 use crate::Result;
-use crate::doctor::bounds::{EPS, Measure, norm};
-use crate::doctor::random::{Random, Spread};
-use crate::doctor::twins::{self, Bounded, NORM_EPS};
-use crate::doctor::workbench::{Output, Workbench};
-use crate::kernels::add_norm::{self, AddNorm};
-use crate::kernels::moe_combine::{self, MoeCombine};
-use crate::kernels::{gelu_mul, per_layer_inputs, rms_norm};
+use crate::kernels::experts::moe_combine;
+use crate::kernels::experts::moe_combine::MoeCombine;
+use crate::kernels::norm::add_norm;
+use crate::kernels::norm::add_norm::AddNorm;
+use crate::kernels::norm::{per_layer_inputs, rms_norm};
+use crate::kernels::product::gelu_mul;
 use crate::reference::ops;
+use crate::testing::bounds::{EPS, Measure, norm};
+use crate::testing::random::{Random, Spread};
+use crate::testing::twins;
+use crate::testing::twins::{Bounded, NORM_EPS};
+use crate::testing::workbench::{Output, Workbench};
 
 /// A row that a lane holds in registers, and one that is walked, with a half block at its end.
 fn widths(bench: &Workbench) -> &'static [usize] {

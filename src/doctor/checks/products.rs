@@ -3,16 +3,18 @@
 use std::ops::Range;
 
 use crate::Result;
-use crate::doctor::bounds::Measure;
-use crate::doctor::matrices::{Order, Scales, Spec, Unpacked, columns, dense, file_bytes, interesting, one_hot};
-use crate::doctor::random::{Random, Spread};
-use crate::doctor::twins::{self, Bounded};
-use crate::doctor::workbench::{Output, Workbench};
 use crate::gpu::{Tensor, Tier};
 use crate::kernels::Weights;
 use crate::kernels::product::{self, Rows};
-use crate::kernels::rounded::{self, Input};
+use crate::kernels::rounding::rounded;
+use crate::kernels::rounding::rounded::Input;
 use crate::quant::{DenseMatrix, Dtype, Matrix};
+use crate::testing::bounds::Measure;
+use crate::testing::matrices::{Order, Scales, Spec, Unpacked, columns, dense, file_bytes, interesting, one_hot};
+use crate::testing::random::{Random, Spread};
+use crate::testing::twins;
+use crate::testing::twins::Bounded;
+use crate::testing::workbench::{Output, Workbench};
 
 /// A quantized matrix, or rows of it, as a rank holds them.
 pub(super) struct Layout {

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::products::dot;
+use super::product::dot;
 use crate::kernels::{KV_BLOCK, KvDtype, StepRow};
 
 /// Softmax attention of one query head over keys and values `[positions, head_dim]`, all of them visible, no scale.

@@ -33,7 +33,7 @@ fn words(codes: &[i8]) -> impl Iterator<Item = u32> {
     codes.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]].map(|code| code as u8)))
 }
 
-/// One row as int8 in blocks of 16, in the words of `kernels::rounded`: the codes of all chunks' first blocks, those of the
+/// One row as int8 in blocks of 16, in the words of `kernels::rounding::rounded`: the codes of all chunks' first blocks, those of the
 /// second ones, and for each chunk two scales and two sums of codes times their scale. Blocks beyond the row are zero.
 pub fn round(x: &[f32]) -> Vec<u32> {
     let chunks = x.len().div_ceil(CHUNK);

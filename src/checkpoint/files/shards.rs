@@ -1,0 +1,84 @@
+//! Which files hold the tensors where there is neither `model.safetensors` nor an index: all shards of one set, or the only file.
+
+use std::collections::BTreeMap;
+
+use super::folder::list;
+use super::missing::nothing_found;
+use super::source::Source;
+use super::weight_map::{FILE_LIMIT, INDEX};
+use crate::paths::quoted;
+use crate::{Error, Result};
+
+const ENDING: &str = ".safetensors";
+
+/// The names of the files to read, with a note about the choice.
+///
+/// # Errors
+/// [`Error::Model`] where there is none, a set is not whole, or more than one could be meant.
+pub(crate) fn find(source: &Source) -> Result<Vec<String>> {
+    let names = source.names();
+    let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| is_weights(name)).collect();
+    let mut sets: BTreeMap<(&str, usize), Vec<(usize, &str)>> = BTreeMap::new();
+    let mut others = Vec::new();
+    for name in names {
+        match parse(name) {
+            Some((stem, number, count)) => sets.entry((stem, count)).or_default().push((number, name)),
+            None => others.push(name),
+        }
+    }
+    let fault = |what: String| Err(Error::model(format!("model {}: {what}", quoted(&source.describe()))));
+    let set = match (sets.len(), others.as_slice()) {
+        (0, []) => return Err(nothing_found(source)),
+        (0, [one]) => {
+            log::warn!("{}: {one} is used, the only {ENDING} file", source.describe());
+            return Ok(vec![(*one).to_owned()]);
+        }
+        (0, many) => {
+            return fault(format!("no {INDEX}, and more than one file could be meant: {}", list(many.iter().copied())));
+        }
+        (1, _) => sets.pop_first(),
+        // Of several sets the one with the usual name.
+        _ => sets
+            .keys()
+            .find(|(stem, _)| *stem == "model")
+            .copied()
+            .filter(|key| sets.keys().filter(|(stem, _)| *stem == key.0).count() == 1)
+            .and_then(|key| sets.remove_entry(&key)),
+    };
+    let Some(((stem, count), mut files)) = set else {
+        return fault(format!("no {INDEX}, and shards of more than one set, expected those of one"));
+    };
+    files.sort_unstable();
+    // Some writers count from 0.
+    let first = usize::from(files.first().is_none_or(|(number, _)| *number != 0));
+    let missing: Vec<usize> =
+        (first..first + count).filter(|number| files.binary_search_by_key(number, |(n, _)| *n).is_err()).collect();
+    if let Some(number) = missing.first() {
+        let (width, found) = (5, files.len());
+        let name = format!("{stem}-{number:0width$}-of-{count:0width$}{ENDING}");
+        let more = if missing.len() > 1 { format!(" and {} more", missing.len() - 1) } else { String::new() };
+        return fault(format!("{found} of {count} shards, missing {name:?}{more}: download the rest"));
+    }
+    if files.len() != count {
+        return fault(format!(
+            "{} shards that say they are of {count}: {}",
+            files.len(),
+            list(files.iter().map(|f| f.1))
+        ));
+    }
+    log::warn!("{}: no {INDEX}, the {count} shards {stem}-*-of-*{ENDING} are used", source.describe());
+    Ok(files.into_iter().map(|(_, name)| name.to_owned()).collect())
+}
+
+fn is_weights(name: &str) -> bool {
+    name.ends_with(ENDING) && !name.starts_with('.') && name != "adapter_model.safetensors"
+}
+
+/// Stem, number and count of `model-00001-of-00003.safetensors`.
+fn parse(name: &str) -> Option<(&str, usize, usize)> {
+    let (rest, count) = name.strip_suffix(ENDING)?.rsplit_once("-of-")?;
+    let (stem, number) = rest.rsplit_once('-')?;
+    let number_of = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    let (number, count): (usize, usize) = (number_of(number)?, number_of(count)?);
+    ((1..=FILE_LIMIT).contains(&count) && number <= count).then_some((stem, number, count))
+}

@@ -1,0 +1,148 @@
+//! Matrices of compressed-tensors: `weight_packed` and its company, and the fused 3-D tensors of all experts.
+
+use super::matrix_info::{MatrixFormat, MatrixInfo, Slice, Storage};
+use crate::checkpoint::claimed::{Claim, Packing};
+use crate::checkpoint::resolve::Resolver;
+use crate::gemma4::tensors::Role;
+use crate::quant::Dtype;
+
+/// What stands behind `weight_`, or behind the name of a fused tensor and `_`.
+const PARTS: [&str; 5] = ["packed", "scale", "shape", "zero_point", "g_idx"];
+
+/// A matrix, or a stack of them, whose tensors fit together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Compressed {
+    packed: usize,
+    scales: usize,
+    zero_points: Option<usize>,
+    g_idx: Option<usize>,
+    shape: Option<usize>,
+    shape_bytes: u64,
+    /// In the stack, 1 for a matrix of its own.
+    n_matrices: usize,
+    /// Of a matrix.
+    out_features: usize,
+    in_features: usize,
+    bits: u32,
+    group_size: usize,
+    groups: usize,
+    scale_dtype: Dtype,
+    claim: Claim,
+}
+
+impl Resolver<'_> {
+    /// Whether any tensor of compressed-tensors begins with `stem`.
+    pub(crate) fn is_compressed(&self, stem: &str) -> bool {
+        PARTS.iter().any(|part| self.index.find(&format!("{stem}_{part}")).is_some())
+    }
+
+    /// The tensors `{stem}_packed` and so on of the matrix `base` of `shape`, with `stack` matrices in a leading dimension.
+    pub(crate) fn compressed(
+        &mut self,
+        base: &str,
+        stem: &str,
+        stack: Option<usize>,
+        shape: [usize; 2],
+    ) -> Option<Compressed> {
+        let [packed, scales, shape_tensor, zero_points, g_idx] = PARTS.map(|part| self.find(&format!("{stem}_{part}")));
+        for (part, _) in PARTS.iter().zip([packed, scales]).filter(|(_, id)| id.is_none()) {
+            self.fault(&format!("{stem}_{part}"), "missing, expected beside the other tensors of a quantized matrix");
+        }
+        let (packed, scales) = (packed?, scales?);
+        let is_right = |packing| packing == Packing::Compressed;
+        let (quantization, said) = self.quantization(base, &format!("{stem}_packed"), is_right)?;
+        let [out_features, in_features] = shape;
+        let stacked = |dimensions: &[usize]| stack.iter().chain(dimensions).copied().collect::<Vec<usize>>();
+        if zero_points.is_none() && !said.may_be_symmetric(quantization.sym) {
+            let what = format!("missing, expected because {} says symmetric false", quantization.key("config_groups"));
+            self.fault(&format!("{stem}_zero_point"), &what);
+        }
+        if quantization.desc_act && g_idx.is_none() && quantization.group_size.is_some() {
+            let key = quantization.key("config_groups");
+            let what = format!("missing, expected because {key} says actorder \"group\"");
+            self.fault(&format!("{stem}_g_idx"), &what);
+        }
+        let words = |bits: u32| (in_features * bits as usize).div_ceil(32);
+        let bits = self.find_bits(&said, packed, |bits| stacked(&[out_features, words(bits)]))?;
+        self.check_i32(packed, &stacked(&[out_features, words(bits)]))?;
+        let groups = self.tensor(scales).shape.last().copied();
+        let groups = self.check_groups(&said, scales, in_features, groups, |groups| stacked(&[out_features, groups]));
+        let (groups, group_size) = groups?;
+        let scale_dtype = self.check_float(scales);
+        let zero_words = (out_features * bits as usize).div_ceil(32);
+        let zeros = zero_points.map_or(Some(()), |id| self.check_i32(id, &stacked(&[zero_words, groups])));
+        let table = g_idx.map_or(Some(()), |id| self.check_i32(id, &stacked(&[in_features])));
+        let numbers = shape_tensor.map_or(Some(()), |id| self.check_shape_tensor(id, stack.is_some()));
+        zeros?;
+        table?;
+        numbers?;
+        Some(Compressed {
+            packed,
+            scales,
+            zero_points,
+            g_idx,
+            shape: shape_tensor,
+            shape_bytes: shape_tensor.map_or(0, |id| self.tensor(id).size_bytes),
+            n_matrices: stack.unwrap_or(1),
+            out_features,
+            in_features,
+            bits,
+            group_size,
+            groups,
+            scale_dtype: scale_dtype?,
+            claim: said.claim(),
+        })
+    }
+
+    /// `weight_shape` must hold two whole numbers, or that of a stack three; which ones is compared with the other
+    /// contents.
+    fn check_shape_tensor(&mut self, id: usize, stacked: bool) -> Option<()> {
+        let tensor = self.tensor(id);
+        if !matches!(tensor.dtype, safetensors::Dtype::I64 | safetensors::Dtype::I32) {
+            let (name, dtype) = (tensor.name.clone(), tensor.dtype);
+            self.fault(&name, &format!("dtype {dtype}, expected I64 or I32"));
+            return None;
+        }
+        let count = if stacked && tensor.shape == [3] { 3 } else { 2 };
+        self.check_shape(id, &[count])
+    }
+}
+
+impl Compressed {
+    /// `n_rows` output features of matrix number `matrix` from `first_row` on.
+    pub(crate) fn slice(&self, role: Role, matrix: usize, first_row: usize, n_rows: usize) -> MatrixInfo {
+        let slice = Slice { n_matrices: self.n_matrices, matrix, n_rows: self.out_features, first_row };
+        let row_bytes = 4 * (self.in_features * self.bits as usize).div_ceil(32);
+        let scale_bytes = self.groups * self.scale_dtype.size_bytes();
+        let mut size_bytes = n_rows * (row_bytes + scale_bytes);
+        // What the slices of a matrix, or all matrices, share counts for the first.
+        if first_row == 0 {
+            let zero_words = (self.out_features * self.bits as usize).div_ceil(32) * self.groups;
+            size_bytes +=
+                self.zero_points.map_or(0, |_| 4 * zero_words) + self.g_idx.map_or(0, |_| 4 * self.in_features);
+        }
+        MatrixInfo {
+            out_features: n_rows,
+            in_features: self.in_features,
+            format: MatrixFormat::Packed {
+                bits: self.bits,
+                group_size: self.group_size,
+                groups: self.groups,
+                scale_dtype: self.scale_dtype,
+                symmetric: self.zero_points.is_none(),
+                per_row: self.g_idx.is_some(),
+            },
+            role,
+            size_bytes: size_bytes as u64 + if slice.is_first() { self.shape_bytes } else { 0 },
+            storage: Storage::Compressed {
+                packed: self.packed,
+                scales: self.scales,
+                zero_points: self.zero_points,
+                g_idx: self.g_idx,
+                shape: self.shape,
+                slice,
+                claim: self.claim,
+            },
+        }
+    }
+}

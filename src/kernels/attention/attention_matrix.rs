@@ -1,0 +1,110 @@
+//! `attention_matrix.wgsl`: attention of many rows by cooperative matrices.
+
+use super::heads::{Heads, KvSource};
+use super::kv;
+use crate::Result;
+use crate::gpu::{Grid, PipelineKey, Tensor};
+use crate::kernels::{KvDtype, Planned, Planner, word};
+
+crate::kernels::params! {
+    /// `shaders/attention/attention_matrix.wgsl`.
+    pub struct Params {
+        n_heads: u32,
+        heads_per_kv: u32,
+        first_head: u32,
+        window: u32,
+        capacity: u32,
+        q_lines: u32,
+        out_stride: u32,
+        kv_stride: u32,
+    }
+}
+
+/// The step's rows, their queries, and what attention makes of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Buffers<'a> {
+    /// Normed and rotated, as [`super::attention_tile::queries`] says.
+    pub q: &'a Tensor,
+    /// `[rows, heads * head_dim]`.
+    pub out: &'a Tensor,
+    /// The step's rows.
+    pub rows: &'a Tensor,
+    /// `[1, 1]`: how many rows the step has.
+    pub row_count: &'a Tensor,
+    /// Keys and values of this step's own rows, as the cache holds them; `None` where they are in the cache already.
+    pub new: Option<(&'a Tensor, &'a Tensor)>,
+}
+
+/// Subgroups that a workgroup's matrices are made for, as in the shader.
+const SUBGROUPS: u32 = 8;
+
+/// What a workgroup works on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// Rows of the matrices.
+    pub side: u32,
+    /// Rows of the step times query heads of a KV head.
+    pub lines: usize,
+    /// Lanes of a workgroup.
+    lanes: u32,
+}
+
+/// What a workgroup works on, where planner, heads and cache are such that the shader serves them.
+pub(crate) fn shape(planner: &Planner, heads: Heads, dtype: KvDtype) -> Option<Shape> {
+    let (side, lanes) = (planner.matrix_side()?, planner.gpu.subgroup_lanes());
+    // Smaller subgroups would leave a lane more octets and scores than it has room for.
+    if lanes < if side == 16 { 32 } else { 8 } {
+        return None;
+    }
+    let whole = side as usize;
+    let lines = match heads.head_dim {
+        d if d == 16 * whole => 4 * whole,
+        d if d == 32 * whole => 2 * whole,
+        _ => return None,
+    };
+    // Who keeps keys and values in f32 does not want them rounded here.
+    let fits = dtype != KvDtype::F32 && lines.is_multiple_of(heads.heads_per_kv);
+    fits.then_some(Shape { side, lines, lanes: SUBGROUPS * lanes })
+}
+
+/// Plans attention of all query heads; queries stand in squares, with room for `q_rows` rows.
+pub(crate) fn plan(
+    planner: &Planner,
+    label: &str,
+    heads: Heads,
+    (b, q_rows): (Buffers, usize),
+    source: KvSource,
+) -> Result<Planned> {
+    let Shape { side, lines, lanes } = shape(planner, heads, source.dtype).expect("asked before");
+    let params = Params {
+        n_heads: word(heads.n_heads),
+        heads_per_kv: word(heads.heads_per_kv),
+        first_head: word(heads.first_head),
+        window: source.window.map_or(u32::MAX, word),
+        capacity: word(source.capacity),
+        q_lines: word(q_rows * heads.heads_per_kv),
+        out_stride: word(b.out.stride),
+        kv_stride: kv::row_quads(source.cache.0.stride),
+    };
+    let mut constants = source.dtype.constants(heads.head_dim);
+    constants.extend([
+        ("FROM_CACHE", u32::from(b.new.is_none())),
+        ("LINES", word(lines)),
+        ("MATRIX_LANES", lanes),
+        ("AHEAD", u32::from(planner.tuning.attention_many.matrices_ahead)),
+    ]);
+    let new = b.new.unwrap_or(source.cache);
+    let buffers = vec![
+        (1, b.q.into()),
+        (2, source.cache.0.into()),
+        (3, source.cache.1.into()),
+        (4, new.0.into()),
+        (5, new.1.into()),
+        (6, b.rows.into()),
+        (7, b.row_count.into()),
+        (8, b.out.into()),
+    ];
+    let grid = Grid { rows_per_group: word(lines / heads.heads_per_kv), ..Grid::per_row(heads.n_kv_heads) };
+    let variant = if side == 16 { "matrix16" } else { "matrix8" };
+    planner.plan(label, PipelineKey { stem: "attention_matrix", variant, constants }, &params, buffers, grid)
+}

@@ -1,0 +1,36 @@
+//! `per_layer_inputs.wgsl`: what each layer of E2B and E4B adds of the token itself.
+
+use crate::Result;
+use crate::gpu::{Grid, Tensor};
+use crate::kernels::{Planned, Planner, word};
+
+crate::kernels::params! {
+    /// `shaders/norm/per_layer_inputs.wgsl`.
+    pub struct Params {
+        n: u32,
+        stride: u32,
+        scale: f32,
+        eps: f32,
+    }
+}
+
+/// Plans `y = (rms(context * scale) * norm + tokens) / sqrt(2)` for every layer's `norm.width` values.
+///
+/// # Errors
+/// [`crate::Error::Memory`] where parameters do not fit.
+pub fn plan(
+    planner: &Planner,
+    label: &str,
+    (context, tokens): (&Tensor, &Tensor),
+    norm: &Tensor,
+    y: &Tensor,
+    (scale, eps): (f32, f32),
+) -> Result<Planned> {
+    let n = norm.width;
+    assert!([context, tokens].iter().all(|t| t.width == y.width && t.stride == y.stride), "{label}: shapes");
+    assert!(y.width.is_multiple_of(n), "{label}: whole layers");
+    let params = Params { n: word(n), stride: word(y.stride), scale, eps };
+    let key = planner.key("per_layer_inputs", vec![("THREADS", planner.tuning.norms.threads)]);
+    let buffers = vec![(1, context.into()), (2, tokens.into()), (3, norm.into()), (4, y.into())];
+    planner.plan(label, key, &params, buffers, Grid::per_row(y.width / n))
+}

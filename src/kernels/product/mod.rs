@@ -1,0 +1,15 @@
+//! Products of activations with weights: few rows, tiles of rows, and the weights as they lie on a device.
+
+pub mod gelu_mul;
+pub(crate) mod host_stack;
+pub(crate) mod matmul;
+pub mod matvec;
+pub(crate) mod operands;
+pub(crate) mod plan;
+pub mod sum_shares;
+pub(crate) mod tile;
+pub(crate) mod tile_size;
+pub(crate) mod weights;
+pub(crate) mod weights_builder;
+
+pub use plan::{FIELDS, Params, Rows, plan, plan_columns};

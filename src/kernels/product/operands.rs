@@ -1,0 +1,157 @@
+//! What all products take, of few rows and of many: rows, where the result goes, and how shaders find the weights.
+
+use super::weights::{Kind, Part, Weights, run};
+use crate::gpu::{Binding, Constants, Tensor};
+use crate::kernels::experts::moe_group::Groups;
+use crate::kernels::word;
+use crate::quant::{Dtype, PackedMatrix};
+
+crate::kernels::params! {
+    /// `shaders/common/product.wgsl`.
+    pub struct Params {
+        in_words: u32,
+        row_words: u32,
+        n_rows: u32,
+        rows_per_matrix: u32,
+        first_matrix: u32,
+        n_matrices: u32,
+        x_stride: u32,
+        x_repeat: u32,
+        y_stride: u32,
+        y_offset: u32,
+        scale_words: u32,
+        zero_words: u32,
+        groups: u32,
+        first_row: u32,
+        first_group: u32,
+        softcap: f32,
+    }
+}
+
+/// How a product treats the rows of x.
+#[derive(Debug, Clone, Copy)]
+pub enum Rows<'a> {
+    /// Few rows, each on its own.
+    Few,
+    /// Two rows, or another even number, of which each two share the weights they read.
+    Two,
+    /// Few rows that share each weight they read, four at a time; the tensor's first word is their number.
+    Several(&'a Tensor),
+    /// Many rows that share each weight they read; the tensor's first word is their number.
+    Many(&'a Tensor),
+    /// The rows of y belong to tokens, `ids.width` each; `repeat` consecutive ones read the same row of x.
+    Experts {
+        /// Expert of each row of y, `[tokens, top_k]` without padding.
+        ids: &'a Tensor,
+        /// Rows of y that read one row of x.
+        repeat: usize,
+        /// Whether steps have several rows, whose experts keep a device busy with fewer lanes each.
+        several: bool,
+    },
+    /// Many rows of y, `groups.pairs.width` for each row of the step; those of an expert share each weight they read.
+    Grouped {
+        /// What [`crate::kernels::experts::moe_group`] made of the experts' ids, with the same tuning.
+        groups: &'a Groups,
+        /// Rows of y that read one row of x.
+        repeat: usize,
+    },
+}
+
+/// Where products go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub y: &'a Tensor,
+    /// Column of y for the first output feature.
+    pub column: usize,
+    /// Caps logits; 0 leaves them.
+    pub softcap: f32,
+}
+
+/// What any product with a part of some weights has: its parameters, the constants and the buffers of the weights and of
+/// y, and the name of the variant.
+pub(crate) struct Setup {
+    pub params: Params,
+    pub constants: Constants,
+    pub buffers: Vec<(u32, Binding)>,
+    pub variant: &'static str,
+}
+
+impl Setup {
+    pub(crate) fn new(label: &str, weights: &Weights, part: &Part, x: &Tensor, target: Target) -> Self {
+        let Target { y, column, softcap } = target;
+        assert_eq!(x.width, weights.in_features, "{label}: width of x");
+        assert!(x.stride >= x.width.next_multiple_of(crate::quant::CHUNK), "{label}: x is padded");
+        let mut params = Params {
+            in_words: word(weights.in_features.next_multiple_of(crate::quant::CHUNK) / 8),
+            row_words: word(weights.row_words()),
+            n_rows: word(part.n_rows),
+            rows_per_matrix: word(part.n_rows),
+            first_matrix: word(weights.first_matrix + part.first_matrix),
+            n_matrices: word(part.n_matrices),
+            x_stride: word(x.stride),
+            x_repeat: 1,
+            y_stride: word(y.stride),
+            y_offset: word(column + part.first_row),
+            softcap,
+            ..Params::default()
+        };
+        let mut constants = Vec::new();
+        let mut buffers = vec![(1, (&part.data).into()), (7, y.into())];
+        let variant = match weights.kind {
+            Kind::Dense(dtype) => {
+                constants.push(("DTYPE", dtype_number(dtype)));
+                "dense"
+            }
+            Kind::Packed { .. } => {
+                add_groups(weights.kind, part, &mut params, &mut constants);
+                buffers.extend(packed_buffers(part));
+                "packed"
+            }
+        };
+        Setup { params, constants, buffers, variant }
+    }
+}
+
+/// What quantized weights add: how their codes are grouped, scaled and shifted.
+fn add_groups(kind: Kind, part: &Part, params: &mut Params, constants: &mut Constants) {
+    let Kind::Packed { bits, scale_dtype, groups, first_row, first_group, .. } = kind else { return };
+    params.scale_words = word(scale_dtype.words(groups));
+    params.zero_words = word(PackedMatrix::zero_words(groups, bits));
+    params.groups = word(groups);
+    params.first_row = word(first_row);
+    params.first_group = word(first_group);
+    constants.extend(group_constants(kind, part));
+}
+
+/// The constants of `common/packed.wgsl` for quantized weights; none for dense ones.
+pub(crate) fn group_constants(kind: Kind, part: &Part) -> Constants {
+    let Kind::Packed { bits, scale_dtype, group_size, first_row, .. } = kind else { return Vec::new() };
+    vec![
+        ("BITS", bits),
+        ("SCALE_DTYPE", dtype_number(scale_dtype)),
+        ("GROUP_SIZE", word(group_size)),
+        ("PER_ROW", u32::from(part.g_idx.is_some())),
+        ("RUN", if part.g_idx.is_some() { 1 } else { run(first_row, group_size) }),
+        ("HAS_ZEROS", u32::from(part.zeros.is_some())),
+    ]
+}
+
+/// The buffers of `common/packed.wgsl` beside the codes.
+pub(crate) fn packed_buffers(part: &Part) -> [(u32, Binding); 3] {
+    // A binding must be filled also where a constant keeps the shader from reading it.
+    let unread = &part.data;
+    [
+        (2, part.scales.as_ref().expect("packed weights have scales").into()),
+        (3, part.zeros.as_ref().unwrap_or(unread).into()),
+        (4, part.g_idx.as_ref().unwrap_or(unread).into()),
+    ]
+}
+
+/// The number by which shaders know a precision.
+pub(crate) fn dtype_number(dtype: Dtype) -> u32 {
+    match dtype {
+        Dtype::F16 => 0,
+        Dtype::BF16 => 1,
+        Dtype::F32 => 2,
+    }
+}

@@ -1,0 +1,423 @@
+//! Filling stacks of weights: matrix by matrix as they come, or in any order and from several threads where the form of
+//! all is known before.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::weights::{Kind, Part, Weights};
+use crate::gpu::{Gpu, Recorder, Upload};
+use crate::kernels::Planner;
+use crate::kernels::rows::fill_random;
+use crate::quant::{CHUNK, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, Random, ShardGroups};
+use crate::{Error, Result};
+
+/// Uploads a stack matrix by matrix, or a large matrix by row blocks.
+#[derive(Debug)]
+pub struct WeightsBuilder<'a> {
+    gpu: &'a Gpu,
+    label: String,
+    n_matrices: usize,
+    first_matrix: usize,
+    out_features: usize,
+    in_features: usize,
+    max_part_bytes: u64,
+    size_bytes: u64,
+    kind: Option<Kind>,
+    parts: Vec<Part>,
+    /// Rows uploaded so far, of all matrices.
+    rows: usize,
+    per_row: bool,
+    /// Group indices of the matrices that came before the first act-order one.
+    sequential: Vec<(usize, ShardGroups)>,
+}
+
+impl<'a> WeightsBuilder<'a> {
+    /// An empty stack; memory is taken when the first matrix shows its kind.
+    pub fn new(gpu: &'a Gpu, label: &str, n_matrices: usize, out_features: usize, in_features: usize) -> Self {
+        WeightsBuilder {
+            gpu,
+            label: label.to_string(),
+            n_matrices,
+            first_matrix: 0,
+            out_features,
+            in_features,
+            max_part_bytes: gpu.max_binding_bytes(),
+            size_bytes: 0,
+            kind: None,
+            parts: Vec::new(),
+            rows: 0,
+            per_row: false,
+            sequential: Vec::new(),
+        }
+    }
+
+    /// Cuts the stack into parts of at most `bytes` of weights or codes, where the device would bind more at once.
+    #[must_use]
+    pub fn max_part_bytes(mut self, bytes: u64) -> Self {
+        self.max_part_bytes = bytes.min(self.gpu.max_binding_bytes());
+        self
+    }
+
+    /// Numbers the matrices from `first` on: a rank's experts keep the numbers that the router knows.
+    #[must_use]
+    pub fn first_matrix(mut self, first: usize) -> Self {
+        self.first_matrix = first;
+        self
+    }
+
+    /// Uploads `matrix` as rows `first_row..` of matrix number `index`.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where it does not fit; [`Error::Model`] where it differs in kind from the others of the stack.
+    pub fn add(&mut self, index: usize, first_row: usize, matrix: &Matrix) -> Result<()> {
+        assert_eq!(matrix.in_features(), self.in_features, "{}: columns", self.label);
+        assert!(index < self.n_matrices && first_row + matrix.out_features() <= self.out_features, "{}", self.label);
+        let kind = Kind::of(matrix);
+        let per_row = match matrix {
+            Matrix::Dense(_) => false,
+            Matrix::Packed(m) => is_per_row(&m.group_index),
+            Matrix::RowShard(m) => is_per_row(&m.group_index),
+        };
+        match self.kind {
+            None => {
+                self.kind = Some(kind);
+                self.allocate(kind)?;
+            }
+            Some(first) => {
+                let merged = first.merged(kind, per_row || self.per_row).ok_or_else(|| {
+                    Error::model(format!("{} {index}: {kind:?}, but the first of the stack is {first:?}", self.label))
+                })?;
+                self.kind = Some(merged);
+            }
+        }
+        self.rows += matrix.out_features();
+        match matrix {
+            Matrix::Dense(_) => {}
+            Matrix::Packed(m) => self.prepare(index, m)?,
+            Matrix::RowShard(m) => self.prepare(index, m)?,
+        }
+        write(&self.parts, &mut self.gpu, (index, first_row), matrix)
+    }
+
+    /// Makes room for what only some matrices of a stack have.
+    fn prepare<G: Groups>(&mut self, index: usize, m: &PackedMatrix<G>) -> Result<()> {
+        if m.zeros.is_some() && self.parts[0].zeros.is_none() {
+            self.allocate_zeros(m.groups, m.bits)?;
+            for zeros in self.parts.iter().flat_map(|part| &part.zeros) {
+                let words = vec![PackedMatrix::symmetric_zeros(m.bits); zeros.size() as usize / 4];
+                self.gpu.write(zeros, 0, &words)?;
+            }
+        }
+        if is_per_row(&m.group_index) && !self.per_row {
+            self.allocate_tables()?;
+            for (earlier, group_index) in std::mem::take(&mut self.sequential) {
+                write_table(&self.parts, &mut self.gpu, earlier, &table(&group_index, self.in_features))?;
+            }
+        }
+        if !self.per_row {
+            let ((first_row, first_group), group_index) = (m.group_index.offset(), m.group_index.index().clone());
+            self.sequential.push((index, ShardGroups { first_row, first_group, index: group_index }));
+        }
+        Ok(())
+    }
+
+    /// Takes all memory for matrices of `form` at once; [`Weights::write`] fills it, in any order.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where it does not fit.
+    pub(crate) fn reserve(mut self, form: &Form) -> Result<Weights> {
+        let kind = form.kind(self.in_features);
+        self.kind = Some(kind);
+        self.allocate(kind)?;
+        if let (Form::Packed { zeros, per_row, .. }, Kind::Packed { bits, groups, .. }) = (form, kind) {
+            if *zeros {
+                self.allocate_zeros(groups, bits)?;
+            }
+            if *per_row {
+                self.allocate_tables()?;
+            }
+        }
+        self.rows = self.n_matrices * self.out_features;
+        self.finish()
+    }
+
+    /// All matrices are there.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where the device has failed meanwhile.
+    pub fn finish(self) -> Result<Weights> {
+        assert_eq!(self.rows, self.n_matrices * self.out_features, "{}: rows that were uploaded", self.label);
+        self.gpu.check()?;
+        Ok(Weights {
+            n_matrices: self.n_matrices,
+            first_matrix: self.first_matrix,
+            out_features: self.out_features,
+            in_features: self.in_features,
+            kind: self.kind.expect("a stack has at least one matrix"),
+            parts: self.parts,
+            size_bytes: self.size_bytes,
+        })
+    }
+
+    /// A buffer of the stack.
+    fn storage(&mut self, what: &str, bytes: u64) -> Result<wgpu::Buffer> {
+        let buffer = self.gpu.storage(&format!("{}{what}", self.label), bytes)?;
+        self.size_bytes += Gpu::taken_bytes(bytes);
+        Ok(buffer)
+    }
+
+    fn allocate(&mut self, kind: Kind) -> Result<()> {
+        let row_bytes = kind.row_words(self.in_features) as u64 * 4;
+        let limit = self.max_part_bytes;
+        let matrix_bytes = row_bytes * self.out_features as u64;
+        let per_part = (limit / matrix_bytes) as usize;
+        // Whole matrices where one fits; else the only matrix by rows, 64 at a time so that tiles stay whole.
+        let rows_per_part = if per_part > 0 { self.out_features } else { (limit / row_bytes) as usize / 64 * 64 };
+        if rows_per_part == 0 || (per_part == 0 && self.n_matrices > 1) {
+            return Err(Error::Memory(format!(
+                "{}: a matrix of {matrix_bytes} bytes, but \"{}\" binds at most {limit} at once",
+                self.label,
+                self.gpu.adapter().info.name
+            )));
+        }
+        for first_matrix in (0..self.n_matrices).step_by(per_part.max(1)) {
+            for first_row in (0..self.out_features).step_by(rows_per_part) {
+                let n_matrices = per_part.max(1).min(self.n_matrices - first_matrix);
+                let n_rows = rows_per_part.min(self.out_features - first_row);
+                let rows = (n_matrices * n_rows) as u64;
+                let scales = match kind {
+                    Kind::Dense(_) => None,
+                    Kind::Packed { scale_dtype, groups, .. } => {
+                        let words = scale_dtype.words(groups) as u64;
+                        Some(self.storage(".scales", rows * words * 4)?)
+                    }
+                };
+                let data = self.storage("", rows * row_bytes)?;
+                self.parts.push(Part {
+                    first_matrix,
+                    n_matrices,
+                    first_row,
+                    n_rows,
+                    data,
+                    scales,
+                    zeros: None,
+                    g_idx: None,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn allocate_zeros(&mut self, groups: usize, bits: u32) -> Result<()> {
+        for part in 0..self.parts.len() {
+            let rows = self.parts[part].n_matrices * self.parts[part].n_rows;
+            let words = rows * PackedMatrix::zero_words(groups, bits);
+            self.parts[part].zeros = Some(self.storage(".zeros", words as u64 * 4)?);
+        }
+        Ok(())
+    }
+
+    fn allocate_tables(&mut self) -> Result<()> {
+        self.per_row = true;
+        let table_bytes = self.in_features.next_multiple_of(CHUNK) as u64 * 4;
+        for part in 0..self.parts.len() {
+            let bytes = self.parts[part].n_matrices as u64 * table_bytes;
+            self.parts[part].g_idx = Some(self.storage(".g_idx", bytes)?);
+        }
+        Ok(())
+    }
+}
+
+impl Weights {
+    /// Uploads one matrix.
+    ///
+    /// # Errors
+    /// [`crate::Error::Memory`] where it does not fit.
+    pub fn upload(gpu: &Gpu, label: &str, matrix: &Matrix) -> Result<Self> {
+        let mut builder = WeightsBuilder::new(gpu, label, 1, matrix.out_features(), matrix.in_features());
+        builder.add(0, 0, matrix)?;
+        builder.finish()
+    }
+
+    /// Makes a stack `[matrices, out_features, in_features]` of random weights where it lies, in parts of at most
+    /// `max_part_bytes`: no host memory, no upload. Inputs of order 1 give outputs of order 1. The same label, shape and
+    /// kind give the same weights on every device.
+    ///
+    /// # Errors
+    /// [`crate::Error::Memory`] where it does not fit.
+    pub fn random(
+        planner: &Planner,
+        label: &str,
+        shape: [usize; 3],
+        random: Random,
+        max_part_bytes: u64,
+    ) -> Result<Self> {
+        let [n_matrices, out_features, in_features] = shape;
+        let mut builder = WeightsBuilder::new(planner.gpu, label, n_matrices, out_features, in_features)
+            .max_part_bytes(max_part_bytes);
+        let kind = Kind::of_random(random, in_features);
+        builder.kind = Some(kind);
+        builder.allocate(kind)?;
+        builder.rows = n_matrices * out_features;
+        if planner.gpu.rehearses() {
+            return builder.finish();
+        }
+        let (data, scales) = random.bits(in_features);
+        let mut seed = label.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(0x0100_0193) ^ u32::from(byte));
+        let mut fills = Vec::new();
+        for part in &builder.parts {
+            for (buffer, bits) in [(Some(&part.data), data), (part.scales.as_ref(), scales)] {
+                if let Some(buffer) = buffer {
+                    fills.push(fill_random::plan(planner, "fill_random", buffer, seed, bits)?);
+                    seed = seed.wrapping_add((buffer.size() / 4) as u32);
+                }
+            }
+        }
+        let mut recorder = Recorder::new(planner.gpu);
+        for dispatch in planner.bind_all(&fills)? {
+            recorder.dispatch(&dispatch, 1);
+        }
+        recorder.submit();
+        builder.finish()
+    }
+
+    /// Writes `matrix` as rows `first_row..` of matrix number `index`, counted from the first of this stack.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where the matrix is not of the form that memory was taken for; [`Error::Run`] where the device has
+    /// failed.
+    pub(crate) fn write(
+        &self,
+        to: &mut impl Upload,
+        (index, first_row): (usize, usize),
+        matrix: &Matrix,
+    ) -> Result<()> {
+        assert_eq!(matrix.in_features(), self.in_features, "columns");
+        assert!(index < self.n_matrices && first_row + matrix.out_features() <= self.out_features, "rows");
+        let (zeros, per_row) = match matrix {
+            Matrix::Dense(_) => (false, false),
+            Matrix::Packed(m) => (m.zeros.is_some(), is_per_row(&m.group_index)),
+            Matrix::RowShard(m) => (m.zeros.is_some(), is_per_row(&m.group_index)),
+        };
+        let (kind, first) = (Kind::of(matrix), &self.parts[0]);
+        let (has_zeros, has_table) = (first.zeros.is_some(), first.g_idx.is_some());
+        if self.kind.merged(kind, has_table).is_none() || (zeros && !has_zeros) || (per_row && !has_table) {
+            return Err(Error::model(format!("holds {kind:?}, expected {:?} as when it was verified", self.kind)));
+        }
+        write(&self.parts, to, (index, first_row), matrix)
+    }
+}
+
+/// What all matrices of a stack have in common, known before they are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Form {
+    Dense(Dtype),
+    Packed {
+        bits: u32,
+        scale_dtype: Dtype,
+        group_size: usize,
+        /// The first input row's number in the whole matrix.
+        first_row: usize,
+        /// Groups whose scales are stored, by their numbers in the whole matrix.
+        groups: Range<usize>,
+        /// Some matrix has zero points of its own.
+        zeros: bool,
+        /// Some matrix is act-order.
+        per_row: bool,
+    },
+}
+
+impl Form {
+    fn kind(&self, in_features: usize) -> Kind {
+        match self {
+            Form::Dense(dtype) => Kind::Dense(*dtype),
+            &Form::Packed { bits, scale_dtype, group_size, first_row, ref groups, per_row, .. } => {
+                // Tables say it all.
+                let (group_size, first_row, first_group) = match per_row {
+                    true => (in_features, 0, 0),
+                    false => (group_size, first_row, groups.start),
+                };
+                Kind::Packed { bits, scale_dtype, groups: groups.len(), group_size, first_row, first_group }
+            }
+        }
+    }
+}
+
+/// Writes all that `parts` hold of rows `first_row..` of matrix `index`.
+fn write(parts: &[Part], to: &mut impl Upload, place: (usize, usize), matrix: &Matrix) -> Result<()> {
+    match matrix {
+        Matrix::Dense(m) => write_rows(parts, to, |part| Some(&part.data), place, (&m.words, m.out_features)),
+        Matrix::Packed(m) => write_packed(parts, to, place, m),
+        Matrix::RowShard(m) => write_packed(parts, to, place, m),
+    }
+}
+
+fn write_packed<G: Groups>(
+    parts: &[Part],
+    to: &mut impl Upload,
+    place: (usize, usize),
+    m: &PackedMatrix<G>,
+) -> Result<()> {
+    assert!(matches!(m.bits, 4 | 8), "codes of {} bits", m.bits);
+    let rows = m.out_features;
+    write_rows(parts, to, |part| Some(&part.data), place, (&m.codes, rows))?;
+    write_rows(parts, to, |part| part.scales.as_ref(), place, (&m.scales, rows))?;
+    if parts[0].zeros.is_some() {
+        let symmetric =
+            || vec![PackedMatrix::symmetric_zeros(m.bits); rows * PackedMatrix::zero_words(m.groups, m.bits)];
+        let zeros = m.zeros.as_ref().map_or_else(|| Cow::Owned(symmetric()), Cow::Borrowed);
+        write_rows(parts, to, |part| part.zeros.as_ref(), place, (&zeros, rows))?;
+    }
+    if parts[0].g_idx.is_some() {
+        write_table(parts, to, place.0, &table(&m.group_index, m.in_features))?;
+    }
+    Ok(())
+}
+
+/// Writes `rows` rows of `words` into the parts that hold them.
+fn write_rows(
+    parts: &[Part],
+    to: &mut impl Upload,
+    buffer: impl Fn(&Part) -> Option<&wgpu::Buffer>,
+    (index, first_row): (usize, usize),
+    (words, rows): (&[u32], usize),
+) -> Result<()> {
+    let row_words = words.len() / rows;
+    for part in parts.iter().filter(|part| part.holds(index)) {
+        let from = first_row.max(part.first_row);
+        let end = (first_row + rows).min(part.first_row + part.n_rows);
+        if from >= end {
+            continue;
+        }
+        let at = ((index - part.first_matrix) * part.n_rows + from - part.first_row) * row_words;
+        let piece = &words[(from - first_row) * row_words..(end - first_row) * row_words];
+        to.upload(buffer(part).expect("all parts have the same buffers"), at as u64 * 4, piece)?;
+    }
+    Ok(())
+}
+
+/// Writes the group indices of matrix `index`.
+fn write_table(parts: &[Part], to: &mut impl Upload, index: usize, table: &[u32]) -> Result<()> {
+    for part in parts.iter().filter(|part| part.holds(index)) {
+        let at = (index - part.first_matrix) * table.len();
+        to.upload(part.g_idx.as_ref().expect("all parts have one"), at as u64 * 4, table)?;
+    }
+    Ok(())
+}
+
+/// The group of each input row, padded to whole chunks.
+fn table<G: Groups>(group_index: &G, in_features: usize) -> Vec<u32> {
+    let mut table: Vec<u32> = (0..in_features).map(|k| crate::kernels::word(group_index.group(k))).collect();
+    table.resize(in_features.next_multiple_of(CHUNK), 0);
+    table
+}
+
+impl Part {
+    fn holds(&self, index: usize) -> bool {
+        (self.first_matrix..self.first_matrix + self.n_matrices).contains(&index)
+    }
+}
+
+fn is_per_row<G: Groups>(groups: &G) -> bool {
+    matches!(groups.index(), GroupIndex::PerRow(_))
+}

@@ -1,0 +1,44 @@
+//! `round_rows.wgsl`: rows in f16 with a factor each, which `matmul.wgsl` multiplies by cooperative matrices.
+
+use crate::Result;
+use crate::gpu::{Grid, Tensor};
+use crate::kernels::{Planned, Planner, word};
+
+crate::kernels::params! {
+    /// `shaders/rounding/round_rows.wgsl`.
+    pub struct Params {
+        quads: u32,
+    }
+}
+
+/// Rows of a tensor in f16.
+#[derive(Debug, Clone)]
+pub struct RoundedRows {
+    /// `[rows, stride / 2]` without padding: two values a word.
+    pub values: Tensor,
+    /// `[rows, 1]` without padding: a row's values are to be multiplied by it.
+    pub factors: Tensor,
+}
+
+impl Planner<'_> {
+    /// Room for the rows of `x` in f16.
+    pub(crate) fn rounded_rows(&self, x: &Tensor) -> Result<RoundedRows> {
+        Ok(RoundedRows {
+            values: self.scratch(0, "rounded", x.rows * x.stride / 2)?,
+            factors: self.scratch(1, "rounded.factors", x.rows)?,
+        })
+    }
+}
+
+/// Plans the rounding of `x`, of which `rows_per_row` rows belong to each row of the step.
+///
+/// # Errors
+/// [`crate::Error::Memory`] where parameters do not fit.
+pub fn plan(planner: &Planner, label: &str, x: &Tensor, rows_per_row: usize, rounded: &RoundedRows) -> Result<Planned> {
+    assert!(rounded.values.bytes(rounded.values.rows) >= x.bytes(x.rows) / 2, "{label}: room for values");
+    assert!(rounded.factors.rows >= x.rows && x.stride.is_multiple_of(4), "{label}: rows");
+    let key = planner.key("round_rows", vec![("THREADS", planner.tuning.norms.threads)]);
+    let buffers = vec![(1, x.into()), (2, (&rounded.values).into()), (3, (&rounded.factors).into())];
+    let grid = Grid { rows_per_row: word(rows_per_row), ..Grid::per_row(1) };
+    planner.plan(label, key, &Params { quads: word(x.stride / 4) }, buffers, grid)
+}

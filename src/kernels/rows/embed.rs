@@ -1,0 +1,85 @@
+//! `embed.wgsl`: `y[t] = table[token(t)] * scale`, from a dense or a quantized table.
+
+use crate::Result;
+use crate::gpu::{Grid, PipelineKey, Tensor};
+use crate::kernels::product::operands::{dtype_number, group_constants, packed_buffers};
+use crate::kernels::product::weights::{Kind, Part};
+use crate::kernels::{Planned, Planner, Weights, word};
+use crate::quant::{CHUNK, PackedMatrix};
+
+crate::kernels::params! {
+    /// `shaders/rows/embed.wgsl`.
+    pub struct Params {
+        row_words: u32,
+        first_token: u32,
+        n_rows: u32,
+        table_first: u32,
+        table_rows: u32,
+        width: u32,
+        y_stride: u32,
+        scale: f32,
+        in_words: u32,
+        rows_per_matrix: u32,
+        scale_words: u32,
+        zero_words: u32,
+        groups: u32,
+        first_row: u32,
+        first_group: u32,
+    }
+}
+
+/// Plans the look-up of each row's token, one dispatch for each part of the table. The table's first row is that of token
+/// `first_token`; `partial` says that it lacks rows, whose tokens get zeros. `ids` are the
+/// tokens of rows that say so ([`crate::kernels::StepRow::ID_OF`]).
+///
+/// # Errors
+/// [`crate::Error::Memory`] where parameters do not fit.
+pub fn plan(
+    planner: &Planner,
+    label: &str,
+    table: &Weights,
+    (first_token, partial): (usize, bool),
+    (rows, ids): (&Tensor, &Tensor),
+    y: &Tensor,
+    scale: f32,
+) -> Result<Vec<Planned>> {
+    assert_eq!(y.width, table.in_features, "{label}: width of y");
+    let plan_part = |part: &Part| {
+        let mut params = Params {
+            row_words: word(table.row_words()),
+            first_token: word(first_token + part.first_row),
+            n_rows: word(part.n_rows),
+            table_first: word(first_token),
+            table_rows: word(table.out_features),
+            width: word(y.width),
+            y_stride: word(y.stride),
+            scale,
+            ..Params::default()
+        };
+        let mut buffers = vec![(1, (&part.data).into()), (5, rows.into()), (6, y.into()), (7, ids.into())];
+        let (variant, mut constants) = match table.kind {
+            Kind::Dense(dtype) => ("dense", vec![("DTYPE", dtype_number(dtype))]),
+            Kind::Packed { .. } => {
+                add_groups(table, part, &mut params);
+                buffers.extend(packed_buffers(part));
+                ("packed", group_constants(table.kind, part))
+            }
+        };
+        // One part writes the zeros.
+        constants.push(("CLEAR", u32::from(partial && part.first_row == 0)));
+        planner.plan(label, PipelineKey { stem: "embed", variant, constants }, &params, buffers, Grid::per_row(1))
+    };
+    table.parts.iter().map(plan_part).collect()
+}
+
+/// What a quantized table adds: where its codes find scale and zero point.
+fn add_groups(table: &Weights, part: &Part, params: &mut Params) {
+    let Kind::Packed { bits, scale_dtype, groups, first_row, first_group, .. } = table.kind else { return };
+    params.in_words = word(table.in_features.next_multiple_of(CHUNK) / 8);
+    params.rows_per_matrix = word(part.n_rows);
+    params.scale_words = word(scale_dtype.words(groups));
+    params.zero_words = word(PackedMatrix::zero_words(groups, bits));
+    params.groups = word(groups);
+    params.first_row = word(first_row);
+    params.first_group = word(first_group);
+}

@@ -1,0 +1,3 @@
+//! Keys and values of past positions.
+
+pub(crate) mod cache;

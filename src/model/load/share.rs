@@ -1,0 +1,241 @@
+//! What one rank computes: its ranges of heads, columns, experts and vocabulary, and the sizes that follow.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::options::Options;
+use crate::checkpoint::{Checkpoint, MatrixFormat, MatrixInfo, Projection};
+use crate::gemma4::{Config, LayerConfig};
+use crate::gpu::Gpu;
+use crate::parallel::{Cut, Parallel, Split};
+use crate::{Error, Result};
+
+/// One rank's share of a model. All ranks of a model cut at the same places.
+#[derive(Debug, Clone)]
+pub(crate) struct Share {
+    /// How many ranks share the model.
+    pub ranks: usize,
+    /// The configuration with this rank's sizes: query heads, key and value heads, widths of MLPs and experts. What is not
+    /// cut (hidden size, number of experts, per-layer width) and the vocabulary are the whole model's.
+    pub config: Config,
+    /// Query heads, of every layer.
+    pub heads: Range<usize>,
+    /// Rows of the embedding and of the head.
+    pub vocab: Range<usize>,
+    /// Experts that it holds, and their columns of gate and up, which are the rows of down.
+    pub experts: Range<usize>,
+    pub expert_columns: Range<usize>,
+    /// Columns of the per-layer input, in each layer.
+    pub per_layer: Range<usize>,
+    /// Output features of `per_layer_model_projection`, all layers together.
+    pub per_layer_context: Range<usize>,
+    layers: Vec<LayerShare>,
+}
+
+/// What differs from layer to layer.
+#[derive(Debug, Clone)]
+struct LayerShare {
+    kv_heads: Range<usize>,
+    heads_per_kv: usize,
+    /// Columns of gate and up, which are the rows of down.
+    mlp: Range<usize>,
+}
+
+/// Things that make whole quantization groups together: where aligned cuts may fall.
+struct Units {
+    heads: usize,
+    /// Columns of an expert, of the per-layer input, and of the MLP by layer.
+    expert: usize,
+    per_layer: usize,
+    mlp: Vec<usize>,
+}
+
+impl Units {
+    fn of(checkpoint: &Checkpoint) -> Self {
+        let (c, group) = (&checkpoint.config, |info: &MatrixInfo| group_size(info.format));
+        let matrix = |l: usize, name: &str| group(checkpoint.matrix_info(&format!("layers.{l}.{name}")));
+        Units {
+            heads: heads_unit(c, |l| matrix(l, "self_attn.o_proj")),
+            expert: if c.is_moe() { group(checkpoint.expert_info(0, 0, Projection::Down)) } else { 1 },
+            per_layer: if c.hidden_size_per_layer_input > 0 { matrix(0, "per_layer_projection") } else { 1 },
+            mlp: (0..c.num_hidden_layers).map(|l| matrix(l, "mlp.down_proj")).collect(),
+        }
+    }
+
+    /// Groups of one size in every layer.
+    fn uniform(config: &Config, group_size: usize) -> Self {
+        Units {
+            heads: heads_unit(config, |_| group_size),
+            expert: group_size,
+            per_layer: group_size,
+            mlp: vec![group_size; config.num_hidden_layers],
+        }
+    }
+
+    /// None: cuts may fall anywhere.
+    fn ones(config: &Config) -> Self {
+        Units { heads: 1, expert: 1, per_layer: 1, mlp: vec![1; config.num_hidden_layers] }
+    }
+}
+
+/// The shares of all ranks.
+///
+/// # Errors
+/// [`Error::Usage`] where a rank would hold nothing of something, or where there are no experts to split.
+fn shares(checkpoint: &Checkpoint, parallel: &Parallel) -> Result<Vec<Share>> {
+    let units = match parallel.cut {
+        Cut::Even => Units::ones(&checkpoint.config),
+        Cut::Aligned => Units::of(checkpoint),
+    };
+    cut(&checkpoint.config, parallel, &units)
+}
+
+/// The shares of all ranks on their devices: as many neighbouring ranks on each, as far as they divide.
+///
+/// # Errors
+/// As [`shares`]; [`Error::Usage`] for more devices than ranks.
+pub(crate) fn place(gpus: &[Arc<Gpu>], checkpoint: &Checkpoint, options: &Options) -> Result<Vec<(Arc<Gpu>, Share)>> {
+    let shares = shares(checkpoint, &options.parallel)?;
+    options.check_host_experts(&checkpoint.config)?;
+    spread(gpus, shares)
+}
+
+/// As [`place`], of a model without files whose layers all have groups of so many inputs.
+///
+/// # Errors
+/// As [`place`].
+pub(crate) fn place_uniform(
+    gpus: &[Arc<Gpu>],
+    config: &Config,
+    group_size: usize,
+    parallel: &Parallel,
+) -> Result<Vec<(Arc<Gpu>, Share)>> {
+    let units = match parallel.cut {
+        Cut::Even => Units::ones(config),
+        Cut::Aligned => Units::uniform(config, group_size),
+    };
+    spread(gpus, cut(config, parallel, &units)?)
+}
+
+fn spread(gpus: &[Arc<Gpu>], shares: Vec<Share>) -> Result<Vec<(Arc<Gpu>, Share)>> {
+    if gpus.len() > shares.len() {
+        let (gpus, ranks) = (gpus.len(), shares.len());
+        let plural = if ranks == 1 { "" } else { "s" };
+        return Err(Error::Usage(format!(
+            "{gpus} adapters for {ranks} rank{plural}, expected at most one for each rank"
+        )));
+    }
+    let n_ranks = shares.len();
+    let gpu_of = |rank: usize| gpus[rank * gpus.len() / n_ranks].clone();
+    Ok(shares.into_iter().enumerate().map(|(rank, share)| (gpu_of(rank), share)).collect())
+}
+
+fn cut(c: &Config, parallel: &Parallel, units: &Units) -> Result<Vec<Share>> {
+    let shares = &parallel.shares;
+    let whole = |size: usize| vec![0..size; shares.ranks()];
+    if parallel.split == Split::Expert && !c.is_moe() {
+        return Err(Error::Usage("split expert: the model has no experts, expected split tensor".into()));
+    }
+    let heads = shares.cut("query heads", c.num_attention_heads, units.heads)?;
+    let vocab = shares.cut("tokens of the vocabulary", c.vocab_size, 1)?;
+    let (experts, expert_columns) = match (c.num_experts, parallel.split) {
+        (0, _) => (whole(0), whole(0)),
+        (n, Split::Expert) => (shares.cut("experts", n, 1)?, whole(c.moe_intermediate_size)),
+        (n, Split::Tensor) => (whole(n), shares.cut("columns of an expert", c.moe_intermediate_size, units.expert)?),
+    };
+    let n = c.hidden_size_per_layer_input;
+    let (per_layer, per_layer_context) = match n {
+        0 => (whole(0), whole(0)),
+        _ => {
+            let columns = shares.cut("columns of the per-layer input", n, units.per_layer)?;
+            (columns, shares.cut("per-layer inputs", n * c.num_hidden_layers, 1)?)
+        }
+    };
+    let mlp = c.layers.iter().zip(&units.mlp);
+    let mlp = mlp.map(|(layer, &unit)| shares.cut("columns of the MLP", layer.intermediate_size, unit));
+    let mlp = mlp.collect::<Result<Vec<_>>>()?;
+    let share = |rank: usize| {
+        let heads = heads[rank].clone();
+        let layer = |(layer, mlp): (&LayerConfig, &Vec<Range<usize>>)| {
+            let heads_per_kv = c.num_attention_heads / layer.num_key_value_heads;
+            let kv_heads = heads.start / heads_per_kv..(heads.end - 1) / heads_per_kv + 1;
+            LayerShare { kv_heads, heads_per_kv, mlp: mlp[rank].clone() }
+        };
+        let layers: Vec<LayerShare> = c.layers.iter().zip(&mlp).map(layer).collect();
+        let mut config = c.clone();
+        config.num_attention_heads = heads.len();
+        config.moe_intermediate_size = expert_columns[rank].len();
+        for (local, share) in config.layers.iter_mut().zip(&layers) {
+            local.num_key_value_heads = share.kv_heads.len();
+            local.intermediate_size = share.mlp.len();
+        }
+        Share {
+            ranks: shares.ranks(),
+            config,
+            heads,
+            vocab: vocab[rank].clone(),
+            experts: experts[rank].clone(),
+            expert_columns: expert_columns[rank].clone(),
+            per_layer: per_layer[rank].clone(),
+            per_layer_context: per_layer_context[rank].clone(),
+            layers,
+        }
+    };
+    Ok((0..shares.ranks()).map(share).collect())
+}
+
+impl Share {
+    /// Whether results must be combined with those of other ranks.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.ranks > 1
+    }
+
+    /// Query heads of layer `l` that read the same key and value head, and where in such a group the rank's heads begin.
+    pub(crate) fn head_group(&self, l: usize) -> (usize, usize) {
+        let heads_per_kv = self.layers[l].heads_per_kv;
+        (heads_per_kv, self.heads.start % heads_per_kv)
+    }
+
+    /// The rank's columns of `q_proj`, which are its rows of `o_proj`.
+    pub(crate) fn queries(&self, l: usize) -> Range<usize> {
+        scaled(&self.heads, self.config.layers[l].head_dim)
+    }
+
+    /// The rank's columns of `k_proj` and `v_proj`: the heads that its queries read, also where other ranks' queries do.
+    pub(crate) fn keys(&self, l: usize) -> Range<usize> {
+        scaled(&self.layers[l].kv_heads, self.config.layers[l].head_dim)
+    }
+
+    /// The rank's columns of the MLP.
+    pub(crate) fn mlp(&self, l: usize) -> Range<usize> {
+        self.layers[l].mlp.clone()
+    }
+}
+
+fn scaled(range: &Range<usize>, factor: usize) -> Range<usize> {
+    range.start * factor..range.end * factor
+}
+
+/// Input features that share scales; 1 where there are none.
+fn group_size(format: MatrixFormat) -> usize {
+    match format {
+        MatrixFormat::Dense(_) => 1,
+        MatrixFormat::Packed { group_size, .. } => group_size,
+    }
+}
+
+/// The fewest query heads that are whole groups of `o_proj` in every layer.
+fn heads_unit(config: &Config, group_of: impl Fn(usize) -> usize) -> usize {
+    let unit = |l: usize| {
+        let group = group_of(l);
+        group / gcd(group, config.layers[l].head_dim)
+    };
+    let heads = config.num_attention_heads;
+    // More than there are: no cut can be aligned, whatever the other layers ask for.
+    let common = |all: usize, unit: usize| (all / gcd(all, unit) * unit).min(heads);
+    (0..config.num_hidden_layers).map(unit).fold(1, common)
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}

@@ -1,0 +1,8 @@
+//! What tests and the doctor share: made-up matrices and steps, twins of kernels on buffers, derived bounds.
+
+pub mod attention_step;
+pub mod bounds;
+pub mod matrices;
+pub mod random;
+pub mod twins;
+pub mod workbench;
