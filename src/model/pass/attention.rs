@@ -1,10 +1,10 @@
 //! Attention of a layer: queries, keys and values, what they attend to, and `o_proj`.
 
-use super::activations::{AttentionActivations, head_shapes, rotations};
+use super::activations::{AttentionActivations, HeadShape, Rotation, head_shapes, rotations};
 use super::layer::LayerPlan;
 use super::op::Body;
 use crate::Result;
-use crate::gemma4::{LayerKind, Rope};
+use crate::gemma4::LayerKind;
 use crate::kernels::attention::head_norm_rope::{Heads, Inputs, Kv, KvTarget};
 use crate::kernels::attention::{attention, attention_tile, head_norm_rope, kv_store};
 use crate::kernels::product::Product;
@@ -63,7 +63,7 @@ impl<'a> LayerPlan<'a> {
     fn heads(&self) -> Heads {
         let c = &self.of.share.config;
         let layer = &c.layers[self.l];
-        let before = |r: &(usize, Rope)| *r != (layer.head_dim, layer.rope);
+        let before: Vec<Rotation> = rotations(c).into_iter().take_while(|r| *r != Rotation::of(layer)).collect();
         let (heads_per_kv, first_head) = self.of.share.head_group(self.l);
         Heads {
             n_heads: c.num_attention_heads,
@@ -72,7 +72,7 @@ impl<'a> LayerPlan<'a> {
             first_head,
             head_dim: layer.head_dim,
             rotated_pairs: layer.rope.rotated_pairs,
-            rotary_offset: rotations(c).iter().take_while(|r| before(r)).map(|(_, rope)| rope.rotated_pairs).sum(),
+            rotary_offset: before.iter().map(|rotation| rotation.rope.rotated_pairs).sum(),
             eps: c.rms_norm_eps,
         }
     }
@@ -90,8 +90,7 @@ impl<'a> LayerPlan<'a> {
 
     fn buffers(&self) -> &'a AttentionActivations {
         let config = &self.of.share.config;
-        let layer = &config.layers[self.l];
-        let shape = (layer.head_dim, layer.num_key_value_heads);
+        let shape = HeadShape::of(&config.layers[self.l]);
         let number = head_shapes(config).iter().position(|&s| s == shape).expect("every shape has buffers");
         &self.of.activations.attention[number]
     }
