@@ -40,13 +40,14 @@ impl Planned {
 
     /// Whether its lanes add up within subgroups.
     pub fn uses_subgroups(&self) -> bool {
-        self.key.constants.iter().any(|(name, _)| *name == shaders::SUBGROUP)
+        shaders::has_subgroups(&self.key)
     }
 
     /// The buffers that it writes as f32.
     pub fn float_outputs(&self) -> Vec<&Binding> {
-        let outputs = shaders::float_outputs(&shaders::source(&self.key));
-        self.buffers.iter().filter(|(number, _)| outputs.contains(number)).map(|(_, binding)| binding).collect()
+        let declared = shaders::find(&self.key).bindings(self.uses_subgroups());
+        let is_output = |number| declared.iter().any(|one| one.number == number && one.is_float_output);
+        self.buffers.iter().filter(|(number, _)| is_output(*number)).map(|(_, binding)| binding).collect()
     }
 }
 

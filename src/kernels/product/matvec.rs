@@ -129,7 +129,7 @@ pub(crate) fn plan_part(
     let Setup { mut params, mut variant, mut constants, mut buffers } = setup;
     match input.rounded_for(planner, weights) {
         Some(rounded) => {
-            variant = "rounded";
+            variant = "packed rounded";
             params.x_stride = word(rounded.stride);
             buffers.push((9, rounded.into()));
         }
@@ -151,8 +151,8 @@ pub(crate) fn plan_part(
     match form {
         Form::Plain | Form::Gated(None) => buffers.push((8, unread.into())),
         Form::Gated(Some(rounded)) => {
-            assert_eq!(variant, "rounded", "{label}: what comes out rounded goes in rounded");
-            variant = "rounding";
+            assert_eq!(variant, "packed rounded", "{label}: what comes out rounded goes in rounded");
+            variant = "packed rounding";
             buffers.push((10, rounded.into()));
         }
         Form::Sum { factors } => {
@@ -210,7 +210,7 @@ fn add_beside(
 ) -> (&'static str, u32) {
     match beside {
         Beside::Product { weights, x, y } => {
-            assert_eq!(variant, "rounding", "{label}: beside a gated product");
+            assert_eq!(variant, "packed rounding", "{label}: beside a gated product");
             assert!(x.width == weights.in_features && y.width == weights.out_features, "{label}: shapes beside");
             let Kind::Dense(dtype) = weights.kind else { unreachable!("{label}: dense weights beside") };
             constants.extend([
@@ -221,16 +221,16 @@ fn add_beside(
                 ("BESIDE_Y", word(y.stride)),
             ]);
             buffers.extend([(11, (&weights.parts[0].data).into()), (12, x.into()), (13, y.into())]);
-            ("rounding beside product", groups + word(weights.out_features))
+            ("packed rounding beside product", groups + word(weights.out_features))
         }
         Beside::Choice(choice) => {
-            assert_eq!(variant, "rounded", "{label}: beside a plain product");
+            assert_eq!(variant, "packed rounded", "{label}: beside a plain product");
             let threads = constants.iter().find(|(name, _)| *name == "THREADS").expect("of the product").1;
             let (more, bindings) = choice.bindings(label, threads);
             constants.extend(more);
             constants.push(("BESIDE", x_rows));
             buffers.extend(bindings);
-            ("rounded beside choice", groups + x_rows)
+            ("packed rounded beside choice", groups + x_rows)
         }
     }
 }
