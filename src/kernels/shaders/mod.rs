@@ -13,6 +13,7 @@ mod names;
 mod rules;
 mod text;
 
+pub(super) use bindings::numbered;
 pub(crate) use text::version;
 pub use text::{SHADERS, SUBGROUP, Shader, source};
 pub(super) use text::{find, has_subgroups};
