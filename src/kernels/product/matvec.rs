@@ -89,7 +89,7 @@ pub(crate) fn plan_part(planner: &Planner, label: &str, weights: &Weights, part:
     let Setup { mut params, mut variant, mut constants, mut buffers } = setup;
     match input.rounded_for(planner, weights) {
         Some(rounded) => {
-            variant = "rounded";
+            variant = "packed rounded";
             params.x_stride = word(rounded.stride);
             buffers.push((9, rounded.into()));
         }
@@ -111,8 +111,8 @@ pub(crate) fn plan_part(planner: &Planner, label: &str, weights: &Weights, part:
     match form {
         Form::Plain | Form::Gated(None) => buffers.push((8, unread.into())),
         Form::Gated(Some(rounded)) => {
-            assert_eq!(variant, "rounded", "{label}: what comes out rounded goes in rounded");
-            variant = "rounding";
+            assert_eq!(variant, "packed rounded", "{label}: what comes out rounded goes in rounded");
+            variant = "packed rounding";
             buffers.push((10, rounded.into()));
         }
         Form::Sum { factors } => {
@@ -172,7 +172,7 @@ fn add_beside(
 ) -> &'static str {
     match beside {
         Beside::Product { weights, x, y, .. } => {
-            assert_eq!(variant, "rounding", "{label}: beside a gated product");
+            assert_eq!(variant, "packed rounding", "{label}: beside a gated product");
             assert!(x.width == weights.in_features && y.width == weights.out_features, "{label}: shapes beside");
             let Kind::Dense(dtype) = weights.kind else { unreachable!("{label}: dense weights beside") };
             constants.extend([
@@ -184,17 +184,17 @@ fn add_beside(
             ]);
             buffers.extend([(11, (&weights.parts[0].data).into()), (12, x.into()), (13, y.into())]);
             grid.x += word(weights.out_features);
-            "rounding beside product"
+            "packed rounding beside product"
         }
         Beside::Choice { choice, .. } => {
-            assert_eq!(variant, "rounded", "{label}: beside a plain product");
+            assert_eq!(variant, "packed rounded", "{label}: beside a plain product");
             let threads = constants.iter().find(|(name, _)| *name == "THREADS").expect("of the product").1;
             let (more, bindings) = choice.bindings(label, threads);
             constants.extend(more);
             constants.push(("BESIDE", x_rows));
             buffers.extend(bindings);
             grid.x += x_rows;
-            "rounded beside choice"
+            "packed rounded beside choice"
         }
     }
 }
