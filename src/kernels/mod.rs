@@ -25,7 +25,7 @@ pub use crate::quant::Random;
 pub use attention::kv::{KV_BLOCK, KvDtype};
 pub(crate) use params::params;
 use params::word;
-use planner::flat_grid;
+use planner::{NamedBuffers, flat_grid};
 pub use planner::{Planned, Planner};
 pub(crate) use product::host_stack::HostStack;
 pub use product::tile::{DotTile, MatrixTile, Tile};
