@@ -6,7 +6,7 @@ use super::shaders;
 use super::tuning::Tuning;
 use super::word;
 use crate::Result;
-use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tensor, Tier, Tiers, Uniforms};
+use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, Label, PipelineKey, Tensor, Tier, Tiers, Uniforms};
 
 /// Quads of a row that a lane holds in registers at most; `shaders/common/held.wgsl`.
 const MAX_HELD: usize = 6;
@@ -14,7 +14,7 @@ const MAX_HELD: usize = 6;
 /// A kernel with its buffers, not yet compiled.
 #[derive(Debug)]
 pub struct Planned {
-    label: String,
+    pub(crate) label: Label,
     pub(super) key: PipelineKey,
     buffers: Vec<(u32, Binding)>,
     /// Parameters, where they are no buffer.
@@ -24,7 +24,7 @@ pub struct Planned {
 
 impl Planned {
     /// The name under which it was planned.
-    pub fn label(&self) -> &str {
+    pub fn label(&self) -> &Label {
         &self.label
     }
 
@@ -40,13 +40,38 @@ impl Planned {
 
     /// Whether its lanes add up within subgroups.
     pub fn uses_subgroups(&self) -> bool {
-        self.key.constants.iter().any(|(name, _)| *name == shaders::SUBGROUP)
+        shaders::has_subgroups(&self.key)
+    }
+
+    /// Its buffers by the numbers of their variables.
+    #[cfg(test)]
+    pub(super) fn bound(&self) -> impl Iterator<Item = &(u32, Binding)> {
+        self.buffers.iter()
     }
 
     /// The buffers that it writes as f32.
     pub fn float_outputs(&self) -> Vec<&Binding> {
-        let outputs = shaders::float_outputs(&shaders::source(&self.key));
-        self.buffers.iter().filter(|(number, _)| outputs.contains(number)).map(|(_, binding)| binding).collect()
+        let declared = shaders::find(&self.key).bindings(self.uses_subgroups());
+        let is_output = |number| declared.iter().any(|one| one.number == number && one.is_float_output);
+        self.buffers.iter().filter(|(number, _)| is_output(*number)).map(|(_, binding)| binding).collect()
+    }
+}
+
+/// The buffers of a kernel, by the names of the variables in its shader or by their numbers.
+pub(super) enum Buffers {
+    Named(Vec<(&'static str, Binding)>),
+    Numbered(Vec<(u32, Binding)>),
+}
+
+impl From<Vec<(&'static str, Binding)>> for Buffers {
+    fn from(buffers: Vec<(&'static str, Binding)>) -> Self {
+        Buffers::Named(buffers)
+    }
+}
+
+impl From<Vec<(u32, Binding)>> for Buffers {
+    fn from(buffers: Vec<(u32, Binding)>) -> Self {
+        Buffers::Numbered(buffers)
     }
 }
 
@@ -105,16 +130,19 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// A kernel of `key` with `params` at binding 0 and `buffers` at their numbers.
+    /// A kernel of `key` with `params` and `buffers`, which are named after the shader's variables.
+    ///
+    /// # Panics
+    /// Where the shader has other variables than the host gives buffers for.
     pub(super) fn plan<P: bytemuck::Pod>(
         &self,
         label: &str,
         key: PipelineKey,
         params: &P,
-        buffers: Vec<(u32, Binding)>,
+        buffers: impl Into<Buffers>,
         grid: Grid,
     ) -> Result<Planned> {
-        let mut planned = self.plan_bare(label, key, buffers, grid)?;
+        let mut planned = self.planned(label, key, true, buffers.into(), grid);
         if self.gpu.has_immediates() {
             planned.immediates = bytemuck::bytes_of(params).to_vec();
         } else {
@@ -128,11 +156,21 @@ impl<'a> Planner<'a> {
         &self,
         label: &str,
         key: PipelineKey,
-        buffers: Vec<(u32, Binding)>,
+        buffers: impl Into<Buffers>,
         grid: Grid,
     ) -> Result<Planned> {
+        Ok(self.planned(label, key, false, buffers.into(), grid))
+    }
+
+    fn planned(&self, label: &str, key: PipelineKey, has_params: bool, buffers: Buffers, grid: Grid) -> Planned {
         let key = self.with_subgroups(key);
-        Ok(Planned { label: label.to_string(), key, buffers, immediates: Vec::new(), grid })
+        let declared = shaders::find(&key).bindings(shaders::has_subgroups(&key));
+        let buffers = match buffers {
+            Buffers::Named(buffers) => shaders::numbered(declared, has_params, buffers)
+                .unwrap_or_else(|why| panic!("{label}: shader {} \"{}\": {why}", key.stem, key.variant)),
+            Buffers::Numbered(buffers) => buffers,
+        };
+        Planned { label: label.into(), key, buffers, immediates: Vec::new(), grid }
     }
 
     /// `key` with the shader's parts for subgroups, where it has such and they may be used.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::checkpoint::RowReader;
 use crate::gemma4::tensors::{Group, Role, Scope};
 use crate::gpu::Tensor;
+use crate::kernels::product::joined::{Joined, Named};
 use crate::kernels::{HostStack, Weights};
 
 pub(crate) use crate::gemma4::tensors::Norm;
@@ -131,11 +132,6 @@ pub(crate) struct LayerWeights {
     pub layer_scalar: f32,
 }
 
-/// Matrices whose results stand side by side, by name: one stack where their formats agree (`qkv_proj`, `gate_up_proj`),
-/// else each on its own.
-#[derive(Debug)]
-pub(crate) struct Joined(pub Vec<(&'static str, Weights)>);
-
 /// Gate, up and down projections of an MLP, or of all experts.
 #[derive(Debug)]
 pub(crate) struct GatedWeights {
@@ -235,12 +231,13 @@ impl Find<'_> {
         let matrices = held.map_or(&[][..], Held::matrices);
         assert!(!matrices.is_empty(), "no matrix {label:?} in the table of tensors");
         let last = |label: &'static str| label.rsplit_once('.').map_or(label, |(_, last)| last);
-        Joined(matrices.iter().map(|stacked| (last(stacked.label), stacked.weights.clone())).collect())
+        let named = |stacked: &Stacked| Named { name: last(stacked.label), weights: stacked.weights.clone() };
+        Joined(matrices.iter().map(named).collect())
     }
 
     /// A matrix that is alone.
     fn one(&self, label: &str) -> Weights {
-        self.joined(label).0.swap_remove(0).1
+        self.joined(label).0.swap_remove(0).weights
     }
 
     fn rows(&self, label: &str) -> Tensor {
