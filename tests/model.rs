@@ -16,6 +16,8 @@ mod fault;
 mod fixtures;
 #[path = "model/host_experts.rs"]
 mod host_experts;
+#[path = "model/made_up.rs"]
+mod made_up;
 #[path = "model/marks.rs"]
 mod marks;
 #[path = "model/memory.rs"]

@@ -70,7 +70,12 @@ impl Checkpoint {
     /// # Panics
     /// Like [`Self::expert_info`].
     pub fn expert(&self, layer: usize, expert: usize, projection: Projection) -> Result<Matrix> {
-        let info = self.expert_info(layer, expert, projection);
+        self.load_expert(layer, expert, projection.number(&self.config.tensors))
+    }
+
+    /// As [`Self::expert`], by the number of a projection in the table of tensors.
+    pub(crate) fn load_expert(&self, layer: usize, expert: usize, projection: usize) -> Result<Matrix> {
+        let info = self.expert_matrix(layer, expert, projection);
         self.read_matrix(info, 0..info.out_features)
     }
 

@@ -41,6 +41,7 @@ pub use generation::GenerationConfig;
 pub use rows::RowReader;
 pub use skipped::{Skipped, SkippedGroup};
 pub use verify::{Content, Contents};
+pub(crate) use write::write_model;
 pub use write::{Written, write_random};
 
 /// An opened checkpoint of a Gemma 4 text model.
@@ -84,9 +85,15 @@ impl Checkpoint {
     /// [`Error::Model`] with all faults of the configuration, or else all faults of the files; [`Error::Io`] for what
     /// the system refuses.
     pub fn open(source: Source) -> Result<Self> {
+        Self::open_with(source, |_| ())
+    }
+
+    /// As [`Self::open`], of a model that `change` makes of the configuration: with other tensors.
+    pub(crate) fn open_with(source: Source, change: impl FnOnce(&mut Config)) -> Result<Self> {
         source.check()?;
         let source = source.located()?;
-        let (Configuration { model: config, quantization }, mut small) = Self::read_config_files(&source)?;
+        let (Configuration { model: mut config, quantization }, mut small) = Self::read_config_files(&source)?;
+        change(&mut config);
         let (generation, other) = Self::read_generation(&source)?;
         let mut index = Index::open(&source)?;
         prefix::unwrap_names(&mut index)?;
@@ -208,9 +215,15 @@ impl Checkpoint {
     /// # Panics
     /// If there is no such layer or expert.
     pub fn expert_info(&self, layer: usize, expert: usize, projection: Projection) -> &MatrixInfo {
+        self.expert_matrix(layer, expert, projection.number(&self.config.tensors))
+    }
+
+    /// As [`Self::expert_info`], by the number of a projection in the table of tensors.
+    pub(crate) fn expert_matrix(&self, layer: usize, expert: usize, projection: usize) -> &MatrixInfo {
         let (layers, experts) = (self.config.num_hidden_layers, self.config.num_experts);
         assert!(layer < layers && expert < experts, "expert {expert} of {experts} in layer {layer} of {layers}");
-        &self.resolved.experts[(layer * experts + expert) * Projection::ALL.len() + projection as usize]
+        let projections = self.config.tensors.of_experts().count();
+        &self.resolved.experts[(layer * experts + expert) * projections + projection]
     }
 
     /// The tensors that are left in the files.

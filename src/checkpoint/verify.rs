@@ -9,6 +9,7 @@ use super::files::index::Tensor;
 use super::formats::matrix_info::{MatrixFormat, MatrixInfo, Projection, Storage};
 use super::formats::zeros::Zeros;
 use super::twins::Twins;
+use crate::gemma4::tensors::Table;
 use crate::quant::gptq;
 use crate::{Faults, Result, threads};
 
@@ -36,8 +37,10 @@ impl Content {
 #[derive(Debug)]
 pub struct Contents {
     matrices: HashMap<String, Content>,
+    /// As `Resolved::experts`.
     experts: Vec<Content>,
     num_experts: usize,
+    tensors: Table,
 }
 
 impl Contents {
@@ -54,7 +57,12 @@ impl Contents {
     /// # Panics
     /// If there is no such layer or expert.
     pub fn expert(&self, layer: usize, expert: usize, projection: Projection) -> Content {
-        self.experts[(layer * self.num_experts + expert) * Projection::ALL.len() + projection as usize]
+        self.expert_matrix(layer, expert, projection.number(&self.tensors))
+    }
+
+    /// As [`Self::expert`], by the number of a projection in the table of tensors.
+    pub(crate) fn expert_matrix(&self, layer: usize, expert: usize, projection: usize) -> Content {
+        self.experts[(layer * self.num_experts + expert) * self.tensors.of_experts().count() + projection]
     }
 }
 
@@ -108,7 +116,7 @@ impl Checkpoint {
         self.verify_twins(&mut all)?;
         // A file that changes under way is one fault, whatever it held meanwhile.
         self.check_unchanged()?;
-        all.into_result(Contents { matrices: matrices.collect(), experts, num_experts: self.config.num_experts })
+        all.into_result(self.with_contents(matrices.collect(), experts))
     }
 
     /// What [`Self::contents`] would find if the configuration and the names of tensors said it all: nothing is read. Zero
@@ -120,7 +128,11 @@ impl Checkpoint {
         };
         let matrices = self.resolved.matrices.iter().map(|(name, info)| (name.clone(), claimed(info)));
         let experts = self.resolved.experts.iter().map(claimed).collect();
-        Contents { matrices: matrices.collect(), experts, num_experts: self.config.num_experts }
+        self.with_contents(matrices.collect(), experts)
+    }
+
+    fn with_contents(&self, matrices: HashMap<String, Content>, experts: Vec<Content>) -> Contents {
+        Contents { matrices, experts, num_experts: self.config.num_experts, tensors: self.config.tensors.clone() }
     }
 
     fn verify_vector(&self, id: usize, faults: &mut Faults) -> Result<()> {
