@@ -212,7 +212,7 @@ fn alone(gpu: &Gpu, bound: &[Dispatch], n_rows: usize) -> Result<f64> {
         let mut recorder = Recorder::new(gpu);
         bound.iter().for_each(|dispatch| recorder.dispatch(dispatch, n_rows));
         recorder.submit();
-        times.extend(gpu.finish_profile()?.iter().map(|(_, ns)| ns / 1e3));
+        times.extend(gpu.finish_profile()?.iter().map(|timing| timing.nanoseconds / 1e3));
     }
     times.sort_by(f64::total_cmp);
     Ok(times[times.len() / 2])

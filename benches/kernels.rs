@@ -11,8 +11,7 @@ use lapidary::gpu::{Dispatch, Gpu, Recorder, Tensor};
 use lapidary::kernels::experts::router;
 use lapidary::kernels::experts::router::Choice;
 use lapidary::kernels::norm::rms_norm;
-use lapidary::kernels::product::matvec;
-use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::product::{self, Gated, Product, Rows};
 use lapidary::kernels::rounding::rounded;
 use lapidary::kernels::rounding::rounded::Input;
 use lapidary::kernels::{Planned, Planner, Weights};
@@ -63,10 +62,10 @@ fn kernels(c: &mut Criterion) {
     };
 
     let (qkv, y) = (weights(QKV, HIDDEN), tensor(QKV));
-    bench("qkv_proj", product::plan(&planner, "qkv", &qkv, Rows::Few, input, &y, 0.0).expect("a plan"));
+    bench("qkv_proj", product::plan(&planner, "qkv", &Product::new(&qkv, Rows::Few, input, &y)).expect("a plan"));
     let (gate_up, act, act_codes) = (weights(2 * MLP, HIDDEN), tensor(MLP), codes(MLP));
-    let to = (&act, Some(&act_codes));
-    let planned = matvec::plan_gated(&planner, "gate_up", &gate_up, Rows::Few, input, to, None).expect("a plan");
+    let to = Gated { gate_up: None, y: &act, rounded: Some(&act_codes) };
+    let planned = product::plan(&planner, "gate_up", &Product::gated(&gate_up, Rows::Few, input, to)).expect("a plan");
     bench("mlp.gate_up_proj", planned);
     let planned = rms_norm::plan(&planner, "norm", (&norms, 0), &x, (&tensor(HIDDEN), Some(&x_codes)), EPS);
     bench("input_norm", vec![planned.expect("a plan")]);

@@ -4,10 +4,10 @@
 //! `cargo bench --bench prefill -- [ROWS...] [TEXT...]`: only these numbers of rows, only lines whose shape or tile has one
 //! of these texts.
 
-use lapidary::gpu::{Gpu, Kind, Recorder, Tensor, Tier};
+use lapidary::gpu::{Gpu, Kind, Recorder, Tensor, Tier, Timing};
 use lapidary::kernels::experts::moe_group;
 use lapidary::kernels::experts::moe_group::Groups;
-use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::product::{self, Product, Rows};
 use lapidary::kernels::{DotTile, MatrixTile, Planned, Planner, Random, Tile, Tuning, Weights};
 use lapidary::quant::Dtype;
 
@@ -159,12 +159,16 @@ impl Case<'_> {
     fn plan(&self, planner: &Planner) -> lapidary::Result<Vec<Planned>> {
         let shape = self.shape;
         if shape.matrices == 1 {
-            return product::plan(planner, "product", self.weights, Rows::Many(self.count), self.x, self.y, 0.0);
+            return product::plan(
+                planner,
+                "product",
+                &Product::new(self.weights, Rows::Many(self.count), self.x, self.y),
+            );
         }
         let groups = Groups::new(planner.gpu, self.ids.rows, shape.top_k, shape.matrices)?;
         let mut planned = moe_group::plan(planner, "group", (self.ids, self.count), 0..shape.matrices, &groups)?;
         let rows = Rows::Grouped { groups: &groups, repeat: shape.repeat };
-        planned.extend(product::plan(planner, "product", self.weights, rows, self.x, self.y, 0.0)?);
+        planned.extend(product::plan(planner, "product", &Product::new(self.weights, rows, self.x, self.y))?);
         Ok(planned)
     }
 
@@ -186,7 +190,8 @@ impl Case<'_> {
         record(RUNS);
         let times = gpu.finish_profile()?;
         let mut least: Vec<(String, f64)> = Vec::new();
-        for (label, ns) in times {
+        for Timing { label, nanoseconds } in times {
+            let (label, ns) = (label.name, nanoseconds);
             match least.iter_mut().find(|(known, _)| *known == label) {
                 Some((_, us)) => *us = us.min(ns / 1e3),
                 None => least.push((label, ns / 1e3)),

@@ -4,7 +4,7 @@
 
 use half::f16;
 use lapidary::gpu::{Gpu, Recorder, Tensor};
-use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::product::{self, Product, Rows};
 use lapidary::kernels::{Planner, Weights};
 use lapidary::quant::{Dtype, GroupIndex, Matrix, PackedMatrix};
 use lapidary::{Result, reference};
@@ -28,7 +28,7 @@ fn main() -> Result<()> {
     let x = Tensor::from_rows(&gpu, "x", IN_FEATURES, &x)?;
     let y = Tensor::new(&gpu, "y", 1, OUT_FEATURES)?;
     let planner = Planner::new(&gpu);
-    let planned = product::plan(&planner, "hello", &weights, Rows::Few, &x, &y, 0.0)?;
+    let planned = product::plan(&planner, "hello", &Product::new(&weights, Rows::Few, &x, &y))?;
     let mut recorder = Recorder::new(&gpu);
     for dispatch in planner.bind_all(&planned)? {
         recorder.dispatch(&dispatch, 1);

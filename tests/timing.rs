@@ -38,8 +38,8 @@ fn every_dispatch_has_a_time() {
         record(&gpu, &many[..3]);
         let times = gpu.finish_profile().unwrap();
         let expected = (0..4200).chain(0..3).map(|i| format!("fill.{i}"));
-        assert!(times.iter().map(|(label, _)| label.clone()).eq(expected), "{kind:?}: labels in order");
-        let total: f64 = times.iter().map(|(_, nanoseconds)| nanoseconds).sum();
+        assert!(times.iter().map(|timing| timing.label.to_string()).eq(expected), "{kind:?}: labels in order");
+        let total: f64 = times.iter().map(|timing| timing.nanoseconds).sum();
         assert!(total > 0.0 && total < 60e9, "{kind:?}: {total} ns");
     }
     record(&gpu, &many[..1]);

@@ -6,7 +6,7 @@ use web_time::Instant;
 
 use crate::Result;
 use crate::gpu::{Dispatch, Gpu, Recorder, Tensor, Tier, Tiers};
-use crate::kernels::product::{self, Rows};
+use crate::kernels::product::{self, Product, Rows};
 use crate::kernels::rounding::rounded;
 use crate::kernels::rounding::rounded::Input;
 use crate::kernels::{Planned, Planner, Random, Weights};
@@ -95,7 +95,7 @@ fn race(gpu: &Gpu, n_rows: usize, out_features: usize) -> Result<Race> {
     let rows = if n_rows == 1 { Rows::Few } else { Rows::Many(&count) };
     let time = |planner: &Planner| -> Result<f64> {
         let input = Input { x: &x, rounded: Some(&words) };
-        let planned = product::plan(planner, "probe", &weights, rows, input, &y, 0.0)?;
+        let planned = product::plan(planner, "probe", &Product::new(&weights, rows, input, &y))?;
         time(planner, &planned, n_rows)
     };
     // Few rows add up within subgroups in either case, as they would beside other kernels.
@@ -136,7 +136,7 @@ fn run(gpu: &Gpu, dispatches: &[Dispatch], n_rows: usize, repeats: usize) -> Res
     }
     recorder.submit();
     let nanoseconds: f64 = match profiled {
-        true => gpu.finish_profile()?.iter().map(|(_, nanoseconds)| nanoseconds).sum(),
+        true => gpu.finish_profile()?.iter().map(|timing| timing.nanoseconds).sum(),
         false => {
             gpu.wait()?;
             start.elapsed().as_secs_f64() * 1e9

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::blocking::receive;
+use super::label::Label;
 use super::speed::{Kind, Work};
 use super::timing::Timer;
 use super::{Binding, Gpu, Pipeline, Submission, Tensor};
@@ -47,7 +48,7 @@ impl Grid {
 /// A kernel bound to its buffers: recording it allocates nothing.
 #[derive(Debug, Clone)]
 pub struct Dispatch {
-    label: String,
+    label: Label,
     pipeline: Arc<Pipeline>,
     bind_group: wgpu::BindGroup,
     immediates: Vec<u8>,
@@ -60,7 +61,7 @@ impl Dispatch {
     /// empty.
     pub fn new(
         gpu: &Gpu,
-        label: &str,
+        label: &Label,
         pipeline: Arc<Pipeline>,
         (buffers, immediates): (&[(u32, Binding)], &[u8]),
         grid: Grid,
@@ -77,16 +78,16 @@ impl Dispatch {
             })
             .collect();
         let bind_group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(label),
+            label: Some(&label.to_string()),
             layout: &pipeline.layout,
             entries: &entries,
         });
-        let kind = gpu.pace.kind(label, &pipeline);
-        Dispatch { label: label.to_string(), pipeline, bind_group, immediates: immediates.to_vec(), grid, kind }
+        let kind = gpu.pace.kind(&label.name, &pipeline);
+        Dispatch { label: label.clone(), pipeline, bind_group, immediates: immediates.to_vec(), grid, kind }
     }
 
-    /// The name under which it was planned, `layer.07/q_proj` for instance.
-    pub fn label(&self) -> &str {
+    /// The name under which it was planned.
+    pub fn label(&self) -> &Label {
         &self.label
     }
 

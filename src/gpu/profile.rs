@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::label::Label;
+
 /// Where a device can write timestamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timestamps {
@@ -9,6 +11,15 @@ pub enum Timestamps {
     InPass,
     /// At the ends of passes only: each dispatch runs in a pass of its own.
     PassEach,
+}
+
+/// How long a dispatch took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timing {
+    /// Its name.
+    pub label: Label,
+    /// How long, by the device's clock.
+    pub nanoseconds: f64,
 }
 
 /// The features that profiles use, of those that an adapter has.
@@ -40,7 +51,7 @@ pub(super) struct Timed {
 /// A dispatch's label and the numbers of its two timestamps.
 #[derive(Debug)]
 pub(super) struct Span {
-    pub(super) label: String,
+    pub(super) label: Label,
     pub(super) from: u32,
     pub(super) to: u32,
 }

@@ -131,7 +131,7 @@ pub(super) struct Pace {
 impl Pace {
     /// The kind of a dispatch of `pipeline` under `label`: the same in all layers.
     pub(super) fn kind(&self, label: &str, pipeline: &Arc<Pipeline>) -> Arc<Kind> {
-        let label = label.rsplit('/').next().unwrap_or(label).to_owned();
+        let label = label.to_owned();
         let key = (label.clone(), Arc::as_ptr(pipeline) as usize);
         lock(&self.kinds).entry(key).or_insert_with(|| Arc::new(Kind { label, state: NEW.into() })).clone()
     }

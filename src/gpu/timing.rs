@@ -7,7 +7,8 @@
 
 use super::Gpu;
 use super::blocking::receive;
-use super::profile::{Profile, Span, Timed, Timestamps, features_of};
+use super::label::Label;
+use super::profile::{Profile, Span, Timed, Timestamps, Timing, features_of};
 use crate::Result;
 use crate::error::Unfit;
 
@@ -59,7 +60,7 @@ impl Gpu {
     ///
     /// # Errors
     /// [`crate::Error::Run`] where the device has failed.
-    pub fn finish_profile(&self) -> Result<Vec<(String, f64)>> {
+    pub fn finish_profile(&self) -> Result<Vec<Timing>> {
         let Some((_, submissions)) = self.profile.lock().take() else { return Ok(Vec::new()) };
         let period = f64::from(self.queue.get_timestamp_period());
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -86,7 +87,7 @@ impl Gpu {
             all.extend(timed.spans.into_iter().map(|span| {
                 // A driver may step back by a tick between two passes.
                 let passed = ticks[span.to as usize].saturating_sub(ticks[span.from as usize]);
-                (span.label, passed as f64 * period)
+                Timing { label: span.label, nanoseconds: passed as f64 * period }
             }));
         }
         Ok(all)
@@ -134,7 +135,7 @@ impl Timer {
         &mut self,
         gpu: &Gpu,
         mut pass: wgpu::ComputePass<'static>,
-        label: &str,
+        label: &Label,
     ) -> Option<wgpu::ComputePass<'static>> {
         let pass = match self.kind {
             Timestamps::InPass => {
@@ -143,7 +144,7 @@ impl Timer {
             }
             Timestamps::PassEach => None,
         };
-        self.spans.push(Span { label: label.to_owned(), from: self.used - 2, to: self.used - 1 });
+        self.spans.push(Span { label: label.clone(), from: self.used - 2, to: self.used - 1 });
         pass
     }
 

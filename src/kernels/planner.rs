@@ -6,7 +6,7 @@ use super::shaders;
 use super::tuning::Tuning;
 use super::word;
 use crate::Result;
-use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, PipelineKey, Tensor, Tier, Tiers, Uniforms};
+use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, Label, PipelineKey, Tensor, Tier, Tiers, Uniforms};
 
 /// Quads of a row that a lane holds in registers at most; `shaders/common/held.wgsl`.
 const MAX_HELD: usize = 6;
@@ -14,7 +14,7 @@ const MAX_HELD: usize = 6;
 /// A kernel with its buffers, not yet compiled.
 #[derive(Debug)]
 pub struct Planned {
-    label: String,
+    pub(crate) label: Label,
     pub(super) key: PipelineKey,
     buffers: Vec<(u32, Binding)>,
     /// Parameters, where they are no buffer.
@@ -24,7 +24,7 @@ pub struct Planned {
 
 impl Planned {
     /// The name under which it was planned.
-    pub fn label(&self) -> &str {
+    pub fn label(&self) -> &Label {
         &self.label
     }
 
@@ -132,7 +132,7 @@ impl<'a> Planner<'a> {
         grid: Grid,
     ) -> Result<Planned> {
         let key = self.with_subgroups(key);
-        Ok(Planned { label: label.to_string(), key, buffers, immediates: Vec::new(), grid })
+        Ok(Planned { label: label.into(), key, buffers, immediates: Vec::new(), grid })
     }
 
     /// `key` with the shader's parts for subgroups, where it has such and they may be used.

@@ -1,7 +1,7 @@
 //! `matvec.wgsl` and `matmul_grouped.wgsl` with experts: each row of y has a matrix of its own out of a stack, which may lie in several parts.
 
 use lapidary::kernels::WeightsBuilder;
-use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::product::{self, Product, Rows};
 use lapidary::quant::Matrix;
 use lapidary::reference::ops;
 
@@ -43,7 +43,8 @@ fn check(random: &mut Random, runner: &Runner, case: &Case) {
     let (x_tensor, ids_tensor) = (tensor(n_in, &x), compact(*top_k, ids));
     let y = Output::new(ids.len(), n_out);
     let rows = Rows::Experts { ids: &ids_tensor, repeat: *repeat, several: false };
-    let planned = product::plan(&runner.planner, "experts", &weights, rows, &x_tensor, &y.tensor, 0.0).expect("a plan");
+    let planned =
+        product::plan(&runner.planner, "experts", &Product::new(&weights, rows, &x_tensor, &y.tensor)).expect("a plan");
     assert_eq!(planned.len(), stack.len().div_ceil(*per_part), "{what}: parts");
     let actual = runner.run(&planned, ids.len() / top_k, &[&y]).remove(0);
     compare(&format!("{what}, each"), case, &x, &actual);
@@ -196,7 +197,8 @@ fn ids_out_of_range_write_nothing() {
     let y = Output::new(3, 33);
     let runner = Runner::new();
     let rows = Rows::Experts { ids: &ids, repeat: 3, several: false };
-    let planned = product::plan(&runner.planner, "experts", &weights, rows, &x, &y.tensor, 0.0).expect("a plan");
+    let planned =
+        product::plan(&runner.planner, "experts", &Product::new(&weights, rows, &x, &y.tensor)).expect("a plan");
     let each = runner.run(&planned, 1, &[&y]).remove(0);
     let y = Output::new(3, 33);
     let planned = moe_group::plan_product(&runner, &weights, &ids, 3, &x, &y.tensor);

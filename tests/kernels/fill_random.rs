@@ -1,6 +1,7 @@
 //! `fill_random.wgsl`: words[i] = (hash(seed + i) & keep) | base, bit for bit.
 
 use half::{bf16, f16};
+use lapidary::kernels::product::Product;
 use lapidary::kernels::rows::fill_random;
 use lapidary::kernels::rows::fill_random::Bits;
 use lapidary::kernels::{Random, Weights, product};
@@ -71,7 +72,8 @@ fn random_weights_multiply() {
             let x: Vec<f32> = (0..k).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
             let (x, y) = (tensor(k, &x), Output::new(1, 300));
             let rows = product::Rows::Few;
-            let planned = product::plan(&runner.planner, "p", &weights, rows, &x, &y.tensor, 0.0).expect("a plan");
+            let planned =
+                product::plan(&runner.planner, "p", &Product::new(&weights, rows, &x, &y.tensor)).expect("a plan");
             let values = runner.run(&planned, 1, &[&y]).remove(0);
             let root = (values.iter().map(|v| v * v).sum::<f32>() / 300.0).sqrt();
             assert!((0.3..3.0).contains(&root), "{kind:?}, {k} columns: {root}");

@@ -5,7 +5,7 @@
 //! twin's number to the bit.
 
 use lapidary::gpu::{Kind, Tier};
-use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::product::{self, Product, Rows};
 use lapidary::kernels::{Tuning, Weights};
 use lapidary::quant::{DenseMatrix, Matrix};
 use lapidary::reference::ops;
@@ -128,7 +128,8 @@ pub(super) fn check_counts() {
         for n_rows in [0, 1, 32, 33, 69] {
             let (count, y, x_tensor) = (compact(1, &[n_rows as u32]), Output::new(70, 65), tensor(96, &x));
             let rows = Rows::Many(&count);
-            let planned = product::plan(&runner.planner, "product", &weights, rows, &x_tensor, &y.tensor, 0.0);
+            let planned =
+                product::plan(&runner.planner, "product", &Product::new(&weights, rows, &x_tensor, &y.tensor));
             let actual = runner.run(&planned.expect("a plan"), 70, &[&y]).remove(0);
             let (written, rest) = actual.split_at(n_rows * 65);
             assert!(rest.iter().all(|&v| is_untouched(v)), "{tier}, {n_rows} rows: more were written");
@@ -157,7 +158,8 @@ fn tails_of_fast_tiers() {
             let x = on_grid(&mut random, n_rows, n_in);
             let (count, y) = (compact(1, &[n_rows as u32]), Output::new(n_rows, n_out));
             let (weights, x_tensor, rows) = (upload(&matrix), tensor(n_in, &x), Rows::Many(&count));
-            let planned = product::plan(&runner.planner, "product", &weights, rows, &x_tensor, &y.tensor, 0.0);
+            let planned =
+                product::plan(&runner.planner, "product", &Product::new(&weights, rows, &x_tensor, &y.tensor));
             let actual = runner.run(&planned.expect("a plan"), n_rows, &[&y]).remove(0);
             let (expected, bound) = expected(tier, &x, &matrix);
             let what = format!("{tier}, table {}, [{n_out}, {n_in}], {n_rows} rows", table.kind);

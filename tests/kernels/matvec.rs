@@ -1,7 +1,6 @@
 //! `matvec.wgsl` gated and as a weighted sum: the forms that it has beside plain products (`product.rs`, `experts.rs`).
 
-use lapidary::kernels::product::Rows;
-use lapidary::kernels::product::matvec;
+use lapidary::kernels::product::{Gated, Product, Rows, Summed, plan as plan_product};
 use lapidary::kernels::{Weights, WeightsBuilder};
 use lapidary::quant::{Dtype, Matrix};
 use lapidary::reference::ops;
@@ -47,6 +46,10 @@ fn matrices(random: &mut Random, count: usize, n_out: usize, n_in: usize) -> Vec
     all
 }
 
+fn to(y: &Output) -> Gated<'_> {
+    Gated { gate_up: None, y: &y.tensor, rounded: None }
+}
+
 pub(super) fn check_gated(n_out: usize, n_in: usize) {
     let mut random = Random::new(410);
     for matrix in matrices(&mut random, 1, 2 * n_out, n_in).concat() {
@@ -56,7 +59,7 @@ pub(super) fn check_gated(n_out: usize, n_in: usize) {
             let (runner, y) = (Runner::with_lanes(lanes), Output::new(3, n_out));
             let x_tensor = tensor(n_in, &x);
             let planned =
-                matvec::plan_gated(&runner.planner, "gated", &weights, Rows::Few, &x_tensor, (&y.tensor, None), None)
+                plan_product(&runner.planner, "gated", &Product::gated(&weights, Rows::Few, &x_tensor, to(&y)))
                     .expect("a plan");
             let actual = runner.run(&planned, 3, &[&y]).remove(0);
             for (t, x) in x.chunks_exact(n_in).enumerate() {
@@ -88,9 +91,8 @@ fn gates_of_experts() {
             let (runner, y) = (Runner::new(), Output::new(IDS.len(), n_out));
             let (x_tensor, ids) = (tensor(n_in, &x), compact(top_k, &IDS));
             let rows = Rows::Experts { ids: &ids, repeat: top_k, several: false };
-            let planned =
-                matvec::plan_gated(&runner.planner, "gated", &weights, rows, &x_tensor, (&y.tensor, None), None)
-                    .expect("a plan");
+            let planned = plan_product(&runner.planner, "gated", &Product::gated(&weights, rows, &x_tensor, to(&y)))
+                .expect("a plan");
             let actual = runner.run(&planned, IDS.len() / top_k, &[&y]).remove(0);
             for (p, &e) in IDS.iter().enumerate() {
                 let (x, matrix) = (&x[p / top_k * n_in..][..n_in], &stack_of[e as usize]);
@@ -113,9 +115,11 @@ pub(super) fn check_sum(held: std::ops::Range<usize>, n_out: usize, n_in: usize)
             weights.first_matrix = held.start;
             let (runner, y) = (Runner::with_lanes(lanes), Output::new(IDS.len() / top_k, n_out));
             let (x_tensor, ids, factors_tensor) = (tensor(n_in, &x), compact(top_k, &IDS), compact(top_k, &factors));
-            let from = (&ids, &factors_tensor);
-            let planned =
-                matvec::plan_sum(&runner.planner, "sum", &weights, from, &x_tensor, &y.tensor, false).expect("a plan");
+            let held = held.clone();
+            let to = Summed { ids: &ids, factors: &factors_tensor, held: held.clone(), products: None, y: &y.tensor };
+            let rows = Rows::Experts { ids: &ids, repeat: 1, several: false };
+            let sum = Product::summed(&weights, rows, &x_tensor, to);
+            let planned = plan_product(&runner.planner, "sum", &sum).expect("a plan");
             let actual = runner.run(&planned, IDS.len() / top_k, &[&y]).remove(0);
             for (t, actual) in actual.chunks_exact(n_out).enumerate() {
                 let slots = (t * top_k..(t + 1) * top_k).filter(|&slot| held.contains(&(IDS[slot] as usize)));

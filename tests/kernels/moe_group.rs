@@ -3,7 +3,7 @@
 use lapidary::gpu::Tensor;
 use lapidary::kernels::experts::moe_group;
 use lapidary::kernels::experts::moe_group::Groups;
-use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::product::{self, Product, Rows};
 use lapidary::kernels::{Planned, Tile, Weights};
 use lapidary::reference::ops;
 
@@ -23,7 +23,7 @@ pub(super) fn plan_product(
     let experts = weights.first_matrix..weights.first_matrix + weights.n_matrices;
     let mut planned = moe_group::plan(&runner.planner, "moe_group", (ids, &count), experts, &groups).expect("a plan");
     let rows = Rows::Grouped { groups: &groups, repeat };
-    planned.extend(product::plan(&runner.planner, "experts", weights, rows, x, y, 0.0).expect("a plan"));
+    planned.extend(product::plan(&runner.planner, "experts", &Product::new(weights, rows, x, y)).expect("a plan"));
     planned
 }
 

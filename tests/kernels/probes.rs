@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use lapidary::kernels::experts::moe_group::Groups;
-use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::product::{self, Product, Rows};
 use lapidary::kernels::{Tuning, WeightsBuilder};
 use lapidary::quant::Matrix;
 use lapidary::reference::ops;
@@ -46,7 +46,8 @@ pub(super) fn probe_experts(
     let (x, ids_tensor) = (tensor(rows.len(), &one_hot(rows.len(), ks)), compact(1, &ids));
     let y = Output::new(ks.len(), spec.out_features);
     let rows_of = Rows::Experts { ids: &ids_tensor, repeat: 1, several: false };
-    let planned = product::plan(&runner.planner, "experts", &weights, rows_of, &x, &y.tensor, 0.0).expect("a plan");
+    let planned =
+        product::plan(&runner.planner, "experts", &Product::new(&weights, rows_of, &x, &y.tensor)).expect("a plan");
     let actual = runner.run(&planned, ks.len(), &[&y]).remove(0);
     let expected: Vec<f32> =
         ids.iter().zip(ks).flat_map(|(&e, &k)| columns(&experts[e as usize], &rows, &[k])).collect();
@@ -74,7 +75,8 @@ pub(super) fn probe_grouped(
     let x = tensor(rows.len(), &one_hot(rows.len(), ks));
     let y = Output::new(ids.len(), spec.out_features);
     let rows_of = Rows::Grouped { groups: &groups, repeat: 2 };
-    let planned = product::plan(&runner.planner, "experts", &weights, rows_of, &x, &y.tensor, 0.0).expect("a plan");
+    let planned =
+        product::plan(&runner.planner, "experts", &Product::new(&weights, rows_of, &x, &y.tensor)).expect("a plan");
     let actual = runner.run(&planned, ks.len(), &[&y]).remove(0);
     let column = |(p, &e): (usize, &u32)| columns(&experts[e as usize], &rows, &[ks[p / 2]]);
     let expected: Vec<f32> = ids.iter().enumerate().flat_map(column).collect();

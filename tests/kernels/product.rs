@@ -1,7 +1,7 @@
 //! `matvec.wgsl` and `matmul.wgsl`: y = x w^T with dense and packed weights, whole, in parts and as shards.
 
 use lapidary::gpu::Kind;
-use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::product::{self, Product, Rows};
 use lapidary::kernels::{Tuning, Weights, WeightsBuilder};
 use lapidary::quant::{Dtype, Matrix};
 use lapidary::reference::ops;
@@ -63,7 +63,9 @@ pub(super) fn product(runner: &Runner, path: Path, weights: &Weights, x: &[f32],
     let runner = own.as_ref().unwrap_or(runner);
     let x = tensor(weights.in_features, x);
     let y = Output::new(n_rows, weights.out_features);
-    let planned = product::plan(&runner.planner, "product", weights, rows, &x, &y.tensor, softcap).expect("a plan");
+    let planned =
+        product::plan(&runner.planner, "product", &Product::new(weights, rows, &x, &y.tensor).capped(softcap))
+            .expect("a plan");
     runner.run(&planned, n_rows, &[&y]).remove(0)
 }
 
@@ -267,7 +269,7 @@ fn rows_beyond_the_count_are_left_alone() {
         let (runner, y) = (Runner::with_tiles(tiles), Output::new(grid_rows, 65));
         let x_tensor = tensor(48, &x);
         let rows = Rows::Many(&count);
-        let planned = product::plan(&runner.planner, "product", &weights, rows, &x_tensor, &y.tensor, 0.0);
+        let planned = product::plan(&runner.planner, "product", &Product::new(&weights, rows, &x_tensor, &y.tensor));
         let actual = runner.run(&planned.expect("a plan"), grid_rows, &[&y]).remove(0);
         let (x, tolerance) = (&x[..n_rows * 48], tolerances(&x[..n_rows * 48], &matrix));
         let (written, rest) = actual.split_at(n_rows * 65);
@@ -324,7 +326,7 @@ fn row_parts_equal_the_whole() {
 fn count_dispatches(runner: &Runner, weights: &Weights) -> usize {
     let x = tensor(weights.in_features, &vec![0.0; weights.in_features]);
     let y = Output::new(1, weights.out_features);
-    product::plan(&runner.planner, "count", weights, Rows::Few, &x, &y.tensor, 0.0).expect("a plan").len()
+    product::plan(&runner.planner, "count", &Product::new(weights, Rows::Few, &x, &y.tensor)).expect("a plan").len()
 }
 
 /// Uploaded in row blocks that do not match the parts, some with zero points and some without.

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::product::{self, Product, Rows};
 use lapidary::kernels::{Weights, WeightsBuilder};
 use lapidary::quant::{Matrix, PackedMatrix, StoredGroups};
 
@@ -151,7 +151,7 @@ pub(super) fn check_experts(cuts: &[Vec<Range<usize>>]) {
             let y = Output::new(of_shard.len() * 3, 5);
             let runner = Runner::new();
             let rows_of = Rows::Experts { ids: &ids, repeat: 3, several: false };
-            let plan = product::plan(&runner.planner, "experts", &weights, rows_of, &x, &y.tensor, 0.0);
+            let plan = product::plan(&runner.planner, "experts", &Product::new(&weights, rows_of, &x, &y.tensor));
             let actual = runner.run(&plan.expect("a plan"), of_shard.len(), &[&y]).remove(0);
             let expected: Vec<f32> = of_shard
                 .iter()

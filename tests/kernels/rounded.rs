@@ -2,8 +2,7 @@
 
 use lapidary::gpu::{Tensor, Tier};
 use lapidary::kernels::Planned;
-use lapidary::kernels::product::matvec;
-use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::product::{self, Gated, Product, Rows};
 use lapidary::kernels::rounding::rounded;
 use lapidary::kernels::rounding::rounded::Input;
 use lapidary::kernels::tuning::{MatvecTuning, Shape};
@@ -165,7 +164,7 @@ fn check(runner: &Runner, matrix: &Matrix, x: &[f32], n_rows: usize) {
     let rows = few_rows(n_rows, &count);
     let input = Input { x: &x_tensor, rounded: Some(&codes) };
     let planned: Vec<Planned> =
-        product::plan(&runner.planner, "product", &weights, rows, input, &y.tensor, 0.0).expect("a plan");
+        product::plan(&runner.planner, "product", &Product::new(&weights, rows, input, &y.tensor)).expect("a plan");
     let actual = runner.run(&planned, n_rows, &[&y]).remove(0);
     let expected = ops::matmul(&values, matrix);
     let tolerance = tolerances(&values, matrix);
@@ -189,9 +188,9 @@ fn gated_products_come_out_rounded() {
             let (y, words) = (Output::new(n_rows, n_out), output(n_rows, n_out));
             let rows = few_rows(n_rows, &count);
             let input = Input { x: &x_tensor, rounded: Some(&codes) };
-            let to = (&y.tensor, Some(&words.tensor));
-            let planned =
-                matvec::plan_gated(&runner.planner, "gated", &weights, rows, input, to, None).expect("a plan");
+            let to = Gated { gate_up: None, y: &y.tensor, rounded: Some(&words.tensor) };
+            let gated = Product::gated(&weights, rows, input, to);
+            let planned = product::plan(&runner.planner, "gated", &gated).expect("a plan");
             let actual = runner.run(&planned, n_rows, &[&y]).remove(0);
             let words_of = runner.run_raw_rows(planned.into_iter().next().expect("one part"), &words, n_rows);
             for (t, values) in values.chunks_exact(n_in).enumerate() {

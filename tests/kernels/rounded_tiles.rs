@@ -7,7 +7,7 @@
 //! is left is the addition in f32: a matrix unit may cut off bits at each step of 8 or more input features.
 
 use lapidary::gpu::{Kind, Tier};
-use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::product::{self, Product, Rows};
 use lapidary::kernels::{Tuning, WeightsBuilder};
 use lapidary::quant::{Dtype, Matrix};
 use lapidary::reference::ops;
@@ -64,7 +64,7 @@ fn check_many_as(of: Tier, runner: &Runner, what: &str, matrix: &Matrix, x: &[f3
     let (weights, count) = (upload(matrix), compact(1, &[n_rows as u32]));
     let (x_tensor, y) = (tensor(matrix.in_features(), x), Output::new(n_rows, matrix.out_features()));
     let rows = Rows::Many(&count);
-    let planned = product::plan(&runner.planner, "product", &weights, rows, &x_tensor, &y.tensor, 0.0);
+    let planned = product::plan(&runner.planner, "product", &Product::new(&weights, rows, &x_tensor, &y.tensor));
     let actual = runner.run(&planned.expect("a plan"), n_rows, &[&y]).remove(0);
     let (expected, tolerance) = expected(of, x, matrix);
     assert_close(what, &expected, &actual, |i| tolerance[i]);
@@ -216,7 +216,8 @@ fn dense_weights() {
         let runner = runner(tier, Tuning::of(Kind::Nvidia))?;
         let (weights, count) = (upload(&matrix), compact(1, &[5]));
         let (x, y) = (tensor(704, &x), Output::new(5, 128));
-        let planned = product::plan(&runner.planner, "router", &weights, Rows::Many(&count), &x, &y.tensor, 0.0);
+        let planned =
+            product::plan(&runner.planner, "router", &Product::new(&weights, Rows::Many(&count), &x, &y.tensor));
         Some(runner.run(&planned.expect("a plan"), 5, &[&y]).remove(0))
     };
     let plain = run(Tier::Plain).expect("every device is plain");
@@ -255,7 +256,8 @@ fn int8_is_off_by_half_a_step() {
         }
         let (weights, count) = (upload(&matrix), compact(1, &[7]));
         let (x, y) = (tensor(704, &x), Output::new(7, 65));
-        let planned = product::plan(&runner.planner, "product", &weights, Rows::Many(&count), &x, &y.tensor, 0.0);
+        let planned =
+            product::plan(&runner.planner, "product", &Product::new(&weights, Rows::Many(&count), &x, &y.tensor));
         let actual = runner.run(&planned.expect("a plan"), 7, &[&y]).remove(0);
         assert_close(&format!("{spread:?}"), &expected, &actual, |i| tolerance[i]);
     }
@@ -274,8 +276,11 @@ fn no_numbers_stay_none() {
         x[2 * 96 + 70] = f32::INFINITY;
         let (weights, count) = (upload(&matrix), compact(1, &[4]));
         let (x_tensor, y) = (tensor(96, &x), Output::new(4, 65));
-        let planned =
-            product::plan(&runner.planner, "product", &weights, Rows::Many(&count), &x_tensor, &y.tensor, 0.0);
+        let planned = product::plan(
+            &runner.planner,
+            "product",
+            &Product::new(&weights, Rows::Many(&count), &x_tensor, &y.tensor),
+        );
         let actual = runner.run(&planned.expect("a plan"), 4, &[&y]).remove(0);
         for (t, row) in actual.chunks_exact(65).enumerate() {
             let finite = row.iter().filter(|v| v.is_finite()).count();
@@ -295,8 +300,11 @@ fn rows_beyond_the_count_are_left_alone() {
         let x = on_grid(&mut random, 70, 512);
         let (weights, count) = (upload(&matrix), compact(1, &[n_rows as u32]));
         let (x_tensor, y) = (tensor(512, &x), Output::new(70, 65));
-        let planned =
-            product::plan(&runner.planner, "product", &weights, Rows::Many(&count), &x_tensor, &y.tensor, 0.0);
+        let planned = product::plan(
+            &runner.planner,
+            "product",
+            &Product::new(&weights, Rows::Many(&count), &x_tensor, &y.tensor),
+        );
         let actual = runner.run(&planned.expect("a plan"), 70, &[&y]).remove(0);
         let (written, rest) = actual.split_at(n_rows * 65);
         let of = if tier == Tier::Plain { Tier::Dot } else { tier };

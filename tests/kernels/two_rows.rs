@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use lapidary::gpu::{Tensor, Tier};
-use lapidary::kernels::product::{self, Rows};
+use lapidary::kernels::product::{self, Product, Rows};
 use lapidary::kernels::rounding::rounded::Input;
 use lapidary::kernels::tuning::MatvecTuning;
 use lapidary::kernels::{Planned, Weights};
@@ -37,7 +37,7 @@ fn one_hot_codes(width: usize, ks: &[usize]) -> Tensor {
 fn product(runner: &Runner, weights: &Weights, rows: Rows, input: Input, n_rows: usize) -> Vec<f32> {
     let y = Output::new(n_rows, weights.out_features);
     let planned: Vec<Planned> =
-        product::plan(&runner.planner, "product", weights, rows, input, &y.tensor, 0.0).expect("a plan");
+        product::plan(&runner.planner, "product", &Product::new(weights, rows, input, &y.tensor)).expect("a plan");
     runner.run(&planned, n_rows, &[&y]).remove(0)
 }
 

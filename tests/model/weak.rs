@@ -199,8 +199,8 @@ fn weights_larger_than_a_binding_come_in_parts() {
         let timestamps = model.gpu().timestamps().unwrap();
         model.gpu().start_profile(timestamps).unwrap();
         let logits = model.step(&rows(0, 0, &ids), Want::Logits(&[0, 1, 2, 3])).unwrap().logits;
-        let labels = model.gpu().finish_profile().unwrap();
-        let of_head = labels.into_iter().filter(|(label, _)| label.contains("lm_head")).count();
+        let times = model.gpu().finish_profile().unwrap();
+        let of_head = times.iter().filter(|timing| timing.label.name.contains("lm_head")).count();
         (limit, of_head, logits)
     };
     let (limit, whole, expected) = run("");

@@ -6,7 +6,7 @@ use crate::kernels::WeightsBuilder;
 use crate::kernels::choice::sample;
 use crate::kernels::choice::sample::Draw;
 use crate::kernels::choice::{argmax, strip_max, suppress};
-use crate::kernels::product::{self, Rows};
+use crate::kernels::product::{self, Product, Rows};
 use crate::kernels::rows::{copy_words, embed, fill_random, gather_rows, not_finite};
 use crate::quant::{Bits, Dtype, Matrix};
 use crate::reference::ops;
@@ -57,7 +57,8 @@ pub(super) fn capped(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     builder.add(0, 0, &matrix)?;
     let (weights, x) = (builder.finish()?, random.values(3 * 96, Spread::Outliers));
     let (x_tensor, y) = (bench.tensor(96, &x)?, Output::new(bench.gpu(), 3, 65)?);
-    let planned = product::plan(&bench.planner, "head", &weights, Rows::Few, &x_tensor, &y.tensor, cap)?;
+    let planned =
+        product::plan(&bench.planner, "head", &Product::new(&weights, Rows::Few, &x_tensor, &y.tensor).capped(cap))?;
     let actual = bench.run_for(&planned, 3, &y)?;
     let (mut expected, bound) = twins::products(&x, &matrix);
     ops::softcap(&mut expected, Some(cap));

@@ -7,9 +7,7 @@ use crate::kernels::experts::moe_group::Groups;
 use crate::kernels::experts::moe_sum;
 use crate::kernels::experts::router;
 use crate::kernels::experts::router::Choice;
-use crate::kernels::product::matvec;
-use crate::kernels::product::matvec::Beside;
-use crate::kernels::product::{self, Rows};
+use crate::kernels::product::{self, Beside, Gated, Product, Rows, Summed};
 use crate::kernels::rounding::rounded::Input;
 use crate::kernels::{Weights, WeightsBuilder};
 use crate::quant::{Dtype, Matrix};
@@ -72,9 +70,9 @@ pub(super) fn gates(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let (weights, ids) = (stack(bench, &matrices)?, bench.compact(TOP_K, &IDS)?);
     let act = Output::new(bench.gpu(), IDS.len(), width)?;
     let words = Output::rounded(bench.gpu(), IDS.len(), width)?;
-    let y = (&act.tensor, x.rounded.is_some().then_some(&words.tensor));
+    let to = Gated { gate_up: None, y: &act.tensor, rounded: x.rounded.is_some().then_some(&words.tensor) };
     let rows = Rows::Experts { ids: &ids, repeat: TOP_K, several: false };
-    let planned = matvec::plan_gated(&bench.planner, "gated", &weights, rows, x.input(), y, None)?;
+    let planned = product::plan(&bench.planner, "gated", &Product::gated(&weights, rows, x.input(), to))?;
     let results = bench.run(&planned, IDS.len() / TOP_K, &[&act, &words])?;
     for (p, &e) in IDS.iter().enumerate() {
         let row = &x.values[p / TOP_K * n_in..][..n_in];
@@ -99,8 +97,8 @@ pub(super) fn gate(bench: &Workbench, measure: &mut Measure) -> Result<()> {
         let rows = if x.rounded.is_some() { few_rows(n_rows, &count) } else { Rows::Few };
         let act = Output::new(bench.gpu(), n_rows, width)?;
         let words = Output::rounded(bench.gpu(), n_rows, width)?;
-        let y = (&act.tensor, x.rounded.is_some().then_some(&words.tensor));
-        let planned = matvec::plan_gated(&bench.planner, "gated", &weights, rows, x.input(), y, None)?;
+        let to = Gated { gate_up: None, y: &act.tensor, rounded: x.rounded.is_some().then_some(&words.tensor) };
+        let planned = product::plan(&bench.planner, "gated", &Product::gated(&weights, rows, x.input(), to))?;
         let results = bench.run(&planned, n_rows, &[&act, &words])?;
         for (t, row) in x.values.chunks_exact(n_in).enumerate() {
             let (expected, bound) = twins::gated(&twins::products(row, &matrix));
@@ -127,8 +125,10 @@ pub(super) fn sums(bench: &Workbench, measure: &mut Measure) -> Result<()> {
         let factors: Vec<f32> = IDS.iter().map(|_| random.uniform()).collect();
         let (weights, ids) = (stack(bench, &matrices)?, bench.compact(TOP_K, &IDS)?);
         let y = Output::new(bench.gpu(), IDS.len() / TOP_K, n_out)?;
-        let from = (&ids, &bench.compact(TOP_K, &factors)?);
-        let planned = matvec::plan_sum(&bench.planner, "sum", &weights, from, x.input(), &y.tensor, false)?;
+        let factors_of = bench.compact(TOP_K, &factors)?;
+        let to = Summed { ids: &ids, factors: &factors_of, held: 0..N_EXPERTS, products: None, y: &y.tensor };
+        let rows = Rows::Experts { ids: &ids, repeat: 1, several: false };
+        let planned = product::plan(&bench.planner, "sum", &Product::summed(&weights, rows, x.input(), to))?;
         let actual = bench.run_for(&planned, IDS.len() / TOP_K, &y)?;
         let values = if weights.has_whole_chunks() { x.values } else { x_of(&x.x, bench)? };
         for (t, actual) in actual.chunks_exact(n_out).enumerate() {
@@ -182,7 +182,7 @@ pub(super) fn grouped(bench: &Workbench, measure: &mut Measure) -> Result<()> {
         let groups = Groups::new(bench.gpu(), n_rows, top_k, N_EXPERTS)?;
         let mut planned = moe_group::plan(&bench.planner, "moe_group", (&ids_tensor, &count), 0..N_EXPERTS, &groups)?;
         let rows = Rows::Grouped { groups: &groups, repeat: top_k };
-        planned.extend(product::plan(&bench.planner, "experts", &weights, rows, &x_tensor, &y.tensor, 0.0)?);
+        planned.extend(product::plan(&bench.planner, "experts", &Product::new(&weights, rows, &x_tensor, &y.tensor))?);
         let actual = bench.run_for(&planned, n_rows, &y)?;
         for (p, &e) in ids.iter().enumerate() {
             let (expected, bound) = of_many(&bench, &x[p / top_k * n_in..][..n_in], &matrices[e as usize]);
@@ -212,7 +212,7 @@ pub(super) fn grouped_dense(bench: &Workbench, measure: &mut Measure) -> Result<
     let mut planned = moe_group::plan(&bench.planner, "moe_group", (&ids, &count), 0..N_EXPERTS, &groups)?;
     let rows = Rows::Grouped { groups: &groups, repeat: 1 };
     let x_tensor = bench.tensor(n_in, &x)?;
-    planned.extend(product::plan(&bench.planner, "experts", &weights, rows, &x_tensor, &y.tensor, 0.0)?);
+    planned.extend(product::plan(&bench.planner, "experts", &Product::new(&weights, rows, &x_tensor, &y.tensor))?);
     let actual = bench.run_for(&planned, n_rows, &y)?;
     for (p, &e) in IDS.iter().enumerate() {
         let (expected, bound) = of_many(bench, &x[p * n_in..][..n_in], &matrices[e as usize]);
@@ -318,9 +318,6 @@ pub(super) fn beside(bench: &Workbench, measure: &mut Measure) -> Result<()> {
             Weights::upload(bench.gpu(), "down", &down)?,
             Weights::upload(bench.gpu(), "router", &router)?,
         );
-        if !matvec::can_stand_beside(&bench.planner, &router_weights) {
-            return Ok(()); // The device binds too few buffers: they stand alone.
-        }
         let values: Vec<f32> = random.values(n_rows * n_in, Spread::Normal).iter().map(|v| 0.1 * v).collect();
         let (x, router_x) =
             (Activations::new(bench, measure, n_in, &values)?, random.values(n_rows * n_in, Spread::Normal));
@@ -328,11 +325,11 @@ pub(super) fn beside(bench: &Workbench, measure: &mut Measure) -> Result<()> {
         let rows = few_rows(n_rows, &count);
         let (act, logits) = (Output::new(bench.gpu(), n_rows, width)?, Output::new(bench.gpu(), n_rows, n_experts)?);
         let words = Output::rounded(bench.gpu(), n_rows, width)?;
-        let product =
-            Beside::Product { weights: &router_weights, x: &bench.tensor(n_in, &router_x)?, y: &logits.tensor };
-        let to = (&act.tensor, Some(&words.tensor));
-        let planned =
-            matvec::plan_gated(&bench.planner, "gated", &gate_up_weights, rows, x.input(), to, Some(product))?;
+        let (weights, router_in) = (&router_weights, bench.tensor(n_in, &router_x)?);
+        let logits_of = Beside::Product { label: "router", weights, x: &router_in, y: &logits.tensor };
+        let to = Gated { gate_up: None, y: &act.tensor, rounded: Some(&words.tensor) };
+        let gated = Product::gated(&gate_up_weights, rows, x.input(), to).beside(logits_of);
+        let planned = product::plan(&bench.planner, "gated", &gated)?;
         let results = bench.run(&planned, n_rows, &[&act, &words, &logits])?;
         for (t, row) in x.values.chunks_exact(n_in).enumerate() {
             let (expected, bound) = twins::gated(&twins::products(row, &gate_up));
@@ -350,8 +347,9 @@ pub(super) fn beside(bench: &Workbench, measure: &mut Measure) -> Result<()> {
             Choice { logits: &logits, per_expert_scale: &scale_tensor, ids: &ids.tensor, weights: &weights.tensor };
         let y = Output::new(bench.gpu(), n_rows, 40)?;
         let input = Input { x: &act.tensor, rounded: Some(&words.tensor) };
-        let choice = Beside::Choice(choice);
-        let planned = matvec::plan_beside(&bench.planner, "down", &down_weights, rows, input, &y.tensor, choice)?;
+        let down_product = Product::new(&down_weights, rows, input, &y.tensor);
+        let down_product = down_product.beside(Beside::Choice { label: "choice", choice });
+        let planned = product::plan(&bench.planner, "down", &down_product)?;
         let actual = bench.run(&planned, n_rows, &[&y, &ids, &weights])?;
         let act_values = rounded_rows(&results[1], n_rows, width);
         let (expected, bound) = twins::products(&act_values, &down);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::Result;
 use crate::gpu::{Tensor, Tier};
 use crate::kernels::Weights;
-use crate::kernels::product::{self, Rows};
+use crate::kernels::product::{self, Product, Rows};
 use crate::kernels::rounding::rounded;
 use crate::kernels::rounding::rounded::Input;
 use crate::quant::{DenseMatrix, Dtype, Matrix};
@@ -64,7 +64,7 @@ fn upload(bench: &Workbench, matrix: &Matrix) -> Result<Weights> {
 
 fn run(bench: &Workbench, weights: &Weights, rows: Rows, input: Input, n_rows: usize) -> Result<Vec<f32>> {
     let y = Output::new(bench.gpu(), n_rows, weights.out_features)?;
-    let planned = product::plan(&bench.planner, "product", weights, rows, input, &y.tensor, 0.0)?;
+    let planned = product::plan(&bench.planner, "product", &Product::new(weights, rows, input, &y.tensor))?;
     bench.run_for(&planned, n_rows, &y)
 }
 

@@ -86,7 +86,7 @@ pub(crate) fn plan(
         && let Some(shares) = shares(tuning, weights, x.rows)
         && target.softcap == 0.0
     {
-        return plan_shares(planner, label, weights, count, x, target, (tuning.few_features, shares));
+        return plan_shares(planner, label, weights, count, x, target, shares);
     }
     for (size, way) in sizes.iter().zip(&ways) {
         for part in &weights.parts {
@@ -113,7 +113,7 @@ fn shares(tuning: &TileTuning, weights: &Weights, rows: usize) -> Option<usize> 
     (shares > 1).then_some(shares)
 }
 
-/// As [`plan`], with shares of the input features added up apart.
+/// As [`plan`], with `shares` of the input features added up apart, in tiles for few output features.
 fn plan_shares(
     planner: &Planner,
     label: &str,
@@ -121,8 +121,9 @@ fn plan_shares(
     count: &Tensor,
     x: &Tensor,
     target: Target,
-    (tile, shares): (Tile, usize),
+    shares: usize,
 ) -> Result<Vec<Planned>> {
+    let tile = planner.tuning.tiles.few_features;
     let parts = planner.share_rows(shares, x.rows, weights.out_features)?;
     let to_parts = Target { y: &parts, column: 0, softcap: 0.0 };
     let mut planned = Vec::new();

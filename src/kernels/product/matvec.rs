@@ -1,4 +1,4 @@
-//! `matvec.wgsl`: products of one row of x at a time, alone, gated, or as a weighted sum of experts.
+//! `matvec.wgsl`: products of one row of x at a time, as they are, gated, or as a weighted sum of experts.
 
 use super::operands::{Rows, Setup, Target, dtype_number};
 use super::weights::{Kind, Part};
@@ -25,106 +25,66 @@ pub(crate) enum Form<'a> {
     Sum { factors: &'a Tensor },
 }
 
-/// What a product makes beside its result, of other tensors: two kernels of which neither reads what the other writes.
+/// What runs in one dispatch with a product, or behind it, of other tensors: neither reads what the other writes.
 #[derive(Debug, Clone, Copy)]
 pub enum Beside<'a> {
-    /// `y = x w^T` with dense weights of few rows.
+    /// `y = x w^T` with dense weights of few rows, beside a product that is gated.
     Product {
-        /// One dense matrix in one part.
+        /// The name of the dispatch where it has one of its own.
+        label: &'a str,
+        /// The weights.
         weights: &'a Weights,
         /// `[rows, in_features]`.
         x: &'a Tensor,
         /// `[rows, out_features]`.
         y: &'a Tensor,
     },
-    /// A choice of experts.
-    Choice(Choice<'a>),
+    /// A choice of experts, beside a plain product.
+    Choice {
+        /// The name of the dispatch where it has one of its own.
+        label: &'a str,
+        /// What is chosen from.
+        choice: Choice<'a>,
+    },
 }
 
-/// Whether the device binds enough buffers at once for [`Beside`], and `weights` are such as [`Beside::Product`] takes.
-pub fn can_stand_beside(planner: &Planner, weights: &Weights) -> bool {
-    let is_dense = matches!(weights.kind, Kind::Dense(_)) && weights.n_matrices == 1 && weights.parts.len() == 1;
-    is_dense && planner.gpu.limits().max_storage_buffers_per_shader_stage >= 12
+impl Beside<'_> {
+    /// Whether one dispatch can do both it and a product of `x` with `weights`, whose result is gated and rounded into `gated`
+    /// or else stays as it is: shaders have that for rounded x, one matrix in one part, and devices that bind enough buffers.
+    pub(crate) fn fits(&self, planner: &Planner, weights: &Weights, x: Input, gated: Option<&Tensor>) -> bool {
+        let is_one = |weights: &Weights| weights.n_matrices == 1 && weights.is_one_part();
+        let fits = match self {
+            Beside::Product { weights, .. } => {
+                gated.is_some() && matches!(weights.kind, Kind::Dense(_)) && is_one(weights)
+            }
+            Beside::Choice { .. } => gated.is_none(),
+        };
+        let buffers = planner.gpu.limits().max_storage_buffers_per_shader_stage;
+        fits && is_one(weights) && buffers >= BUFFERS_BESIDE && x.rounded_for(planner, weights).is_some()
+    }
 }
 
-/// Whether gate and up of each matrix lie in one part, as [`plan_gated`] needs them.
-pub fn can_gate(weights: &Weights) -> bool {
+/// Buffers that a product binds with something beside it.
+const BUFFERS_BESIDE: u32 = 12;
+
+/// Whether gate and up of each matrix lie in one part, so that both are at hand where they are multiplied.
+pub(crate) fn can_gate(weights: &Weights) -> bool {
     weights.parts.iter().all(|part| part.n_rows == weights.out_features)
 }
 
-/// Plans `y = gelu(x w_gate^T) * (x w_up^T)`, where `weights` holds the rows of gate, then those of up; also rounded, as
-/// [`crate::kernels::rounding::rounded`] has it, where there is a tensor for that.
-///
-/// # Errors
-/// [`crate::Error::Memory`] where parameters do not fit.
-pub fn plan_gated<'a>(
-    planner: &Planner,
-    label: &str,
-    weights: &Weights,
-    rows: Rows,
-    x: impl Into<Input<'a>>,
-    (y, rounded): (&Tensor, Option<&Tensor>),
-    beside: Option<Beside>,
-) -> Result<Vec<Planned>> {
-    assert!(can_gate(weights), "{label}: gate and up in one part");
-    assert_eq!(2 * y.width, weights.out_features, "{label}: width of y");
-    let (target, input) = (Target { y, column: 0, softcap: 0.0 }, x.into());
-    let forms = (Form::Gated(rounded), beside);
-    weights.parts.iter().map(|part| plan_part(planner, label, weights, part, rows, input, target, forms)).collect()
-}
-
-/// Plans `y = x w^T` of rounded activations, with a choice of experts beside it.
-///
-/// # Errors
-/// [`crate::Error::Memory`] where parameters do not fit.
-pub fn plan_beside(
-    planner: &Planner,
-    label: &str,
-    weights: &Weights,
-    rows: Rows,
-    input: Input,
-    y: &Tensor,
-    beside: Beside,
-) -> Result<Vec<Planned>> {
-    assert_eq!(y.width, weights.out_features, "{label}: width of y");
-    let (target, forms) = (Target { y, column: 0, softcap: 0.0 }, (Form::Plain, Some(beside)));
-    weights.parts.iter().map(|part| plan_part(planner, label, weights, part, rows, input, target, forms)).collect()
-}
-
-/// Plans the weighted sum of a token's experts: `y[t] = sum_s factors[t, s] * (x[t * top_k + s] w[ids[t, s]]^T)`, over the
-/// experts that `weights` holds. `several` is that of [`Rows::Experts`].
-///
-/// # Errors
-/// [`crate::Error::Memory`] where parameters do not fit.
-pub fn plan_sum<'a>(
-    planner: &Planner,
-    label: &str,
-    weights: &Weights,
-    (ids, factors): (&Tensor, &Tensor),
-    x: impl Into<Input<'a>>,
-    y: &Tensor,
-    several: bool,
-) -> Result<Vec<Planned>> {
-    assert!(ids.stride == ids.width && factors.stride == ids.width && factors.width == ids.width, "{label}: slots");
-    assert_eq!(y.width, weights.out_features, "{label}: width of y");
-    let (target, input) = (Target { y, column: 0, softcap: 0.0 }, x.into());
-    let rows = Rows::Experts { ids, repeat: 1, several };
-    let forms = (Form::Sum { factors }, None);
-    weights.parts.iter().map(|part| plan_part(planner, label, weights, part, rows, input, target, forms)).collect()
+/// A product of few rows, but for the weights.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Few<'a> {
+    pub rows: Rows<'a>,
+    pub input: Input<'a>,
+    pub target: Target<'a>,
+    pub form: Form<'a>,
+    pub beside: Option<Beside<'a>>,
 }
 
 /// The product of few rows with one part of `weights`.
-#[expect(clippy::too_many_arguments, reason = "the arguments of `product::plan`, the part and what becomes of it")]
-pub(crate) fn plan_part(
-    planner: &Planner,
-    label: &str,
-    weights: &Weights,
-    part: &Part,
-    rows: Rows,
-    input: Input,
-    target: Target,
-    (form, beside): (Form, Option<Beside>),
-) -> Result<Planned> {
+pub(crate) fn plan_part(planner: &Planner, label: &str, weights: &Weights, part: &Part, few: &Few) -> Result<Planned> {
+    let Few { rows, input, target, form, beside } = *few;
     let setup = Setup::new(label, weights, part, input.x, target);
     let Setup { mut params, mut variant, mut constants, mut buffers } = setup;
     match input.rounded_for(planner, weights) {
@@ -138,13 +98,13 @@ pub(crate) fn plan_part(
     // A binding must be filled also where nothing is read.
     let unread = &part.data;
     let x_rows = x_rows(rows);
-    let (mut rows_per_row, mut slots, mut ids_of) = (1, 1, unread.into());
+    let (mut of_y, mut ids_of) = (RowsOfY { count: 1, added: 1 }, unread.into());
     match rows {
         Rows::Several(count) => ids_of = count.into(),
         Rows::Experts { ids, repeat, .. } => {
             constants.push(("EXPERTS", 1));
             params.x_repeat = word(repeat);
-            (ids_of, rows_per_row) = (ids.into(), word(ids.width));
+            (ids_of, of_y.count) = (ids.into(), word(ids.width));
         }
         Rows::Few | Rows::Two | Rows::Many(_) | Rows::Grouped { .. } => {}
     }
@@ -156,28 +116,29 @@ pub(crate) fn plan_part(
             buffers.push((10, rounded.into()));
         }
         Form::Sum { factors } => {
-            (rows_per_row, slots) = (1, rows_per_row);
+            of_y = RowsOfY { count: 1, added: of_y.count };
             buffers.push((8, factors.into()));
         }
     }
     buffers.push((6, ids_of));
-    let (shape, grid) = shape(
-        planner,
-        label,
-        weights,
-        part,
-        form,
-        (rows, rows_per_row, slots),
-        input.rounded_for(planner, weights).is_some(),
-    );
+    let (shape, grid) = shape(planner, label, weights, part, few, of_y);
     constants.extend(shape);
     constants.push(("X_ROWS", x_rows));
     let mut grid = Grid { rows_per_group: x_rows, ..grid };
     if let Some(beside) = beside {
         assert!(weights.parts.len() == 1 && grid.z == 1, "{label}: one dispatch");
-        (variant, grid.x) = add_beside(label, beside, (variant, x_rows), grid.x, &mut constants, &mut buffers);
+        variant = add_beside(label, beside, variant, x_rows, &mut grid, &mut constants, &mut buffers);
     }
     planner.plan(label, PipelineKey { stem: "matvec", variant, constants }, &params, buffers, grid)
+}
+
+/// The rows of y that belong to a row of the step.
+#[derive(Debug, Clone, Copy)]
+struct RowsOfY {
+    /// How many there are.
+    count: u32,
+    /// How many products are added up to make one.
+    added: u32,
 }
 
 /// Rows of x that share what is read of a weight.
@@ -199,17 +160,18 @@ fn rows_of_x(rows: Rows) -> RowsOfX {
     }
 }
 
-/// Adds what stands beside a product: the variant of the shader, and the workgroups in a row.
+/// Adds what stands beside a product, with workgroups of its own; returns the variant of the shader.
 fn add_beside(
     label: &str,
     beside: Beside,
-    (variant, x_rows): (&str, u32),
-    groups: u32,
+    variant: &str,
+    x_rows: u32,
+    grid: &mut Grid,
     constants: &mut Constants,
     buffers: &mut Vec<(u32, Binding)>,
-) -> (&'static str, u32) {
+) -> &'static str {
     match beside {
-        Beside::Product { weights, x, y } => {
+        Beside::Product { weights, x, y, .. } => {
             assert_eq!(variant, "rounding", "{label}: beside a gated product");
             assert!(x.width == weights.in_features && y.width == weights.out_features, "{label}: shapes beside");
             let Kind::Dense(dtype) = weights.kind else { unreachable!("{label}: dense weights beside") };
@@ -221,34 +183,36 @@ fn add_beside(
                 ("BESIDE_Y", word(y.stride)),
             ]);
             buffers.extend([(11, (&weights.parts[0].data).into()), (12, x.into()), (13, y.into())]);
-            ("rounding beside product", groups + word(weights.out_features))
+            grid.x += word(weights.out_features);
+            "rounding beside product"
         }
-        Beside::Choice(choice) => {
+        Beside::Choice { choice, .. } => {
             assert_eq!(variant, "rounded", "{label}: beside a plain product");
             let threads = constants.iter().find(|(name, _)| *name == "THREADS").expect("of the product").1;
             let (more, bindings) = choice.bindings(label, threads);
             constants.extend(more);
             constants.push(("BESIDE", x_rows));
             buffers.extend(bindings);
-            ("rounded beside choice", groups + x_rows)
+            grid.x += x_rows;
+            "rounded beside choice"
         }
     }
 }
 
-/// The constants and the grid for a part of `weights` and rows of x that make `rows_per_row` rows of y each; `slots` of
-/// them are added up.
+/// The constants and the grid for a part of `weights`.
 fn shape(
     planner: &Planner,
     label: &str,
     weights: &Weights,
     part: &Part,
-    form: Form,
-    (rows, rows_per_row, slots): (Rows, u32, u32),
-    is_rounded: bool,
+    few: &Few,
+    of_y: RowsOfY,
 ) -> (Constants, Grid) {
+    let Few { rows, form, .. } = *few;
+    let is_rounded = few.input.rounded_for(planner, weights).is_some();
     let chunks = word(weights.in_features.div_ceil(CHUNK));
     let gated = matches!(form, Form::Gated(_));
-    let n_rows = part.n_rows * rows_per_row as usize;
+    let n_rows = part.n_rows * of_y.count as usize;
     let tuning = planner.tuning.matvec;
     let Shape { threads, lanes, lane_rows } = match tuning.rounded.filter(|_| is_rounded) {
         Some(shapes) => {
@@ -257,7 +221,7 @@ fn shape(
             let groups = if gated { 2 * word(BLOCK) / shape.lane_rows } else { 1 };
             shape.within(planner.gpu.limits().max_compute_invocations_per_workgroup, groups)
         }
-        None => tuning.shape(n_rows, (chunks * slots) as usize, gated),
+        None => tuning.shape(n_rows, (chunks * of_y.added) as usize, gated),
     };
     let outputs = (if gated { part.n_rows / 2 } else { part.n_rows }, if gated { lane_rows / 2 } else { lane_rows });
     let per_group = threads / lanes * outputs.1;
@@ -266,7 +230,7 @@ fn shape(
     // What exceeds a dimension's limit goes along z.
     let limit = planner.gpu.limits().max_compute_workgroups_per_dimension as usize;
     let z = groups.div_ceil(limit);
-    let grid = Grid { rows_per_row, z: word(z), ..Grid::per_row(groups.div_ceil(z)) };
+    let grid = Grid { rows_per_row: of_y.count, z: word(z), ..Grid::per_row(groups.div_ceil(z)) };
     let mut constants = vec![
         ("THREADS", threads),
         ("LANES", lanes),
@@ -275,7 +239,7 @@ fn shape(
         ("ROLLED", u32::from(tuning.rolled)),
         ("GATED", u32::from(gated)),
         ("SUM", u32::from(matches!(form, Form::Sum { .. }))),
-        ("SLOTS", slots),
+        ("SLOTS", of_y.added),
     ];
     if !is_rounded {
         let is_dense = matches!(weights.kind, Kind::Dense(_));

@@ -2,6 +2,7 @@
 
 pub mod gelu_mul;
 pub(crate) mod host_stack;
+pub(crate) mod joined;
 pub(crate) mod matmul;
 pub mod matvec;
 pub(crate) mod operands;
@@ -12,4 +13,6 @@ pub(crate) mod tile_size;
 pub(crate) mod weights;
 pub(crate) mod weights_builder;
 
-pub use plan::{FIELDS, Params, Rows, plan, plan_columns};
+pub use matvec::Beside;
+pub use operands::{FIELDS, Params, Rows};
+pub use plan::{Gated, Product, Summed, plan};

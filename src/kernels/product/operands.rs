@@ -1,9 +1,9 @@
 //! What all products take, of few rows and of many: rows, where the result goes, and how shaders find the weights.
 
 use super::weights::{Kind, Part, Weights, run};
-use crate::gpu::{Binding, Constants, Tensor};
+use crate::gpu::{Binding, Constants, Tensor, Tier};
 use crate::kernels::experts::moe_group::Groups;
-use crate::kernels::word;
+use crate::kernels::{Planner, word};
 use crate::quant::{Dtype, PackedMatrix};
 
 crate::kernels::params! {
@@ -55,6 +55,35 @@ pub enum Rows<'a> {
         /// Rows of y that read one row of x.
         repeat: usize,
     },
+}
+
+impl Rows<'_> {
+    /// As kernels of the planner's tier take the rows of a step: without rounded activations each row reads the weights on
+    /// its own.
+    #[must_use]
+    pub fn on(self, planner: &Planner) -> Self {
+        match self {
+            Rows::Two | Rows::Several(_) if planner.few_tier < Tier::Dot => Rows::Few,
+            rows => rows,
+        }
+    }
+
+    /// Whether kernels of few rows take them.
+    pub(crate) fn are_few(self) -> bool {
+        match self {
+            Rows::Few | Rows::Two | Rows::Several(_) | Rows::Experts { .. } => true,
+            Rows::Many(_) | Rows::Grouped { .. } => false,
+        }
+    }
+
+    /// Rows of y that belong to a row of the step.
+    pub(crate) fn of_y(self) -> usize {
+        match self {
+            Rows::Few | Rows::Two | Rows::Several(_) | Rows::Many(_) => 1,
+            Rows::Experts { ids, .. } => ids.width,
+            Rows::Grouped { groups, .. } => groups.pairs.width,
+        }
+    }
 }
 
 /// Where products go.

@@ -1,66 +1,262 @@
-//! Products with weights: `matvec.wgsl` for one row of x at a time and for experts, `matmul.wgsl` for many rows.
+//! The one entrance to products: weights, rows, what goes in, what becomes of it, and what may run beside it. Which kernels that
+//! takes, and what is fused, is decided here: by the number of rows, the tier, and how the weights lie on the device.
 //!
 //! `y[t, n] = sum_k x[t, k] * w[n, k]`, and for experts `y[p, n] = sum_k x[p / x_repeat, k] * w[ids[p], n, k]`.
 
-use super::matmul;
-use super::matvec::{self, Form};
-use super::operands::Target;
+use std::ops::Range;
+
+use super::joined::Joined;
+use super::matvec::{self, Beside, Form};
+use super::operands::{Rows, Target};
+use super::{gelu_mul, matmul};
 use crate::Result;
 use crate::gpu::Tensor;
+use crate::kernels::experts::{moe_sum, router};
 use crate::kernels::rounding::rounded::Input;
 use crate::kernels::{Planned, Planner, Weights};
 
-pub use super::operands::{FIELDS, Params, Rows};
+/// What is multiplied with.
+#[derive(Debug, Clone, Copy)]
+enum Matrices<'a> {
+    One(&'a Weights),
+    Joined(&'a Joined),
+}
 
-/// Plans `y = x w^T`, one dispatch for each part of the weights. `softcap` caps logits; 0 leaves them.
+/// Where `gelu(x w_gate^T) * (x w_up^T)` goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Gated<'a> {
+    /// `[rows, 2 * width]`: products of gate and of up side by side, where these are not gated at once.
+    pub gate_up: Option<&'a Tensor>,
+    /// `[rows, width]`.
+    pub y: &'a Tensor,
+    /// Receives y rounded, too, where x is rounded: what the next product reads.
+    pub rounded: Option<&'a Tensor>,
+}
+
+/// Where the weighted sum of a token's experts goes.
+#[derive(Debug, Clone)]
+pub struct Summed<'a> {
+    /// The experts, `[rows, top_k]` without padding.
+    pub ids: &'a Tensor,
+    /// Their factors, likewise.
+    pub factors: &'a Tensor,
+    /// The experts that the weights are.
+    pub held: Range<usize>,
+    /// `[rows * top_k, out_features]`: the products, where they are not added up at once.
+    pub products: Option<&'a Tensor>,
+    /// `[rows, out_features]`.
+    pub y: &'a Tensor,
+}
+
+#[derive(Debug, Clone)]
+enum Output<'a> {
+    Plain { y: &'a Tensor, softcap: f32 },
+    Gated(Gated<'a>),
+    Summed(Summed<'a>),
+}
+
+/// A product, and what becomes of it.
+#[derive(Debug, Clone)]
+pub struct Product<'a> {
+    matrices: Matrices<'a>,
+    rows: Rows<'a>,
+    x: Input<'a>,
+    output: Output<'a>,
+    beside: Option<Beside<'a>>,
+}
+
+impl<'a> Product<'a> {
+    /// `y = x w^T`, `[rows, out_features]`.
+    pub fn new(weights: &'a Weights, rows: Rows<'a>, x: impl Into<Input<'a>>, y: &'a Tensor) -> Self {
+        Self::of(Matrices::One(weights), rows, x.into(), Output::Plain { y, softcap: 0.0 })
+    }
+
+    /// As [`Self::new`] with several matrices, whose results stand side by side in y.
+    pub(crate) fn joined(weights: &'a Joined, rows: Rows<'a>, x: Input<'a>, y: &'a Tensor) -> Self {
+        Self::of(Matrices::Joined(weights), rows, x, Output::Plain { y, softcap: 0.0 })
+    }
+
+    /// `y = gelu(x w_gate^T) * (x w_up^T)` with weights that hold the rows of gate, then those of up.
+    pub fn gated(weights: &'a Weights, rows: Rows<'a>, x: impl Into<Input<'a>>, to: Gated<'a>) -> Self {
+        Self::of(Matrices::One(weights), rows, x.into(), Output::Gated(to))
+    }
+
+    /// As [`Self::gated`], with gate and up in one stack or each on its own.
+    pub(crate) fn joined_gated(weights: &'a Joined, rows: Rows<'a>, x: Input<'a>, to: Gated<'a>) -> Self {
+        Self::of(Matrices::Joined(weights), rows, x, Output::Gated(to))
+    }
+
+    /// `y[t] = sum_s factors[t, s] * (x[t * top_k + s] w[ids[t, s]]^T)`, over the experts that `weights` holds.
+    pub fn summed(weights: &'a Weights, rows: Rows<'a>, x: impl Into<Input<'a>>, to: Summed<'a>) -> Self {
+        Self::of(Matrices::One(weights), rows, x.into(), Output::Summed(to))
+    }
+
+    fn of(matrices: Matrices<'a>, rows: Rows<'a>, x: Input<'a>, output: Output<'a>) -> Self {
+        Product { matrices, rows, x, output, beside: None }
+    }
+
+    /// With results capped, `c * tanh(y / c)`, as logits are. Only of a plain product.
+    #[must_use]
+    pub fn capped(mut self, cap: f32) -> Self {
+        let Output::Plain { softcap, .. } = &mut self.output else { panic!("only plain products are capped") };
+        *softcap = cap;
+        self
+    }
+
+    /// With something else that reads nothing of it: in one dispatch with it where that is possible, behind it otherwise.
+    #[must_use]
+    pub fn beside(mut self, beside: impl Into<Option<Beside<'a>>>) -> Self {
+        self.beside = beside.into();
+        self
+    }
+
+    /// What the product leaves for the next one to read.
+    pub fn result(&self, planner: &Planner) -> Input<'a> {
+        match &self.output {
+            Output::Plain { y, .. } => Input::from(*y),
+            Output::Summed(to) => Input::from(to.y),
+            Output::Gated(to) => Input { x: to.y, rounded: self.fused_gates(planner).and_then(|(_, form)| form) },
+        }
+    }
+
+    /// The weights of a product that is gated at once, and where its result is rounded to, if it is.
+    fn fused_gates(&self, planner: &Planner) -> Option<(&'a Weights, Option<&'a Tensor>)> {
+        let Output::Gated(to) = &self.output else { return None };
+        let weights = match self.matrices {
+            Matrices::One(weights) => weights,
+            Matrices::Joined(joined) => &joined.only()?.weights,
+        };
+        let is_fused = self.rows.are_few() && matvec::can_gate(weights);
+        is_fused.then(|| (weights, to.rounded.filter(|_| self.x.rounded_for(planner, weights).is_some())))
+    }
+}
+
+/// Plans a product: one dispatch for each part of the weights, with what it takes before and behind it.
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
-pub fn plan<'a>(
-    planner: &Planner,
-    label: &str,
-    weights: &Weights,
-    rows: Rows,
-    x: impl Into<Input<'a>>,
-    y: &Tensor,
-    softcap: f32,
-) -> Result<Vec<Planned>> {
-    assert_eq!(y.width, weights.out_features, "{label}: width of y");
-    plan_parts(planner, label, weights, rows, x.into(), Target { y, column: 0, softcap })
-}
-
-/// As [`plan`], into the columns of y from `column` on.
-///
-/// # Errors
-/// As [`plan`].
-pub fn plan_columns<'a>(
-    planner: &Planner,
-    label: &str,
-    weights: &Weights,
-    rows: Rows,
-    x: impl Into<Input<'a>>,
-    (y, column): (&Tensor, usize),
-) -> Result<Vec<Planned>> {
-    assert!(column + weights.out_features <= y.width, "{label}: columns of y");
-    plan_parts(planner, label, weights, rows, x.into(), Target { y, column, softcap: 0.0 })
-}
-
-fn plan_parts(
-    planner: &Planner,
-    label: &str,
-    weights: &Weights,
-    rows: Rows,
-    input: Input,
-    target: Target,
-) -> Result<Vec<Planned>> {
-    let rows = match rows {
-        Rows::Many(count) => matmul::Rows::All(count),
-        Rows::Grouped { groups, repeat } => matmul::Rows::Grouped { groups, repeat },
-        Rows::Few | Rows::Two | Rows::Several(_) | Rows::Experts { .. } => {
-            let plan =
-                |part| matvec::plan_part(planner, label, weights, part, rows, input, target, (Form::Plain, None));
-            return weights.parts.iter().map(plan).collect();
-        }
+pub fn plan(planner: &Planner, label: &str, product: &Product) -> Result<Vec<Planned>> {
+    let (rows, x) = (product.rows, product.x);
+    let one = match product.matrices {
+        Matrices::One(weights) => Some((label.to_owned(), weights)),
+        Matrices::Joined(joined) => joined.only().map(|one| (inside(label, one.name), &one.weights)),
     };
-    matmul::plan(planner, label, weights, rows, input.x, target)
+    let mut beside = product.beside;
+    let mut planned = match &product.output {
+        Output::Plain { y, softcap } => match one {
+            Some((label, weights)) => {
+                // Others may use further columns of what several matrices share.
+                let is_joined = matches!(product.matrices, Matrices::Joined(_)) && y.width > weights.out_features;
+                assert!(is_joined || y.width == weights.out_features, "{label}: width of y");
+                let target = Target { y, column: 0, softcap: *softcap };
+                let fused = beside.take_if(|beside| beside.fits(planner, weights, x, None));
+                plan_one(planner, &label, weights, rows, x, target, Form::Plain, fused)?
+            }
+            None => plan_each(planner, label, product.matrices, rows, x, y)?,
+        },
+        Output::Gated(to) => match (product.fused_gates(planner), one) {
+            (Some((weights, rounded)), Some((label, _))) => {
+                assert_eq!(2 * to.y.width, weights.out_features, "{label}: width of y");
+                let target = Target { y: to.y, column: 0, softcap: 0.0 };
+                let fused = beside.take_if(|beside| beside.fits(planner, weights, x, rounded));
+                plan_one(planner, &label, weights, rows, x, target, Form::Gated(rounded), fused)?
+            }
+            _ => plan_gates_apart(planner, label, product, to)?,
+        },
+        Output::Summed(to) => plan_sum(planner, label, product, to)?,
+    };
+    if let Some(beside) = beside {
+        planned.extend(plan_behind(planner, rows, beside)?);
+    }
+    Ok(planned)
+}
+
+/// The label of a matrix among others: `mlp.gate_up_proj`, or its name alone.
+fn inside(label: &str, name: &str) -> String {
+    if label.is_empty() { name.to_owned() } else { format!("{label}.{name}") }
+}
+
+/// A product with one stack of weights.
+#[expect(clippy::too_many_arguments, reason = "a product's own and where it goes")]
+fn plan_one(
+    planner: &Planner,
+    label: &str,
+    weights: &Weights,
+    rows: Rows,
+    x: Input,
+    target: Target,
+    form: Form,
+    beside: Option<Beside>,
+) -> Result<Vec<Planned>> {
+    match rows {
+        Rows::Many(count) => matmul::plan(planner, label, weights, matmul::Rows::All(count), x.x, target),
+        Rows::Grouped { groups, repeat } => {
+            matmul::plan(planner, label, weights, matmul::Rows::Grouped { groups, repeat }, x.x, target)
+        }
+        Rows::Few | Rows::Two | Rows::Several(_) | Rows::Experts { .. } => {
+            let few = matvec::Few { rows, input: x, target, form, beside };
+            weights.parts.iter().map(|part| matvec::plan_part(planner, label, weights, part, &few)).collect()
+        }
+    }
+}
+
+/// Products side by side in `y`, each on its own.
+fn plan_each(
+    planner: &Planner,
+    label: &str,
+    matrices: Matrices,
+    rows: Rows,
+    x: Input,
+    y: &Tensor,
+) -> Result<Vec<Planned>> {
+    let (mut planned, mut column) = (Vec::new(), 0);
+    let mut add = |label: &str, weights: &Weights| -> Result<()> {
+        assert!(column + weights.out_features <= y.width, "{label}: columns of y");
+        let target = Target { y, column, softcap: 0.0 };
+        column += weights.out_features;
+        planned.extend(plan_one(planner, label, weights, rows, x, target, Form::Plain, None)?);
+        Ok(())
+    };
+    match matrices {
+        Matrices::One(weights) => add(label, weights)?,
+        Matrices::Joined(joined) => {
+            joined.0.iter().try_for_each(|one| add(&inside(label, one.name), &one.weights))?;
+        }
+    }
+    Ok(planned)
+}
+
+/// Gate and up side by side, then what becomes of them.
+fn plan_gates_apart(planner: &Planner, label: &str, product: &Product, to: &Gated) -> Result<Vec<Planned>> {
+    let both = to.gate_up.expect("room for gate and up, where they are not gated at once");
+    let mut planned = plan_each(planner, label, product.matrices, product.rows, product.x, both)?;
+    let (label, up) = (inside(label, "gelu_mul"), (both, to.y.width));
+    planned.push(gelu_mul::plan(planner, &label, both, up, to.y, product.rows.of_y())?);
+    Ok(planned)
+}
+
+/// The weighted sum of a token's experts: at once, or behind the products.
+fn plan_sum(planner: &Planner, label: &str, product: &Product, to: &Summed) -> Result<Vec<Planned>> {
+    let (Matrices::One(weights), rows, x) = (product.matrices, product.rows, product.x) else {
+        unreachable!("a sum is made with one stack of experts")
+    };
+    let Summed { ids, factors, .. } = *to;
+    assert!(ids.stride == ids.width && factors.stride == ids.width && factors.width == ids.width, "{label}: slots");
+    assert_eq!(to.y.width, weights.out_features, "{label}: width of y");
+    if rows.are_few() {
+        let target = Target { y: to.y, column: 0, softcap: 0.0 };
+        return plan_one(planner, label, weights, rows, x, target, Form::Sum { factors }, None);
+    }
+    let products = to.products.expect("room for products, where they are not added up at once");
+    let mut planned = plan_each(planner, label, product.matrices, rows, x, products)?;
+    planned.push(moe_sum::plan(planner, "moe_sum", products, (ids, factors), to.held.clone(), to.y)?);
+    Ok(planned)
+}
+
+/// What could not run in one dispatch with a product.
+fn plan_behind(planner: &Planner, rows: Rows, beside: Beside) -> Result<Vec<Planned>> {
+    match beside {
+        Beside::Product { label, weights, x, y } => plan(planner, label, &Product::new(weights, rows, x, y)),
+        Beside::Choice { label, choice } => Ok(vec![router::plan(planner, label, choice)?]),
+    }
 }

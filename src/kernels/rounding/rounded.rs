@@ -29,8 +29,13 @@ impl Input<'_> {
     /// What `weights` are multiplied with in the planner's tier: rounded activations where there are such, and the
     /// weights' groups do not cut a chunk.
     pub(crate) fn rounded_for(&self, planner: &Planner, weights: &Weights) -> Option<&Tensor> {
-        self.rounded.filter(|_| planner.few_tier >= Tier::Dot && weights.has_whole_chunks())
+        self.rounded.filter(|_| planner.few_tier >= Tier::Dot && suits(weights))
     }
+}
+
+/// Whether kernels can multiply `weights` by rounded activations, which then are worth making.
+pub(crate) fn suits(weights: &Weights) -> bool {
+    weights.has_whole_chunks()
 }
 
 /// Rounded activations of `rows` rows of `width`: blocks beyond a row's end stay zero.

@@ -7,12 +7,13 @@ use super::options::Options;
 use super::share::Share;
 use super::uploads::{Source, Target, Uploads};
 use super::weights::{
-    GatedWeights, Hosted, Joined, LayerWeights, ModelWeights, MoeWeights, NORM_NAMES, NORMS_PER_LAYER, PerLayerWeights,
+    GatedWeights, Hosted, LayerWeights, ModelWeights, MoeWeights, NORM_NAMES, NORMS_PER_LAYER, PerLayerWeights,
 };
 use crate::Result;
 use crate::checkpoint::{Checkpoint, Content, Contents, MatrixFormat, MatrixInfo, Projection};
 use crate::gemma4::Role;
 use crate::gpu::{Gpu, Tensor};
+use crate::kernels::product::joined::{Joined, Named};
 use crate::kernels::{Form, HostStack, Weights, WeightsBuilder};
 use crate::parallel::Part;
 use crate::quant::{Dtype, StoredGroups, requantize};
@@ -255,10 +256,10 @@ impl Loader<'_, '_> {
         let info = |name: &str| self.checkpoint.matrix_info(&format!("{at}{name}"));
         let formats: Vec<MatrixFormat> = names.iter().map(|name| info(name).format).collect();
         if !joinable(&formats) {
-            let mut all: Vec<Vec<(&'static str, Weights)>> = self.ranks.iter().map(|_| Vec::new()).collect();
+            let mut all: Vec<Vec<Named>> = self.ranks.iter().map(|_| Vec::new()).collect();
             for &name in names {
                 let weights = self.linear(&format!("{at}{name}"), |share| Part::Columns(outputs(share, name)))?;
-                all.iter_mut().zip(weights).for_each(|(rank, weights)| rank.push((name, weights)));
+                all.iter_mut().zip(weights).for_each(|(rank, weights)| rank.push(Named { name, weights }));
             }
             return Ok(all.into_iter().map(Joined).collect::<Vec<_>>().into_iter());
         }
@@ -285,7 +286,7 @@ impl Loader<'_, '_> {
         for (name, targets) in names.iter().zip(targets) {
             self.add_matrix(&format!("{at}{name}"), targets);
         }
-        Ok(all.into_iter().map(|weights| Joined(vec![(label, weights)])).collect::<Vec<_>>().into_iter())
+        Ok(all.into_iter().map(|weights| Joined::one(label, weights)).collect::<Vec<_>>().into_iter())
     }
 
     /// The matrix `name` is to be uploaded to `targets`.
@@ -336,11 +337,13 @@ impl Loader<'_, '_> {
         let all = (0..self.checkpoint.config.num_experts).flat_map(|e| both.map(|projection| (e, projection)));
         if joinable(&all.map(info).collect::<Vec<_>>()) {
             let stacks = self.experts(l, &both, "gate_up_proj", hosted)?;
-            return Ok(stacks.map(|weights| Joined(vec![("gate_up_proj", weights)])).collect::<Vec<_>>().into_iter());
+            return Ok(stacks.map(|weights| Joined::one("gate_up_proj", weights)).collect::<Vec<_>>().into_iter());
         }
         let gate = self.experts(l, &both[..1], "gate_proj", hosted)?;
         let up = self.experts(l, &both[1..], "up_proj", hosted)?;
-        let pairs = gate.zip(up).map(|(gate, up)| Joined(vec![("gate_proj", gate), ("up_proj", up)]));
+        let pairs = gate.zip(up).map(|(gate, up)| {
+            Joined(vec![Named { name: "gate_proj", weights: gate }, Named { name: "up_proj", weights: up }])
+        });
         Ok(pairs.collect::<Vec<_>>().into_iter())
     }
 

@@ -12,13 +12,14 @@ use super::options::{Head, Options, Progress};
 use super::pipelines::PlannedPipeline;
 use super::share::{Share, place_uniform};
 use super::weights::{
-    GatedWeights, Joined, LayerWeights, ModelWeights, MoeWeights, NORMS_PER_LAYER, Norm, PerLayerWeights, norm_row,
+    GatedWeights, LayerWeights, ModelWeights, MoeWeights, NORMS_PER_LAYER, Norm, PerLayerWeights, norm_row,
 };
 use crate::Result;
 use crate::checkpoint::RowReader;
 use crate::error::Usage;
 use crate::gemma4::Config;
 use crate::gpu::{Gpu, Tensor};
+use crate::kernels::product::joined::Joined;
 use crate::kernels::{Planner, Random, Weights};
 use crate::model::Gemma4;
 use crate::model::gemma4::supported;
@@ -224,7 +225,7 @@ impl Maker<'_> {
         };
         let linear = |name: &str, n: usize, k: usize| self.stack(&at(name), [1, n, k], self.linear);
         Ok(LayerWeights {
-            qkv: Joined(vec![("qkv_proj", linear("self_attn.qkv_proj", q + own * kv, c.hidden_size)?)]),
+            qkv: Joined::one("qkv_proj", linear("self_attn.qkv_proj", q + own * kv, c.hidden_size)?),
             o_proj: linear("self_attn.o_proj", c.hidden_size, q)?,
             qk_norm: self.ones(&at("qk_norm"), 2, layer.head_dim)?,
             mlp: self.gated(&at("mlp"), 1, layer.intermediate_size)?,
@@ -258,7 +259,7 @@ impl Maker<'_> {
         let hidden = self.share.config.hidden_size;
         let gate_up = self.stack(&format!("{label}.gate_up_proj"), [n_matrices, 2 * width, hidden], self.linear)?;
         Ok(GatedWeights {
-            gate_up: Joined(vec![("gate_up_proj", gate_up)]),
+            gate_up: Joined::one("gate_up_proj", gate_up),
             down_proj: self.stack(&format!("{label}.down_proj"), [n_matrices, hidden, width], self.linear)?,
         })
     }

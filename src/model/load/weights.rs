@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::checkpoint::RowReader;
 use crate::gpu::Tensor;
+use crate::kernels::product::joined::Joined;
 use crate::kernels::{HostStack, Weights};
 
 /// Rows of the table of norm weights that each layer takes; the final norm follows the last layer's, so that the norm
@@ -77,17 +78,6 @@ pub(crate) struct LayerWeights {
     /// `per_layer_input_gate` and `per_layer_projection`.
     pub per_layer: Option<(Weights, Weights)>,
     pub layer_scalar: f32,
-}
-
-/// Matrices whose results stand side by side, by name: one stack where their formats agree (`qkv_proj`, `gate_up_proj`),
-/// else each on its own.
-#[derive(Debug)]
-pub(crate) struct Joined(pub Vec<(&'static str, Weights)>);
-
-impl Joined {
-    fn size_bytes(&self) -> u64 {
-        self.0.iter().map(|(_, weights)| weights.size_bytes()).sum()
-    }
 }
 
 /// Gate, up and down projections of an MLP, or of all experts.

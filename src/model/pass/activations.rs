@@ -1,7 +1,7 @@
 //! Every intermediate value of the forward pass, named once, with its shape.
 
 use crate::Result;
-use crate::gemma4::Config;
+use crate::gemma4::{Config, LayerConfig, Rope};
 use crate::gpu::{Gpu, Tensor, Tier};
 use crate::kernels::KvDtype;
 use crate::kernels::attention::attention;
@@ -126,11 +126,37 @@ pub(crate) struct MoeActivations {
     pub sum: Tensor,
 }
 
-/// The shapes of heads that occur: (head_dim, kv heads).
-pub(crate) fn head_shapes(config: &Config) -> Vec<(usize, usize)> {
+/// What buffers of attention depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeadShape {
+    pub head_dim: usize,
+    pub kv_heads: usize,
+}
+
+impl HeadShape {
+    pub(crate) fn of(layer: &LayerConfig) -> Self {
+        HeadShape { head_dim: layer.head_dim, kv_heads: layer.num_key_value_heads }
+    }
+}
+
+/// A rotation of heads of some width.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rotation {
+    pub head_dim: usize,
+    pub rope: Rope,
+}
+
+impl Rotation {
+    pub(crate) fn of(layer: &LayerConfig) -> Self {
+        Rotation { head_dim: layer.head_dim, rope: layer.rope }
+    }
+}
+
+/// The shapes of heads that occur.
+pub(crate) fn head_shapes(config: &Config) -> Vec<HeadShape> {
     let mut shapes = Vec::new();
     for layer in &config.layers {
-        let shape = (layer.head_dim, layer.num_key_value_heads);
+        let shape = HeadShape::of(layer);
         if !shapes.contains(&shape) {
             shapes.push(shape);
         }
@@ -147,11 +173,11 @@ pub(crate) fn mlp_widths(config: &Config) -> Vec<usize> {
 }
 
 /// The rotations that occur; each has its own range of pairs in a row of the rotary table.
-pub(crate) fn rotations(config: &Config) -> Vec<(usize, crate::gemma4::Rope)> {
+pub(crate) fn rotations(config: &Config) -> Vec<Rotation> {
     let mut all = Vec::new();
-    for layer in &config.layers {
-        if !all.contains(&(layer.head_dim, layer.rope)) {
-            all.push((layer.head_dim, layer.rope));
+    for rotation in config.layers.iter().map(Rotation::of) {
+        if !all.contains(&rotation) {
+            all.push(rotation);
         }
     }
     all
@@ -177,7 +203,7 @@ impl Activations {
         let hidden = |label: &str, rows| Tensor::new(gpu, label, rows, config.hidden_size);
         let attention = head_shapes(config)
             .into_iter()
-            .map(|(head_dim, kv_heads)| {
+            .map(|HeadShape { head_dim, kv_heads }| {
                 let q = |label: &str| Tensor::new(gpu, label, rows, config.num_attention_heads * head_dim);
                 let kv = |label: &str| Tensor::new(gpu, label, rows, kv_heads * kv.head_words(head_dim));
                 let heads = config.num_attention_heads + 2 * kv_heads;
@@ -198,7 +224,7 @@ impl Activations {
             .into_iter()
             .map(|width| GatedActivations::new(gpu, "mlp.", rows, width, few))
             .collect::<Result<_>>()?;
-        let pairs: usize = rotations(config).iter().map(|(_, rope)| rope.rotated_pairs).sum();
+        let pairs: usize = rotations(config).iter().map(|rotation| rotation.rope.rotated_pairs).sum();
         Ok(Activations {
             rows: Tensor::compact(gpu, "rows", rows, 8)?,
             row_count: Tensor::compact(gpu, "row_count", 1, 1)?,

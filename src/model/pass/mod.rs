@@ -1,6 +1,8 @@
 //! The forward pass: a flat list of dispatches over named, preallocated buffers.
 
 pub(crate) mod activations;
-pub(crate) mod layer;
+mod attention;
+mod layer;
+mod mlp;
 pub(crate) mod op;
 pub(crate) mod plan;

@@ -1,13 +1,13 @@
 //! The forward pass as a flat list of dispatches, planned for few rows and for chunks.
 
 use super::activations::Activations;
-use super::layer::{self, LayerPlan};
+use super::layer::{self, BodyPlan};
 use super::op::{Body, Op};
 use crate::Result;
 use crate::gpu::{Dispatch, Gpu, PipelineKey};
 use crate::kernels::choice::{argmax, sample, strip_max, suppress};
 use crate::kernels::norm::{per_layer_inputs, rms_norm};
-use crate::kernels::product::Rows;
+use crate::kernels::product::{Product, Rows};
 use crate::kernels::rounding::rounded;
 use crate::kernels::rounding::rounded::Input;
 use crate::kernels::rows::{embed, gather_rows};
@@ -133,6 +133,7 @@ impl PassPlan<'_> {
     /// (1) embedding, the layers, (15) final norm.
     pub(crate) fn body(&self, planner: &Planner, body: Body) -> Result<Vec<Op>> {
         let (c, a, w) = (&self.share.config, self.activations, self.weights);
+        let plan = self.of(planner, body);
         let partial = self.share.is_partial();
         let scale = (c.hidden_size as f64).sqrt() as f32;
         let mut ops: Vec<Op> = embed::plan(
@@ -152,9 +153,9 @@ impl PassPlan<'_> {
         }
         ops.push(Op::capture("embed".into(), &a.h));
         if let (Some(b), Some(p)) = (&a.per_layer, &w.per_layer) {
-            let rows = layer::rows(body, a, planner.few_tier);
             let (projection, y) = (&p.per_layer_model_projection, b.context_part.as_ref().unwrap_or(&b.context));
-            let product = product::plan(planner, "per_layer_model_projection", projection, rows, &a.h, y, 0.0)?;
+            let product = Product::new(projection, plan.rows(), &a.h, y);
+            let product = product::plan(planner, "per_layer_model_projection", &product)?;
             ops.extend(product.into_iter().map(Op::Dispatch));
             if let Some(part) = &b.context_part {
                 ops.push(Op::AllGather { from: part.clone(), to: b.context.clone() });
@@ -168,19 +169,23 @@ impl PassPlan<'_> {
         let input = (&w.norms, norm_row(0, Norm::Input));
         let y = (&a.x, a.x_rounded.as_ref().filter(|_| body != Body::Chunk));
         ops.push(Op::Dispatch(rms_norm::plan(planner, "input_norm", input, &a.h, y, c.rms_norm_eps)?));
-        let plan = LayerPlan { planner, share: self.share, weights: w, activations: a, cache: self.cache, body };
         for l in 0..c.num_hidden_layers {
-            ops.extend(plan.layer(l)?);
+            ops.extend(layer::plan(plan, l)?);
         }
-        ops.extend(plan.after_layers()?);
+        ops.extend(layer::plan_after_layers(plan)?);
         ops.push(Op::capture("final_norm".into(), &a.x));
         Ok(ops)
+    }
+
+    fn of<'p>(&'p self, planner: &'p Planner<'p>, body: Body) -> BodyPlan<'p> {
+        let PassPlan { share, weights, activations, cache } = *self;
+        BodyPlan { planner, share, weights, activations, cache, body }
     }
 
     /// The logits of all rows of a body's steps, whose final norm rounds them.
     fn head(&self, planner: &Planner, body: Body) -> Result<Vec<Op>> {
         let a = self.activations;
-        let (rows, x) = (layer::rows(body, a, planner.few_tier), Input { x: &a.x, rounded: a.x_rounded.as_ref() });
+        let (rows, x) = (self.of(planner, body).rows(), Input { x: &a.x, rounded: a.x_rounded.as_ref() });
         Ok(self.lm_head(planner, rows, x)?.into_iter().map(Op::Dispatch).collect())
     }
 
@@ -211,6 +216,6 @@ impl PassPlan<'_> {
     fn lm_head(&self, planner: &Planner, rows: Rows, x: Input) -> Result<Vec<Planned>> {
         let head = self.weights.lm_head.as_ref().unwrap_or(&self.weights.embed_tokens);
         let softcap = self.share.config.final_logit_softcapping.unwrap_or(0.0);
-        product::plan(planner, "lm_head", head, rows, x, &self.activations.logits, softcap)
+        product::plan(planner, "lm_head", &Product::new(head, rows, x, &self.activations.logits).capped(softcap))
     }
 }

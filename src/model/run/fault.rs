@@ -4,7 +4,7 @@ use super::exchange::Run;
 use super::rank::Rank;
 use super::step::{Row, Want};
 use crate::error::NotFinite;
-use crate::gpu::{Dispatch, Recorder, Tensor};
+use crate::gpu::{Dispatch, Label, Recorder, Tensor};
 use crate::kernels::rows::not_finite;
 use crate::kernels::{Planned, Planner};
 use crate::model::gemma4::Gemma4;
@@ -16,7 +16,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone)]
 struct Suspect {
     /// As it was planned, `layer.07/o_proj` for instance.
-    label: String,
+    label: Label,
     /// Stem and variant of its shader.
     shader: (&'static str, &'static str),
 }
@@ -95,9 +95,9 @@ impl Suspect {
     fn describe(&self) -> String {
         let (stem, variant) = self.shader;
         let kernel = if variant.is_empty() { stem.to_owned() } else { format!("{stem}, {variant}") };
-        let place = match self.label.strip_prefix("layer.").and_then(|rest| rest.split_once('/')) {
-            Some((layer, what)) => format!("layer {}, {what}", layer.parse().unwrap_or(0)),
-            None => self.label.clone(),
+        let place = match self.label.layer {
+            Some(layer) => format!("layer {layer}, {}", self.label.name),
+            None => self.label.name.clone(),
         };
         format!("{place} (kernel {kernel})")
     }
@@ -118,7 +118,7 @@ impl Watched {
         for op in ops {
             match op {
                 Op::Dispatch(kernel) => {
-                    let suspect = Suspect { label: kernel.label().to_owned(), shader: kernel.shader() };
+                    let suspect = Suspect { label: kernel.label().clone(), shader: kernel.shader() };
                     let look = |output| not_finite::plan(&planner, "not_finite", output, &flags, suspects.len());
                     let looks = kernel.float_outputs().into_iter().map(look).collect::<Result<Vec<_>>>()?;
                     suspects.push(suspect);

@@ -185,7 +185,7 @@ impl Rank {
         let rotations = rotations(&self.share.config);
         let table: Vec<[f32; 2]> = rows
             .iter()
-            .flat_map(|row| rotations.iter().flat_map(move |(head_dim, rope)| rope.angles(*head_dim, row.position)))
+            .flat_map(|row| rotations.iter().flat_map(move |r| r.rope.angles(r.head_dim, row.position)))
             .collect();
         self.gpu.write(&a.rotary.buffer, 0, &table)?;
         self.upload_per_layer(rows)

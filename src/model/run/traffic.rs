@@ -78,8 +78,8 @@ impl Count {
     fn layer(&mut self, share: &Share, l: usize, w: &LayerWeights) {
         let config = &share.config;
         let rows = self.step.rows;
-        for (label, projection) in &w.qkv.0 {
-            self.linear(label, projection, rows);
+        for projection in &w.qkv.0 {
+            self.linear(projection.name, &projection.weights, rows);
         }
         self.attention(config, l);
         self.linear("o_proj", &w.o_proj, rows);
@@ -134,6 +134,6 @@ fn named<'a>(what: &str, w: &'a GatedWeights) -> Vec<(&'static str, &'a Weights)
         (_, "up_proj") => "experts.up_proj",
         (_, _) => "experts.down_proj",
     };
-    let gates = w.gate_up.0.iter().map(|(name, weights)| (label(name), weights));
+    let gates = w.gate_up.0.iter().map(|gate| (label(gate.name), &gate.weights));
     gates.chain([(label("down_proj"), &w.down_proj)]).collect()
 }

@@ -1,0 +1,35 @@
+//! Matrices whose products stand side by side.
+
+use super::weights::Weights;
+
+/// A matrix of a [`Joined`], or a stack of several.
+#[derive(Debug)]
+pub(crate) struct Named {
+    /// As in the checkpoint, or what a stack is called: `qkv_proj`, `gate_up_proj`.
+    pub name: &'static str,
+    pub weights: Weights,
+}
+
+/// Matrices whose results stand side by side: one stack where their formats agree, else each on its own.
+#[derive(Debug)]
+pub(crate) struct Joined(pub Vec<Named>);
+
+impl Joined {
+    /// One stack.
+    pub(crate) fn one(name: &'static str, weights: Weights) -> Self {
+        Joined(vec![Named { name, weights }])
+    }
+
+    /// Bytes on the device.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.0.iter().map(|one| one.weights.size_bytes()).sum()
+    }
+
+    /// The stack, where there is only one.
+    pub(crate) fn only(&self) -> Option<&Named> {
+        match self.0.as_slice() {
+            [one] => Some(one),
+            _ => None,
+        }
+    }
+}
