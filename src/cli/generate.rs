@@ -52,7 +52,7 @@ pub(super) struct Arguments {
     ids: Option<Ids>,
     /// Print one JSON object instead of the text
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     #[command(flatten)]
     sampling: SamplingArguments,
 }
@@ -76,7 +76,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         }
     };
     if ids.is_empty() {
-        return Err(Error::Usage("the prompt is empty, expected some text".into()).into());
+        return Err(Error::usage("the prompt is empty, expected some text").into());
     }
     if let Some(text) = &text {
         check_vocabulary(text, &checkpoint)?;
@@ -130,16 +130,15 @@ impl Arguments {
                 prompt.clone()
             }
             None if io::stdin().is_terminal() => {
-                return Err(Error::Usage(
-                    "no prompt, expected --prompt TEXT, --messages FILE.json, --raw TEXT, --ids LIST or text on stdin"
-                        .into(),
+                return Err(Error::usage(
+                    "no prompt, expected --prompt TEXT, --messages FILE.json, --raw TEXT, --ids LIST or text on stdin",
                 ));
             }
             // A file that was written on Windows has a carriage return at each line's end, which is no part of the text.
             None => limit.stdin()?.replace("\r\n", "\n"),
         };
         if prompt.trim().is_empty() {
-            return Err(Error::Usage("the prompt is empty, expected some text".into()));
+            return Err(Error::usage("the prompt is empty, expected some text"));
         }
         Ok(Input::Conversation(Conversation::new(vec![Message::new(Role::User, prompt)])))
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use indicatif::{ProgressBar, ProgressStyle};
 use lapidary::checkpoint::{Checkpoint, Source};
 use lapidary::engine::Generator;
+use lapidary::error::Usage;
 use lapidary::gemma4::Role;
 use lapidary::model::{Gemma4, Head, Options, Progress};
 use lapidary::text::TextModel;
@@ -221,8 +222,8 @@ pub(super) fn check_prompt(ids: &[u32], checkpoint: &Checkpoint, context: usize)
 /// [`Error::Usage`] with the first of them.
 pub(super) fn check_ids(ids: &[u32], checkpoint: &Checkpoint) -> Result<()> {
     let vocab = checkpoint.config.vocab_size;
-    if let Some(id) = ids.iter().find(|id| **id as usize >= vocab) {
-        return Err(Error::Usage(format!("token id {id} is beyond the vocabulary of {vocab}")));
+    if let Some(&token) = ids.iter().find(|id| **id as usize >= vocab) {
+        return Err(Usage::Token { token, vocab }.into());
     }
     Ok(())
 }
@@ -235,10 +236,7 @@ pub(super) fn check_length(tokens: usize, context: usize) -> Result<()> {
     if tokens < context {
         return Ok(());
     }
-    Err(Error::Usage(format!(
-        "the prompt has {tokens} tokens, but the context is {context}: expected at most {}",
-        context.saturating_sub(1)
-    )))
+    Err(Usage::PromptTooLong { tokens, context }.into())
 }
 
 /// The bar of what is being loaded; indicatif shows nothing where stderr is no terminal.

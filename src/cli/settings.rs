@@ -89,7 +89,7 @@ impl Settings {
     /// [`Error::Usage`] for a name that there is not, or a value that it cannot have; nothing is changed then.
     pub(super) fn set(&mut self, key: &str, value: &str) -> Result<()> {
         let mut new = self.clone();
-        let wrong = |expected: &str| Error::Usage(format!("{key}: found {value:?}, expected {expected}"));
+        let wrong = |expected: &str| Error::usage(format!("{key}: found {value:?}, expected {expected}"));
         match key.replace('_', "-").as_str() {
             "temperature" => new.temperature = value.parse().map_err(|_| wrong("a number; 0 is greedy"))?,
             "top-k" => new.top_k = value.parse().map_err(|_| wrong("a whole number; 0 is no limit"))?,
@@ -102,7 +102,7 @@ impl Settings {
                 _ => return Err(wrong("a whole number from 1 on, or none")),
             },
             _ => {
-                return Err(Error::Usage(format!(
+                return Err(Error::usage(format!(
                     "no setting {key:?}, expected temperature, top-k, top-p, seed or max-tokens"
                 )));
             }

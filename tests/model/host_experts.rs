@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lapidary::checkpoint::Checkpoint;
+use lapidary::error::Remedy;
 use lapidary::gpu::Tier;
 use lapidary::kernels::KvDtype;
 use lapidary::model::{Gemma4, Head, MemoryPlan, Options, Precision, Want};
@@ -109,8 +110,9 @@ fn what_a_model_does_not_have() {
         Gemma4::load(open(), checkpoint, &options, &|_| ()).unwrap_err().to_string()
     };
     let dense = sets().into_iter().find(|set| !set.checkpoint.config.is_moe()).unwrap().checkpoint;
-    assert_eq!(error(&dense, 1), "--host-experts 1: the model has no experts, expected 0");
-    assert_eq!(error(&demo(), 9), "--host-experts 9: the model has experts in 8 layers, expected at most 8");
+    assert_eq!(error(&dense, 1), "experts of 1 layer in host memory: the model has no experts, expected 0");
+    let expected = "experts of 9 layers in host memory: the model has experts in 8 layers, expected at most 8";
+    assert_eq!(error(&demo(), 9), expected);
 }
 
 /// Where nothing else is enough, experts go to host memory: as few layers' as fit.
@@ -127,8 +129,9 @@ fn experts_make_room() {
     let ((four, options), (three, _)) = (total(4), total(3));
     assert!(four < three);
     let options = Options { memory: Some(four), host_experts: 0, ..options };
-    let message = Gemma4::load(gpu.clone(), &checkpoint, &options, &|_| ()).unwrap_err().to_string();
-    assert!(message.ends_with("--host-experts 4"), "{message}");
+    let error = Gemma4::load(gpu.clone(), &checkpoint, &options, &|_| ()).unwrap_err();
+    assert_eq!(error.remedies().last(), Some(&&Remedy::ExpertsOnHost(4)), "{error}");
+    assert!(error.to_string().ends_with("the experts of 4 layers in host memory"), "{error}");
     let model = Gemma4::load(gpu.clone(), &checkpoint, &Options { host_experts: 4, ..options }, &|_| ()).unwrap();
     assert_eq!(model.host_experts().0, 4);
 }

@@ -104,7 +104,7 @@ fn devices_are_planned_one_by_one() {
 
 fn refusal(result: Result<Gemma4>) -> String {
     match result {
-        Err(Error::Memory(message)) => message,
+        Err(Error::Memory(no_room)) => no_room.to_string(),
         other => panic!("expected no room, found {other:?}"),
     }
 }
@@ -130,10 +130,12 @@ fn a_budget_is_kept() {
     let (before, allocations) = (gpu.allocated_bytes(), gpu.faults().allocations());
     let message = refusal(load(&gpu, &checkpoint, &budget(all - 1)));
     assert_eq!((gpu.allocated_bytes(), gpu.faults().allocations()), (before, allocations), "{message}");
-    for word in ["a budget of ", "the plan for a context of 5000 is ", "embedding ", "KV cache ", "or --kv int8"] {
+    for word in
+        ["a budget of ", "the plan for a context of 5000 is ", "embedding ", "KV cache ", "or a KV cache in int8"]
+    {
         assert!(message.contains(word), "{word:?} in {message}");
     }
-    let context = number(&message, "what fits: --context").unwrap();
+    let context = number(&message, "what fits: a context of").unwrap();
     let with = |context| Options { context: Some(context), ..budget(all - 1) };
     assert!(total(&with(context)) < all && total(&with(context + 1)) >= all, "{context}");
     assert!(total(&Options { kv: Some(KvDtype::Int8), ..budget(all - 1) }) < all);
@@ -161,10 +163,11 @@ fn changes_that_fit_together() {
     let both = Options { head: Head::Int4, ..int8.clone() };
     let budget = |bytes| load(&gpu, &checkpoint, &Options { memory: Some(bytes), ..options.clone() });
     let message = refusal(budget(total(&both)));
-    assert!(message.ends_with("; what fits: --kv int8 --head int4"), "{message}");
+    assert!(message.ends_with("; what fits: a KV cache in int8 and a head in int4"), "{message}");
     let message = refusal(budget(1 << 20));
     let least = Bytes(total(&Options { context: Some(256), host_experts: 8, ..both }));
-    let changes = "--context 256 --kv int8 --head int4 --host-experts 8";
+    let changes =
+        "a context of 256 and a KV cache in int8 and a head in int4 and the experts of 8 layers in host memory";
     let expected = format!("; nothing fits: the least, with {changes}, is {least}");
     assert!(message.ends_with(&expected), "{message}, expected {expected}");
 }
@@ -199,7 +202,7 @@ fn a_failed_allocation_comes_with_advice() {
     // unless many threads need more than that to load with.
     let least = "nothing fits: the least, with ";
     let is_small = std::thread::available_parallelism().is_ok_and(|threads| threads.get() <= 4);
-    for (number, offer) in [(1, least), (count - 20, if is_small { "what fits: --context " } else { least })] {
+    for (number, offer) in [(1, least), (count - 20, if is_small { "what fits: a context of " } else { least })] {
         let gpu = Arc::new(open());
         gpu.faults().fail_allocation(number);
         let message = refusal(load(&gpu, &checkpoint, &options));

@@ -15,12 +15,13 @@ use lapidary::text::TextModel;
 
 use super::answer::answer;
 use super::args::SamplingArguments;
+use super::fault;
 use super::input::Limit;
 use super::model::check_vocabulary;
 use super::run::RunArguments;
 use super::settings::Settings;
 use super::signals::{self, INTERRUPTED};
-use super::terminal::{fault_line, note, plural, size};
+use super::terminal::{note, plural, size};
 use commands::Command;
 use input::{Input, Reader};
 use session::{Session, is_message_s};
@@ -96,7 +97,7 @@ impl Chat<'_> {
                 if !is_message_s(&failed) {
                     return Err(failed.into());
                 }
-                note(fault_line(&failed));
+                note(fault::line(&failed));
                 // A person has seen it; a script has only the exit code.
                 if code == 0 && !reader.is_typed() {
                     code = failed.exit_code();
