@@ -6,12 +6,12 @@
 //! ```no_run
 //! use lapidary::checkpoint::{Checkpoint, Source};
 //! use lapidary::engine::{Generator, Request, Sampling};
-//! use lapidary::gpu::Gpu;
 //! use lapidary::model::{Gemma4, Options};
 //!
 //! # fn main() -> lapidary::Result<()> {
 //! let checkpoint = Checkpoint::open(Source::Directory("gemma-4-26B-A4B-it-int4".into()))?;
-//! let model = Gemma4::load(Gpu::open(None)?, &checkpoint, &Options::default(), &|_| ())?;
+//! let gpu = lapidary::doctor::open(None, &|line| eprintln!("{line}"))?;
+//! let model = Gemma4::load(gpu, &checkpoint, &Options::default(), &|_| ())?;
 //! let mut generator = Generator::new(model, checkpoint.stop_ids(), &checkpoint.generation.suppress_tokens);
 //! let request = Request { sampling: Sampling::GREEDY, max_tokens: Some(64) };
 //! let answer = generator.generate(0, &[2, 818, 5279, 529, 7001, 563], &request, &mut |_| std::ops::ControlFlow::Continue(()))?;
@@ -22,7 +22,7 @@
 //!
 //! # The floors
 //!
-//! An import points to a lower floor, to [`error`], or within its module. [`decode`], [`paths`], `bytes`, `contained`, `strict`, `threads` and `kept` stand below all.
+//! An import points to a lower floor, to [`error`], or within its module. [`decode`], [`paths`], `bytes`, `cache_folder`, `contained`, `strict`, `threads` and `kept` are below all.
 //!
 //! | floor | module | what |
 //! |---|---|---|
@@ -92,6 +92,7 @@
 //!   storage buffers, 256 threads, 16 KiB, 128 MiB bindings. Larger weights come in parts.
 
 mod bytes;
+mod cache_folder;
 pub mod checkpoint;
 mod contained;
 pub mod decode;
@@ -123,5 +124,6 @@ pub mod text;
 mod threads;
 
 pub use bytes::Bytes;
+pub use cache_folder::cache_folder;
 pub use contained::panics_are_contained;
 pub use error::{Error, Faults, Result};

@@ -6,7 +6,6 @@
 mod answer;
 mod args;
 mod bench;
-mod cache;
 mod chat;
 mod devices;
 mod doctor;

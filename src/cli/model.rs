@@ -92,8 +92,7 @@ impl RunArguments {
     /// # Errors
     /// [`Error::Usage`] where arguments contradict each other.
     pub(super) fn options(&self) -> Result<Options> {
-        let options =
-            Options { context: self.context, parallel: self.ranks.parallel()?, marks: true, ..Options::default() };
+        let options = Options { context: self.context, parallel: self.ranks.parallel()?, ..Options::default() };
         Ok(self.kernels.apply(options))
     }
 
@@ -292,6 +291,16 @@ mod tests {
     struct Arguments {
         #[command(flatten)]
         run: RunArguments,
+    }
+
+    /// Programs that ask the library for nothing get what `lapidary chat` has without flags.
+    #[test]
+    fn without_flags_options_are_the_library_s() {
+        let Arguments { run } = Arguments::try_parse_from([""]).unwrap();
+        assert_eq!(format!("{:?}", run.options().unwrap()), format!("{:?}", Options::default()));
+        let Arguments { run } = Arguments::try_parse_from(["", "--precision", "exact", "--no-cache"]).unwrap();
+        let exact = Options { marks: true, ..Options::exact() };
+        assert_eq!(format!("{:?}", run.options().unwrap()), format!("{exact:?}"));
     }
 
     /// What `chat` and `generate` run with comes back after a loss, with the same arguments.
