@@ -3,6 +3,28 @@
 //! A Rust host layer over wgpu (Vulkan, Metal, DX12) and WGSL compute shaders that multiply straight out of int4
 //! checkpoints, also where a quantization group is cut by the end of the matrix. This page is the tour of the house.
 //!
+//! A conversation with all defaults, which are those of the program `lapidary chat`:
+//!
+//! ```no_run
+//! use std::ops::ControlFlow;
+//!
+//! use lapidary::chat::{Chat, Event};
+//! use lapidary::checkpoint::Source;
+//!
+//! # fn main() -> lapidary::Result<()> {
+//! let mut chat = Chat::open(Source::Directory("gemma-4-26B-A4B-it-int4".into()), None)?;
+//! chat.say("What does Vec::push do?", &mut |event| {
+//!     if let Event::Text(_, piece) = event {
+//!         print!("{piece}");
+//!     }
+//!     ControlFlow::Continue(())
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The same from its parts, down to token ids:
+//!
 //! ```no_run
 //! use lapidary::checkpoint::{Checkpoint, Source};
 //! use lapidary::engine::{Generator, Request, Sampling};
@@ -38,7 +60,8 @@
 //! | 4 | [`text`] | tokenizer, chat template, streamed decoding, thinking; text only, never tensors |
 //! | 4 | `testing` | made-up matrices and steps, twins on buffers, derived bounds: what tests and doctor share |
 //! | 4 | [`doctor`] | checks of kernels and model on the user's adapter, against the reference |
-//! | 5 | `cli` | the binary: one file a subcommand; the feature `cli`, without which the library is alone |
+//! | 5 | [`chat`] | conversations: opening, settings, prompts that fit, streamed answers; no flags, no terminal |
+//! | 6 | `cli` | the binary: one file a subcommand; the feature `cli`, without which the library is alone |
 //!
 //! `quant`, `checkpoint`, `reference` and `text` never mention wgpu. `kernels` knows tensors and numbers, not layers or
 //! names. `gpu` takes one constant from `quant`: the chunk that rows are padded to.
@@ -93,6 +116,7 @@
 
 mod bytes;
 mod cache_folder;
+pub mod chat;
 pub mod checkpoint;
 mod contained;
 pub mod decode;

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use web_time::Instant;
 
+use super::length::check_length;
 use super::recovery::Recovery;
 use super::{Sampler, Sampling};
 use crate::kernels::choice::suppress;
@@ -166,13 +167,7 @@ impl Generator {
         if prompt.is_empty() {
             return Err(Error::Usage("the prompt has no tokens, expected at least 1".into()));
         }
-        if prompt.len() >= context {
-            return Err(Error::Usage(format!(
-                "the prompt has {} tokens, but the context is {context}: expected at most {}",
-                prompt.len(),
-                context - 1
-            )));
-        }
+        check_length(prompt.len(), context)?;
         request.sampling.check()?;
         let most = request.max_tokens.unwrap_or(usize::MAX).min(context - prompt.len());
         let mut timings = Timings { reused_tokens: self.reuse(slot, prompt), ..Timings::default() };
