@@ -10,7 +10,7 @@ use super::formats::matrix_info::{MatrixFormat, MatrixInfo, Projection, Storage}
 use super::formats::zeros::Zeros;
 use super::twins::Twins;
 use crate::quant::gptq;
-use crate::{Faults, Result, threads};
+use crate::{Error, Faults, Result, threads};
 
 /// Bytes that are compared at a time.
 const BLOCK: usize = 1 << 20;
@@ -43,17 +43,19 @@ pub struct Contents {
 impl Contents {
     /// That of the matrix `name`, as [`Checkpoint::matrix_info`] knows it.
     ///
-    /// # Panics
-    /// If there is no such matrix.
-    pub fn matrix(&self, name: &str) -> Content {
-        *self.matrices.get(name).unwrap_or_else(|| panic!("no matrix {name:?} in this model"))
+    /// # Errors
+    /// [`crate::Error::Usage`] if there is no such matrix.
+    pub fn matrix(&self, name: &str) -> Result<Content> {
+        self.matrices.get(name).copied().ok_or_else(|| Error::no_tensor("matrix", name))
     }
 
-    /// That of an expert's matrix.
-    ///
-    /// # Panics
-    /// If there is no such layer or expert.
-    pub fn expert(&self, layer: usize, expert: usize, projection: Projection) -> Content {
+    /// As [`Contents::matrix`] for a matrix that the configuration asks for.
+    pub(crate) fn known(&self, name: &str) -> Content {
+        self.matrices[name]
+    }
+
+    /// That of an expert's matrix, one that the configuration asks for.
+    pub(crate) fn expert(&self, layer: usize, expert: usize, projection: Projection) -> Content {
         self.experts[(layer * self.num_experts + expert) * Projection::ALL.len() + projection as usize]
     }
 }

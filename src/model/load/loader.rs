@@ -224,7 +224,7 @@ impl Loader<'_, '_> {
 
     /// One matrix.
     fn linear(&mut self, name: &str, part: impl Fn(&Share) -> Part) -> Result<PerRank<Weights>> {
-        let info = self.checkpoint.matrix_info(name);
+        let info = self.checkpoint.known_matrix(name);
         let (n, k) = (info.out_features, info.in_features);
         let (mut all, mut targets) = (Vec::new(), Vec::new());
         for (gpu, share) in self.ranks {
@@ -234,7 +234,7 @@ impl Loader<'_, '_> {
                 Part::Columns(outputs) => [outputs.len(), k],
                 Part::Rows(inputs) => [n, inputs.len()],
             };
-            let content = self.contents.matrix(name);
+            let content = self.contents.known(name);
             let stored = stored_groups(content, info);
             let form = self.form(name, info, content, (&part, stored));
             let weights = self.builder(gpu, name, 1, shape).reserve(&form)?;
@@ -253,7 +253,7 @@ impl Loader<'_, '_> {
         label: &'static str,
         outputs: impl Fn(&Share, &str) -> Range<usize>,
     ) -> Result<PerRank<Joined>> {
-        let info = |name: &str| self.checkpoint.matrix_info(&format!("{at}{name}"));
+        let info = |name: &str| self.checkpoint.known_matrix(&format!("{at}{name}"));
         let formats: Vec<MatrixFormat> = names.iter().map(|name| info(name).format).collect();
         if !joinable(&formats) {
             let mut all: Vec<Vec<Named>> = self.ranks.iter().map(|_| Vec::new()).collect();
@@ -266,7 +266,7 @@ impl Loader<'_, '_> {
         let (first, k) = (info(names[0]), info(names[0]).in_features);
         let mut content = Content::default();
         for name in names {
-            content = content.or(self.contents.matrix(&format!("{at}{name}")));
+            content = content.or(self.contents.known(&format!("{at}{name}")));
         }
         let form = self.form(at, first, content, (&Part::Whole, StoredGroups::Touched));
         let (mut all, mut targets): (Vec<Weights>, Vec<Vec<Target>>) = (Vec::new(), Vec::new());
@@ -291,7 +291,7 @@ impl Loader<'_, '_> {
 
     /// The matrix `name` is to be uploaded to `targets`.
     fn add_matrix(&mut self, name: &str, targets: Vec<Target>) {
-        let (info, content) = (self.checkpoint.matrix_info(name), self.contents.matrix(name));
+        let (info, content) = (self.checkpoint.known_matrix(name), self.contents.known(name));
         let requantized_bits = self.requantized_bits(name, info);
         self.uploads.add(Source { name: name.to_owned(), info, content, requantized_bits, targets });
     }
@@ -333,7 +333,7 @@ impl Loader<'_, '_> {
     /// Gate and up of all experts of a layer, in one stack where their formats agree.
     fn gates_of_experts(&mut self, l: usize, hosted: &mut [Vec<Hosted>]) -> Result<PerRank<Joined>> {
         let both = [Projection::Gate, Projection::Up];
-        let info = |(e, projection)| self.checkpoint.expert_info(l, e, projection).format;
+        let info = |(e, projection)| self.checkpoint.known_expert(l, e, projection).format;
         let all = (0..self.checkpoint.config.num_experts).flat_map(|e| both.map(|projection| (e, projection)));
         if joinable(&all.map(info).collect::<Vec<_>>()) {
             let stacks = self.experts(l, &both, "gate_up_proj", hosted)?;
@@ -357,7 +357,7 @@ impl Loader<'_, '_> {
         hosted: &mut [Vec<Hosted>],
     ) -> Result<PerRank<Weights>> {
         let checkpoint = self.checkpoint;
-        let first = checkpoint.expert_info(l, 0, projections[0]);
+        let first = checkpoint.known_expert(l, 0, projections[0]);
         let (n, k) = (first.out_features, first.in_features);
         let each: Vec<(usize, usize, Projection)> = (0..checkpoint.config.num_experts)
             .flat_map(|e| projections.iter().enumerate().map(move |(i, &projection)| (e, i, projection)))
@@ -395,7 +395,7 @@ impl Loader<'_, '_> {
                     targets.push(Target { gpu, weights, host, part, place, stored });
                 }
             }
-            let (info, content) = (checkpoint.expert_info(l, e, projection), self.contents.expert(l, e, projection));
+            let (info, content) = (checkpoint.known_expert(l, e, projection), self.contents.expert(l, e, projection));
             let name = format!("layers.{l}.experts.{e}.{projection}");
             self.uploads.add(Source { name, info, content, requantized_bits: None, targets });
         }

@@ -54,10 +54,10 @@ struct Units {
 impl Units {
     fn of(checkpoint: &Checkpoint) -> Self {
         let (c, group) = (&checkpoint.config, |info: &MatrixInfo| group_size(info.format));
-        let matrix = |l: usize, name: &str| group(checkpoint.matrix_info(&format!("layers.{l}.{name}")));
+        let matrix = |l: usize, name: &str| group(checkpoint.known_matrix(&format!("layers.{l}.{name}")));
         Units {
             heads: heads_unit(c, |l| matrix(l, "self_attn.o_proj")),
-            expert: if c.is_moe() { group(checkpoint.expert_info(0, 0, Projection::Down)) } else { 1 },
+            expert: if c.is_moe() { group(checkpoint.known_expert(0, 0, Projection::Down)) } else { 1 },
             per_layer: if c.hidden_size_per_layer_input > 0 { matrix(0, "per_layer_projection") } else { 1 },
             mlp: (0..c.num_hidden_layers).map(|l| matrix(l, "mlp.down_proj")).collect(),
         }
@@ -119,7 +119,7 @@ pub(crate) fn place_uniform(
 }
 
 fn spread(gpus: &[Arc<Gpu>], shares: Vec<Share>) -> Result<Vec<(Arc<Gpu>, Share)>> {
-    if gpus.len() > shares.len() {
+    if gpus.is_empty() || gpus.len() > shares.len() {
         return Err(Usage::Devices { devices: gpus.len(), ranks: shares.len() }.into());
     }
     let n_ranks = shares.len();
