@@ -208,7 +208,7 @@ impl Arguments {
 
     /// The exact model, which also samples, or a fast one.
     fn load(&self, variant: Option<Variant>) -> Result<Gemma4> {
-        let common = Options { context: Some(texts::LONGEST), ..Options::default() };
+        let common = Options { context: Some(texts::LONGEST), ..Options::exact() };
         let options = match variant {
             None if self.synthetic.is_some() => Options { head: self.synthetic_head(), ..common },
             None => Options { slots: texts::SLOTS, ..common },

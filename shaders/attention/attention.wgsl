@@ -1,3 +1,17 @@
+// needs rows: Row
+// needs splits: BLOCK, first_share, first_visible, share_of
+// needs kv: HEAD_DIM, head_octets, head_quads
+// needs kv_pack: room
+// needs own_heads: STORES, load_units, make_heads
+// needs score_keys: load_keys, scores
+// needs read_values: AHEAD, VALUES, Values, load_values
+// needs sums: QUADS, Sums, add, n_columns, rescale_sums, sum_of, values_of
+// gives override: WHOLE, HEADS, THREADS, UNITS
+// gives const: LOWEST
+// gives struct: Params, Work, Source
+// gives var: params, qkv, norms, rotary, rows, k_cache, v_cache, out, score
+// gives fn: place, of_heads, score_of, exp_of_heads, result_at, main
+
 // out[t, head] = sum_p softmax_p(q[t, head] . k[p]) * v[p] over the visible positions p of the row's slot:
 // position - window < p <= position; for steps of few rows. No scale: q_norm and k_norm carry it. Norms, rotation and the
 // way into the cache are done here too (own_heads.wgsl). Query head j reads KV head (j + first_head) / heads_per_kv: the

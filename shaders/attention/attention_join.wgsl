@@ -1,3 +1,12 @@
+// needs rows: Row
+// needs splits: first_share, first_visible, share_of
+// needs joined: round_quads
+// gives override: HEAD_DIM, THREADS
+// gives const: COLUMNS, LOWEST
+// gives struct: Params
+// gives var: params, shares, rows, out, sums, maxima, totals
+// gives fn: main
+
 // out[t, head] = sum_s exp(max_s - max) sum_s / sum_s exp(max_s - max) total_s over the shares s of a row's positions that
 // attention.wgsl made: a share has its own maximum, its total of exp(score - maximum), and its sum of values so weighted.
 // One workgroup a row, query head and COLUMNS vec4 of its dimensions; THREADS / COLUMNS lanes walk the shares of a vec4.

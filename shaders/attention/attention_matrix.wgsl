@@ -1,3 +1,18 @@
+// needs enable_matrix: wgpu_cooperative_matrix
+// needs rows: Row
+// needs splits: first_visible
+// needs kv: HEAD_DIM
+// needs matrices: CELL, MatrixW, MatrixX, SIDE, Sums, tile_w, tile_x
+// needs lines: put_score, q, score, scores
+// needs kv_blocks: block_at, fetch_keys, fetch_values, put
+// needs weigh: LOWEST, Line, factors, has_grown, part_at, parts, planes, score_quads, seen, weigh
+// needs line_sums: Tile, is_line, rescale, write
+// gives override: FROM_CACHE, LINES, MATRIX_LANES, AHEAD
+// gives const: SUBGROUPS, KEYS, CHUNK, SCORES, CELLS_X, CELLS_W, CELLS_S
+// gives struct: Params
+// gives var: params, k_cache, v_cache, k_new, v_new, rows, row_count, out
+// gives fn: main
+
 // As attention_tile.wgsl, with both products by cooperative matrices of f16 with f32 sums, in 8 subgroups. What follows is
 // for matrices of 16 x 16; with 8 x 8 every number of dimensions, keys and lines is half as large.
 // Heads have 256 or 512 dimensions; 256 at a time (a chunk) of 32 keys or values stand in tile_w, weights in tile_x. Lines

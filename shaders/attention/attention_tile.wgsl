@@ -1,3 +1,14 @@
+// needs rows: Row
+// needs splits: first_visible
+// needs kv: HEAD_DIM, Packed, head_octets, head_quads, octet, quad_a, quad_b
+// needs tile_scores: score_block, weigh
+// needs four_sums: FourSums, add, rescale
+// gives override: FROM_CACHE, HEADS, LINES, LANE_LINES, LANE_KEYS, KEYS, STAGE, AHEAD
+// gives const: THREADS, LOWEST
+// gives struct: Params, Tile
+// gives var: params, q, k_cache, v_cache, k_new, v_new, rows, row_count, out, stage, seen, places, maxima, rescales
+// gives fn: is_line, line_at, query, key, value, write, write_four, main
+
 // As attention.wgsl, for steps of many rows: a workgroup serves a tile of rows times the query heads of a KV head, LINES
 // of them, and reads each key and value once for all (flash attention, arXiv 2205.14135). Queries come normed and rotated.
 // Keys go by blocks: LINES * KEYS scores are products of tiles of 32 dimensions in workgroup memory, 4 lines by LANE_KEYS

@@ -1,3 +1,13 @@
+// needs reduce: THREADS, workgroup_sum
+// needs rows: Row
+// needs kv: HEAD_DIM, head_octets, head_quads
+// needs kv_pack: half_octet, packed_quad, room
+// needs rotate: rotated, turn_at
+// gives override: TO_CACHE, SQUARES, Q_SIDE
+// gives struct: Params
+// gives var: params, qkv, norms, rotary, rows, q, k_out, v_out
+// gives fn: main
+
 // Per head: q = rope(rms(q) * q_norm), k = rope(rms(k) * k_norm), v = rms(v). The heads stand side by side in qkv: q, k,
 // and v unless the layer has K = V. k and v go to the KV cache, or to the step's own rows where a chunk must not yet
 // overwrite the ring; both hold them alike. One workgroup a row and head: q heads, then k heads, then v heads.

@@ -1,3 +1,8 @@
+// needs rows: Row
+// gives struct: Params
+// gives var: params, k, v, rows, k_cache, v_cache
+// gives fn: main
+
 // Copies a chunk's keys and values from the step's rows into the ring, once attention has read what they overwrite:
 // cache[slot, position % capacity] = new[t], for the last `capacity` rows of each slot. Both hold them alike, so that
 // words are copied, whatever they mean. One workgroup a row.

@@ -1,3 +1,9 @@
+// gives override: THREADS, LANE_QUADS, LAST
+// gives const: NOT_FINITE
+// gives struct: Params, Best
+// gives var: params, logits, parts, ids, lane_best, column_best
+// gives fn: is_garbage, better, of_part, main
+
 // ids[t] = the index of the largest of logits[t], the lowest index on a tie: greedy choice, in two stages.
 // First the parts of a row, LANE_QUADS quads a lane and a workgroup each, then (LAST) the row's best of them.
 // NOT_FINITE where a logit is NaN or plus infinity: never a token from garbage.

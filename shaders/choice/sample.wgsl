@@ -1,3 +1,10 @@
+// needs strips: GARBAGE, NO_TOKEN, STRIP_QUADS, ids_of, keys_of, logit_of, params
+// gives override: THREADS, STRIPS, PLACE_BITS, ROLLED
+// gives const: MAX_TOP_K, ROUNDS, NOT_FINITE
+// gives struct: Draw, Token
+// gives var: maxima, draws, ids, counts, found, strips, tokens, ordered, weights
+// gives fn: strip_quads, quad_at, reach, search, outranks, drawn, main
+
 // ids[t] = a token drawn from softmax(logits[t] / temperature) over its top_k largest, the lower id first on a tie, and of
 // those the fewest that reach top_p: the first whose summed probability exceeds the host's random number.
 // NOT_FINITE where a logit is NaN or plus infinity, or none is above minus infinity: never a token from garbage.

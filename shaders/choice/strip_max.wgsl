@@ -1,3 +1,7 @@
+// needs strips: NO_TOKEN, STRIP_QUADS, keys_of, params
+// gives var: maxima
+// gives fn: main
+
 // maxima[t, s] = the largest key of strip s of logits[t]: the K largest logits lie in the K strips with the largest maxima,
 // since each of these has one that is as large, and of equals the lower strips have the lower ids.
 

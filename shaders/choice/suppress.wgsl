@@ -1,3 +1,8 @@
+// gives const: MINUS_INFINITY
+// gives struct: Params
+// gives var: params, suppressed, logits
+// gives fn: main
+
 // logits[t, suppressed[i]] = minus infinity: ids that must not be chosen. Those beyond the vocabulary change nothing.
 
 const MINUS_INFINITY: u32 = 0xff800000u;

@@ -1,3 +1,9 @@
+// part: beside when beside choice
+// needs choose: choose
+// needs around: X_ROWS, has_row
+// gives override: BESIDE
+// gives fn: beside
+
 // Beside its product, matvec.wgsl chooses the experts: what depends on neither result runs in one dispatch.
 
 override BESIDE: u32 = 1; // X_ROWS

@@ -1,3 +1,7 @@
+// part: beside
+// gives const: BESIDE
+// gives fn: beside
+
 // matvec.wgsl does nothing beside its product.
 
 const BESIDE: u32 = 0u;

@@ -1,3 +1,11 @@
+// part: beside when beside product
+// needs half: bf16_value, f16_value
+// needs block_sum: workgroup_sum
+// needs around: THREADS, X_ROWS, has_row
+// gives override: BESIDE, BESIDE_DTYPE, BESIDE_QUADS, BESIDE_X, BESIDE_Y
+// gives var: beside_w, beside_x, beside_y
+// gives fn: beside_weights, beside
+
 // Beside its product, matvec.wgsl makes another one of other activations, with dense weights of few rows: the router's
 // logits. beside_y[t, n] = sum_k beside_x[t, k] * beside_w[n, k]. A workgroup makes one output feature.
 

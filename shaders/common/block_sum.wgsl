@@ -1,3 +1,8 @@
+// part: block_sum
+// needs around: LANES, THREADS, X_ROWS, is_pair
+// gives var: partial
+// gives fn: block_sum, workgroup_sum
+
 // Sums over the lanes of a block of matvec.wgsl, through workgroup memory.
 
 var<workgroup> partial: array<vec4<f32>, THREADS>; // a component for each of LANE_ROWS

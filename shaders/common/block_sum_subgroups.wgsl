@@ -1,3 +1,10 @@
+// part: block_sum when subgroups
+// needs product: params
+// needs around: LANES, ROLLED, THREADS, X_ROWS, is_pair
+// gives override: SUBGROUP
+// gives var: partial
+// gives fn: sum_of_neighbours, block_sum, workgroup_sum
+
 // As block_sum.wgsl, by subgroups: aligned groups of SUBGROUP neighbouring lanes add up among themselves.
 
 override SUBGROUP: u32 = 32; // lanes of the smallest subgroups of the device, a power of two from 8 on

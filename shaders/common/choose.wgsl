@@ -1,3 +1,10 @@
+// part: choose
+// needs around: THREADS
+// gives override: N_EXPERTS, TOP_K, PARTS, PART_QUADS, LOGIT_QUADS, COUNTS
+// gives const: MAX_EXPERTS, MAX_TOP_K, LOWEST_KEY
+// gives var: logits, per_expert_scale, chosen_ids, chosen_weights, keys, expert_scales, counts, top_id, top_logit
+// gives fn: keys_of, logit_of, count_before, choose
+
 // P = softmax(logits[t]) over all experts; the top_k largest (on a tie the lower index), renormalized to 1, times
 // per_expert_scale: chosen_ids[t, s] and chosen_weights[t, s] by descending probability. One workgroup a row.
 // The rank of an expert is the number of experts that come before it, so no sort is needed. PARTS lanes share an expert:

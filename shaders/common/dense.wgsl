@@ -1,3 +1,10 @@
+// part: weights when dense
+// needs half: bf16_value, f16_value
+// needs around: params
+// gives override: DTYPE
+// gives var: weights
+// gives fn: weights8, weights32, product32
+
 // Dense weights: eight consecutive values of a row, as f32.
 
 override DTYPE: u32 = 1; // 0: f16, 1: bf16, 2: f32

@@ -1,3 +1,11 @@
+// part: direct_tile
+// needs product: params, x
+// needs weights: weights8
+// needs tile: Tile, w_row
+// needs lane_tile: LANES_N, LANES_T, ROWS, Sums
+// needs tiles: add, x_at
+// gives fn: add_direct
+
 // Lane tiles in f32 of which each lane reads both operands from storage for itself: 4 or 8 rows, and 8 output features.
 
 fn add_direct(

@@ -1,3 +1,16 @@
+// part: tiles when dot
+// needs product: params
+// needs weights: BITS, group_of, scale_of, words32, zero_of
+// needs tile: CHUNKS, Tile, w_row
+// needs lane_tile: AHEAD, FEATURES, LANES_N, LANES_T, ROWS, Sums, place, quad_of, write_block
+// needs around: x_row
+// brings: lane_tile
+// gives override: K_STEP, ROLLED, QUADS_X, QUADS_W, SCALES_X, SCALES_W
+// gives struct: Block, Held, Four
+// gives var: quantized, tile_x, tile_w, scales_x, scales_w
+// gives fn: x_at, multiply, read_x, read_scale, read_w, bytes_of, put_w, copy, fetch, put, dot32, products, four_rows, add
+// gives fn: add_rolled, word_products, word_product
+
 // Lane tiles of products of 8-bit integers. Rows of x come as int8 with a scale for each block of 32 (quantize_rows.wgsl);
 // codes less their zero point are int8 too. A block's products are added up as integers, exactly, then scaled in f32:
 // y += scale_w * scale_x * sum (code - zero) * x. A block of weights shares a scale: RUN is 32.

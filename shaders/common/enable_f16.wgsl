@@ -1,1 +1,4 @@
+// part: enable_f16
+// gives enable: f16
+
 enable f16;

@@ -1,3 +1,10 @@
+// part: activations
+// needs product: params, x
+// needs weights: product32, weights8
+// gives override: BY_WORDS
+// gives struct: Chunk, Codes
+// gives fn: chunk_of, codes_of, times
+
 // A chunk of 32 activations as they are, for matvec.wgsl.
 
 override BY_WORDS: bool = false; // eight activations in registers at a time, not all of a chunk

@@ -1,3 +1,7 @@
+// part: normed
+// gives const: ROUNDED
+// gives fn: round_quads, round_block
+
 // Rows of a norm stay as they are.
 
 const ROUNDED: u32 = 0u;

@@ -1,3 +1,8 @@
+// part: four_sums
+// needs kv: Octet
+// gives struct: FourSums
+// gives fn: add, rescale
+
 // Sums of an octet of the values for four lines, and of their weights.
 struct FourSums {
     lo0: vec4<f32>,

@@ -1,3 +1,6 @@
+// part: half
+// gives fn: f16_value, bf16_value
+
 // 16-bit floats decoded with integers. unpack2x16float may flush subnormals, and AutoRound's smallest f16 scales
 // (1e-5) are subnormal.
 

@@ -1,3 +1,10 @@
+// part: held
+// needs reduce: THREADS
+// needs around: params
+// gives override: HELD, WIDTH, LATE
+// gives const: MAX_HELD
+// gives fn: is_held, quad_of, squares_of, rms_factor
+
 // Rows that the lanes of a workgroup hold in registers: of each lane's HELD quads of values, all loads are under way before
 // the first is waited for, and storage is read once. Rows that are too wide for that, or no whole quads, are HELD = 0:
 // they are walked in loops as often as they are needed.

@@ -1,3 +1,9 @@
+// part: joined when rounded
+// needs rounded: rounded16
+// needs around: COLUMNS, HEAD_DIM, params
+// gives var: rounded, joined
+// gives fn: round_quads
+
 // What attention_join.wgsl makes is also rounded (rounded.wgsl) for o_proj: a workgroup has a chunk of 32 values.
 
 @group(0) @binding(4) var<storage, read_write> rounded: array<vec4<u32>>; // [rows, 3, chunks]

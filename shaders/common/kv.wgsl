@@ -1,3 +1,8 @@
+// part: kv
+// gives override: KV_DTYPE, HEAD_DIM
+// gives struct: Octet, Packed
+// gives fn: head_octets, head_quads, quad_a, quad_b, octet, packed_half
+
 // How the KV cache holds a head: quads of words, for HEAD_DIM values and zeros up to whole blocks of 32.
 // f32: 4 values a quad. f16: 8. int8: 16 codes a quad, value j in byte j, then 4 scales a quad, one for each block.
 // An octet is 8 neighbouring values; what it needs stands in one quad or two.

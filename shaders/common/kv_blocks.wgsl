@@ -1,3 +1,12 @@
+// part: kv_blocks
+// needs enable_matrix: f16
+// needs rows: Row
+// needs kv: Packed, head_quads, octet, quad_a, quad_b
+// needs matrices: put_w
+// needs around: CHUNK, FROM_CACHE, KEYS, MATRIX_LANES, k_cache, k_new, params, v_cache, v_new
+// gives struct: Block, Held
+// gives fn: block_at, quad_at, n_held, octet_of, key_of, fetch_key, fetch_value, fetch_keys, fetch_values, put_octet, put
+
 // Blocks of KEYS keys or values on their way from the cache, or from a step's new rows, to tile_w: CHUNK dimensions at a
 // time, in rows of CHUNK values and eight that keep rows on different banks, and aligned.
 

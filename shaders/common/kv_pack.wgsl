@@ -1,3 +1,9 @@
+// part: kv_pack
+// needs kv: KV_DTYPE, head_octets
+// gives override: ROOM
+// gives var: room
+// gives fn: half_pair, half_octet, block_largest, block_scale, codes, packed_quad
+
 // Rounds a head of keys or values to what the KV cache holds. The head stands in workgroup memory, with zeros behind it
 // up to whole blocks of 32 values.
 

@@ -1,3 +1,13 @@
+// part: lane_tile
+// needs product: params
+// needs tile: CHUNKS, Tile, write
+// needs tiles: multiply
+// needs around: tile_at, y_row
+// gives override: LANES_T, LANES_N, ROWS, FEATURES, AHEAD, SHARES, SHARE_ROWS
+// gives struct: Sums
+// gives var: share
+// gives fn: main, place, share_begin, quad_of, write_block, write_row
+
 // What tiles in registers share: a workgroup of LANES_T x LANES_N lanes makes a tile of TILE_T = LANES_T * ROWS rows and
 // LANES_N * FEATURES output features; each lane makes ROWS x FEATURES of them, LANES_T and LANES_N apart, in blocks of
 // four rows and four features.

@@ -1,3 +1,12 @@
+// part: line_sums
+// needs kv: HEAD_DIM
+// needs matrices: SIDE
+// needs lines: put_score_quad, score_quad
+// needs weigh: factors, planes
+// needs around: CHUNK, MATRIX_LANES, SUBGROUPS, out, params
+// gives struct: Tile
+// gives fn: head_of, is_line, sums_line, sums_dim, rescale, write
+
 // The way of attention's sums, eight matrices of each subgroup, through `scores`: to be rescaled, and out.
 
 // What a workgroup works on.

@@ -1,3 +1,9 @@
+// part: lines when matrix16
+// needs enable_matrix: f16
+// needs around: CELLS_S
+// gives var: q, scores
+// gives fn: score_quad, put_score_quad, score, put_score
+
 // Queries and scores for matrices of 16 x 16: four values a cell.
 
 @group(0) @binding(1) var<storage, read> q: array<vec4<f16>>; // [KV heads, q_lines / 16, HEAD_DIM / 16, 16, 16 / 4]

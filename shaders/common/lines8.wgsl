@@ -1,3 +1,9 @@
+// part: lines when matrix8
+// needs enable_matrix: f16
+// needs around: CELLS_S
+// gives var: q, scores
+// gives fn: score_quad, put_score_quad, score, put_score
+
 // Queries and scores for matrices of 8 x 8, which Metal loads from single values.
 
 @group(0) @binding(1) var<storage, read> q: array<f16>; // [KV heads, q_lines / 8, HEAD_DIM / 8, 8, 8]

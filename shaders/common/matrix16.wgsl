@@ -1,3 +1,11 @@
+// part: matrices when matrix16
+// needs enable_matrix: f16, wgpu_cooperative_matrix
+// needs around: CELLS_W, CELLS_X
+// gives const: SIDE, CELL
+// gives alias: MatrixX, MatrixW, Sums
+// gives var: tile_x, tile_w
+// gives fn: put_x, put_w
+
 // Cooperative matrices of 16 x 16, as GPUs with Vulkan have them. Workgroup memory holds four values a cell.
 
 const SIDE: u32 = 16u;

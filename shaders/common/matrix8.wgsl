@@ -1,3 +1,11 @@
+// part: matrices when matrix8
+// needs enable_matrix: f16, wgpu_cooperative_matrix
+// needs around: CELLS_W, CELLS_X
+// gives const: SIDE, CELL
+// gives alias: MatrixX, MatrixW, Sums
+// gives var: tile_x, tile_w
+// gives fn: put_x, put_w
+
 // Cooperative matrices of 8 x 8, as Metal has them; it loads them from single values.
 
 const SIDE: u32 = 8u;

@@ -1,3 +1,16 @@
+// part: tiles when matrix16, matrix8
+// needs enable_matrix: f16, wgpu_cooperative_matrix
+// needs product: params
+// needs reading: Read32, read32, weights_of32
+// needs tile: CHUNKS, TILE_T, Tile, w_row, write
+// needs matrices: CELL, MatrixW, MatrixX, SIDE, Sums, put_w, put_x, tile_w, tile_x
+// needs around: tile_at, x_row, y_row
+// gives override: BLOCKS_T, BLOCKS_N, ACROSS, MATRIX_LANES, K_STEP, AHEAD, CELLS_X, CELLS_W, RESULTS
+// gives const: WEIGHT_FACTOR, MAX_X, MAX_W
+// gives struct: Held
+// gives var: rounded, factors, row_of, results
+// gives fn: main, place, fetch, put, multiply, write_results
+
 // Tiles by cooperative matrices of f16 with f32 sums. A workgroup makes BLOCKS_T x BLOCKS_N blocks of 2 x ACROSS matrices,
 // a subgroup each; more subgroups than blocks repeat the first ones' work.
 //

@@ -1,3 +1,11 @@
+// part: outputs
+// needs gelu: gelu
+// needs product: capped, params
+// needs around: GATED, LANE_ROWS
+// gives override: ADD
+// gives var: y, factors
+// gives fn: factor_of, write, finish
+
 // What becomes of the sums of matvec.wgsl: y.
 
 override ADD: bool = false; // SUM: to what earlier parts have added up

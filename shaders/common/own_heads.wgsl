@@ -1,3 +1,14 @@
+// part: own_heads
+// needs kv: HEAD_DIM, head_octets, head_quads
+// needs kv_pack: packed_quad, room
+// needs rotate: Turn, rotated, turn_at
+// needs around: HEADS, Source, THREADS, UNITS, Work, k_cache, norms, params, place, qkv, v_cache
+// gives override: STORES, ROUNDS, EARLY
+// gives struct: Unit, Factors, Units
+// gives var: squares, columns
+// gives fn: room_at, load_unit, load_factors, load_units, square, put_unit, unit_in_room, turn_unit, make_room, store
+// gives fn: make_heads
+
 // A workgroup's heads before attention: its queries, normed and rotated, come to stand at the beginning of `room`; the
 // keys and values of those positions of the step that its share holds enter the cache.
 // Room: for each query head its even vec4, then its odd ones; then k and v in order, until they are packed.

@@ -1,3 +1,11 @@
+// part: weights when packed
+// needs half: bf16_value, f16_value
+// needs around: params
+// gives override: BITS, SCALE_DTYPE, GROUP_SIZE, PER_ROW, RUN, HAS_ZEROS
+// gives var: codes, scales, zeros, g_idx
+// gives fn: scale_of, zero_of, group_of, decode8, decode8_at, decode4_at, decode1_at, weights8, words32, weights32, codes8
+// gives fn: product32
+
 // Group-wise quantized weights: w[n, k] = scale[n, g] * (code[n, k] - zero[n, g]), g = group of input row k.
 // Group numbers count from row 0 of the full matrix; first_group is the first one stored, so that a shard which starts
 // inside a group reads the right scales.

@@ -1,3 +1,16 @@
+// part: tiles
+// needs product: params, x
+// needs reading: Read8, read8, weights_of
+// needs tile: Tile, w_row
+// needs lane_tile: AHEAD, FEATURES, LANES_N, LANES_T, ROWS, Sums, place, quad_of, share_begin, write_block
+// needs direct_tile: add_direct
+// needs around: x_row
+// brings: lane_tile
+// gives override: K_STEP, DIRECT, QUADS_X, QUADS_W
+// gives struct: Held
+// gives var: tile_x, tile_w
+// gives fn: add, x_at, multiply, read_x, read_w, put_w, copy, fetch, put, four_w, add_step
+
 // Lane tiles in f32, input features in order.
 //
 // For GPUs both operands go through workgroup memory, K_STEP input features at a time, so that a weight is decoded once a

@@ -1,3 +1,8 @@
+// part: product
+// gives struct: Params
+// gives var: params, x
+// gives fn: capped
+
 // Parameters of a product with a stack of matrices [matrices, rows_per_matrix, in_features], of which this dispatch sees
 // a part: n_matrices from first_matrix on, or, where one matrix is larger than a binding, n_rows of its rows.
 struct Params {

@@ -1,3 +1,8 @@
+// part: reading when dense
+// needs weights: weights32, weights8
+// gives struct: Read8, Read32
+// gives fn: read8, weights_of, read32, weights_of32
+
 // Eight dense weights; `common/read_packed.wgsl` says why in two steps.
 
 struct Read8 {

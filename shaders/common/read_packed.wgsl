@@ -1,3 +1,9 @@
+// part: reading when packed
+// needs product: params
+// needs weights: BITS, RUN, codes, decode8, decode8_at, group_of, scale_of, words32, zero_of
+// gives struct: Read8, Read32
+// gives fn: read8, weights_of, read32, weights_of32
+
 // Eight quantized weights in two steps, so that what is read from storage can wait in registers.
 
 struct Read8 {

@@ -1,3 +1,11 @@
+// part: read_values
+// needs kv: KV_DTYPE, Packed, quad_a, quad_b
+// needs sums: QUADS, n_columns
+// needs around: Source, THREADS, place, v_cache
+// gives override: VALUES, AHEAD
+// gives struct: Values
+// gives fn: value, load_values
+
 // Values on their way from the cache: lanes of a stripe have a column of a value each.
 
 // Values of a column that a lane adds up at a time, a stripe apart: 1, 2 or 4.

@@ -1,3 +1,8 @@
+// part: reduce
+// gives override: THREADS
+// gives var: partial_sums, column_sums
+// gives fn: value_of_column, four_of_column, sum_of_column, four_columns, wide_sums, workgroup_sums, workgroup_sum
+
 // Sums over a workgroup of THREADS lanes, a power of two. Every lane gets the sum; the order of additions is fixed.
 // Two barriers a sum: each lane adds up one of 16 columns of THREADS / 16 values, then the columns' sums, as a tree each.
 // Of more than 256 lanes, 32 add up a column each.

@@ -1,3 +1,9 @@
+// part: reduce when subgroups
+// gives override: THREADS, SUBGROUP
+// gives const: MAX_GROUPS
+// gives var: group_sums, place_of_sum
+// gives fn: sum_of_neighbours, workgroup_sums, workgroup_sum
+
 // As reduce.wgsl, by subgroups: aligned groups of SUBGROUP neighbouring lanes add up among themselves, then every such
 // group adds the groups' sums. One barrier a sum: sums take turns at two places. The order of additions is fixed.
 

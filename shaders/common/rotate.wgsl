@@ -1,3 +1,9 @@
+// part: rotate
+// needs kv: Octet
+// needs around: rotary
+// gives struct: Turn
+// gives fn: turn_of, turn_at, rotated
+
 // Rotary embedding of four pairs of a head: dimensions i to i + 3, and the same behind half of the head.
 
 struct Turn {

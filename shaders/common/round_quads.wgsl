@@ -1,3 +1,12 @@
+// part: round_quads
+// needs reduce: THREADS
+// needs held: WIDTH
+// needs rounded: magnitude, step_of_largest
+// needs rounding: place_of, put_scale
+// needs normed: put
+// gives var: magnitudes, packed
+// gives fn: round_quads
+
 // Rounds rows that lanes hold by quads (held.wgsl): four lanes have a block and two of them the activations whose codes
 // share words. They meet in workgroup memory.
 

@@ -1,3 +1,11 @@
+// part: round_quads when subgroups
+// needs reduce: THREADS
+// needs held: WIDTH
+// needs rounded: magnitude, step_of_largest
+// needs rounding: place_of, put_scale
+// needs normed: put
+// gives fn: round_quads
+
 // As round_quads.wgsl, by subgroups: the lanes that meet are neighbours.
 
 // The lanes' quads j; beyond the row they are zeros.

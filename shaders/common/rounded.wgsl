@@ -1,3 +1,7 @@
+// part: rounded
+// gives struct: Rounded16
+// gives fn: magnitude, step_of_largest, rounded16
+
 // Activations rounded to int8, in blocks of 16 that share a scale: x[k] = scale * code[k], to half a step of the block.
 // A row has three planes with a vec4 for each chunk of 32 activations, so that lanes with neighbouring chunks read
 // neighbouring vec4: the codes of a chunk's first block, of its second one, and both scales and, for zero points, both

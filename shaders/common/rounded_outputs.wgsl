@@ -1,3 +1,12 @@
+// part: outputs when rounding
+// needs gelu: gelu
+// needs product: params
+// needs rounded: rounded16
+// needs around: LANE_ROWS, THREADS, has_row
+// gives override: COLUMNS, PLACES
+// gives var: y, rounded_y, outputs
+// gives fn: factor_of, write, four_outputs, finish
+
 // What becomes of the gated sums of matvec.wgsl where the next product reads rounded activations: y, and y rounded. A
 // workgroup makes whole blocks of 16 columns.
 

@@ -1,3 +1,11 @@
+// part: activations when rounded, rounding
+// needs product: params
+// needs weights: BITS, codes, group_of, scale_of, zero_of
+// needs around: ROLLED
+// gives struct: Chunk, Codes
+// gives var: rounded_x
+// gives fn: chunk_of, dot16, in_order, dot16_wide, codes_of, times, rolled
+
 // A chunk of 32 activations that rounded.wgsl has made, times codes of one group: integer products, four a dot4I8Packed.
 // Their sums are exact: 32 * 127 * 255 is far below 2^31.
 

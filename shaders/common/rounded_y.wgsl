@@ -1,3 +1,9 @@
+// part: normed when rounded
+// brings: rounding, round_quads
+// gives const: ROUNDED
+// gives var: rounded
+// gives fn: put
+
 // The first output of a norm is also rounded for the products that read it.
 
 const ROUNDED: u32 = 1u;

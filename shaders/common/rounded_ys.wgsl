@@ -1,3 +1,9 @@
+// part: normed when rounded twice
+// brings: rounding, round_quads
+// gives const: ROUNDED
+// gives var: rounded0, rounded1
+// gives fn: put
+
 // The first two outputs of a norm are also rounded for the products that read them.
 
 const ROUNDED: u32 = 2u;

@@ -1,3 +1,9 @@
+// part: rounding
+// needs held: WIDTH
+// needs rounded: rounded16
+// needs normed: put
+// gives fn: place_of, put_scale, in_row, round_block
+
 // Where rounded rows stand (rounded.wgsl), and the way there block by block, for rows that are walked.
 
 // The vec4 for a block's chunk in a plane of row t.

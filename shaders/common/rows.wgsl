@@ -1,3 +1,6 @@
+// part: rows
+// gives struct: Row
+
 // One row of a step: a token at a position of a slot. Rows of a slot stand together, by ascending position.
 struct Row {
     token: u32,          // an id, or ID_OF

@@ -1,3 +1,12 @@
+// part: score_keys
+// needs splits: BLOCK
+// needs kv: Octet, Packed, head_octets, octet, quad_a, quad_b
+// needs kv_pack: room
+// needs around: HEADS, Source, THREADS, k_cache, place
+// gives override: HELD
+// gives struct: Keys
+// gives fn: key, is_held, held_key, load_keys, products, held_products, scores
+
 // Scores of keys with a workgroup's queries, which stand in room: a team of THREADS / BLOCK neighbouring lanes scores a
 // position, octet by octet of the head, so that it reads neighbouring quads.
 

@@ -1,3 +1,7 @@
+// part: splits
+// gives override: BLOCK, SPLITS
+// gives fn: share_of, first_share, first_visible
+
 // How a row's visible positions are dealt out to workgroups: whole blocks, as evenly as that allows. A row has SPLITS
 // shares at most, fewer where the step has several rows, so that the partial results of a step always fit.
 

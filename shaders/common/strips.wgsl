@@ -1,3 +1,9 @@
+// part: strips
+// gives const: STRIP_QUADS, NO_TOKEN, GARBAGE
+// gives struct: Params
+// gives var: params, logits
+// gives fn: sort_keys, logit_of, ids_of, keys_of
+
 // Logits as integers of the same order, in strips of 64 neighbours. 0 and -0 are equal.
 
 const STRIP_QUADS: u32 = 16u;

@@ -1,3 +1,10 @@
+// part: sums
+// needs kv: Octet, Packed, head_octets, octet, packed_half
+// needs around: HEADS
+// gives override: QUADS
+// gives struct: Sums
+// gives fn: n_columns, values_of, add, rescale_sums, sum_of
+
 // Weighted sums of a column of values, an octet or half of one, for up to 4 heads.
 
 override QUADS: u32 = 2; // quads of values that a lane adds up: 1 or 2

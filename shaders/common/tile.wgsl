@@ -1,3 +1,10 @@
+// part: tile
+// needs product: capped, params
+// needs around: y
+// gives override: TILE_T, CHUNKS
+// gives struct: Tile
+// gives fn: w_row, write
+
 // What the products of many rows share: a workgroup makes TILE_T rows and a number of output features. The shader behind
 // says which rows these are: fn tile_at(y), fn x_row(tile, t), fn y_row(tile, t).
 

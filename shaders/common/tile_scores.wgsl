@@ -1,3 +1,10 @@
+// part: tile_scores
+// needs kv: Packed, head_octets, octet
+// needs around: AHEAD, KEYS, LANE_KEYS, LINES, LOWEST, Tile, key, maxima, places, query, rescales, seen, stage
+// gives const: STEP
+// gives struct: Scores
+// gives fn: score_block, sees, weigh
+
 // Scores of a tile of lines with a block of keys, and what becomes of them: weights, in workgroup memory.
 
 const STEP: u32 = 8; // vec4 of a head that stand in workgroup memory at a time

@@ -1,3 +1,14 @@
+// part: weigh
+// needs enable_matrix: f16
+// needs matrices: SIDE, put_x
+// needs lines: put_score, score, score_quad
+// needs kv_blocks: Block
+// needs around: KEYS, LINES, MATRIX_LANES, SCORES
+// gives const: GROWTH, LOWEST
+// gives struct: Line, Quads
+// gives var: seen, factors, has_grown
+// gives fn: planes, parts, part_at, seen_quad, largest_of, score_quads, put_weights, weigh
+
 // Weights of a block from its scores: exp(score - reference), in f16. A line's reference is the largest score when it last
 // grew by more than GROWTH, so that weights may be as large as e^GROWTH and sums seldom need to be rescaled
 // (FlashAttention-4's way). `parts` lanes serve a line, each every `parts`-th quad of its keys.

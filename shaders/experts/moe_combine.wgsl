@@ -1,3 +1,10 @@
+// needs reduce: THREADS, workgroup_sum, workgroup_sums
+// needs held: HELD, LATE, MAX_HELD, WIDTH, is_held, quad_of, rms_factor, squares_of
+// needs normed: ROUNDED, round_block, round_quads
+// gives struct: Params, Quad
+// gives var: params, mlp, experts, norms, h, y
+// gives fn: norm, loaded, norm_quad, held, walked, main
+
 // The end of a mixture-of-experts layer. With w the rows of norms:
 // m = rms(mlp[t]) * w[post_1] + rms(experts[t]) * w[post_2]
 // h[t] = (h[t] + rms(m) * w[post]) * layer_scalar ; y[t] = rms(h[t]) * w[next]

@@ -1,3 +1,8 @@
+// gives override: THREADS, TOP_K, TILE_T
+// gives struct: Params
+// gives var: params, ids, row_count, pairs, tiles, counts
+// gives fn: main
+
 // Lists the pairs (row, slot), numbered row * TOP_K + slot, by expert, each list by number, and cuts the lists into tiles
 // of up to TILE_T pairs: [expert, first in the lists, pairs, 0]. One workgroup for each expert from first_expert on.
 //

@@ -1,3 +1,8 @@
+// gives override: TOP_K
+// gives struct: Params
+// gives var: params, products, weights, ids, sum
+// gives fn: main
+
 // sum[t, i] = sum_s c[t, s] * d[t * top_k + s, i] over the slots s whose expert this rank holds, in slot order. c are the
 // router's weights, d the products of the chosen experts; those of other ranks' experts are left over from earlier steps.
 

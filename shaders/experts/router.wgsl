@@ -1,3 +1,7 @@
+// needs choose: choose
+// gives override: THREADS
+// gives fn: main
+
 // The experts of each row; common/choose.wgsl. One workgroup a row.
 
 override THREADS: u32 = 256;

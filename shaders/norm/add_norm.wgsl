@@ -1,3 +1,11 @@
+// needs reduce: THREADS, workgroup_sum
+// needs held: HELD, LATE, MAX_HELD, WIDTH, is_held, quad_of, rms_factor, squares_of
+// needs normed: ROUNDED, round_block, round_quads
+// gives override: OUTPUTS
+// gives struct: Params, Quad
+// gives var: params, x, norms, h, y0, y1, y2
+// gives fn: norm, loaded, norm_quad, held, walked, main
+
 // h[t] = (h[t] + rms(x[t]) * norms[post]) * scalar: a block's result joins the residual stream, and then
 // y_i[t] = rms(h[t]) * norms[pre + i] for the OUTPUTS blocks that read it next. One workgroup a row.
 

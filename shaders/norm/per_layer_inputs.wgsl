@@ -1,3 +1,8 @@
+// needs reduce: THREADS, workgroup_sum
+// gives struct: Params
+// gives var: params, context, tokens, norm, y
+// gives fn: main
+
 // The per-layer inputs of E2B and E4B, all layers side by side, n values each:
 // y[t, l] = (rms(context[t, l] * scale) * norm + tokens[t, l]) / sqrt(2), scale = hidden^-0.5.
 // context is the product with per_layer_model_projection, tokens the embedding's rows times sqrt(n).

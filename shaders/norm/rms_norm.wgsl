@@ -1,3 +1,10 @@
+// needs reduce: THREADS, workgroup_sum
+// needs held: HELD, MAX_HELD, WIDTH, is_held, quad_of, rms_factor, squares_of
+// needs normed: ROUNDED, round_block, round_quads
+// gives struct: Params
+// gives var: params, x, norms, y
+// gives fn: held, walked, main
+
 // y[t] = x[t] / sqrt(mean(x[t]^2) + eps) * norms[weight]. One workgroup a row.
 
 struct Params {

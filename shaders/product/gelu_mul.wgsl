@@ -1,3 +1,8 @@
+// needs gelu: gelu
+// gives struct: Params
+// gives var: params, gate, up, y
+// gives fn: main
+
 // y[t, i] = gelu(gate[t, i]) * up[t, i].
 
 struct Params {

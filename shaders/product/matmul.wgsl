@@ -1,3 +1,8 @@
+// needs tile: TILE_T, Tile
+// needs tiles: main
+// gives var: row_count, y
+// gives fn: tile_at, x_row, y_row
+
 // y[t, n] = sum_k x[t, k] * w[n, k], many rows of x at a time: prefill. common/plain_tile.wgsl and its likes make the tiles.
 
 @group(0) @binding(6) var<storage, read> row_count: array<u32>;     // [0]: rows of x

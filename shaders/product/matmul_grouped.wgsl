@@ -1,3 +1,10 @@
+// needs product: params
+// needs tile: Tile
+// needs tiles: main
+// gives override: X_REPEAT
+// gives var: tiles, y, pairs
+// gives fn: tile_at, x_row, y_row
+
 // y[p, n] = sum_k x[p / X_REPEAT, k] * w[ids[p], n, k] for many rows p, grouped by expert: prefill. moe_group.wgsl lists
 // the rows of each expert and cuts the lists into tiles, so that an expert's weights are read once a tile;
 // common/plain_tile.wgsl and its likes make them. Tiles of experts outside this part, and those without rows, are empty.

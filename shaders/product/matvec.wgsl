@@ -1,3 +1,14 @@
+// needs product: params
+// needs activations: Chunk, Codes, chunk_of, codes_of, times
+// needs outputs: factor_of, finish, write
+// needs beside: BESIDE, beside
+// needs block_sum: block_sum
+// gives override: THREADS, LANES, LANE_ROWS, CHUNKS, ROLLED, EXPERTS, GATED, SUM, X_ROWS, SLOTS
+// gives const: MAX_ROWS
+// gives struct: Sums
+// gives var: ids
+// gives fn: has_row, weight_row, row_of, is_pair, block_sums, products, add_to_row, add, main
+
 // y[p, n] = sum_k x[p / x_repeat, k] * w[matrix(p), n, k], one row of x at a time: decode, and experts.
 // Linear: matrix(p) = 0. EXPERTS: matrix(p) = ids[p]; rows whose expert lies outside this part are left alone.
 // GATED: w holds gate rows, then up rows, and y[p, n] = gelu(gate[n]) * up[n].

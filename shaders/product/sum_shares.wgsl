@@ -1,3 +1,8 @@
+// gives override: SHARES
+// gives struct: Params
+// gives var: params, parts, row_count, y
+// gives fn: main
+
 // y[t, n] = sum_s parts[s, t, n]: what shares of the input features have added up apart, in order.
 
 override SHARES: u32 = 2;

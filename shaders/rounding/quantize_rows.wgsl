@@ -1,3 +1,8 @@
+// gives override: INTERLEAVED
+// gives struct: Params
+// gives var: params, x, quantized
+// gives fn: main
+
 // Rows of x as int8 in blocks of 32 with a scale each: x[t, k] is about scale * q, where the block's largest value is 127
 // scales. A row holds x_stride / 16 quads of int8, then its scales. A lane a block.
 //

@@ -1,3 +1,8 @@
+// needs rounded: rounded16
+// gives struct: Params
+// gives var: params, x, rounded
+// gives fn: main
+
 // x rounded to int8 (common/rounded.wgsl): a lane makes a block of 16.
 
 struct Params {

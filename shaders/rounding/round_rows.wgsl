@@ -1,3 +1,9 @@
+// needs enable_f16: f16
+// gives override: THREADS
+// gives struct: Params
+// gives var: params, x, rounded, factors, largest
+// gives fn: main
+
 // rounded[t, k] = f16(x[t, k] / factors[t]), for products in f16: factors are powers of two that take a row's largest value
 // to [2^13, 2^14), so that no value of a row is too large for f16, and none that counts too small. A workgroup a row.
 

@@ -1,3 +1,8 @@
+// gives const: LANES
+// gives struct: Params
+// gives var: params, x, y
+// gives fn: main
+
 // y[i] = x[i], 16 bytes a lane: what a device's memory can do at best, to measure kernels against.
 
 const LANES: u32 = 256;

@@ -1,3 +1,11 @@
+// needs weights: weights8
+// needs rows: Row
+// gives override: CLEAR
+// gives const: ID_OF
+// gives struct: Params
+// gives var: params, rows, y, ids
+// gives fn: write4, main
+
 // y[t, i] = table[token(t), i] * scale. One workgroup a row. A table larger than a binding comes in parts of rows: each
 // dispatch serves the tokens whose row its part holds. A rank's table may have some of the rows only: CLEAR writes zeros
 // for the tokens of other ranks, whose results are added. Rows come from common/dense.wgsl or common/packed.wgsl.

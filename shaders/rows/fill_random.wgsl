@@ -1,3 +1,8 @@
+// gives const: LANES
+// gives struct: Params
+// gives var: params, words
+// gives fn: pcg, main
+
 // words[i] = (hash(seed + i) & keep) | base: random numbers of every kind whose bits can be chosen one by one. Codes keep
 // all bits; scales and weights keep sign and mantissa, and `base` is the exponent of their binade. One lane a word.
 

@@ -1,3 +1,7 @@
+// gives struct: Params
+// gives var: params, x, chosen, y
+// gives fn: main
+
 // y[i] = x[chosen[i]]: the rows that want logits. A lane copies four values.
 
 struct Params {

@@ -1,3 +1,8 @@
+// gives const: LANES
+// gives struct: Params
+// gives var: params, words, flags
+// gives fn: main
+
 // flags[number] = 1 where one of n_words words is NaN or infinite as f32. One lane a word.
 
 const LANES: u32 = 256;

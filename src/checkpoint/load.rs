@@ -62,6 +62,12 @@ impl Checkpoint {
         self.read_matrix(info, 0..info.out_features)
     }
 
+    /// As [`Self::expert`], by the number of a projection in the table of tensors, of an expert that the configuration asks for.
+    pub(crate) fn load_expert(&self, layer: usize, expert: usize, projection: usize) -> Result<Matrix> {
+        let info = self.expert_matrix(layer, expert, projection);
+        self.read_matrix(info, 0..info.out_features)
+    }
+
     /// The output features `rows` of the matrix of `info`, whose `content` is known: little else is read. Zero points come
     /// where the whole matrix has them.
     ///

@@ -42,6 +42,7 @@ pub use generation::GenerationConfig;
 pub use rows::RowReader;
 pub use skipped::{Skipped, SkippedGroup};
 pub use verify::{Content, Contents};
+pub(crate) use write::write_model;
 pub use write::{Written, write_random};
 
 /// An opened checkpoint of a Gemma 4 text model.
@@ -85,9 +86,15 @@ impl Checkpoint {
     /// [`Error::Model`] with all faults of the configuration, or else all faults of the files; [`Error::Io`] for what
     /// the system refuses.
     pub fn open(source: Source) -> Result<Self> {
+        Self::open_with(source, |_| ())
+    }
+
+    /// As [`Self::open`], of a model that `change` makes of the configuration: with other tensors.
+    pub(crate) fn open_with(source: Source, change: impl FnOnce(&mut Config)) -> Result<Self> {
         source.check()?;
         let source = source.located()?;
-        let (Configuration { model: config, quantization }, mut small) = Self::read_config_files(&source)?;
+        let (Configuration { model: mut config, quantization }, mut small) = Self::read_config_files(&source)?;
+        change(&mut config);
         let (generation, other) = Self::read_generation(&source)?;
         let mut index = Index::open(&source)?;
         prefix::unwrap_names(&mut index)?;
@@ -211,7 +218,7 @@ impl Checkpoint {
         if layer >= layers || expert >= experts {
             return Err(Usage::Expert { layer, expert, layers, experts }.into());
         }
-        Ok(self.known_expert(layer, expert, projection))
+        Ok(self.expert_matrix(layer, expert, projection.number(&self.config.tensors)))
     }
 
     /// As [`Self::matrix_info`] for a matrix that the configuration asks for, as every opened checkpoint has it.
@@ -219,10 +226,11 @@ impl Checkpoint {
         &self.resolved.matrices[name]
     }
 
-    /// As [`Self::expert_info`] for an expert that the configuration asks for.
-    pub(crate) fn known_expert(&self, layer: usize, expert: usize, projection: Projection) -> &MatrixInfo {
-        let place = layer * self.config.num_experts + expert;
-        &self.resolved.experts[place * Projection::ALL.len() + projection as usize]
+    /// As [`Self::expert_info`] for an expert that the configuration asks for, by the number of a projection in the table of
+    /// tensors.
+    pub(crate) fn expert_matrix(&self, layer: usize, expert: usize, projection: usize) -> &MatrixInfo {
+        let projections = self.config.tensors.of_experts().count();
+        &self.resolved.experts[(layer * self.config.num_experts + expert) * projections + projection]
     }
 
     /// The tensors that are left in the files.

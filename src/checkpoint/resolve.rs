@@ -14,14 +14,14 @@ use super::skipped::{self, Skipped};
 use super::{prefix, twins};
 use crate::Result;
 use crate::gemma4::Config;
-use crate::gemma4::tensors::{Expected, Role, Shape, expected};
+use crate::gemma4::tensors::{Dimensions, Placed, Role};
 use crate::quant::Dtype;
 
 /// Every tensor of the text model, by its name relative to the prefix.
 #[derive(Debug)]
 pub(super) struct Resolved {
     pub(super) matrices: HashMap<String, MatrixInfo>,
-    /// `[layers, experts, 3]` in the order of `Projection::ALL`; empty if dense.
+    /// `[layers, experts, projections]` in the order of the table; empty if dense.
     pub(super) experts: Vec<MatrixInfo>,
     /// Tensor number and role.
     pub(super) vectors: HashMap<String, (usize, Role)>,
@@ -49,17 +49,17 @@ pub(super) fn resolve(index: &Index, config: &Config, quantization: Option<&Quan
         notes: Vec::new(),
         twins: Vec::new(),
     };
-    for tensor in expected(config) {
-        match tensor.shape {
-            Shape::Vector(length) => {
-                if let Some(id) = resolver.vector(&tensor, length) {
-                    resolved.vectors.insert(tensor.name, (id, tensor.role));
+    for tensor in config.tensors().filter(|tensor| !tensor.is_of_experts()) {
+        match tensor.dimensions() {
+            Dimensions::Vector(length) => {
+                if let Some(id) = resolver.vector(&tensor.name(), length) {
+                    resolved.vectors.insert(tensor.name(), (id, tensor.entry.role));
                 }
             }
-            Shape::Matrix(out_features, in_features) => {
+            Dimensions::Matrix(shape) => {
                 let bases = resolver.bases(&tensor);
-                if let Some(info) = resolver.matrix(&bases, tensor.role, [out_features, in_features]) {
-                    resolved.matrices.insert(tensor.name, info);
+                if let Some(info) = resolver.matrix(&bases, tensor.entry.role, shape) {
+                    resolved.matrices.insert(tensor.name(), info);
                 }
             }
         }
@@ -211,8 +211,8 @@ impl Resolver<'_> {
         self.faults.push_for(reason, name, what);
     }
 
-    fn vector(&mut self, expected: &Expected, length: usize) -> Option<usize> {
-        let name = format!("{}{}", self.prefix, expected.name);
+    fn vector(&mut self, name: &str, length: usize) -> Option<usize> {
+        let name = format!("{}{name}", self.prefix);
         let Some(id) = self.find(&name) else {
             self.fault(&name, &format!("missing, expected [{length}]"));
             return None;
@@ -227,9 +227,9 @@ impl Resolver<'_> {
     }
 
     /// Full names, without suffix, under which a matrix may lie.
-    fn bases(&self, expected: &Expected) -> Vec<String> {
-        let inside = format!("{}{}", self.prefix, expected.name);
-        match expected.role {
+    fn bases(&self, tensor: &Placed) -> Vec<String> {
+        let inside = format!("{}{}", self.prefix, tensor.name());
+        match tensor.entry.role {
             Role::Head => skipped::HEADS.iter().map(|head| (*head).to_owned()).chain([inside]).collect(),
             _ => vec![inside],
         }

@@ -6,9 +6,10 @@ use safetensors::tensor::Dtype;
 
 use super::Checkpoint;
 use super::files::index::Tensor;
-use super::formats::matrix_info::{MatrixFormat, MatrixInfo, Projection, Storage};
+use super::formats::matrix_info::{MatrixFormat, MatrixInfo, Storage};
 use super::formats::zeros::Zeros;
 use super::twins::Twins;
+use crate::gemma4::tensors::Table;
 use crate::quant::gptq;
 use crate::{Error, Faults, Result, threads};
 
@@ -36,8 +37,10 @@ impl Content {
 #[derive(Debug)]
 pub struct Contents {
     matrices: HashMap<String, Content>,
+    /// As `Resolved::experts`.
     experts: Vec<Content>,
     num_experts: usize,
+    tensors: Table,
 }
 
 impl Contents {
@@ -54,9 +57,9 @@ impl Contents {
         self.matrices[name]
     }
 
-    /// That of an expert's matrix, one that the configuration asks for.
-    pub(crate) fn expert(&self, layer: usize, expert: usize, projection: Projection) -> Content {
-        self.experts[(layer * self.num_experts + expert) * Projection::ALL.len() + projection as usize]
+    /// That of an expert's matrix, one that the configuration asks for, by the number of a projection in the table of tensors.
+    pub(crate) fn expert_matrix(&self, layer: usize, expert: usize, projection: usize) -> Content {
+        self.experts[(layer * self.num_experts + expert) * self.tensors.of_experts().count() + projection]
     }
 }
 
@@ -110,7 +113,7 @@ impl Checkpoint {
         self.verify_twins(&mut all)?;
         // A file that changes under way is one fault, whatever it held meanwhile.
         self.check_unchanged()?;
-        all.into_result(Contents { matrices: matrices.collect(), experts, num_experts: self.config.num_experts })
+        all.into_result(self.with_contents(matrices.collect(), experts))
     }
 
     /// What [`Self::contents`] would find if the configuration and the names of tensors said it all: nothing is read. Zero
@@ -122,7 +125,11 @@ impl Checkpoint {
         };
         let matrices = self.resolved.matrices.iter().map(|(name, info)| (name.clone(), claimed(info)));
         let experts = self.resolved.experts.iter().map(claimed).collect();
-        Contents { matrices: matrices.collect(), experts, num_experts: self.config.num_experts }
+        self.with_contents(matrices.collect(), experts)
+    }
+
+    fn with_contents(&self, matrices: HashMap<String, Content>, experts: Vec<Content>) -> Contents {
+        Contents { matrices, experts, num_experts: self.config.num_experts, tensors: self.config.tensors.clone() }
     }
 
     fn verify_vector(&self, id: usize, faults: &mut Faults) -> Result<()> {

@@ -7,9 +7,8 @@ use lapidary::doctor;
 use lapidary::gpu::{Ability, Gpu, Kind, Mask, Tier};
 use lapidary::kernels::KvDtype;
 use lapidary::model::{self, Head, Options};
-use lapidary::{Bytes, Error, Result};
+use lapidary::{Bytes, Error, Result, cache_folder};
 
-use super::cache;
 use super::fault::flags;
 use super::terminal::note;
 
@@ -75,7 +74,7 @@ pub(super) struct DeviceArguments {
 impl DeviceArguments {
     /// The folder for what can be made again.
     pub(super) fn cache(&self) -> Option<PathBuf> {
-        if self.no_cache { None } else { cache::folder() }
+        if self.no_cache { None } else { cache_folder() }
     }
 
     /// Opens an adapter, of several equal ones number `nth`, without `without`, with the shapes that were asked for.
@@ -158,7 +157,7 @@ impl KernelArguments {
     /// # Errors
     /// As [`Gpu::open`]; [`Error::Usage`] for a tier that the adapter does not have.
     pub(super) fn open(&self, adapter: Option<&str>, nth: usize) -> Result<Gpu> {
-        let asked = Options { tier: self.tier(), ..Options::default() };
+        let asked = Options { tier: self.tier(), ..Options::exact() };
         let open = |without: &Mask| {
             let gpu = self.device.open_without(adapter, nth, without)?;
             asked.tiers(&gpu).map(|_| gpu)

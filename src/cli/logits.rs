@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use lapidary::chat::check_ids;
 use lapidary::error::Usage;
 use lapidary::gemma4::Config;
 use lapidary::model::{Activation, Gemma4, Row, Want};
@@ -12,7 +13,6 @@ use safetensors::tensor::TensorView;
 
 use super::args::{Ids, Precision};
 use super::input::Limit;
-use super::model::check_ids;
 use super::output::Output;
 use super::run::RunArguments;
 use super::terminal::{note, plural};

@@ -1,12 +1,11 @@
 //! The command line: one file a subcommand, and what they share.
 //!
-//! Text goes to stdout, everything else to stderr. [`model`] opens and loads, [`settings`] holds how answers are
-//! sampled, [`answer`] streams one, [`signals`] turns Ctrl-C into an answer's end.
+//! Text goes to stdout, everything else to stderr. Arguments become calls of [`lapidary::chat`] and of what is below it:
+//! [`model`] opens and loads, [`settings`] says how answers are sampled, [`stream`] shows one as it is made, [`signals`]
+//! turns Ctrl-C into its end.
 
-mod answer;
 mod args;
 mod bench;
-mod cache;
 mod chat;
 mod devices;
 mod doctor;
@@ -22,6 +21,7 @@ mod ranks;
 mod run;
 mod settings;
 mod signals;
+mod stream;
 mod terminal;
 #[cfg(windows)]
 mod windows;

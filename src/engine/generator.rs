@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use web_time::Instant;
 
+use super::length::check_length;
 use super::recovery::Recovery;
 use super::{Sampler, Sampling};
 use crate::error::{Failure, Lost, Usage};
@@ -169,9 +170,7 @@ impl Generator {
         if prompt.is_empty() {
             return Err(Usage::EmptyPrompt.into());
         }
-        if prompt.len() >= context {
-            return Err(Usage::PromptTooLong { tokens: prompt.len(), context }.into());
-        }
+        check_length(prompt.len(), context)?;
         request.sampling.check()?;
         let most = request.max_tokens.unwrap_or(usize::MAX).min(context - prompt.len());
         let mut timings = Timings { reused_tokens: self.reuse(slot, prompt), ..Timings::default() };

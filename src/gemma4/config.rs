@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::fields::{Config, MAX_HEADS, MAX_SIZE, ParameterCounts};
 use super::json::{self, Keys, as_ids};
 use super::read_layers;
-use super::tensors::{self, Role};
+use super::tensors::{Role, Table};
 use crate::quant::Dtype;
 use crate::{Error, Faults, Result};
 
@@ -51,17 +51,17 @@ impl Config {
     /// Parameters of the text model; dead K and V projections of shared layers are not counted.
     pub fn parameter_counts(&self) -> ParameterCounts {
         let mut counts = ParameterCounts::default();
-        for tensor in tensors::expected(self) {
-            let sum = match tensor.role {
+        for tensor in self.tensors() {
+            let sum = match tensor.entry.role {
                 Role::Embedding => &mut counts.embedding,
                 Role::PerLayerEmbedding => &mut counts.per_layer_embedding,
                 Role::Head => &mut counts.head,
+                Role::Experts => &mut counts.experts,
                 _ => &mut counts.text,
             };
-            *sum += tensor.parameters();
+            // The size was checked when the configuration was read.
+            *sum += tensor.parameters() as u64;
         }
-        let expert = 3 * (self.hidden_size as u64) * (self.moe_intermediate_size as u64);
-        counts.experts = expert * (self.num_experts * self.num_hidden_layers) as u64;
         counts
     }
 
@@ -69,14 +69,9 @@ impl Config {
     fn check_size(&self) -> Result<()> {
         // Each matrix is at most 2^24 x 2^24; the sum of 2^18 experts or layers stays below 2^70.
         const MOST: u128 = 1 << 44;
-        let expert = 3 * self.hidden_size as u128 * self.moe_intermediate_size as u128;
-        let experts = expert * (self.num_experts * self.num_hidden_layers) as u128;
-        let others: u128 = tensors::expected(self).iter().map(|tensor| u128::from(tensor.parameters())).sum();
-        if experts + others > MOST {
-            return Err(Error::model(format!(
-                "{FILE}: sizes add up to {} parameters, expected at most {MOST}",
-                experts + others
-            )));
+        let all: u128 = self.tensors().map(|tensor| tensor.parameters()).sum();
+        if all > MOST {
+            return Err(Error::model(format!("{FILE}: sizes add up to {all} parameters, expected at most {MOST}")));
         }
         Ok(())
     }
@@ -147,6 +142,7 @@ fn read_model(top: &Keys, keys: &Keys) -> Config {
         dtype: read_dtype(top, keys),
         layers: Vec::new(),
         eos_faults,
+        tensors: Table::text(),
     }
 }
 

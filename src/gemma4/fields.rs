@@ -1,6 +1,7 @@
 //! The model's configuration, as it was read.
 
 use super::layers::LayerConfig;
+use super::tensors::Table;
 use crate::quant::Dtype;
 use crate::{Faults, Result};
 
@@ -61,6 +62,8 @@ pub struct Config {
     pub layers: Vec<LayerConfig>,
     /// What is wrong with `eos_token_id`, which only some commands need.
     pub eos_faults: Faults,
+    /// The tensors that the model has.
+    pub tensors: Table,
 }
 
 /// Parameters of the text model, counted from shapes.

@@ -40,15 +40,25 @@ impl Planned {
 
     /// Whether its lanes add up within subgroups.
     pub fn uses_subgroups(&self) -> bool {
-        self.key.constants.iter().any(|(name, _)| *name == shaders::SUBGROUP)
+        shaders::has_subgroups(&self.key)
+    }
+
+    /// Its buffers by the numbers of their variables.
+    #[cfg(test)]
+    pub(super) fn bound(&self) -> impl Iterator<Item = &(u32, Binding)> {
+        self.buffers.iter()
     }
 
     /// The buffers that it writes as f32.
     pub fn float_outputs(&self) -> Vec<&Binding> {
-        let outputs = shaders::float_outputs(&shaders::source(&self.key));
-        self.buffers.iter().filter(|(number, _)| outputs.contains(number)).map(|(_, binding)| binding).collect()
+        let declared = shaders::find(&self.key).bindings(self.uses_subgroups());
+        let is_output = |number| declared.iter().any(|one| one.number == number && one.is_float_output);
+        self.buffers.iter().filter(|(number, _)| is_output(*number)).map(|(_, binding)| binding).collect()
     }
 }
+
+/// The buffers of a kernel, by the names of the shader's variables.
+pub(crate) type NamedBuffers = Vec<(&'static str, Binding)>;
 
 /// Collects what kernels plan, then compiles and binds all of it.
 #[derive(Debug)]
@@ -105,16 +115,19 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// A kernel of `key` with `params` at binding 0 and `buffers` at their numbers.
+    /// A kernel of `key` with `params` and `buffers`, which are named after the shader's variables.
+    ///
+    /// # Panics
+    /// Where the shader has other variables than the host gives buffers for.
     pub(super) fn plan<P: bytemuck::Pod>(
         &self,
         label: &str,
         key: PipelineKey,
         params: &P,
-        buffers: Vec<(u32, Binding)>,
+        buffers: NamedBuffers,
         grid: Grid,
     ) -> Result<Planned> {
-        let mut planned = self.plan_bare(label, key, buffers, grid)?;
+        let mut planned = self.planned(label, key, true, buffers, grid);
         if self.gpu.has_immediates() {
             planned.immediates = bytemuck::bytes_of(params).to_vec();
         } else {
@@ -128,11 +141,18 @@ impl<'a> Planner<'a> {
         &self,
         label: &str,
         key: PipelineKey,
-        buffers: Vec<(u32, Binding)>,
+        buffers: NamedBuffers,
         grid: Grid,
     ) -> Result<Planned> {
+        Ok(self.planned(label, key, false, buffers, grid))
+    }
+
+    fn planned(&self, label: &str, key: PipelineKey, has_params: bool, buffers: NamedBuffers, grid: Grid) -> Planned {
         let key = self.with_subgroups(key);
-        Ok(Planned { label: label.into(), key, buffers, immediates: Vec::new(), grid })
+        let declared = shaders::find(&key).bindings(shaders::has_subgroups(&key));
+        let buffers = shaders::numbered(declared, has_params, buffers)
+            .unwrap_or_else(|why| panic!("{label}: shader {} \"{}\": {why}", key.stem, key.variant));
+        Planned { label: label.into(), key, buffers, immediates: Vec::new(), grid }
     }
 
     /// `key` with the shader's parts for subgroups, where it has such and they may be used.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::ops;
 use crate::Result;
-use crate::checkpoint::{Checkpoint, Projection};
+use crate::checkpoint::Checkpoint;
+use crate::gemma4::tensors::Dimensions;
 use crate::gemma4::{Config, LayerKind};
 use crate::quant::Matrix;
 
@@ -28,35 +29,6 @@ pub struct Cache {
     position: usize,
 }
 
-const LINEARS: [&str; 10] = [
-    "self_attn.q_proj",
-    "self_attn.k_proj",
-    "self_attn.v_proj",
-    "self_attn.o_proj",
-    "mlp.gate_proj",
-    "mlp.up_proj",
-    "mlp.down_proj",
-    "router.proj",
-    "per_layer_input_gate",
-    "per_layer_projection",
-];
-
-const VECTORS: [&str; 13] = [
-    "input_layernorm.weight",
-    "post_attention_layernorm.weight",
-    "pre_feedforward_layernorm.weight",
-    "post_feedforward_layernorm.weight",
-    "post_feedforward_layernorm_1.weight",
-    "pre_feedforward_layernorm_2.weight",
-    "post_feedforward_layernorm_2.weight",
-    "layer_scalar",
-    "self_attn.q_norm.weight",
-    "self_attn.k_norm.weight",
-    "router.scale",
-    "router.per_expert_scale",
-    "post_per_layer_input_norm.weight",
-];
-
 impl Model {
     /// Reads every weight.
     ///
@@ -65,32 +37,29 @@ impl Model {
     pub fn load(checkpoint: &Checkpoint) -> Result<Self> {
         let config = checkpoint.config.clone();
         let (mut matrices, mut vectors) = (BTreeMap::new(), BTreeMap::new());
-        let mut names: Vec<String> =
-            ["embed_tokens", "lm_head", "embed_tokens_per_layer", "per_layer_model_projection"]
-                .map(String::from)
-                .into();
-        let mut vector_names: Vec<String> =
-            ["norm.weight", "per_layer_projection_norm.weight"].map(String::from).into();
-        for l in 0..config.num_hidden_layers {
-            names.extend(LINEARS.map(|name| format!("layers.{l}.{name}")));
-            vector_names.extend(VECTORS.map(|name| format!("layers.{l}.{name}")));
-            for e in 0..config.num_experts {
-                for projection in Projection::ALL {
-                    let matrix = checkpoint.expert(l, e, projection)?;
-                    let name = format!("layers.{l}.experts.{e}.{}", projection.name());
-                    matrices.insert(name, Matrix::Dense(matrix.to_dense()));
+        for tensor in config.tensors() {
+            let mut keep = |name, matrix: Matrix| matrices.insert(name, Matrix::Dense(matrix.to_dense()));
+            match (tensor.dimensions(), tensor.layer) {
+                (Dimensions::Vector(_), _) => drop(vectors.insert(tensor.name(), checkpoint.vector(&tensor.name())?)),
+                (Dimensions::Matrix(_), Some(l)) if tensor.is_of_experts() => {
+                    for e in 0..config.num_experts {
+                        keep(tensor.name_of(e), checkpoint.load_expert(l, e, tensor.projection())?);
+                    }
                 }
+                (Dimensions::Matrix(_), _) => drop(keep(tensor.name(), checkpoint.load(&tensor.name())?)),
             }
         }
-        for name in names.into_iter().filter(|name| checkpoint.has(name)) {
-            let matrix = checkpoint.load(&name)?.to_dense();
-            matrices.insert(name, Matrix::Dense(matrix));
-        }
-        for name in vector_names.into_iter().filter(|name| checkpoint.has(name)) {
-            let vector = checkpoint.vector(&name)?;
-            vectors.insert(name, vector);
-        }
         Ok(Model { config, matrices, vectors })
+    }
+
+    /// The matrix `name`, that of an expert as `layers.3.experts.5.gate_proj`.
+    pub fn matrix(&self, name: &str) -> Option<&Matrix> {
+        self.matrices.get(name)
+    }
+
+    /// The norm, scale or scalar `name`.
+    pub fn vector(&self, name: &str) -> Option<&[f32]> {
+        self.vectors.get(name).map(Vec::as_slice)
     }
 
     /// Runs `ids` behind what `cache` holds and returns every inner tensor of these tokens.
@@ -121,30 +90,31 @@ impl Model {
         for l in 0..c.num_hidden_layers {
             let eps = c.rms_norm_eps;
             let attn =
-                self.attention(l, &ops::rms_norm(&h, Some(self.vector(l, "input_layernorm.weight")), eps), cache);
+                self.attention(l, &ops::rms_norm(&h, Some(self.vector_of(l, "input_layernorm.weight")), eps), cache);
             keep(&format!("layer.{l}.attn"), &attn);
-            ops::add_norm(&mut h, &attn, self.vector(l, "post_attention_layernorm.weight"), 1.0, eps);
-            let x = ops::rms_norm(&h, Some(self.vector(l, "pre_feedforward_layernorm.weight")), eps);
+            ops::add_norm(&mut h, &attn, self.vector_of(l, "post_attention_layernorm.weight"), 1.0, eps);
+            let x = ops::rms_norm(&h, Some(self.vector_of(l, "pre_feedforward_layernorm.weight")), eps);
             let mlp = self.mlp(&format!("layers.{l}.mlp"), &x);
             keep(&format!("layer.{l}.mlp"), &mlp);
-            let scalar = self.vector(l, "layer_scalar")[0];
+            let scalar = self.vector_of(l, "layer_scalar")[0];
             // The per-layer input comes before the scalar, so such a layer scales at its own end.
             let end = if per_layer_inputs.is_some() { 1.0 } else { scalar };
             if c.is_moe() {
                 let (weights, experts) = self.experts(l, &h);
                 keep(&format!("layer.{l}.router.weights"), &weights);
                 keep(&format!("layer.{l}.experts"), &experts);
-                let norms = ["_1", "_2", ""].map(|n| self.vector(l, &format!("post_feedforward_layernorm{n}.weight")));
+                let norms =
+                    ["_1", "_2", ""].map(|n| self.vector_of(l, &format!("post_feedforward_layernorm{n}.weight")));
                 ops::moe_combine(&mut h, &mlp, &experts, norms, end, eps);
             } else {
-                ops::add_norm(&mut h, &mlp, self.vector(l, "post_feedforward_layernorm.weight"), end, eps);
+                ops::add_norm(&mut h, &mlp, self.vector_of(l, "post_feedforward_layernorm.weight"), end, eps);
             }
             if let Some(inputs) = &per_layer_inputs {
                 let n = c.hidden_size_per_layer_input;
-                let gate = ops::matmul(&h, self.matrix(l, "per_layer_input_gate"));
+                let gate = ops::matmul(&h, self.matrix_of(l, "per_layer_input_gate"));
                 let gated = ops::gelu_mul(&gate, &inputs[l * n..(l + 1) * n]);
-                let x = ops::matmul(&gated, self.matrix(l, "per_layer_projection"));
-                ops::add_norm(&mut h, &x, self.vector(l, "post_per_layer_input_norm.weight"), scalar, eps);
+                let x = ops::matmul(&gated, self.matrix_of(l, "per_layer_projection"));
+                ops::add_norm(&mut h, &x, self.vector_of(l, "post_per_layer_input_norm.weight"), scalar, eps);
             }
             keep(&format!("layer.{l}.out"), &h);
         }
@@ -175,17 +145,17 @@ impl Model {
         let (d, eps, position) = (layer.head_dim, c.rms_norm_eps, cache.position);
         let angles = layer.rope.angles(d, position);
         let turned = |x: &[f32], norm: &str| -> Vec<f32> {
-            let weight = self.vector(l, norm);
+            let weight = self.vector_of(l, norm);
             let mut all = Vec::with_capacity(x.len());
             for head in x.chunks_exact(d) {
                 all.extend(ops::head_norm_rope(head, Some(weight), &angles, eps));
             }
             all
         };
-        let q = turned(&ops::matmul(a, self.matrix(l, "self_attn.q_proj")), "self_attn.q_norm.weight");
+        let q = turned(&ops::matmul(a, self.matrix_of(l, "self_attn.q_proj")), "self_attn.q_norm.weight");
         if layer.kv_source.is_none() {
-            let k = ops::matmul(a, self.matrix(l, "self_attn.k_proj"));
-            let v = if layer.k_eq_v { k.clone() } else { ops::matmul(a, self.matrix(l, "self_attn.v_proj")) };
+            let k = ops::matmul(a, self.matrix_of(l, "self_attn.k_proj"));
+            let v = if layer.k_eq_v { k.clone() } else { ops::matmul(a, self.matrix_of(l, "self_attn.v_proj")) };
             cache.values[l].push(v.chunks_exact(d).flat_map(|head| ops::rms_norm(head, None, eps)).collect());
             cache.keys[l].push(turned(&k, "self_attn.k_norm.weight"));
         }
@@ -206,7 +176,7 @@ impl Model {
                 (keys.iter().map(Vec::as_slice).collect(), values.iter().map(Vec::as_slice).collect());
             out.extend(ops::attention(head, &keys, &values));
         }
-        ops::matmul(&out, self.matrix(l, "self_attn.o_proj"))
+        ops::matmul(&out, self.matrix_of(l, "self_attn.o_proj"))
     }
 
     fn mlp(&self, prefix: &str, x: &[f32]) -> Vec<f32> {
@@ -218,10 +188,10 @@ impl Model {
     fn experts(&self, l: usize, h: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let (c, eps) = (&self.config, self.config.rms_norm_eps);
         let root = (c.hidden_size as f32).powf(-0.5);
-        let scale: Vec<f32> = self.vector(l, "router.scale").iter().map(|s| s * root).collect();
-        let logits = ops::matmul(&ops::rms_norm(h, Some(&scale), eps), self.matrix(l, "router.proj"));
-        let (ids, weights) = ops::router(&logits, self.vector(l, "router.per_expert_scale"), c.top_k_experts);
-        let y = ops::rms_norm(h, Some(self.vector(l, "pre_feedforward_layernorm_2.weight")), eps);
+        let scale: Vec<f32> = self.vector_of(l, "router.scale").iter().map(|s| s * root).collect();
+        let logits = ops::matmul(&ops::rms_norm(h, Some(&scale), eps), self.matrix_of(l, "router.proj"));
+        let (ids, weights) = ops::router(&logits, self.vector_of(l, "router.per_expert_scale"), c.top_k_experts);
+        let y = ops::rms_norm(h, Some(self.vector_of(l, "pre_feedforward_layernorm_2.weight")), eps);
         let mut sum = vec![0.0; h.len()];
         for (id, weight) in ids.iter().zip(&weights) {
             for (s, v) in sum.iter_mut().zip(self.mlp(&format!("layers.{l}.experts.{id}"), &y)) {
@@ -231,11 +201,11 @@ impl Model {
         (weights, sum)
     }
 
-    fn matrix(&self, layer: usize, name: &str) -> &Matrix {
+    fn matrix_of(&self, layer: usize, name: &str) -> &Matrix {
         &self.matrices[&format!("layers.{layer}.{name}")]
     }
 
-    fn vector(&self, layer: usize, name: &str) -> &[f32] {
+    fn vector_of(&self, layer: usize, name: &str) -> &[f32] {
         &self.vectors[&format!("layers.{layer}.{name}")]
     }
 }

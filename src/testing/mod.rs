@@ -4,5 +4,6 @@ pub mod attention_step;
 pub mod bounds;
 pub mod matrices;
 pub mod random;
+pub mod table;
 pub mod twins;
 pub mod workbench;

@@ -95,7 +95,7 @@ fn a_loss_while_loading_is_an_error() {
             faults.destroy();
         }
     };
-    let options = lapidary::model::Options::default();
+    let options = lapidary::model::Options::exact();
     assert_lost("compiling", &failed(lapidary::model::Gemma4::load(gpu, &checkpoint, &options, &compiling)));
 }
 

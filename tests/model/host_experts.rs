@@ -42,7 +42,7 @@ fn logits(model: &mut Gemma4, ids: &[u32]) -> Vec<u32> {
 /// Where experts lie changes no bit: one layer's or all layers', in each precision, in parts, and on several ranks.
 #[test]
 fn logits_are_the_same_bit_for_bit() {
-    let exact = Options { slots: 2, chunk_rows: 128, ..Options::default() };
+    let exact = Options { slots: 2, chunk_rows: 128, ..Options::exact() };
     let fast = Options { precision: Precision::Fast, tier: Some(Tier::Dot), head: Head::Int8, ..exact.clone() };
     let ranks = |shares: &str, split| Parallel { shares: shares.parse().unwrap(), split, ..Parallel::default() };
     let layouts = [
@@ -74,7 +74,7 @@ fn memory_is_smaller_by_all_layers_but_one() {
         let layers = checkpoint.config.num_hidden_layers;
         let contents = checkpoint.contents().unwrap();
         let plan = |host_experts| {
-            let options = Options { host_experts, ..Options::default() };
+            let options = Options { host_experts, ..Options::exact() };
             let gpu = [Arc::new(open())];
             (MemoryPlan::with_contents(&gpu, &checkpoint, &contents, &options).unwrap(), options)
         };
@@ -106,7 +106,7 @@ fn memory_is_smaller_by_all_layers_but_one() {
 #[test]
 fn what_a_model_does_not_have() {
     let error = |checkpoint: &Checkpoint, host_experts| {
-        let options = Options { host_experts, ..Options::default() };
+        let options = Options { host_experts, ..Options::exact() };
         Gemma4::load(open(), checkpoint, &options, &|_| ()).unwrap_err().to_string()
     };
     let dense = sets().into_iter().find(|set| !set.checkpoint.config.is_moe()).unwrap().checkpoint;
@@ -121,8 +121,7 @@ fn experts_make_room() {
     let checkpoint = demo();
     let gpu = Arc::new(open());
     let total = |host_experts| {
-        let options =
-            Options { host_experts, context: Some(300), chunk_rows: 16, memory: Some(1), ..Options::default() };
+        let options = Options { host_experts, context: Some(300), chunk_rows: 16, memory: Some(1), ..Options::exact() };
         let plan = MemoryPlan::new(std::slice::from_ref(&gpu), &checkpoint, &options).unwrap();
         (plan.devices[0].total(), options)
     };

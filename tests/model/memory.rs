@@ -20,19 +20,19 @@ fn load(gpu: &Arc<Gpu>, checkpoint: &Checkpoint, options: &Options) -> Result<Ge
 
 /// Formats of the cache, contexts, heads, slots, tiers, parts, ranks, budgets.
 fn layouts(is_moe: bool) -> Vec<Options> {
-    let fast = Options { precision: Precision::Fast, head: Head::Int8, ..Options::default() };
+    let fast = Options { precision: Precision::Fast, head: Head::Int8, ..Options::exact() };
     let tier = Some(Tier::Dot);
     let ranks = |shares: &str, split| Parallel { shares: shares.parse().unwrap(), split, ..Parallel::default() };
     let mut all = vec![
-        Options::default(),
+        Options::exact(),
         Options { tier, ..fast.clone() },
         Options { kv: Some(KvDtype::Int8), head: Head::Int4, context: Some(100), slots: 3, ..fast.clone() },
-        Options { max_part_bytes: Some(60_000), chunk_rows: 40, ..Options::default() },
+        Options { max_part_bytes: Some(60_000), chunk_rows: 40, ..Options::exact() },
         Options { parallel: ranks("5,3", Split::Tensor), tier, ..fast.clone() },
         Options { memory: Some(1 << 40), ..fast },
     ];
     if is_moe {
-        all.push(Options { parallel: ranks("1,1,1", Split::Expert), ..Options::default() });
+        all.push(Options { parallel: ranks("1,1,1", Split::Expert), ..Options::exact() });
     }
     all
 }
@@ -92,7 +92,7 @@ fn the_plan_is_what_is_allocated() {
 fn devices_are_planned_one_by_one() {
     let set = sets().swap_remove(0);
     let parallel = Parallel { shares: Shares::equal(2).unwrap(), ..Parallel::default() };
-    let options = Options { parallel, ..Options::default() };
+    let options = Options { parallel, ..Options::exact() };
     let gpus = [Arc::new(open()), Arc::new(open())];
     let contents = set.checkpoint.contents().unwrap();
     let plan = MemoryPlan::with_contents(&gpus, &set.checkpoint, &contents, &options).unwrap();
@@ -122,7 +122,7 @@ fn a_budget_is_kept() {
     let checkpoint = super::demo();
     let gpu = Arc::new(open());
     let gpus = std::slice::from_ref(&gpu);
-    let options = Options { context: Some(5000), memory: Some(1), ..Options::default() };
+    let options = Options { context: Some(5000), memory: Some(1), ..Options::exact() };
     let total = |options: &Options| MemoryPlan::new(gpus, &checkpoint, options).unwrap().devices[0].total();
     let all = total(&options);
 
@@ -157,7 +157,7 @@ fn changes_that_fit_together() {
     let checkpoint = super::demo();
     let gpu = Arc::new(open());
     let gpus = std::slice::from_ref(&gpu);
-    let options = Options { context: Some(300), chunk_rows: 16, memory: Some(1), ..Options::default() };
+    let options = Options { context: Some(300), chunk_rows: 16, memory: Some(1), ..Options::exact() };
     let total = |options: &Options| MemoryPlan::new(gpus, &checkpoint, options).unwrap().devices[0].total();
     let int8 = Options { kv: Some(KvDtype::Int8), ..options.clone() };
     let both = Options { head: Head::Int4, ..int8.clone() };
@@ -184,7 +184,7 @@ fn nothing_is_read_for_what_does_not_fit() {
     let file = std::fs::File::options().write(true).open(folder.path().join("model.safetensors")).unwrap();
     file.set_len(8).unwrap();
     let gpu = Arc::new(open());
-    let load = |memory| load(&gpu, &checkpoint, &Options { memory: Some(memory), ..Options::default() });
+    let load = |memory| load(&gpu, &checkpoint, &Options { memory: Some(memory), ..Options::exact() });
     assert!(refusal(load(1 << 20)).starts_with("a budget of 1.0 MiB, but the plan for a context of "));
     assert!(!matches!(load(1 << 40), Ok(_) | Err(Error::Memory(_))), "the weights are gone");
 }
@@ -193,7 +193,7 @@ fn nothing_is_read_for_what_does_not_fit() {
 #[test]
 fn a_failed_allocation_comes_with_advice() {
     let checkpoint = super::demo();
-    let options = Options { slots: 2, memory: Some(1 << 40), ..Options::default() };
+    let options = Options { slots: 2, memory: Some(1 << 40), ..Options::exact() };
     let gpu = Arc::new(open());
     let first = gpu.faults().allocations();
     load(&gpu, &checkpoint, &options).unwrap();

@@ -1,9 +1,9 @@
 //! The experts in their layouts: a matrix each, or all of a layer in two fused tensors, with or without a `moe.` segment.
 
 use super::compressed::Compressed;
-use super::matrix_info::{MatrixFormat, MatrixInfo, Projection, Storage};
+use super::matrix_info::{MatrixFormat, MatrixInfo, Storage};
 use crate::checkpoint::resolve::Resolver;
-use crate::gemma4::tensors::Role;
+use crate::gemma4::tensors::{Entry, Place, Placed, Role};
 use crate::quant::Dtype;
 
 /// After so many experts in a row of which there is nothing, the search ends: a configuration can claim any number.
@@ -12,28 +12,30 @@ const MOST_ABSENT: usize = 256;
 impl Resolver<'_> {
     /// All experts of all layers.
     pub(crate) fn experts(&mut self, experts: &mut Vec<MatrixInfo>) {
+        let config = self.config;
         let layouts = self.find_layouts();
         for (layer, layout) in layouts.into_iter().enumerate() {
             let at = |layout: &str| format!("{}layers.{layer}.{layout}", self.prefix);
+            let tensors: Vec<Placed> = config.tensors_at(Some(layer)).filter(Placed::is_of_experts).collect();
             match layout {
                 None => {
                     let name = at("experts");
-                    let what = format!(
-                        "missing, expected gate_up_proj and down_proj or {} experts with gate_proj, up_proj and down_proj",
-                        self.config.num_experts
-                    );
+                    let fused = listed(config.tensors.of_experts().map(fused_name));
+                    let single = listed(tensors.iter().map(|tensor| last(tensor.entry.name)));
+                    let what =
+                        format!("missing, expected {fused} or {} experts with {single}", self.config.num_experts);
                     self.fault(&name, &what);
                 }
-                Some(Layout { base, fused: true }) => self.fused_experts(&at(base), experts),
-                Some(Layout { base, fused: false }) => self.single_experts(&at(base), experts),
+                Some(Layout { base, fused: true }) => self.fused_experts(&at(base), &tensors, experts),
+                Some(Layout { base, fused: false }) => self.single_experts(&at(base), &tensors, experts),
             }
         }
     }
 
-    /// Three matrices an expert. Those of one projection become one stack on the device, and must have one format.
-    fn single_experts(&mut self, base: &str, experts: &mut Vec<MatrixInfo>) {
-        let (hidden, intermediate) = (self.config.hidden_size, self.config.moe_intermediate_size);
-        let mut formats = [None; Projection::ALL.len()];
+    /// Each projection of an expert is a matrix. Those of one projection become one stack on the device, and must have one
+    /// format.
+    fn single_experts(&mut self, base: &str, tensors: &[Placed], experts: &mut Vec<MatrixInfo>) {
+        let mut formats = vec![None; tensors.len()];
         let mut absent = 0;
         for expert in 0..self.config.num_experts {
             if absent == MOST_ABSENT {
@@ -45,8 +47,8 @@ impl Resolver<'_> {
                 return;
             }
             absent += 1;
-            for (projection, format) in Projection::ALL.into_iter().zip(&mut formats) {
-                let (name, shape) = (format!("{base}.{expert}.{projection}"), projection.shape(hidden, intermediate));
+            for (tensor, format) in tensors.iter().zip(&mut formats) {
+                let (name, shape) = (format!("{base}.{expert}.{}", last(tensor.entry.name)), tensor.matrix());
                 let Some(info) = self.matrix(std::slice::from_ref(&name), Role::Experts, shape) else { continue };
                 absent = 0;
                 let first = *format.get_or_insert(info.format);
@@ -63,6 +65,7 @@ impl Resolver<'_> {
     /// How each layer's experts are stored, from the names that are there.
     fn find_layouts(&self) -> Vec<Option<Layout>> {
         let mut layouts = vec![None; self.config.num_hidden_layers];
+        let stacks: Vec<&str> = self.config.tensors.of_experts().map(fused_name).collect();
         for name in self.index.names() {
             let Some(rest) = name.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix("layers.")) else {
                 continue;
@@ -71,7 +74,7 @@ impl Resolver<'_> {
             let Some(layout) = layer.parse::<usize>().ok().and_then(|layer| layouts.get_mut(layer)) else { continue };
             for base in ["experts", "moe.experts"] {
                 if let Some(rest) = rest.strip_prefix(base).and_then(|rest| rest.strip_prefix('.')) {
-                    let fused = rest.starts_with("gate_up_proj") || rest.starts_with("down_proj");
+                    let fused = stacks.iter().any(|stack| rest.starts_with(stack));
                     *layout = Some(Layout { base, fused });
                 }
             }
@@ -79,22 +82,33 @@ impl Resolver<'_> {
         layouts
     }
 
-    /// `gate_up_proj [experts, 2 * intermediate, hidden]`, gate first, and `down_proj [experts, hidden, intermediate]`.
-    fn fused_experts(&mut self, base: &str, experts: &mut Vec<MatrixInfo>) {
-        let config = self.config;
-        let (hidden, intermediate) = (config.hidden_size, config.moe_intermediate_size);
-        let gate_up = self.fused(base, "gate_up_proj", [config.num_experts, 2 * intermediate, hidden]);
-        let down = self.fused(base, "down_proj", [config.num_experts, hidden, intermediate]);
-        let (Some(gate_up), Some(down)) = (gate_up, down) else { return };
-        for expert in 0..config.num_experts {
-            for (projection, stack) in Projection::ALL.into_iter().zip([gate_up, gate_up, down]) {
-                let [out_features, in_features] = projection.shape(hidden, intermediate);
-                let first_row = if projection == Projection::Up { intermediate } else { 0 };
-                experts.push(match stack {
+    /// Each stack is a tensor, `gate_up_proj [experts, 2 * intermediate, hidden]`, gate first, and
+    /// `down_proj [experts, hidden, intermediate]`.
+    fn fused_experts(&mut self, base: &str, tensors: &[Placed], experts: &mut Vec<MatrixInfo>) {
+        let n_experts = self.config.num_experts;
+        let mut stacks: Vec<(&str, [usize; 3])> = Vec::new();
+        // Of each projection the number of its stack, and where its rows begin there.
+        let mut places: Vec<(usize, usize)> = Vec::new();
+        for tensor in tensors {
+            let (name, [rows, columns]) = (fused_name(tensor.entry), tensor.matrix());
+            let number = stacks.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+                stacks.push((name, [n_experts, 0, columns]));
+                stacks.len() - 1
+            });
+            let (_, shape) = &mut stacks[number];
+            places.push((number, shape[1]));
+            shape[1] += rows;
+        }
+        let found: Vec<Option<Fused>> = stacks.iter().map(|&(name, shape)| self.fused(base, name, shape)).collect();
+        let Some(found) = found.into_iter().collect::<Option<Vec<Fused>>>() else { return };
+        for expert in 0..n_experts {
+            for (tensor, &(number, first_row)) in tensors.iter().zip(&places) {
+                let [out_features, in_features] = tensor.matrix();
+                experts.push(match found[number] {
                     Fused::Compressed(stack) => stack.slice(Role::Experts, expert, first_row, out_features),
-                    Fused::Dense(tensor, dtype) => {
+                    Fused::Dense(id, dtype) => {
                         let row_bytes = (in_features * dtype.size_bytes()) as u64;
-                        let rows = if projection == Projection::Down { out_features } else { 2 * out_features };
+                        let rows = stacks[number].1[1];
                         MatrixInfo {
                             out_features,
                             in_features,
@@ -102,7 +116,7 @@ impl Resolver<'_> {
                             role: Role::Experts,
                             size_bytes: out_features as u64 * row_bytes,
                             storage: Storage::Dense {
-                                tensor,
+                                tensor: id,
                                 first_byte: (expert * rows + first_row) as u64 * row_bytes,
                             },
                         }
@@ -155,4 +169,31 @@ enum Fused {
 struct Layout {
     base: &'static str,
     fused: bool,
+}
+
+/// What stands behind the last dot.
+fn last(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(_, last)| last)
+}
+
+/// The name of the tensor that holds `entry` of all experts: that of their stack.
+fn fused_name(entry: &Entry) -> &'static str {
+    match entry.place {
+        Place::Stack(stack) => last(stack),
+        _ => last(entry.name),
+    }
+}
+
+/// `a, b and c`, each name once.
+fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let mut all: Vec<&str> = Vec::new();
+    for name in names {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    match all.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => all.concat(),
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::checkpoint::claimed::{Claim, Packing};
-use crate::gemma4::tensors::Role;
+use crate::gemma4::tensors::{Role, Table};
 use crate::quant::Dtype;
 use crate::quant::gptq::{Layout, ZeroPoints};
 
@@ -184,12 +184,10 @@ impl Projection {
         }
     }
 
-    /// `[out_features, in_features]` for a model of width `hidden` with experts of width `intermediate`.
-    pub(crate) fn shape(self, hidden: usize, intermediate: usize) -> [usize; 2] {
-        match self {
-            Projection::Gate | Projection::Up => [intermediate, hidden],
-            Projection::Down => [hidden, intermediate],
-        }
+    /// Its number among the projections that `table` gives an expert.
+    pub(crate) fn number(self, table: &Table) -> usize {
+        let is_this = |name: &str| name.strip_prefix("experts.") == Some(self.name());
+        table.of_experts().position(|entry| is_this(entry.name)).expect("the table has the three of every expert")
     }
 }
 

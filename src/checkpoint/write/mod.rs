@@ -41,10 +41,19 @@ pub struct Written {
 /// [`Error::Usage`] as [`Config::preset`], and for a directory that is not empty; [`Error::Io`] for what the system
 /// refuses.
 pub fn write_random(directory: &Path, name: &str, cut: Cut, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Written> {
-    let (mut json, config) = (Config::preset_json(name, cut)?, Config::preset(name, cut)?);
+    write_model(directory, Config::preset_json(name, cut)?, &Config::preset(name, cut)?, progress)
+}
+
+/// As [`write_random`], a model of `config`, whose `config.json` is `json`.
+pub(crate) fn write_model(
+    directory: &Path,
+    mut json: Map<String, Value>,
+    config: &Config,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Written> {
     json.insert("quantization_config".into(), quantization());
     make_empty(directory)?;
-    let shards = into_shards(tensors::all(&config, GROUP_SIZE), SHARD_BYTES);
+    let shards = into_shards(tensors::all(config, GROUP_SIZE), SHARD_BYTES);
     let files = Files { directory, shards: &shards };
     let written = files.write(&Value::Object(json), progress);
     if written.is_err() {

@@ -1,9 +1,7 @@
 //! The tensors of a made-up checkpoint, with the names, shapes and dtypes of AutoRound's.
 
-use crate::checkpoint::formats::matrix_info::Projection;
 use crate::gemma4::Config;
-use crate::gemma4::tensors as roles;
-use crate::gemma4::tensors::{Role, Shape};
+use crate::gemma4::tensors::{Dimensions, Entry, Place, Placed, Role, Scope};
 use crate::quant::{Bits, Dtype, Random};
 
 /// What the text model's tensors begin with in releases.
@@ -33,27 +31,28 @@ impl Tensor {
     }
 }
 
-/// All tensors of a model of `config`'s shapes: layers int4 in groups of `group_size`, everything else bf16.
+/// All tensors of a model of `config`'s shapes: layers int4 in groups of `group_size`, everything else bf16. Experts come
+/// last.
 pub(super) fn all(config: &Config, group_size: usize) -> Vec<Tensor> {
     let mut list = List { tensors: Vec::new(), group_size };
-    for expected in roles::expected(config) {
+    for tensor in config.tensors().filter(|tensor| !tensor.is_of_experts()) {
         // A head stands beside the text model.
-        let prefix = if expected.role == Role::Head { "" } else { PREFIX };
-        let name = format!("{prefix}{}", expected.name);
-        match expected.shape {
-            Shape::Vector(length) => {
-                let value = if name.ends_with(".layer_scalar") { LAYER_SCALAR } else { ONE };
+        let prefix = if tensor.entry.role == Role::Head { "" } else { PREFIX };
+        let name = format!("{prefix}{}", tensor.name());
+        match tensor.dimensions() {
+            Dimensions::Vector(length) => {
+                let value = if tensor.entry.place == Place::Number { LAYER_SCALAR } else { ONE };
                 list.add(name, "BF16", &[length], Bits { keep: 0, base: value << 16 | value });
             }
-            Shape::Matrix(n, k) if is_dense(expected.role, &expected.name) => list.dense(&name, n, k),
-            Shape::Matrix(n, k) => list.int4(&name, n, k),
+            Dimensions::Matrix(shape) if is_dense(tensor.entry) => list.dense(&name, shape),
+            Dimensions::Matrix(shape) => list.int4(&name, shape),
         }
     }
     for layer in 0..config.num_hidden_layers {
+        let of_experts: Vec<Placed> = config.tensors_at(Some(layer)).filter(Placed::is_of_experts).collect();
         for expert in 0..config.num_experts {
-            for projection in Projection::ALL {
-                let [n, k] = projection.shape(config.hidden_size, config.moe_intermediate_size);
-                list.int4(&format!("{PREFIX}layers.{layer}.experts.{expert}.{projection}"), n, k);
+            for tensor in &of_experts {
+                list.int4(&format!("{PREFIX}{}", tensor.name_of(expert)), tensor.matrix());
             }
         }
     }
@@ -61,9 +60,8 @@ pub(super) fn all(config: &Config, group_size: usize) -> Vec<Tensor> {
 }
 
 /// Exporters quantize what stands in a layer, save the router.
-fn is_dense(role: Role, name: &str) -> bool {
-    matches!(role, Role::Embedding | Role::Head | Role::PerLayerEmbedding | Role::Router)
-        || !name.starts_with("layers.")
+fn is_dense(entry: &Entry) -> bool {
+    entry.role == Role::Router || entry.scope == Scope::Model
 }
 
 struct List {
@@ -76,12 +74,12 @@ impl List {
         self.tensors.push(Tensor { name, dtype, shape: shape.to_vec(), words });
     }
 
-    fn dense(&mut self, name: &str, n: usize, k: usize) {
+    fn dense(&mut self, name: &str, [n, k]: [usize; 2]) {
         let (words, _) = Random::Dense(Dtype::BF16).bits(k);
         self.add(format!("{name}.weight"), "BF16", &[n, k], words);
     }
 
-    fn int4(&mut self, name: &str, n: usize, k: usize) {
+    fn int4(&mut self, name: &str, [n, k]: [usize; 2]) {
         let (codes, scales) = Random::Packed { bits: 4, group_size: self.group_size }.bits(k);
         let groups = k.div_ceil(self.group_size);
         self.add(format!("{name}.qweight"), "I32", &[k / 8, n], codes);

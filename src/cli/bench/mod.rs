@@ -201,14 +201,14 @@ impl Arguments {
             )));
         }
         let slots = cases.iter().map(|case| case.batch).max().unwrap_or(1);
-        let defaults = Options::default();
         if slots > MOST_SEQUENCES {
             return Err(Error::usage(format!("a batch of {slots} was asked for, expected at most {MOST_SEQUENCES}")));
         }
         let longest = cases.iter().map(|case| case.depth + case.tokens).max().unwrap_or(0);
         // A step has no more rows than the context has positions.
         let context = Some(longest.max(slots).min(most));
-        let options = Options { context, slots, parallel: self.ranks.parallel()?, ..defaults };
+        let parallel = self.ranks.parallel()?;
+        let options = Options { context, slots, parallel, marks: false, ..Options::default() };
         Ok(self.kernels.apply(options))
     }
 }

@@ -130,13 +130,13 @@ pub fn plan(
         ("SPLITS", shares.map_or(1, |(n_shares, _)| word(n_shares.count))),
     ]);
     let buffers = vec![
-        (1, inputs.qkv.into()),
-        (2, inputs.norms.into()),
-        (3, inputs.rotary.into()),
-        (4, inputs.rows.into()),
-        (5, source.cache.0.into()),
-        (6, source.cache.1.into()),
-        (7, shares.map_or(b.out, |(_, tensor)| tensor).into()),
+        ("qkv", inputs.qkv.into()),
+        ("norms", inputs.norms.into()),
+        ("rotary", inputs.rotary.into()),
+        ("rows", inputs.rows.into()),
+        ("k_cache", source.cache.0.into()),
+        ("v_cache", source.cache.1.into()),
+        ("out", shares.map_or(b.out, |(_, tensor)| tensor).into()),
     ];
     let grid = Grid { z: shares.map_or(1, |(n_shares, _)| word(n_shares.count)), ..Grid::per_row(n_kv_heads * parts) };
     let mut planned = vec![planner.plan(label, planner.key("attention", constants), &params, buffers, grid)?];

@@ -40,12 +40,12 @@ pub(crate) fn plan(
         ("THREADS", THREADS),
     ];
     let chunks = (heads.head_dim / 4).div_ceil(COLUMNS);
-    let mut buffers = vec![(1, shares.into()), (2, rows.into()), (3, out.into())];
+    let mut buffers = vec![("shares", shares.into()), ("rows", rows.into()), ("out", out.into())];
     let mut key = planner.key("attention_join", constants);
     if let Some(rounded) = rounded {
         assert!(can_round(heads.head_dim), "{label}: chunks of a head");
         key.variant = "rounded";
-        buffers.push((4, rounded.into()));
+        buffers.push(("rounded", rounded.into()));
     }
     planner.plan(&format!("{label}_join"), key, &params, buffers, Grid::per_row(heads.n_heads * chunks))
 }

@@ -95,14 +95,14 @@ pub(crate) fn plan(
     ]);
     let new = b.new.unwrap_or(source.cache);
     let buffers = vec![
-        (1, b.q.into()),
-        (2, source.cache.0.into()),
-        (3, source.cache.1.into()),
-        (4, new.0.into()),
-        (5, new.1.into()),
-        (6, b.rows.into()),
-        (7, b.row_count.into()),
-        (8, b.out.into()),
+        ("q", b.q.into()),
+        ("k_cache", source.cache.0.into()),
+        ("v_cache", source.cache.1.into()),
+        ("k_new", new.0.into()),
+        ("v_new", new.1.into()),
+        ("rows", b.rows.into()),
+        ("row_count", b.row_count.into()),
+        ("out", b.out.into()),
     ];
     let grid = Grid { rows_per_group: word(lines / heads.heads_per_kv), ..Grid::per_row(heads.n_kv_heads) };
     let variant = if side == 16 { "matrix16" } else { "matrix8" };

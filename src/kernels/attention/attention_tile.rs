@@ -90,14 +90,14 @@ pub fn plan(planner: &Planner, label: &str, heads: Heads, b: Buffers, source: Kv
     ]);
     let new = b.new.unwrap_or(source.cache);
     let buffers = vec![
-        (1, b.q.into()),
-        (2, source.cache.0.into()),
-        (3, source.cache.1.into()),
-        (4, new.0.into()),
-        (5, new.1.into()),
-        (6, b.rows.into()),
-        (7, b.row_count.into()),
-        (8, b.out.into()),
+        ("q", b.q.into()),
+        ("k_cache", source.cache.0.into()),
+        ("v_cache", source.cache.1.into()),
+        ("k_new", new.0.into()),
+        ("v_new", new.1.into()),
+        ("rows", b.rows.into()),
+        ("row_count", b.row_count.into()),
+        ("out", b.out.into()),
     ];
     let grid = Grid { rows_per_group: word(lines / heads_here), ..Grid::per_row(n_kv_heads * parts) };
     planner.plan(label, planner.key("attention_tile", constants), &params, buffers, grid)

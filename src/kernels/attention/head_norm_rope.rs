@@ -83,13 +83,13 @@ pub fn plan(
         constants.extend([("SQUARES", 1), ("Q_SIDE", side)]);
     }
     let buffers = vec![
-        (1, qkv.into()),
-        (2, norms.into()),
-        (3, rotary.into()),
-        (4, rows.into()),
-        (5, q.into()),
-        (6, k_out.into()),
-        (7, v_out.into()),
+        ("qkv", qkv.into()),
+        ("norms", norms.into()),
+        ("rotary", rotary.into()),
+        ("rows", rows.into()),
+        ("q", q.into()),
+        ("k_out", k_out.into()),
+        ("v_out", v_out.into()),
     ];
     planner.plan(label, planner.key("head_norm_rope", constants), &params, buffers, Grid::per_row(heads_out))
 }

@@ -27,7 +27,12 @@ pub fn plan(
 ) -> Result<Planned> {
     assert!([new.1, cache.0, cache.1].iter().all(|t| t.stride == new.0.stride), "{label}: strides");
     let params = Params { stride: kv::row_quads(new.0.stride), capacity: word(capacity) };
-    let buffers =
-        vec![(1, new.0.into()), (2, new.1.into()), (3, rows.into()), (4, cache.0.into()), (5, cache.1.into())];
+    let buffers = vec![
+        ("k", new.0.into()),
+        ("v", new.1.into()),
+        ("rows", rows.into()),
+        ("k_cache", cache.0.into()),
+        ("v_cache", cache.1.into()),
+    ];
     planner.plan(label, planner.key("kv_store", vec![]), &params, buffers, Grid::per_row(1))
 }

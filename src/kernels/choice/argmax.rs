@@ -39,7 +39,7 @@ pub fn plan(planner: &Planner, label: &str, logits: &Tensor, scratch: &Tensor, i
     let stage = |label: &str, is_last: bool| {
         let constants =
             vec![("THREADS", word(threads)), ("LANE_QUADS", word(lane_quads)), ("LAST", u32::from(is_last))];
-        let buffers = vec![(1, logits.into()), (2, scratch.into()), (3, ids.into())];
+        let buffers = vec![("logits", logits.into()), ("parts", scratch.into()), ("ids", ids.into())];
         let grid = Grid::per_row(if is_last { 1 } else { parts });
         planner.plan(label, planner.key("argmax", constants), &params, buffers, grid)
     };

@@ -63,6 +63,7 @@ pub fn plan(
         ("PLACE_BITS", place_bits),
         ("ROLLED", u32::from(norms.rolled)),
     ];
-    let buffers = vec![(1, logits.into()), (2, maxima.into()), (3, draws.into()), (4, ids.into())];
+    let buffers =
+        vec![("logits", logits.into()), ("maxima", maxima.into()), ("draws", draws.into()), ("ids", ids.into())];
     planner.plan(label, planner.key("sample", constants), &strip_max::params(logits), buffers, Grid::per_row(1))
 }

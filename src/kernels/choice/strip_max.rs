@@ -36,7 +36,7 @@ pub(crate) fn params(logits: &Tensor) -> Params {
 pub fn plan(planner: &Planner, label: &str, logits: &Tensor, maxima: &Tensor) -> Result<Planned> {
     let strips = strips(logits.width);
     assert!(maxima.stride == strips && logits.stride.is_multiple_of(4), "{label}: strides");
-    let buffers = vec![(1, logits.into()), (2, maxima.into())];
+    let buffers = vec![("logits", logits.into()), ("maxima", maxima.into())];
     let grid = Grid::per_row(strips.div_ceil(LANES));
     planner.plan(label, planner.key("strip_max", vec![]), &params(logits), buffers, grid)
 }

@@ -26,6 +26,6 @@ pub const NO_ID: u32 = u32::MAX;
 pub fn plan(planner: &Planner, label: &str, suppressed: &Tensor, logits: &Tensor) -> Result<Planned> {
     assert!(suppressed.width <= MAX_IDS, "{label}: at most {MAX_IDS} ids");
     let params = Params { width: word(logits.width), stride: word(logits.stride), n_ids: word(suppressed.width) };
-    let buffers = vec![(1, suppressed.into()), (2, logits.into())];
+    let buffers = vec![("suppressed", suppressed.into()), ("logits", logits.into())];
     planner.plan(label, planner.key("suppress", vec![]), &params, buffers, Grid::per_row(1))
 }

@@ -64,7 +64,12 @@ pub fn plan(
         assert!(tile_rows as usize >= MIN_TILE_ROWS, "{label}: rows of a tile");
         let constants = vec![("THREADS", planner.tuning.norms.threads), ("TOP_K", word(top_k)), ("TILE_T", tile_rows)];
         let (pairs, places) = (&groups.pairs, &groups.tiles);
-        let buffers = vec![(1, ids.into()), (2, row_count.into()), (3, pairs.into()), (4, places.into())];
+        let buffers = vec![
+            ("ids", ids.into()),
+            ("row_count", row_count.into()),
+            ("pairs", pairs.into()),
+            ("tiles", places.into()),
+        ];
         let step_rows = size.step_rows;
         let grid = Grid { rows_per_row: 0, more_rows: 1, step_rows, ..Grid::per_row(experts.len()) };
         let params = Params { first_expert: word(experts.start) };

@@ -38,6 +38,7 @@ pub fn plan(
         n_experts: word(experts.len()),
     };
     let key = planner.key("moe_sum", vec![("TOP_K", word(ids.width))]);
-    let buffers = vec![(1, products.into()), (2, weights.into()), (3, ids.into()), (4, sum.into())];
+    let buffers =
+        vec![("products", products.into()), ("weights", weights.into()), ("ids", ids.into()), ("sum", sum.into())];
     planner.plan(label, key, &params, buffers, Grid::per_row(sum.width.div_ceil(64)))
 }

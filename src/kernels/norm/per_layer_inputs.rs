@@ -31,6 +31,6 @@ pub fn plan(
     assert!(y.width.is_multiple_of(n), "{label}: whole layers");
     let params = Params { n: word(n), stride: word(y.stride), scale, eps };
     let key = planner.key("per_layer_inputs", vec![("THREADS", planner.tuning.norms.threads)]);
-    let buffers = vec![(1, context.into()), (2, tokens.into()), (3, norm.into()), (4, y.into())];
+    let buffers = vec![("context", context.into()), ("tokens", tokens.into()), ("norm", norm.into()), ("y", y.into())];
     planner.plan(label, key, &params, buffers, Grid::per_row(y.width / n))
 }

@@ -15,16 +15,6 @@ pub(crate) struct Named {
 pub(crate) struct Joined(pub Vec<Named>);
 
 impl Joined {
-    /// One stack.
-    pub(crate) fn one(name: &'static str, weights: Weights) -> Self {
-        Joined(vec![Named { name, weights }])
-    }
-
-    /// Bytes on the device.
-    pub(crate) fn size_bytes(&self) -> u64 {
-        self.0.iter().map(|one| one.weights.size_bytes()).sum()
-    }
-
     /// The stack, where there is only one.
     pub(crate) fn only(&self) -> Option<&Named> {
         match self.0.as_slice() {

@@ -3,12 +3,12 @@
 use super::operands::{Rows, Setup, Target, dtype_number};
 use super::weights::{Kind, Part};
 use crate::Result;
-use crate::gpu::{Binding, Constants, Grid, PipelineKey, Tensor};
+use crate::gpu::{Constants, Grid, PipelineKey, Tensor};
 use crate::kernels::experts::router::Choice;
 use crate::kernels::rounding::rounded::{BLOCK, Input};
 use crate::kernels::tuning::Shape;
 use crate::kernels::tuning::matvec::RowsOfX;
-use crate::kernels::{Planned, Planner, Weights, word};
+use crate::kernels::{NamedBuffers, Planned, Planner, Weights, word};
 use crate::quant::CHUNK;
 
 /// What [`x_rows`] is at most; `MAX_ROWS` of the shader.
@@ -64,7 +64,7 @@ impl Beside<'_> {
     }
 }
 
-/// Buffers that a product binds with something beside it.
+/// NamedBuffers that a product binds with something beside it.
 const BUFFERS_BESIDE: u32 = 12;
 
 /// Whether gate and up of each matrix lie in one part, so that both are at hand where they are multiplied.
@@ -89,11 +89,11 @@ pub(crate) fn plan_part(planner: &Planner, label: &str, weights: &Weights, part:
     let Setup { mut params, mut variant, mut constants, mut buffers } = setup;
     match input.rounded_for(planner, weights) {
         Some(rounded) => {
-            variant = "rounded";
+            variant = "packed rounded";
             params.x_stride = word(rounded.stride);
-            buffers.push((9, rounded.into()));
+            buffers.push(("rounded_x", rounded.into()));
         }
-        None => buffers.push((5, input.x.into())),
+        None => buffers.push(("x", input.x.into())),
     }
     // A binding must be filled also where nothing is read.
     let unread = &part.data;
@@ -109,18 +109,18 @@ pub(crate) fn plan_part(planner: &Planner, label: &str, weights: &Weights, part:
         Rows::Few | Rows::Two | Rows::Many(_) | Rows::Grouped { .. } => {}
     }
     match form {
-        Form::Plain | Form::Gated(None) => buffers.push((8, unread.into())),
+        Form::Plain | Form::Gated(None) => buffers.push(("factors", unread.into())),
         Form::Gated(Some(rounded)) => {
-            assert_eq!(variant, "rounded", "{label}: what comes out rounded goes in rounded");
-            variant = "rounding";
-            buffers.push((10, rounded.into()));
+            assert_eq!(variant, "packed rounded", "{label}: what comes out rounded goes in rounded");
+            variant = "packed rounding";
+            buffers.push(("rounded_y", rounded.into()));
         }
         Form::Sum { factors } => {
             of_y = RowsOfY { count: 1, added: of_y.count };
-            buffers.push((8, factors.into()));
+            buffers.push(("factors", factors.into()));
         }
     }
-    buffers.push((6, ids_of));
+    buffers.push(("ids", ids_of));
     let (shape, grid) = shape(planner, label, weights, part, few, of_y);
     constants.extend(shape);
     constants.push(("X_ROWS", x_rows));
@@ -168,11 +168,11 @@ fn add_beside(
     x_rows: u32,
     grid: &mut Grid,
     constants: &mut Constants,
-    buffers: &mut Vec<(u32, Binding)>,
+    buffers: &mut NamedBuffers,
 ) -> &'static str {
     match beside {
         Beside::Product { weights, x, y, .. } => {
-            assert_eq!(variant, "rounding", "{label}: beside a gated product");
+            assert_eq!(variant, "packed rounding", "{label}: beside a gated product");
             assert!(x.width == weights.in_features && y.width == weights.out_features, "{label}: shapes beside");
             let Kind::Dense(dtype) = weights.kind else { unreachable!("{label}: dense weights beside") };
             constants.extend([
@@ -182,19 +182,20 @@ fn add_beside(
                 ("BESIDE_X", word(x.stride / 4)),
                 ("BESIDE_Y", word(y.stride)),
             ]);
-            buffers.extend([(11, (&weights.parts[0].data).into()), (12, x.into()), (13, y.into())]);
+            let beside_w = (&weights.parts[0].data).into();
+            buffers.extend([("beside_w", beside_w), ("beside_x", x.into()), ("beside_y", y.into())]);
             grid.x += word(weights.out_features);
-            "rounding beside product"
+            "packed rounding beside product"
         }
         Beside::Choice { choice, .. } => {
-            assert_eq!(variant, "rounded", "{label}: beside a plain product");
+            assert_eq!(variant, "packed rounded", "{label}: beside a plain product");
             let threads = constants.iter().find(|(name, _)| *name == "THREADS").expect("of the product").1;
             let (more, bindings) = choice.bindings(label, threads);
             constants.extend(more);
             constants.push(("BESIDE", x_rows));
             buffers.extend(bindings);
             grid.x += x_rows;
-            "rounded beside choice"
+            "packed rounded beside choice"
         }
     }
 }

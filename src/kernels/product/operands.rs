@@ -1,9 +1,9 @@
 //! What all products take, of few rows and of many: rows, where the result goes, and how shaders find the weights.
 
 use super::weights::{Kind, Part, Weights, run};
-use crate::gpu::{Binding, Constants, Tensor, Tier};
+use crate::gpu::{Constants, Tensor, Tier};
 use crate::kernels::experts::moe_group::Groups;
-use crate::kernels::{Planner, word};
+use crate::kernels::{NamedBuffers, Planner, word};
 use crate::quant::{Dtype, PackedMatrix};
 
 crate::kernels::params! {
@@ -101,7 +101,7 @@ pub(crate) struct Target<'a> {
 pub(crate) struct Setup {
     pub params: Params,
     pub constants: Constants,
-    pub buffers: Vec<(u32, Binding)>,
+    pub buffers: NamedBuffers,
     pub variant: &'static str,
 }
 
@@ -125,7 +125,8 @@ impl Setup {
             ..Params::default()
         };
         let mut constants = Vec::new();
-        let mut buffers = vec![(1, (&part.data).into()), (7, y.into())];
+        let mut buffers = weight_buffers(weights.kind, part);
+        buffers.push(("y", y.into()));
         let variant = match weights.kind {
             Kind::Dense(dtype) => {
                 constants.push(("DTYPE", dtype_number(dtype)));
@@ -133,7 +134,6 @@ impl Setup {
             }
             Kind::Packed { .. } => {
                 add_groups(weights.kind, part, &mut params, &mut constants);
-                buffers.extend(packed_buffers(part));
                 "packed"
             }
         };
@@ -165,15 +165,19 @@ pub(crate) fn group_constants(kind: Kind, part: &Part) -> Constants {
     ]
 }
 
-/// The buffers of `common/packed.wgsl` beside the codes.
-pub(crate) fn packed_buffers(part: &Part) -> [(u32, Binding); 3] {
-    // A binding must be filled also where a constant keeps the shader from reading it.
-    let unread = &part.data;
-    [
-        (2, part.scales.as_ref().expect("packed weights have scales").into()),
-        (3, part.zeros.as_ref().unwrap_or(unread).into()),
-        (4, part.g_idx.as_ref().unwrap_or(unread).into()),
-    ]
+/// The buffers of `common/dense.wgsl` or `common/packed.wgsl`.
+pub(crate) fn weight_buffers(kind: Kind, part: &Part) -> NamedBuffers {
+    let data = &part.data;
+    match kind {
+        Kind::Dense(_) => vec![("weights", data.into())],
+        // A binding must be filled also where a constant keeps the shader from reading it.
+        Kind::Packed { .. } => vec![
+            ("codes", data.into()),
+            ("scales", part.scales.as_ref().expect("packed weights have scales").into()),
+            ("zeros", part.zeros.as_ref().unwrap_or(data).into()),
+            ("g_idx", part.g_idx.as_ref().unwrap_or(data).into()),
+        ],
+    }
 }
 
 /// The number by which shaders know a precision.

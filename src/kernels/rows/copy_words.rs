@@ -18,6 +18,6 @@ pub fn plan(planner: &Planner, label: &str, x: &wgpu::Buffer, y: &wgpu::Buffer) 
     assert!(x.size() <= y.size() && x.size().is_multiple_of(16), "{label}: sizes of the buffers");
     let n_quads = (x.size() / 16) as usize;
     let key = planner.key("copy_words", vec![]);
-    let buffers = vec![(1, x.into()), (2, y.into())];
+    let buffers = vec![("x", x.into()), ("y", y.into())];
     planner.plan(label, key, &Params { n_quads: word(n_quads) }, buffers, flat_grid(planner, n_quads))
 }

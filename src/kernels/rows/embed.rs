@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::gpu::{Grid, PipelineKey, Tensor};
-use crate::kernels::product::operands::{dtype_number, group_constants, packed_buffers};
+use crate::kernels::product::operands::{dtype_number, group_constants, weight_buffers};
 use crate::kernels::product::weights::{Kind, Part};
 use crate::kernels::{Planned, Planner, Weights, word};
 use crate::quant::{CHUNK, PackedMatrix};
@@ -56,12 +56,12 @@ pub fn plan(
             scale,
             ..Params::default()
         };
-        let mut buffers = vec![(1, (&part.data).into()), (5, rows.into()), (6, y.into()), (7, ids.into())];
+        let mut buffers = weight_buffers(table.kind, part);
+        buffers.extend([("rows", rows.into()), ("y", y.into()), ("ids", ids.into())]);
         let (variant, mut constants) = match table.kind {
             Kind::Dense(dtype) => ("dense", vec![("DTYPE", dtype_number(dtype))]),
             Kind::Packed { .. } => {
                 add_groups(table, part, &mut params);
-                buffers.extend(packed_buffers(part));
                 ("packed", group_constants(table.kind, part))
             }
         };

@@ -22,5 +22,5 @@ pub fn plan(planner: &Planner, label: &str, buffer: &wgpu::Buffer, seed: u32, bi
     let n_words = (buffer.size() / 4) as usize;
     let params = Params { n_words: word(n_words), seed, keep: bits.keep, base: bits.base };
     let key = planner.key("fill_random", vec![]);
-    planner.plan(label, key, &params, vec![(1, buffer.into())], flat_grid(planner, n_words))
+    planner.plan(label, key, &params, vec![("words", buffer.into())], flat_grid(planner, n_words))
 }

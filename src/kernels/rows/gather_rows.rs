@@ -19,6 +19,6 @@ crate::kernels::params! {
 pub fn plan(planner: &Planner, label: &str, x: &Tensor, chosen: &Tensor, y: &Tensor) -> Result<Planned> {
     assert!(x.width == y.width && x.stride == y.stride && x.stride.is_multiple_of(4), "{label}: shapes");
     let params = Params { width: word(x.width), stride: word(x.stride) };
-    let buffers = vec![(1, x.into()), (2, chosen.into()), (3, y.into())];
+    let buffers = vec![("x", x.into()), ("chosen", chosen.into()), ("y", y.into())];
     planner.plan(label, planner.key("gather_rows", vec![]), &params, buffers, Grid::per_row(x.width.div_ceil(4 * 64)))
 }

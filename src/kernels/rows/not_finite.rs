@@ -21,6 +21,6 @@ pub fn plan(planner: &Planner, label: &str, words: &Binding, flags: &Tensor, num
     assert!(number < flags.rows * flags.stride, "{label}: a flag");
     let n_words = (words.buffer().size() / 4) as usize;
     let params = Params { n_words: word(n_words), number: word(number) };
-    let buffers = vec![(1, words.clone()), (2, flags.into())];
+    let buffers = vec![("words", words.clone()), ("flags", flags.into())];
     planner.plan(label, planner.key("not_finite", vec![]), &params, buffers, flat_grid(planner, n_words))
 }

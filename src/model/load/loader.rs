@@ -6,14 +6,11 @@ use std::sync::Arc;
 use super::options::Options;
 use super::share::Share;
 use super::uploads::{Source, Target, Uploads};
-use super::weights::{
-    GatedWeights, Hosted, LayerWeights, ModelWeights, MoeWeights, NORM_NAMES, NORMS_PER_LAYER, PerLayerWeights,
-};
+use super::weights::{Held, Hosted, ModelWeights, Norm, Stack, Stacked, What};
 use crate::Result;
-use crate::checkpoint::{Checkpoint, Content, Contents, MatrixFormat, MatrixInfo, Projection};
-use crate::gemma4::Role;
+use crate::checkpoint::{Checkpoint, Content, Contents, MatrixFormat, MatrixInfo};
+use crate::gemma4::tensors::{Group, Place, Placed, Role};
 use crate::gpu::{Gpu, Tensor};
-use crate::kernels::product::joined::{Joined, Named};
 use crate::kernels::{Form, HostStack, Weights, WeightsBuilder};
 use crate::parallel::Part;
 use crate::quant::{Dtype, StoredGroups, requantize};
@@ -32,22 +29,39 @@ struct Loader<'r, 'a> {
 
 /// A stack that those of several layers share, one at a time.
 struct Window {
-    /// Name of the stack in a layer, shape of a matrix, form.
-    key: (&'static str, [usize; 2], Form),
+    key: Key,
     weights: Weights,
 }
 
-/// One value for each rank, taken in the order of ranks.
-type PerRank<T> = std::vec::IntoIter<T>;
-
-/// The next rank's value.
-fn next<T>(values: &mut PerRank<T>) -> T {
-    values.next().expect("one value for each rank")
+/// What stacks have in common that share a window.
+#[derive(PartialEq)]
+struct Key {
+    /// Name of the stack in a layer.
+    label: &'static str,
+    /// Of a matrix.
+    shape: [usize; 2],
+    form: Form,
 }
 
-/// The next rank's value of what a layer may lack.
-fn next_of<T>(values: &mut Option<PerRank<T>>) -> Option<T> {
-    values.as_mut().map(next)
+/// A matrix of the checkpoint, and its place among those of a stack.
+struct MatrixOf<'a> {
+    name: String,
+    /// 0 for one that is none of an expert's.
+    expert: usize,
+    /// Among the tensors of the stack.
+    number: usize,
+    info: &'a MatrixInfo,
+    content: Content,
+}
+
+/// A rank's stack.
+struct Made {
+    weights: Weights,
+    /// The same for those who write to it.
+    shared: Arc<Weights>,
+    hosted: Option<Hosted>,
+    /// Of each tensor of the stack the rank's part, and the row at which it begins.
+    places: Vec<(Part, usize)>,
 }
 
 /// Takes the memory of all weights of `checkpoint` on the devices of `ranks`; also what is to be uploaded there.
@@ -62,47 +76,31 @@ pub(crate) fn reserve<'a>(
     Ok((loader.model()?, Some(loader.uploads)))
 }
 
-impl Loader<'_, '_> {
+impl<'a> Loader<'_, 'a> {
     /// The weights of each rank, still without what is to be uploaded.
     fn model(&mut self) -> Result<Vec<ModelWeights>> {
-        let mut norms = self.norms()?;
-        let mut embed_tokens = self.linear("embed_tokens", |share| Part::Columns(share.vocab.clone()))?;
-        let mut lm_head = match self.checkpoint.has("lm_head") {
-            true => Some(self.linear("lm_head", |share| Part::Columns(share.vocab.clone()))?),
-            false => None,
-        };
-        let mut per_layer = self.per_layer()?;
-        let mut layers: Vec<Vec<LayerWeights>> = self.ranks.iter().map(|_| Vec::new()).collect();
-        for l in 0..self.checkpoint.config.num_hidden_layers {
-            for (rank, layer) in layers.iter_mut().zip(self.layer(l)?) {
-                rank.push(layer);
-            }
+        let config = &self.checkpoint.config;
+        let norms = self.norms()?;
+        let mut held: Vec<Vec<Held>> = self.ranks.iter().map(|_| Vec::new()).collect();
+        for group in config.groups() {
+            let all = match group.place {
+                Place::Norm(_) => continue, // They are in one tensor, which is there.
+                Place::Stack(_) => self.stack(&group)?,
+                Place::Rows(_) => self.rows(&group)?,
+                Place::Number => vec![What::Number(self.vector(&group.name())?[0]); self.ranks.len()],
+                Place::File => vec![What::File(self.checkpoint.row_reader(&group.name())?); self.ranks.len()],
+            };
+            held.iter_mut().zip(all).for_each(|(rank, what)| rank.push(Held::new(&group, what)));
         }
         let windows = std::mem::take(&mut self.windows).into_iter();
         let windows = windows.map(|windows| windows.into_iter().map(|window| window.weights).collect());
-        let model = |(layers, windows)| ModelWeights {
-            embed_tokens: next(&mut embed_tokens),
-            lm_head: next_of(&mut lm_head),
-            norms: next(&mut norms),
-            per_layer: next_of(&mut per_layer),
-            layers,
-            windows,
-        };
-        Ok(layers.into_iter().zip(windows).map(model).collect())
+        let model = |((held, norms), windows)| ModelWeights::new(held, config.num_hidden_layers, norms, windows);
+        Ok(held.into_iter().zip(norms).zip(windows).map(model).collect())
     }
 
     /// What `upload` makes of one value on each rank's device.
-    fn each<T>(&self, upload: impl Fn(&Gpu) -> Result<T>) -> Result<PerRank<T>> {
-        Ok(self.ranks.iter().map(|(gpu, _)| upload(gpu)).collect::<Result<Vec<_>>>()?.into_iter())
-    }
-
-    /// Values without padding, `[rows, values / rows]`, on each rank's device.
-    fn compact(&self, label: &str, rows: usize, values: &[f32]) -> Result<PerRank<Tensor>> {
-        self.each(|gpu| {
-            let tensor = Tensor::compact(gpu, label, rows, values.len() / rows)?;
-            gpu.write(&tensor.buffer, 0, values)?;
-            Ok(tensor)
-        })
+    fn each(&self, upload: impl Fn(&Gpu) -> Result<Tensor>) -> Result<Vec<Tensor>> {
+        self.ranks.iter().map(|(gpu, _)| upload(gpu)).collect()
     }
 
     /// The values of a vector; where nothing is behind the devices, as many zeros, and nothing is read.
@@ -113,202 +111,144 @@ impl Loader<'_, '_> {
         }
     }
 
-    /// The table of all norms.
-    fn norms(&self) -> Result<PerRank<Tensor>> {
+    /// The tensor of all norms on each rank's device. What a layer does not have, nothing reads.
+    fn norms(&self) -> Result<Vec<Tensor>> {
         let c = &self.checkpoint.config;
-        let mut norms = vec![0.0f32; (c.num_hidden_layers * NORMS_PER_LAYER + 1) * c.hidden_size];
-        let mut rows = norms.chunks_exact_mut(c.hidden_size);
-        for l in 0..c.num_hidden_layers {
-            for (name, row) in NORM_NAMES.iter().zip(rows.by_ref()) {
-                let name_in_layer = format!("layers.{l}.{name}");
-                if !self.checkpoint.has(&name_in_layer) {
-                    continue; // What a layer does not have, nothing reads.
-                }
-                row.copy_from_slice(&self.vector(&name_in_layer)?);
-                if *name == "router.scale" {
-                    let root = (c.hidden_size as f32).powf(-0.5);
-                    row.iter_mut().for_each(|v| *v *= root);
-                }
+        let mut norms = vec![0.0f32; (c.num_hidden_layers * Norm::COUNT + 1) * c.hidden_size];
+        for tensor in c.tensors() {
+            let Some(row) = tensor.norm_row() else { continue };
+            let row = &mut norms[row * c.hidden_size..][..c.hidden_size];
+            row.copy_from_slice(&self.vector(&tensor.name())?);
+            if tensor.entry.place == Place::Norm(Norm::Router) {
+                let root = (c.hidden_size as f32).powf(-0.5);
+                row.iter_mut().for_each(|v| *v *= root);
             }
         }
-        rows.next().expect("one row more").copy_from_slice(&self.vector("norm.weight")?);
         self.each(|gpu| Tensor::from_rows(gpu, "norms", c.hidden_size, &norms))
     }
 
-    fn per_layer(&mut self) -> Result<Option<PerRank<PerLayerWeights>>> {
-        if self.checkpoint.config.hidden_size_per_layer_input == 0 {
-            return Ok(None);
+    /// Vectors without padding, a row each, on each rank's device.
+    fn rows(&self, group: &Group) -> Result<Vec<What>> {
+        let vectors = group.tensors.iter().map(|tensor| Ok((tensor.row_of(), self.vector(&tensor.name())?)));
+        let vectors = vectors.collect::<Result<Vec<_>>>()?;
+        let ((_, rows), width) = (vectors[0].0, vectors[0].1.len());
+        let mut values = vec![0.0f32; rows * width];
+        for ((row, _), vector) in &vectors {
+            values[row * width..][..width].copy_from_slice(vector);
         }
-        let norm = self.vector("per_layer_projection_norm.weight")?;
-        let norms = self.compact("per_layer_projection_norm", 1, &norm)?;
-        let table = self.checkpoint.row_reader("embed_tokens_per_layer")?;
-        let part = |share: &Share| Part::Columns(share.per_layer_context.clone());
-        let projections = self.linear("per_layer_model_projection", part)?;
-        let weights = norms.zip(projections).map(|(per_layer_projection_norm, per_layer_model_projection)| {
-            PerLayerWeights { table: table.clone(), per_layer_model_projection, per_layer_projection_norm }
-        });
-        Ok(Some(weights.collect::<Vec<_>>().into_iter()))
+        let tensors = self.each(|gpu| {
+            let tensor = Tensor::compact(gpu, &group.name(), rows, width)?;
+            gpu.write(&tensor.buffer, 0, &values)?;
+            Ok(tensor)
+        })?;
+        Ok(tensors.into_iter().map(What::Rows).collect())
     }
 
-    fn layer(&mut self, l: usize) -> Result<Vec<LayerWeights>> {
-        let checkpoint = self.checkpoint;
-        let layer = &checkpoint.config.layers[l];
-        let at = |name: &str| format!("layers.{l}.{name}");
-        let own_kv = layer.kv_source.is_none();
-        let mut qk_norm = self.vector(&at("self_attn.q_norm.weight"))?;
-        if own_kv {
-            qk_norm.extend(self.vector(&at("self_attn.k_norm.weight"))?);
-        }
-        // A layer without keys of its own has no k_norm, and nothing reads the second row.
-        qk_norm.resize(2 * layer.head_dim, 0.0);
-        let mut qk_norm = self.compact(&at("qk_norm"), 2, &qk_norm)?;
-        let heads = ["q_proj", "k_proj", "v_proj"];
-        let heads = &heads[..if !own_kv {
-            1
-        } else if layer.k_eq_v {
-            2
-        } else {
-            3
-        }];
-        let outputs = |share: &Share, name: &str| match name {
-            "q_proj" => share.queries(l),
-            _ => share.keys(l),
+    /// The matrices of a place, in one stack where their formats agree, else each in its own.
+    fn stack(&mut self, group: &Group) -> Result<Vec<What>> {
+        let formats: Vec<_> = self.matrices(&group.tensors).iter().map(|matrix| matrix.info.format).collect();
+        // One that is alone in every layer needs no format that others have.
+        let stacks: Vec<(&'static str, &[Placed])> = match group.is_alone() || joinable(&formats) {
+            true => vec![(group.label(), &group.tensors)],
+            false => group.tensors.iter().map(|tensor| (tensor.entry.name, std::slice::from_ref(tensor))).collect(),
         };
-        let mut qkv = self.joined(&at("self_attn."), heads, "qkv_proj", outputs)?;
-        let mut o_proj = self.linear(&at("self_attn.o_proj"), |share| Part::Rows(share.queries(l)))?;
-        let mut mlp = self.mlp(l)?;
-        let mut moe = checkpoint.config.is_moe().then(|| self.moe(l)).transpose()?;
-        let mut per_layer = match checkpoint.config.hidden_size_per_layer_input {
-            0 => None,
+        let mut all: Vec<Stack> = self.ranks.iter().map(|_| Stack::default()).collect();
+        for (label, tensors) in stacks {
+            for (stack, made) in all.iter_mut().zip(self.one_stack(label, tensors)?) {
+                stack.matrices.push(Stacked { label, weights: made.weights });
+                stack.hosted.extend(made.hosted);
+            }
+        }
+        Ok(all.into_iter().map(What::Stack).collect())
+    }
+
+    /// All matrices that `tensors` stand for, those of an expert one after the other.
+    fn matrices(&self, tensors: &[Placed]) -> Vec<MatrixOf<'a>> {
+        let (checkpoint, contents) = (self.checkpoint, self.contents);
+        let one = |expert: usize, number: usize, tensor: &Placed| match tensor.layer {
+            Some(l) if tensor.is_of_experts() => {
+                let projection = tensor.projection();
+                let content = contents.expert_matrix(l, expert, projection);
+                let info = checkpoint.expert_matrix(l, expert, projection);
+                MatrixOf { name: tensor.name_of(expert), expert, number, info, content }
+            }
             _ => {
-                let gates = self.linear(&at("per_layer_input_gate"), |s| Part::Columns(s.per_layer.clone()))?;
-                let outs = self.linear(&at("per_layer_projection"), |s| Part::Rows(s.per_layer.clone()))?;
-                Some(gates.zip(outs).collect::<Vec<_>>().into_iter())
+                let name = tensor.name();
+                let (info, content) = (checkpoint.known_matrix(&name), contents.known(&name));
+                MatrixOf { name, expert, number, info, content }
             }
         };
-        let layer_scalar = self.vector(&at("layer_scalar"))?[0];
-        let weights = |_| LayerWeights {
-            qkv: next(&mut qkv),
-            o_proj: next(&mut o_proj),
-            qk_norm: next(&mut qk_norm),
-            mlp: next(&mut mlp),
-            moe: next_of(&mut moe),
-            per_layer: next_of(&mut per_layer),
-            layer_scalar,
-        };
-        Ok(self.ranks.iter().map(weights).collect())
+        let n_experts = if tensors[0].is_of_experts() { checkpoint.config.num_experts } else { 1 };
+        let of_expert = |expert| tensors.iter().enumerate().map(move |(number, tensor)| one(expert, number, tensor));
+        (0..n_experts).flat_map(of_expert).collect()
     }
 
-    fn mlp(&mut self, l: usize) -> Result<PerRank<GatedWeights>> {
-        let at = format!("layers.{l}.mlp.");
-        let gate_up = self.joined(&at, &["gate_proj", "up_proj"], "gate_up_proj", |share, _| share.mlp(l))?;
-        let down = self.linear(&format!("{at}down_proj"), |share| Part::Rows(share.mlp(l)))?;
-        Ok(gated(gate_up, down))
-    }
-
-    fn moe(&mut self, l: usize) -> Result<PerRank<MoeWeights>> {
-        let scales = self.vector(&format!("layers.{l}.router.per_expert_scale"))?;
-        let mut scales = self.compact("per_expert_scale", 1, &scales)?;
-        let mut routers = self.linear(&format!("layers.{l}.router.proj"), |_| Part::Whole)?;
-        let mut hosted: Vec<Vec<Hosted>> = self.ranks.iter().map(|_| Vec::new()).collect();
-        let gate_up = self.gates_of_experts(l, &mut hosted)?;
-        let down = self.experts(l, &[Projection::Down], "down_proj", &mut hosted)?;
-        let weights = gated(gate_up, down).zip(hosted).map(|(experts, hosted)| MoeWeights {
-            router_proj: next(&mut routers),
-            per_expert_scale: next(&mut scales),
-            experts,
-            hosted,
-        });
-        Ok(weights.collect::<Vec<_>>().into_iter())
-    }
-
-    /// One matrix.
-    fn linear(&mut self, name: &str, part: impl Fn(&Share) -> Part) -> Result<PerRank<Weights>> {
-        let info = self.checkpoint.known_matrix(name);
-        let (n, k) = (info.out_features, info.in_features);
-        let (mut all, mut targets) = (Vec::new(), Vec::new());
-        for (gpu, share) in self.ranks {
-            let part = part(share);
-            let shape = match &part {
-                Part::Whole => [n, k],
-                Part::Columns(outputs) => [outputs.len(), k],
-                Part::Rows(inputs) => [n, inputs.len()],
+    /// Matrices one behind the other in one stack, those of experts in as many as a rank has experts: each rank's part of them.
+    /// What of experts stays in host memory has a window instead.
+    fn one_stack(&mut self, label: &'static str, tensors: &[Placed]) -> Result<Vec<Made>> {
+        let of_experts = tensors[0].is_of_experts();
+        let sources = self.matrices(tensors);
+        let content = sources.iter().map(|matrix| matrix.content).reduce(Content::or).unwrap_or_default();
+        let first = sources[0].info;
+        let stored = stored_groups(content, first);
+        let is_hosted = of_experts && tensors[0].layer.is_some_and(|l| l < self.options.host_experts);
+        let mut all = Vec::new();
+        for (rank, (gpu, share)) in self.ranks.iter().enumerate() {
+            let parts: Vec<Part> = tensors.iter().map(|tensor| share.part(tensor)).collect();
+            let shapes: Vec<[usize; 2]> = tensors.iter().map(|tensor| share.shape_of(tensor)).collect();
+            let shape = [shapes.iter().map(|shape| shape[0]).sum(), shapes[0][1]];
+            let form = self.form(first, content, (&parts[0], stored));
+            let (weights, hosted) = match is_hosted {
+                true => {
+                    let window = self.window(rank, Key { label, shape, form })?;
+                    let weights = self.windows[rank][window].weights.clone();
+                    let stack = Arc::new(HostStack::new(gpu, &weights));
+                    (weights, Some(Hosted { stack, window }))
+                }
+                false => {
+                    let experts = of_experts.then(|| share.experts.clone());
+                    (self.reserve(rank, &tensors[0].in_layer(label), experts, (shape, &form))?, None)
+                }
             };
-            let content = self.contents.known(name);
-            let stored = stored_groups(content, info);
-            let form = self.form(name, info, content, (&part, stored));
-            let weights = self.builder(gpu, name, 1, shape).reserve(&form)?;
-            targets.push(target(gpu, &weights, part, (0, 0), stored));
-            all.push(weights);
+            let first_rows = shapes.iter().scan(0, |rows, shape| {
+                let first = *rows;
+                *rows += shape[0];
+                Some(first)
+            });
+            let (places, shared) = (parts.into_iter().zip(first_rows).collect(), Arc::new(weights.clone()));
+            all.push(Made { weights, shared, hosted, places });
         }
-        self.add_matrix(name, targets);
-        Ok(all.into_iter())
-    }
-
-    /// The output features `outputs` of several matrices, one behind the other in one stack where their formats agree.
-    fn joined(
-        &mut self,
-        at: &str,
-        names: &[&'static str],
-        label: &'static str,
-        outputs: impl Fn(&Share, &str) -> Range<usize>,
-    ) -> Result<PerRank<Joined>> {
-        let info = |name: &str| self.checkpoint.known_matrix(&format!("{at}{name}"));
-        let formats: Vec<MatrixFormat> = names.iter().map(|name| info(name).format).collect();
-        if !joinable(&formats) {
-            let mut all: Vec<Vec<Named>> = self.ranks.iter().map(|_| Vec::new()).collect();
-            for &name in names {
-                let weights = self.linear(&format!("{at}{name}"), |share| Part::Columns(outputs(share, name)))?;
-                all.iter_mut().zip(weights).for_each(|(rank, weights)| rank.push(Named { name, weights }));
+        for MatrixOf { name, expert, number, info, content } in sources {
+            let mut targets = Vec::new();
+            for ((gpu, share), made) in self.ranks.iter().zip(&all) {
+                if of_experts && !share.experts.contains(&expert) {
+                    continue;
+                }
+                let first_expert = if of_experts { share.experts.start } else { 0 };
+                let (part, first_row) = made.places[number].clone();
+                let (gpu, weights) = (gpu.clone(), made.shared.clone());
+                let (host, place) = (made.hosted.as_ref().map(|h| h.stack.clone()), (expert - first_expert, first_row));
+                targets.push(Target { gpu, weights, host, part, place, stored });
             }
-            return Ok(all.into_iter().map(Joined).collect::<Vec<_>>().into_iter());
+            let requantized_bits = self.requantized_bits(info);
+            self.uploads.add(Source { name, info, content, requantized_bits, targets });
         }
-        let (first, k) = (info(names[0]), info(names[0]).in_features);
-        let mut content = Content::default();
-        for name in names {
-            content = content.or(self.contents.known(&format!("{at}{name}")));
-        }
-        let form = self.form(at, first, content, (&Part::Whole, StoredGroups::Touched));
-        let (mut all, mut targets): (Vec<Weights>, Vec<Vec<Target>>) = (Vec::new(), Vec::new());
-        targets.resize_with(names.len(), Vec::new);
-        for (gpu, share) in self.ranks {
-            let rows = names.iter().map(|name| outputs(share, name).len()).sum();
-            let weights = self.builder(gpu, &format!("{at}{label}"), 1, [rows, k]).reserve(&form)?;
-            let mut first_row = 0;
-            for (name, targets) in names.iter().zip(&mut targets) {
-                let own = outputs(share, name);
-                let part = Part::Columns(own.clone());
-                targets.push(target(gpu, &weights, part, (0, first_row), StoredGroups::Touched));
-                first_row += own.len();
-            }
-            all.push(weights);
-        }
-        for (name, targets) in names.iter().zip(targets) {
-            self.add_matrix(&format!("{at}{name}"), targets);
-        }
-        Ok(all.into_iter().map(|weights| Joined::one(label, weights)).collect::<Vec<_>>().into_iter())
+        Ok(all)
     }
 
-    /// The matrix `name` is to be uploaded to `targets`.
-    fn add_matrix(&mut self, name: &str, targets: Vec<Target>) {
-        let (info, content) = (self.checkpoint.known_matrix(name), self.contents.known(name));
-        let requantized_bits = self.requantized_bits(name, info);
-        self.uploads.add(Source { name: name.to_owned(), info, content, requantized_bits, targets });
+    /// The bits of a code, where a matrix is a head that is requantized.
+    fn requantized_bits(&self, info: &MatrixInfo) -> Option<u32> {
+        let head = if self.checkpoint.config.tie_word_embeddings { Role::Embedding } else { Role::Head };
+        self.options.head.bits().filter(|_| info.role == head && matches!(info.format, MatrixFormat::Dense(_)))
     }
 
-    /// The bits of a code, where the matrix `name` is a head that is requantized.
-    fn requantized_bits(&self, name: &str, info: &MatrixInfo) -> Option<u32> {
-        let is_head = name == if self.checkpoint.has("lm_head") { "lm_head" } else { "embed_tokens" };
-        self.options.head.bits().filter(|_| is_head && matches!(info.format, MatrixFormat::Dense(_)))
-    }
-
-    /// What a rank's part of the matrix `name`, or of all that are `content` together, becomes on its device.
-    fn form(&self, name: &str, info: &MatrixInfo, content: Content, (part, stored): (&Part, StoredGroups)) -> Form {
+    /// What a rank's part of a matrix, or of all that are `content` together, becomes on its device.
+    fn form(&self, info: &MatrixInfo, content: Content, (part, stored): (&Part, StoredGroups)) -> Form {
         let packed = |bits, scale_dtype, group_size, (first_row, groups)| {
             let (zeros, per_row) = (content.asymmetric, content.reordered);
             Form::Packed { bits, scale_dtype, group_size, first_row, groups, zeros, per_row }
         };
-        if let Some(bits) = self.requantized_bits(name, info) {
+        if let Some(bits) = self.requantized_bits(info) {
             let groups = info.in_features.div_ceil(requantize::GROUP_SIZE);
             return packed(bits, requantize::SCALE_DTYPE, requantize::GROUP_SIZE, (0, 0..groups));
         }
@@ -330,90 +270,25 @@ impl Loader<'_, '_> {
         }
     }
 
-    /// Gate and up of all experts of a layer, in one stack where their formats agree.
-    fn gates_of_experts(&mut self, l: usize, hosted: &mut [Vec<Hosted>]) -> Result<PerRank<Joined>> {
-        let both = [Projection::Gate, Projection::Up];
-        let info = |(e, projection)| self.checkpoint.known_expert(l, e, projection).format;
-        let all = (0..self.checkpoint.config.num_experts).flat_map(|e| both.map(|projection| (e, projection)));
-        if joinable(&all.map(info).collect::<Vec<_>>()) {
-            let stacks = self.experts(l, &both, "gate_up_proj", hosted)?;
-            return Ok(stacks.map(|weights| Joined::one("gate_up_proj", weights)).collect::<Vec<_>>().into_iter());
-        }
-        let gate = self.experts(l, &both[..1], "gate_proj", hosted)?;
-        let up = self.experts(l, &both[1..], "up_proj", hosted)?;
-        let pairs = gate.zip(up).map(|(gate, up)| {
-            Joined(vec![Named { name: "gate_proj", weights: gate }, Named { name: "up_proj", weights: up }])
-        });
-        Ok(pairs.collect::<Vec<_>>().into_iter())
-    }
-
-    /// Projections of all experts of a layer, of each expert one behind the other: each rank's experts, and of these its
-    /// columns or rows. What stays in host memory is added to what each rank has `hosted`; then these are windows.
-    fn experts(
-        &mut self,
-        l: usize,
-        projections: &[Projection],
-        label: &'static str,
-        hosted: &mut [Vec<Hosted>],
-    ) -> Result<PerRank<Weights>> {
-        let checkpoint = self.checkpoint;
-        let first = checkpoint.known_expert(l, 0, projections[0]);
-        let (n, k) = (first.out_features, first.in_features);
-        let each: Vec<(usize, usize, Projection)> = (0..checkpoint.config.num_experts)
-            .flat_map(|e| projections.iter().enumerate().map(move |(i, &projection)| (e, i, projection)))
-            .collect();
-        let content = each.iter().map(|&(e, _, projection)| self.contents.expert(l, e, projection));
-        let content = content.reduce(Content::or).unwrap_or_default();
-        let stored = stored_groups(content, first);
-        let (mut all, mut arcs) = (Vec::new(), Vec::new());
-        for (rank, (gpu, share)) in self.ranks.iter().enumerate() {
-            let own = share.expert_columns.clone();
-            let (part, shape) = match projections[0] {
-                Projection::Gate | Projection::Up => (Part::Columns(own.clone()), [own.len() * projections.len(), k]),
-                Projection::Down => (Part::Rows(own.clone()), [n, own.len()]),
-            };
-            let form = self.form(label, first, content, (&part, stored));
-            let (weights, host) = match l < self.options.host_experts {
-                true => {
-                    let window = self.window(rank, (label, shape, form))?;
-                    let weights = self.windows[rank][window].weights.clone();
-                    let stack = Arc::new(HostStack::new(gpu, &weights));
-                    hosted[rank].push(Hosted { stack: stack.clone(), window });
-                    (weights, Some(stack))
-                }
-                false => (self.stack_of_experts(rank, &format!("layers.{l}.experts.{label}"), shape, &form)?, None),
-            };
-            arcs.push((part, Arc::new(weights.clone()), host));
-            all.push(weights);
-        }
-        for (e, i, projection) in each {
-            let mut targets = Vec::new();
-            for ((gpu, share), (part, weights, host)) in self.ranks.iter().zip(&arcs) {
-                if share.experts.contains(&e) {
-                    let place = (e - share.experts.start, i * share.expert_columns.len());
-                    let (gpu, weights, host, part) = (gpu.clone(), weights.clone(), host.clone(), part.clone());
-                    targets.push(Target { gpu, weights, host, part, place, stored });
-                }
-            }
-            let (info, content) = (checkpoint.known_expert(l, e, projection), self.contents.expert(l, e, projection));
-            let name = format!("layers.{l}.experts.{e}.{projection}");
-            self.uploads.add(Source { name, info, content, requantized_bits: None, targets });
-        }
-        Ok(all.into_iter())
-    }
-
-    /// A stack for all experts of a rank.
-    fn stack_of_experts(&self, rank: usize, label: &str, shape: [usize; 2], form: &Form) -> Result<Weights> {
-        let (gpu, share) = &self.ranks[rank];
-        self.builder(gpu, label, share.experts.len(), shape).first_matrix(share.experts.start).reserve(form)
+    /// Memory for a stack of a rank, of one matrix or one of each of `experts`.
+    fn reserve(
+        &self,
+        rank: usize,
+        label: &str,
+        experts: Option<Range<usize>>,
+        (shape, form): ([usize; 2], &Form),
+    ) -> Result<Weights> {
+        let experts = experts.unwrap_or(0..1);
+        self.builder(&self.ranks[rank].0, label, experts.len(), shape).first_matrix(experts.start).reserve(form)
     }
 
     /// The number of a rank's window for stacks like this one.
-    fn window(&mut self, rank: usize, key: (&'static str, [usize; 2], Form)) -> Result<usize> {
+    fn window(&mut self, rank: usize, key: Key) -> Result<usize> {
         if let Some(known) = self.windows[rank].iter().position(|window| window.key == key) {
             return Ok(known);
         }
-        let weights = self.stack_of_experts(rank, &format!("window.{}", key.0), key.1, &key.2)?;
+        let (label, experts) = (format!("window.{}", key.label), self.ranks[rank].1.experts.clone());
+        let weights = self.reserve(rank, &label, Some(experts), (key.shape, &key.form))?;
         self.windows[rank].push(Window { key, weights });
         Ok(self.windows[rank].len() - 1)
     }
@@ -446,13 +321,4 @@ fn joinable(formats: &[MatrixFormat]) -> bool {
 fn stored_groups(content: Content, info: &MatrixInfo) -> StoredGroups {
     let is_packed = matches!(info.format, MatrixFormat::Packed { .. });
     if is_packed && content.reordered { StoredGroups::All } else { StoredGroups::Touched }
-}
-
-fn target(gpu: &Arc<Gpu>, weights: &Weights, part: Part, place: (usize, usize), stored: StoredGroups) -> Target {
-    Target { gpu: gpu.clone(), weights: Arc::new(weights.clone()), host: None, part, place, stored }
-}
-
-fn gated(gate_up: PerRank<Joined>, down: PerRank<Weights>) -> PerRank<GatedWeights> {
-    let weights = gate_up.zip(down).map(|(gate_up, down_proj)| GatedWeights { gate_up, down_proj });
-    weights.collect::<Vec<_>>().into_iter()
 }

@@ -9,7 +9,7 @@ use crate::gpu::{Ability, AdapterReport, Gpu, Tier, Tiers};
 use crate::kernels::KvDtype;
 use crate::model::kv::cache::largest_position_bytes;
 use crate::parallel::Parallel;
-use crate::{Error, Result};
+use crate::{Error, Result, cache_folder};
 
 /// How a model is laid out on the device.
 #[derive(Debug, Clone)]
@@ -55,11 +55,10 @@ pub(crate) fn most_chunk_rows(gpu: &Gpu) -> usize {
 }
 
 /// How exact the computation is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// f32 activations and KV cache. A row's result does not depend on the others in its step, within steps of up to 16 rows
     /// and within larger ones; these two add up in another order.
-    #[default]
     Exact,
     /// Activations in int8 or f16 where that is faster, KV cache in f16.
     Fast,
@@ -140,10 +139,9 @@ fn too_strong(tier: Tier, adapter: &AdapterReport, strongest: Tier, dxc_has_it: 
 
 /// What becomes of a dense head, which is the embedding too where they are tied: in bf16 it is half of what a token of
 /// 26B-A4B reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
     /// It stays as the file has it.
-    #[default]
     Keep,
     /// Codes of 8 bits in groups of 32.
     Int8,
@@ -163,6 +161,8 @@ impl Head {
 }
 
 impl Default for Options {
+    /// What `lapidary chat` takes where nothing else is asked for: [`Precision::Fast`], a head of 8 bits, compiled pipelines in
+    /// the cache folder ([`crate::cache_folder`]).
     fn default() -> Self {
         Options {
             context: None,
@@ -170,15 +170,23 @@ impl Default for Options {
             chunk_rows: 1024,
             max_part_bytes: None,
             parallel: Parallel::default(),
-            head: Head::Keep,
-            precision: Precision::Exact,
+            head: Head::Int8,
+            precision: Precision::Fast,
             tier: None,
             kv: None,
             host_experts: 0,
-            marks: false,
+            marks: true,
             memory: None,
-            cache: None,
+            cache: cache_folder(),
         }
+    }
+}
+
+impl Options {
+    /// For comparing numbers: [`Precision::Exact`], the head as the file has it, nothing copied that a chat would need, and
+    /// nothing kept in files.
+    pub fn exact() -> Self {
+        Options { head: Head::Keep, precision: Precision::Exact, marks: false, cache: None, ..Options::default() }
     }
 }
 

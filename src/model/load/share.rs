@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::options::Options;
 use crate::Result;
-use crate::checkpoint::{Checkpoint, MatrixFormat, MatrixInfo, Projection};
+use crate::checkpoint::{Checkpoint, MatrixFormat};
 use crate::error::Usage;
+use crate::gemma4::tensors::{CutBy, Placed, Shape, Size};
 use crate::gemma4::{Config, LayerConfig};
 use crate::gpu::Gpu;
-use crate::parallel::{Cut, Parallel, Split};
+use crate::parallel::{Cut, Parallel, Part, Split};
 
 /// One rank's share of a model. All ranks of a model cut at the same places.
 #[derive(Debug, Clone)]
@@ -53,13 +54,13 @@ struct Units {
 
 impl Units {
     fn of(checkpoint: &Checkpoint) -> Self {
-        let (c, group) = (&checkpoint.config, |info: &MatrixInfo| group_size(info.format));
-        let matrix = |l: usize, name: &str| group(checkpoint.known_matrix(&format!("layers.{l}.{name}")));
+        let c = &checkpoint.config;
+        let group = |size, l| group_of(checkpoint, size, l);
         Units {
-            heads: heads_unit(c, |l| matrix(l, "self_attn.o_proj")),
-            expert: if c.is_moe() { group(checkpoint.known_expert(0, 0, Projection::Down)) } else { 1 },
-            per_layer: if c.hidden_size_per_layer_input > 0 { matrix(0, "per_layer_projection") } else { 1 },
-            mlp: (0..c.num_hidden_layers).map(|l| matrix(l, "mlp.down_proj")).collect(),
+            heads: heads_unit(c, |l| group(Size::Queries, l)),
+            expert: group(Size::Expert, 0),
+            per_layer: group(Size::PerLayer, 0),
+            mlp: (0..c.num_hidden_layers).map(|l| group(Size::Mlp, l)).collect(),
         }
     }
 
@@ -119,7 +120,7 @@ pub(crate) fn place_uniform(
 }
 
 fn spread(gpus: &[Arc<Gpu>], shares: Vec<Share>) -> Result<Vec<(Arc<Gpu>, Share)>> {
-    if gpus.is_empty() || gpus.len() > shares.len() {
+    if gpus.len() > shares.len() {
         return Err(Usage::Devices { devices: gpus.len(), ranks: shares.len() }.into());
     }
     let n_ranks = shares.len();
@@ -193,24 +194,64 @@ impl Share {
         (heads_per_kv, self.heads.start % heads_per_kv)
     }
 
-    /// The rank's columns of `q_proj`, which are its rows of `o_proj`.
-    pub(crate) fn queries(&self, l: usize) -> Range<usize> {
-        scaled(&self.heads, self.config.layers[l].head_dim)
+    /// The rank's part of a tensor; of those of experts, of each that it holds.
+    ///
+    /// # Panics
+    /// For a vector.
+    pub(crate) fn part(&self, tensor: &Placed) -> Part {
+        let Shape::Matrix(outputs, inputs) = tensor.entry.shape else { panic!("{} is a vector", tensor.name()) };
+        match tensor.entry.cut {
+            CutBy::Nothing => Part::Whole,
+            CutBy::Outputs => Part::Columns(self.range(outputs, tensor)),
+            CutBy::Inputs => Part::Rows(self.range(inputs, tensor)),
+        }
     }
 
-    /// The rank's columns of `k_proj` and `v_proj`: the heads that its queries read, also where other ranks' queries do.
-    pub(crate) fn keys(&self, l: usize) -> Range<usize> {
-        scaled(&self.layers[l].kv_heads, self.config.layers[l].head_dim)
+    /// Shape of the rank's part of a tensor, of those of experts of each.
+    pub(crate) fn shape_of(&self, tensor: &Placed) -> [usize; 2] {
+        let [n, k] = tensor.matrix();
+        match self.part(tensor) {
+            Part::Whole => [n, k],
+            Part::Columns(outputs) => [outputs.len(), k],
+            Part::Rows(inputs) => [n, inputs.len()],
+        }
     }
 
-    /// The rank's columns of the MLP.
-    pub(crate) fn mlp(&self, l: usize) -> Range<usize> {
-        self.layers[l].mlp.clone()
+    /// What the rank has of a size of the whole model.
+    fn range(&self, size: Size, tensor: &Placed) -> Range<usize> {
+        let l = || tensor.layer.expect("a size of a layer");
+        let head_dim = || self.config.layers[l()].head_dim;
+        match size {
+            Size::Vocab => self.vocab.clone(),
+            Size::PerLayer => self.per_layer.clone(),
+            Size::AllPerLayer => self.per_layer_context.clone(),
+            Size::Queries => scaled(&self.heads, head_dim()),
+            // The heads that its queries read, also where other ranks' queries do.
+            Size::Keys => scaled(&self.layers[l()].kv_heads, head_dim()),
+            Size::Mlp => self.layers[l()].mlp.clone(),
+            Size::Expert => self.expert_columns.clone(),
+            Size::Fixed(_) | Size::Hidden | Size::PerLayerVocab | Size::HeadDim | Size::Experts => {
+                0..self.config.size(size, tensor.layer)
+            }
+        }
     }
 }
 
 fn scaled(range: &Range<usize>, factor: usize) -> Range<usize> {
     range.start * factor..range.end * factor
+}
+
+/// How much of `size` must stay together in layer `l`: whole groups of every matrix whose inputs are cut there.
+fn group_of(checkpoint: &Checkpoint, size: Size, l: usize) -> usize {
+    let is_cut = |tensor: &Placed| {
+        tensor.entry.cut == CutBy::Inputs && matches!(tensor.entry.shape, Shape::Matrix(_, inputs) if inputs == size)
+    };
+    let group = |tensor: Placed| match tensor.is_of_experts() {
+        true => group_size(checkpoint.expert_matrix(l, 0, tensor.projection()).format),
+        false => group_size(checkpoint.known_matrix(&tensor.name()).format),
+    };
+    let common = |all: usize, group: usize| all / gcd(all, group) * group;
+    checkpoint.config.tensors_at(Some(l)).filter(is_cut).map(group).fold(1, common)
 }
 
 /// Input features that share scales; 1 where there are none.

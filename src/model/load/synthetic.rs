@@ -11,15 +11,13 @@ use super::memory::{Rehearsal, rehearse};
 use super::options::{Head, Options, Progress};
 use super::pipelines::PlannedPipeline;
 use super::share::{Share, place_uniform};
-use super::weights::{
-    GatedWeights, LayerWeights, ModelWeights, MoeWeights, NORMS_PER_LAYER, Norm, PerLayerWeights, norm_row,
-};
+use super::weights::{Held, ModelWeights, Norm, Stack, Stacked, What};
 use crate::Result;
 use crate::checkpoint::RowReader;
 use crate::error::Usage;
 use crate::gemma4::Config;
+use crate::gemma4::tensors::{Dimensions, Entry, Group, Place, Role, Scope};
 use crate::gpu::{Gpu, Tensor};
-use crate::kernels::product::joined::Joined;
 use crate::kernels::{Planner, Random, Weights};
 use crate::model::Gemma4;
 use crate::model::gemma4::supported;
@@ -160,7 +158,8 @@ fn make_weights(
     let rank = |(gpu, share): &(Arc<Gpu>, Share)| {
         let max_part_bytes = options.max_part_bytes.unwrap_or(gpu.max_binding_bytes());
         let (head, planner) = (options.head, &Planner::new(gpu));
-        Maker { planner, share, linear, outliers, progress, max_part_bytes, head, done_bytes, total_bytes }.model()
+        Maker { planner, config, share, linear, outliers, progress, max_part_bytes, head, done_bytes, total_bytes }
+            .model()
     };
     ranks.iter().map(rank).collect()
 }
@@ -168,6 +167,8 @@ fn make_weights(
 /// Makes the weights of a rank; the twin of [`super::loader`].
 struct Maker<'a> {
     planner: &'a Planner<'a>,
+    /// Of the whole model.
+    config: &'a Config,
     share: &'a Share,
     linear: Random,
     outliers: Outliers,
@@ -181,84 +182,44 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     fn model(self) -> Result<ModelWeights> {
-        let (c, vocab) = (&self.share.config, self.share.vocab.len());
         let norms = self.norms()?;
-        let bf16 = Random::Dense(Dtype::BF16);
-        let head = match self.head.bits() {
-            None => bf16,
-            Some(bits) => Random::Packed { bits, group_size: requantize::GROUP_SIZE },
-        };
-        let embedding = if c.tie_word_embeddings { head } else { bf16 };
-        let embed_tokens = self.stack("embed_tokens", [1, vocab, c.hidden_size], embedding)?;
-        let lm_head = match c.tie_word_embeddings {
-            true => None,
-            false => Some(self.stack("lm_head", [1, vocab, c.hidden_size], head)?),
-        };
-        let per_layer = match c.hidden_size_per_layer_input {
-            0 => None,
-            n => Some(PerLayerWeights {
-                table: RowReader::random(c.vocab_size_per_layer_input, c.num_hidden_layers * n),
-                per_layer_model_projection: self.stack(
-                    "per_layer_model_projection",
-                    [1, self.share.per_layer_context.len(), c.hidden_size],
-                    bf16,
-                )?,
-                per_layer_projection_norm: self.ones("per_layer_projection_norm", 1, n)?,
-            }),
-        };
-        let layers = (0..c.num_hidden_layers).map(|l| self.layer(l)).collect::<Result<_>>()?;
-        self.planner.gpu.wait()?;
-        Ok(ModelWeights { embed_tokens, lm_head, norms, per_layer, layers, windows: Vec::new() })
-    }
-
-    fn layer(&self, l: usize) -> Result<LayerWeights> {
-        let (c, layer) = (&self.share.config, &self.share.config.layers[l]);
-        let at = |name: &str| format!("layers.{l}.{name}");
-        let (q, kv) = (c.num_attention_heads * layer.head_dim, layer.num_key_value_heads * layer.head_dim);
-        let own = match (layer.kv_source, layer.k_eq_v) {
-            (Some(_), _) => 0,
-            (None, true) => 1,
-            (None, false) => 2,
-        };
-        let linear = |name: &str, n: usize, k: usize| self.stack(&at(name), [1, n, k], self.linear);
-        Ok(LayerWeights {
-            qkv: Joined::one("qkv_proj", linear("self_attn.qkv_proj", q + own * kv, c.hidden_size)?),
-            o_proj: linear("self_attn.o_proj", c.hidden_size, q)?,
-            qk_norm: self.ones(&at("qk_norm"), 2, layer.head_dim)?,
-            mlp: self.gated(&at("mlp"), 1, layer.intermediate_size)?,
-            moe: c.is_moe().then(|| self.moe(l)).transpose()?,
-            per_layer: match c.hidden_size_per_layer_input {
-                0 => None,
-                _ => {
-                    let n = self.share.per_layer.len();
-                    Some((
-                        self.stack(&at("per_layer_input_gate"), [1, n, c.hidden_size], self.linear)?,
-                        self.stack(&at("per_layer_projection"), [1, c.hidden_size, n], self.linear)?,
-                    ))
+        let mut held = Vec::new();
+        for group in self.config.groups() {
+            let what = match group.place {
+                Place::Norm(_) => continue, // They are in one tensor, which is there.
+                Place::Stack(label) => self.matrices(&group, label)?,
+                Place::Rows(_) => What::Rows(self.ones(&group)?),
+                Place::Number => What::Number(LAYER_SCALAR),
+                Place::File => {
+                    let [rows, width] = group.tensors[0].matrix();
+                    What::File(RowReader::random(rows, width))
                 }
-            },
-            layer_scalar: LAYER_SCALAR,
-        })
+            };
+            held.push(Held::new(&group, what));
+        }
+        self.planner.gpu.wait()?;
+        Ok(ModelWeights::new(held, self.config.num_hidden_layers, norms, Vec::new()))
     }
 
-    fn moe(&self, l: usize) -> Result<MoeWeights> {
-        let c = &self.share.config;
-        let router = [1, c.num_experts, c.hidden_size];
-        Ok(MoeWeights {
-            router_proj: self.stack(&format!("layers.{l}.router.proj"), router, Random::Dense(Dtype::F32))?,
-            per_expert_scale: self.ones("per_expert_scale", 1, c.num_experts)?,
-            experts: self.gated(&format!("layers.{l}.experts"), self.share.experts.len(), c.moe_intermediate_size)?,
-            hosted: Vec::new(),
-        })
+    /// The rank's part of the matrices of a place, one behind the other in one stack.
+    fn matrices(&self, group: &Group, label: &'static str) -> Result<What> {
+        let first = &group.tensors[0];
+        let shapes: Vec<[usize; 2]> = group.tensors.iter().map(|tensor| self.share.shape_of(tensor)).collect();
+        let n_matrices = if first.is_of_experts() { self.share.experts.len() } else { 1 };
+        let shape = [n_matrices, shapes.iter().map(|shape| shape[0]).sum(), shapes[0][1]];
+        let weights = self.stack(&group.name(), shape, self.kind(first.entry))?;
+        Ok(What::Stack(Stack { matrices: vec![Stacked { label, weights }], hosted: Vec::new() }))
     }
 
-    fn gated(&self, label: &str, n_matrices: usize, width: usize) -> Result<GatedWeights> {
-        let hidden = self.share.config.hidden_size;
-        let gate_up = self.stack(&format!("{label}.gate_up_proj"), [n_matrices, 2 * width, hidden], self.linear)?;
-        Ok(GatedWeights {
-            gate_up: Joined::one("gate_up_proj", gate_up),
-            down_proj: self.stack(&format!("{label}.down_proj"), [n_matrices, hidden, width], self.linear)?,
-        })
+    /// How a matrix is stored.
+    fn kind(&self, entry: &Entry) -> Random {
+        let head = if self.config.tie_word_embeddings { Role::Embedding } else { Role::Head };
+        match (entry.role, self.head.bits()) {
+            (Role::Router, _) => Random::Dense(Dtype::F32),
+            (role, Some(bits)) if role == head => Random::Packed { bits, group_size: requantize::GROUP_SIZE },
+            _ if entry.scope == Scope::Model => Random::Dense(Dtype::BF16),
+            _ => self.linear,
+        }
     }
 
     fn stack(&self, label: &str, shape: [usize; 3], random: Random) -> Result<Weights> {
@@ -272,21 +233,28 @@ impl Maker<'_> {
     /// The table of all norms: weights of 1, save for outliers in the two whose output enters the residual stream. Also
     /// the router's are 1: without outliers its logits deviate by 1, and every expert is chosen about as often as the others.
     fn norms(&self) -> Result<Tensor> {
-        let c = &self.share.config;
-        let mut weights = vec![1.0; (c.num_hidden_layers * NORMS_PER_LAYER + 1) * c.hidden_size];
+        let c = self.config;
+        let mut weights = vec![1.0; (c.num_hidden_layers * Norm::COUNT + 1) * c.hidden_size];
         let outliers = self.outliers.norm(c.hidden_size);
-        for l in 0..c.num_hidden_layers {
-            for norm in [Norm::PostAttention, Norm::PostFeedforward] {
-                weights[norm_row(l, norm) * c.hidden_size..][..c.hidden_size].copy_from_slice(&outliers);
-            }
+        for tensor in c.tensors() {
+            let (Place::Norm(Norm::PostAttention | Norm::PostFeedforward), Some(row)) =
+                (tensor.entry.place, tensor.norm_row())
+            else {
+                continue;
+            };
+            weights[row * c.hidden_size..][..c.hidden_size].copy_from_slice(&outliers);
         }
         Tensor::from_rows(self.planner.gpu, "norms", c.hidden_size, &weights)
     }
 
-    /// Norm weights of 1, one row or a pair; without padding, as the loader has them.
-    fn ones(&self, label: &str, rows: usize, width: usize) -> Result<Tensor> {
+    /// Rows of 1; without padding, as the loader has them.
+    fn ones(&self, group: &Group) -> Result<Tensor> {
         let gpu = self.planner.gpu;
-        let tensor = Tensor::compact(gpu, label, rows, width)?;
+        let first = &group.tensors[0];
+        let (Dimensions::Vector(width), (_, rows)) = (first.dimensions(), first.row_of()) else {
+            panic!("{} is no vector", group.name());
+        };
+        let tensor = Tensor::compact(gpu, &group.name(), rows, width)?;
         gpu.write(&tensor.buffer, 0, &vec![1.0f32; rows * width])?;
         Ok(tensor)
     }

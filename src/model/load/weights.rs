@@ -3,51 +3,103 @@
 use std::sync::Arc;
 
 use crate::checkpoint::RowReader;
+use crate::gemma4::tensors::{Group, Role, Scope};
 use crate::gpu::Tensor;
-use crate::kernels::product::joined::Joined;
+use crate::kernels::product::joined::{Joined, Named};
 use crate::kernels::{HostStack, Weights};
 
-/// Rows of the table of norm weights that each layer takes; the final norm follows the last layer's, so that the norm
-/// after a layer is always the next row.
-pub(crate) const NORMS_PER_LAYER: usize = 9;
-
-/// Rows of a layer's norms, by number in [`NORM_NAMES`]. The three that read the residual stream before the MLP stand
-/// together, from `PreFeedforward` on; the router's is `router.scale * hidden^-0.5`, since its norm has no other weight.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Norm {
-    Input = 0,
-    PostAttention = 1,
-    PreFeedforward = 2,
-    PostFeedforward = 5,
-    PostFeedforward1 = 6,
-    PostFeedforward2 = 7,
-    PostPerLayerInput = 8,
-}
-
-pub(crate) const NORM_NAMES: [&str; NORMS_PER_LAYER] = [
-    "input_layernorm.weight",
-    "post_attention_layernorm.weight",
-    "pre_feedforward_layernorm.weight",
-    "pre_feedforward_layernorm_2.weight",
-    "router.scale",
-    "post_feedforward_layernorm.weight",
-    "post_feedforward_layernorm_1.weight",
-    "post_feedforward_layernorm_2.weight",
-    "post_per_layer_input_norm.weight",
-];
+pub(crate) use crate::gemma4::tensors::Norm;
 
 /// The row of the norm table that holds `norm` of layer `l`.
 pub(crate) fn norm_row(l: usize, norm: Norm) -> usize {
-    l * NORMS_PER_LAYER + norm as usize
+    l * Norm::COUNT + norm as usize
 }
 
-/// All weights of a model, or a rank's part of each.
+/// What a rank holds of the tensors that the table puts in one place.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// The place's name, relative to the layer: `self_attn.qkv_proj`.
+    pub label: &'static str,
+    /// `None` for what the model has once.
+    pub layer: Option<usize>,
+    pub role: Role,
+    pub scope: Scope,
+    pub what: What,
+}
+
+/// In what form tensors are held.
+#[derive(Debug, Clone)]
+pub(crate) enum What {
+    Stack(Stack),
+    /// Rows without padding, on the device.
+    Rows(Tensor),
+    /// A parameter of kernels.
+    Number(f32),
+    /// A file of which single rows are read.
+    File(RowReader),
+}
+
+/// The matrices of one place: one stack where their formats agree, else several.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stack {
+    /// On the device; of experts in host memory, windows.
+    pub matrices: Vec<Stacked>,
+    /// The same in host memory: all or none.
+    pub hosted: Vec<Hosted>,
+}
+
+/// A stack on the device.
+#[derive(Debug, Clone)]
+pub(crate) struct Stacked {
+    /// Its name, relative to the layer: that of the place, or that of the tensor that is alone in it.
+    pub label: &'static str,
+    pub weights: Weights,
+}
+
+impl Held {
+    pub(crate) fn new(group: &Group, what: What) -> Self {
+        let first = &group.tensors[0];
+        let (role, scope) = (first.entry.role, first.entry.scope);
+        Held { label: group.label(), layer: first.layer, role, scope, what }
+    }
+
+    /// The matrices, if there are any.
+    pub(crate) fn matrices(&self) -> &[Stacked] {
+        match &self.what {
+            What::Stack(stack) => &stack.matrices,
+            What::Rows(_) | What::Number(_) | What::File(_) => &[],
+        }
+    }
+
+    fn hosted(&self) -> &[Hosted] {
+        match &self.what {
+            What::Stack(stack) => &stack.hosted,
+            What::Rows(_) | What::Number(_) | What::File(_) => &[],
+        }
+    }
+
+    /// Bytes on the device that are its own: windows are not.
+    fn size_bytes(&self) -> u64 {
+        match &self.what {
+            What::Stack(stack) if stack.hosted.is_empty() => {
+                stack.matrices.iter().map(|stacked| stacked.weights.size_bytes()).sum()
+            }
+            What::Rows(tensor) => tensor.bytes(tensor.rows),
+            What::Stack(_) | What::Number(_) | What::File(_) => 0,
+        }
+    }
+}
+
+/// All weights of a model, or a rank's part of each: everything that the table of tensors lists, and, under their names, those
+/// that the forward pass reads.
 #[derive(Debug)]
 pub(crate) struct ModelWeights {
+    /// Everything but norms, in the order of the table. What follows are handles to the same memory.
+    pub all: Vec<Held>,
     pub embed_tokens: Weights,
     /// `None` where the head is the embedding.
     pub lm_head: Option<Weights>,
-    /// `[layers * NORMS_PER_LAYER + 1, hidden]`; the last row is `norm.weight`.
+    /// `[layers * Norm::COUNT + 1, hidden]`; the last row is `norm.weight`.
     pub norms: Tensor,
     pub per_layer: Option<PerLayerWeights>,
     pub layers: Vec<LayerWeights>,
@@ -107,48 +159,43 @@ pub(crate) struct Hosted {
     pub window: usize,
 }
 
-impl MoeWeights {
-    /// Bytes of experts that are this layer's own on the device.
-    fn own_bytes(&self) -> u64 {
-        if self.hosted.is_empty() { self.experts.size_bytes() } else { 0 }
-    }
-}
-
-impl GatedWeights {
-    fn size_bytes(&self) -> u64 {
-        self.gate_up.size_bytes() + self.down_proj.size_bytes()
-    }
-}
-
 impl ModelWeights {
+    /// The model of what a rank holds of `layers` layers, of its table of norms and of the windows of experts in host memory.
+    ///
+    /// # Panics
+    /// If something is missing that the forward pass reads.
+    pub(crate) fn new(all: Vec<Held>, layers: usize, norms: Tensor, windows: Vec<Weights>) -> Self {
+        let find = Find { all: &all, layer: None };
+        let per_layer = find.file("embed_tokens_per_layer").map(|table| PerLayerWeights {
+            table,
+            per_layer_model_projection: find.one("per_layer_model_projection"),
+            per_layer_projection_norm: find.rows("per_layer_projection_norm.weight"),
+        });
+        let has_head = find.what("lm_head").is_some();
+        ModelWeights {
+            embed_tokens: find.one("embed_tokens"),
+            lm_head: has_head.then(|| find.one("lm_head")),
+            norms,
+            per_layer,
+            layers: (0..layers).map(|l| Find { all: &all, layer: Some(l) }.layer()).collect(),
+            windows,
+            all,
+        }
+    }
+
+    fn sum_bytes(&self, of: impl Fn(Role) -> bool) -> u64 {
+        self.all.iter().filter(|held| of(held.role)).map(Held::size_bytes).sum()
+    }
+
     /// Bytes of the embedding, of a head of its own, and of all experts.
     pub(crate) fn parts(&self) -> (u64, u64, u64) {
-        let head = self.lm_head.as_ref().map_or(0, Weights::size_bytes);
-        let experts = self.layers.iter().filter_map(|layer| layer.moe.as_ref()).map(MoeWeights::own_bytes);
-        (self.embed_tokens.size_bytes(), head, experts.sum::<u64>() + self.windows_bytes())
+        let of = |role| self.sum_bytes(|other| other == role);
+        (of(Role::Embedding), of(Role::Head), of(Role::Experts) + self.windows_bytes())
     }
 
     /// Bytes on the device.
     pub(crate) fn size_bytes(&self) -> u64 {
-        let bytes = |tensor: &Tensor| tensor.bytes(tensor.rows);
-        let layer = |w: &LayerWeights| {
-            let moe = w
-                .moe
-                .as_ref()
-                .map_or(0, |moe| moe.router_proj.size_bytes() + bytes(&moe.per_expert_scale) + moe.own_bytes());
-            let per_layer = w.per_layer.as_ref().map_or(0, |(gate, out)| gate.size_bytes() + out.size_bytes());
-            w.qkv.size_bytes() + w.o_proj.size_bytes() + bytes(&w.qk_norm) + w.mlp.size_bytes() + moe + per_layer
-        };
-        let per_layer = self
-            .per_layer
-            .as_ref()
-            .map_or(0, |w| w.per_layer_model_projection.size_bytes() + bytes(&w.per_layer_projection_norm));
-        self.embed_tokens.size_bytes()
-            + self.lm_head.as_ref().map_or(0, Weights::size_bytes)
-            + bytes(&self.norms)
-            + per_layer
-            + self.layers.iter().map(layer).sum::<u64>()
-            + self.windows_bytes()
+        self.sum_bytes(|_| true) + self.norms.bytes(self.norms.rows) + self.windows_bytes()
     }
 
     fn windows_bytes(&self) -> u64 {
@@ -157,8 +204,79 @@ impl ModelWeights {
 
     /// Layers whose experts are in host memory, and the bytes that these take there.
     pub(crate) fn hosted(&self) -> (usize, u64) {
-        let moe = self.layers.iter().filter_map(|layer| layer.moe.as_ref()).filter(|moe| !moe.hosted.is_empty());
-        let bytes = |moe: &MoeWeights| moe.hosted.iter().map(|hosted| hosted.stack.size_bytes()).sum::<u64>();
-        moe.fold((0, 0), |(layers, sum), moe| (layers + 1, sum + bytes(moe)))
+        let layers = self.layers.iter().filter_map(|layer| layer.moe.as_ref()).filter(|moe| !moe.hosted.is_empty());
+        let stacks = self.all.iter().flat_map(Held::hosted);
+        (layers.count(), stacks.map(|hosted| hosted.stack.size_bytes()).sum())
+    }
+}
+
+/// A search by name in what a rank holds of a layer, or of the model.
+struct Find<'h> {
+    all: &'h [Held],
+    layer: Option<usize>,
+}
+
+impl Find<'_> {
+    fn what(&self, label: &str) -> Option<&What> {
+        self.held().find(|held| held.label == label).map(|held| &held.what)
+    }
+
+    fn held(&self) -> impl Iterator<Item = &Held> {
+        // Those of a layer are neighbours, but there are few: some dozens a layer.
+        self.all.iter().filter(|held| held.layer == self.layer)
+    }
+
+    fn joined(&self, label: &str) -> Joined {
+        let held = self.held().find(|held| held.label == label);
+        let matrices = held.map_or(&[][..], Held::matrices);
+        assert!(!matrices.is_empty(), "no matrix {label:?} in the table of tensors");
+        let last = |label: &'static str| label.rsplit_once('.').map_or(label, |(_, last)| last);
+        let named = |stacked: &Stacked| Named { name: last(stacked.label), weights: stacked.weights.clone() };
+        Joined(matrices.iter().map(named).collect())
+    }
+
+    /// A matrix that is alone.
+    fn one(&self, label: &str) -> Weights {
+        self.joined(label).0.swap_remove(0).weights
+    }
+
+    fn rows(&self, label: &str) -> Tensor {
+        match self.what(label) {
+            Some(What::Rows(tensor)) => tensor.clone(),
+            _ => panic!("no rows {label:?} in the table of tensors"),
+        }
+    }
+
+    fn file(&self, label: &str) -> Option<RowReader> {
+        match self.what(label) {
+            Some(What::File(reader)) => Some(reader.clone()),
+            _ => None,
+        }
+    }
+
+    fn layer(&self) -> LayerWeights {
+        let gated = |at: &str| GatedWeights {
+            gate_up: self.joined(&format!("{at}.gate_up_proj")),
+            down_proj: self.one(&format!("{at}.down_proj")),
+        };
+        let moe = || MoeWeights {
+            router_proj: self.one("router.proj"),
+            per_expert_scale: self.rows("router.per_expert_scale"),
+            experts: gated("experts"),
+            hosted: self.held().flat_map(Held::hosted).cloned().collect(),
+        };
+        let has_gate = self.what("per_layer_input_gate").is_some();
+        let Some(What::Number(layer_scalar)) = self.what("layer_scalar") else {
+            panic!("no layer_scalar in the table of tensors");
+        };
+        LayerWeights {
+            qkv: self.joined("self_attn.qkv_proj"),
+            o_proj: self.one("self_attn.o_proj"),
+            qk_norm: self.rows("self_attn.qk_norm"),
+            mlp: gated("mlp"),
+            moe: self.what("router.proj").is_some().then(moe),
+            per_layer: has_gate.then(|| (self.one("per_layer_input_gate"), self.one("per_layer_projection"))),
+            layer_scalar: *layer_scalar,
+        }
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod ahead;
 pub(crate) mod exchange;
 pub(crate) mod fault;
+mod held;
 pub(crate) mod host_experts;
 pub(crate) mod rank;
 pub(crate) mod step;

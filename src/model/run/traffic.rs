@@ -3,11 +3,12 @@
 //! Counted from shapes: weights once a step, of the experts those that the step chooses, keys and values once for each
 //! slot. Norms, activations and what a cache saves or spoils are left out.
 
+use crate::gemma4::tensors::{Role, Scope};
 use crate::gemma4::{Config, LayerKind};
 use crate::kernels::{KvDtype, Weights};
 use crate::model::Gemma4;
 use crate::model::load::share::Share;
-use crate::model::load::weights::{GatedWeights, LayerWeights, MoeWeights};
+use crate::model::load::weights::{Held, Stacked};
 
 /// Bytes and operations of all dispatches with one label, that of a layer without its number.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,14 +39,10 @@ impl Gemma4 {
     pub fn traffic(&self, step: StepShape) -> Vec<Traffic> {
         let mut count = Count { step, kv: self.ranks[0].cache.dtype(), all: Vec::new() };
         for rank in &self.ranks {
-            let weights = rank.weights();
-            count.linear("lm_head", weights.lm_head.as_ref().unwrap_or(&weights.embed_tokens), step.logits);
-            if let Some(per_layer) = &weights.per_layer {
-                count.linear("per_layer_model_projection", &per_layer.per_layer_model_projection, step.rows);
+            for held in &rank.weights().all {
+                count.held(&rank.share, held);
             }
-            for (l, layer) in weights.layers.iter().enumerate() {
-                count.layer(&rank.share, l, layer);
-            }
+            (0..rank.share.config.num_hidden_layers).for_each(|l| count.attention(&rank.share.config, l));
         }
         count.all
     }
@@ -75,23 +72,19 @@ impl Count {
         self.add(label, bytes as f64, operations as f64);
     }
 
-    fn layer(&mut self, share: &Share, l: usize, w: &LayerWeights) {
-        let config = &share.config;
-        let rows = self.step.rows;
-        for projection in &w.qkv.0 {
-            self.linear(projection.name, &projection.weights, rows);
-        }
-        self.attention(config, l);
-        self.linear("o_proj", &w.o_proj, rows);
-        for (label, w) in named("mlp", &w.mlp) {
-            self.linear(label, w, rows);
-        }
-        if let Some(moe) = &w.moe {
-            self.experts(share, moe);
-        }
-        if let Some((gate, projection)) = &w.per_layer {
-            self.linear("per_layer_input_gate", gate, rows);
-            self.linear("per_layer_projection", projection, rows);
+    /// The products of what a rank holds in one place.
+    fn held(&mut self, share: &Share, held: &Held) {
+        for Stacked { label, weights } in held.matrices() {
+            match held.role {
+                // Of the embedding itself, a row is read for each token.
+                Role::Embedding if share.config.tie_word_embeddings => {
+                    self.linear("lm_head", weights, self.step.logits)
+                }
+                Role::Embedding => {}
+                Role::Head => self.linear(label, weights, self.step.logits),
+                _ if held.scope == Scope::Expert => self.experts(share, label, weights),
+                _ => self.linear(without_attention(label), weights, self.step.rows),
+            }
         }
     }
 
@@ -108,32 +101,18 @@ impl Count {
     }
 
     /// Each row chooses `top_k` experts. How many differ is what to expect of rows that choose evenly and on their own.
-    fn experts(&mut self, share: &Share, w: &MoeWeights) {
+    fn experts(&mut self, share: &Share, label: &'static str, w: &Weights) {
         let config = &share.config;
         let held = share.experts.len() as f64 / config.num_experts as f64;
         let rows = self.step.rows;
-        self.linear("router.proj", &w.router_proj, rows);
         let (all, top_k) = (config.num_experts as f64, config.top_k_experts as f64);
         let chosen = all * (1.0 - (1.0 - top_k / all).powi(rows as i32));
-        for (label, w) in named("experts", &w.experts) {
-            let operations = (2 * w.out_features * w.in_features * rows) as f64 * top_k * held;
-            self.add(label, chosen * held * w.matrix_bytes() as f64, operations);
-        }
+        let operations = (2 * w.out_features * w.in_features * rows) as f64 * top_k * held;
+        self.add(label, chosen * held * w.matrix_bytes() as f64, operations);
     }
 }
 
-/// The stacks of an MLP, `mlp`, or of all experts, `experts`, with the labels of their dispatches.
-fn named<'a>(what: &str, w: &'a GatedWeights) -> Vec<(&'static str, &'a Weights)> {
-    let label = |name: &str| match (what, name) {
-        ("mlp", "gate_up_proj") => "mlp.gate_up_proj",
-        ("mlp", "gate_proj") => "mlp.gate_proj",
-        ("mlp", "up_proj") => "mlp.up_proj",
-        ("mlp", _) => "mlp.down_proj",
-        (_, "gate_up_proj") => "experts.gate_up_proj",
-        (_, "gate_proj") => "experts.gate_proj",
-        (_, "up_proj") => "experts.up_proj",
-        (_, _) => "experts.down_proj",
-    };
-    let gates = w.gate_up.0.iter().map(|gate| (label(gate.name), &gate.weights));
-    gates.chain([(label("down_proj"), &w.down_proj)]).collect()
+/// The label of a product's dispatch, of the name of its stack: attention's are without `self_attn.`.
+fn without_attention(name: &'static str) -> &'static str {
+    name.strip_prefix("self_attn.").unwrap_or(name)
 }
