@@ -72,7 +72,7 @@ fn compare(set: &Path) -> Counts {
             if let Some(expert) = as_expert(bare) {
                 compare_expert(&checkpoint, expert, &values, &mut counts);
             } else if checkpoint.has(bare) {
-                let format = checkpoint.matrix_info(bare).format;
+                let format = checkpoint.matrix_info(bare).unwrap().format;
                 compare_matrix(full, format, &checkpoint.load(bare).unwrap(), &values, &mut counts);
             }
         }
@@ -106,7 +106,7 @@ fn compare_expert(
     counts: &mut Counts,
 ) {
     let what = format!("layer {layer}, expert {expert}, {}", projection.name());
-    let format = checkpoint.expert_info(layer, expert, projection).format;
+    let format = checkpoint.expert_info(layer, expert, projection).unwrap().format;
     let matrix = checkpoint.expert(layer, expert, projection).unwrap();
     compare_matrix(&what, format, &matrix, values, counts);
 }

@@ -128,11 +128,19 @@ fn ranks_hold_their_share_only() {
                 let times = |range: Range<usize>, by: usize| range.start * by..range.end * by;
                 assert_eq!(heads, cut(c.num_attention_heads), "{}: heads of rank {rank} of {ranks}", set.name);
                 let columns = |name: &str, own: Range<usize>| match files.has(name) {
-                    true => part_bytes(files.matrix_info(name), own, 0..files.matrix_info(name).in_features),
+                    true => part_bytes(
+                        files.matrix_info(name).unwrap(),
+                        own,
+                        0..files.matrix_info(name).unwrap().in_features,
+                    ),
                     false => 0,
                 };
                 let rows = |name: &str, own: Range<usize>| match files.has(name) {
-                    true => part_bytes(files.matrix_info(name), 0..files.matrix_info(name).out_features, own),
+                    true => part_bytes(
+                        files.matrix_info(name).unwrap(),
+                        0..files.matrix_info(name).unwrap().out_features,
+                        own,
+                    ),
                     false => 0,
                 };
                 let n = c.hidden_size_per_layer_input;
@@ -154,7 +162,7 @@ fn ranks_hold_their_share_only() {
                     bytes += rows(&at("per_layer_projection"), cut(n));
                     bytes += (c.num_experts * (c.hidden_size + 1) * 4) as u64; // router, dense, and per_expert_scale
                     for e in 0..c.num_experts {
-                        let info = |projection| files.expert_info(l, e, projection);
+                        let info = |projection| files.expert_info(l, e, projection).unwrap();
                         let own = cut(c.moe_intermediate_size);
                         bytes += part_bytes(info(Projection::Gate), own.clone(), 0..c.hidden_size);
                         bytes += part_bytes(info(Projection::Up), own.clone(), 0..c.hidden_size);
@@ -208,7 +216,7 @@ fn a_g_idx_in_order_takes_no_memory() {
     let weights = |with_table: bool| -> Vec<u64> {
         let folder = tempfile::tempdir().unwrap();
         let checkpoint = write_experts(folder.path(), with_table);
-        let format = checkpoint.expert_info(0, 0, Projection::Down).format;
+        let format = checkpoint.expert_info(0, 0, Projection::Down).unwrap().format;
         assert!(
             matches!(format, MatrixFormat::Packed { per_row, groups: 2, .. } if per_row == with_table),
             "{format:?}"

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::claimed::Packing;
 use super::formats::matrix_info::{MatrixFormat, MatrixInfo, Projection, Slice, Storage};
 use super::{Checkpoint, Content, verify};
+use crate::error::Usage;
 use crate::gemma4::tensors::Role;
 use crate::quant::gptq::{self, Layout, Raw, ZeroPoints};
 use crate::quant::{DenseMatrix, Matrix, awq, compressed_tensors};
@@ -14,25 +15,16 @@ impl Checkpoint {
     /// A norm, scale or scalar as f32: `norm.weight`, `layers.3.layer_scalar`, `layers.3.router.scale`.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Model`] if the file cannot be read any more.
-    ///
-    /// # Panics
-    /// If the configuration asks for no such vector; [`Self::has`] tells.
+    /// [`Error::Io`] or [`Error::Model`] if the file cannot be read any more;
+    /// [`Error::Usage`] if the configuration asks for no such vector.
     pub fn vector(&self, name: &str) -> Result<Vec<f32>> {
-        let found = self.resolved.vectors.get(name);
-        assert!(found.is_some(), "no vector {name:?} in this model");
-        let &(id, _) = found.expect("asserted above");
+        let &(id, _) = self.resolved.vectors.get(name).ok_or_else(|| Error::no_tensor("vector", name))?;
         self.index.read_vector(id)
     }
 
-    /// Values of the vector `name`; nothing is read.
-    ///
-    /// # Panics
-    /// Like [`Self::vector`].
-    pub fn vector_len(&self, name: &str) -> usize {
-        let found = self.resolved.vectors.get(name);
-        assert!(found.is_some(), "no vector {name:?} in this model");
-        let tensor = &self.index.tensors[found.expect("asserted above").0];
+    /// Values of the vector `name`, one that the configuration asks for; nothing is read.
+    pub(crate) fn vector_len(&self, name: &str) -> usize {
+        let tensor = &self.index.tensors[self.resolved.vectors[name].0];
         let dtype = tensor.float().expect("open() checked the dtype");
         tensor.size_bytes as usize / dtype.size_bytes()
     }
@@ -42,38 +34,35 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Model`] if `g_idx` names a group that there is not or leaves one out, or zero points contradict what the
     /// configuration claims of them; [`Error::Io`] or [`Error::Model`]
-    /// if the file cannot be read any more.
-    ///
-    /// # Panics
-    /// Like [`Self::matrix_info`].
+    /// if the file cannot be read any more; [`Error::Usage`] like [`Self::matrix_info`].
     pub fn load(&self, name: &str) -> Result<Matrix> {
-        let info = self.matrix_info(name);
+        let info = self.matrix_info(name)?;
         self.read_matrix(info, 0..info.out_features)
     }
 
     /// Some rows of the matrix `name`. Little else is read.
     ///
     /// # Errors
-    /// Like [`Self::load`].
-    ///
-    /// # Panics
-    /// Like [`Self::matrix_info`], or if `rows` goes beyond the matrix.
+    /// Like [`Self::load`]; [`Error::Usage`] also if `rows` goes beyond the matrix.
     pub fn load_rows(&self, name: &str, rows: Range<usize>) -> Result<Matrix> {
-        self.read_matrix(self.matrix_info(name), rows)
+        let info = self.matrix_info(name)?;
+        if rows.start > rows.end || rows.end > info.out_features {
+            let name = name.to_owned();
+            return Err(Usage::Range { name, what: "rows", asked: rows, found: info.out_features }.into());
+        }
+        self.read_matrix(info, rows)
     }
 
     /// One matrix of an expert, however the file names and nests it.
     ///
     /// # Errors
-    /// Like [`Self::load`].
-    ///
-    /// # Panics
-    /// Like [`Self::expert_info`].
+    /// Like [`Self::load`]; [`Error::Usage`] like [`Self::expert_info`].
     pub fn expert(&self, layer: usize, expert: usize, projection: Projection) -> Result<Matrix> {
-        self.load_expert(layer, expert, projection.number(&self.config.tensors))
+        let info = self.expert_info(layer, expert, projection)?;
+        self.read_matrix(info, 0..info.out_features)
     }
 
-    /// As [`Self::expert`], by the number of a projection in the table of tensors.
+    /// As [`Self::expert`], by the number of a projection in the table of tensors, of an expert that the configuration asks for.
     pub(crate) fn load_expert(&self, layer: usize, expert: usize, projection: usize) -> Result<Matrix> {
         let info = self.expert_matrix(layer, expert, projection);
         self.read_matrix(info, 0..info.out_features)

@@ -26,6 +26,7 @@ pub(crate) mod fuzzing;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::OnceLock;
 
+use crate::error::Usage;
 use crate::gemma4::{Config, Role};
 use crate::{Error, Result};
 use files::blob::Blob;
@@ -202,28 +203,34 @@ impl Checkpoint {
 
     /// The matrix `name`, without `.weight` and relative to the text model: `layers.3.self_attn.q_proj`.
     ///
-    /// # Panics
-    /// If the configuration asks for no such matrix; [`Self::has`] tells.
-    pub fn matrix_info(&self, name: &str) -> &MatrixInfo {
-        let info = self.resolved.matrices.get(name);
-        assert!(info.is_some(), "no matrix {name:?} in this model");
-        info.expect("asserted above")
+    /// # Errors
+    /// [`Error::Usage`] if the configuration asks for no such matrix.
+    pub fn matrix_info(&self, name: &str) -> Result<&MatrixInfo> {
+        self.resolved.matrices.get(name).ok_or_else(|| Error::no_tensor("matrix", name))
     }
 
     /// One matrix of an expert.
     ///
-    /// # Panics
-    /// If there is no such layer or expert.
-    pub fn expert_info(&self, layer: usize, expert: usize, projection: Projection) -> &MatrixInfo {
-        self.expert_matrix(layer, expert, projection.number(&self.config.tensors))
+    /// # Errors
+    /// [`Error::Usage`] if there is no such layer or expert.
+    pub fn expert_info(&self, layer: usize, expert: usize, projection: Projection) -> Result<&MatrixInfo> {
+        let (layers, experts) = (self.config.num_hidden_layers, self.config.num_experts);
+        if layer >= layers || expert >= experts {
+            return Err(Usage::Expert { layer, expert, layers, experts }.into());
+        }
+        Ok(self.expert_matrix(layer, expert, projection.number(&self.config.tensors)))
     }
 
-    /// As [`Self::expert_info`], by the number of a projection in the table of tensors.
+    /// As [`Self::matrix_info`] for a matrix that the configuration asks for, as every opened checkpoint has it.
+    pub(crate) fn known_matrix(&self, name: &str) -> &MatrixInfo {
+        &self.resolved.matrices[name]
+    }
+
+    /// As [`Self::expert_info`] for an expert that the configuration asks for, by the number of a projection in the table of
+    /// tensors.
     pub(crate) fn expert_matrix(&self, layer: usize, expert: usize, projection: usize) -> &MatrixInfo {
-        let (layers, experts) = (self.config.num_hidden_layers, self.config.num_experts);
-        assert!(layer < layers && expert < experts, "expert {expert} of {experts} in layer {layer} of {layers}");
         let projections = self.config.tensors.of_experts().count();
-        &self.resolved.experts[(layer * experts + expert) * projections + projection]
+        &self.resolved.experts[(layer * self.config.num_experts + expert) * projections + projection]
     }
 
     /// The tensors that are left in the files.

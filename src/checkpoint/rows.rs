@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Checkpoint;
 use super::files::blob::Blob;
 use super::formats::matrix_info::{MatrixFormat, Storage};
+use crate::error::Usage;
 use crate::quant::{DenseMatrix, Dtype};
 use crate::{Error, Result};
 
@@ -12,6 +13,7 @@ use crate::{Error, Result};
 /// token needs one row.
 #[derive(Debug, Clone)]
 pub struct RowReader {
+    name: String,
     rows: usize,
     width: usize,
     place: Place,
@@ -33,12 +35,9 @@ impl Checkpoint {
     /// A reader of single rows of the matrix `name`.
     ///
     /// # Errors
-    /// [`Error::Model`] where the matrix is quantized.
-    ///
-    /// # Panics
-    /// Like [`Self::matrix_info`].
+    /// [`Error::Model`] where the matrix is quantized; [`Error::Usage`] like [`Self::matrix_info`].
     pub fn row_reader(&self, name: &str) -> Result<RowReader> {
-        let info = self.matrix_info(name);
+        let info = self.matrix_info(name)?;
         let (MatrixFormat::Dense(dtype), Storage::Dense { tensor, first_byte }) = (info.format, info.storage) else {
             let found = info.format.describe(info.in_features);
             return Err(Error::model(format!(
@@ -47,14 +46,14 @@ impl Checkpoint {
         };
         let (blob, offset) = self.index.place(tensor);
         let place = Place::File { blob, first_byte: offset + first_byte, dtype };
-        Ok(RowReader { rows: info.out_features, width: info.in_features, place })
+        Ok(RowReader { name: name.to_owned(), rows: info.out_features, width: info.in_features, place })
     }
 }
 
 impl RowReader {
     /// A matrix that no file holds: pseudo-random values that deviate from 0 by about `width^-0.5`, the same each time.
     pub fn random(rows: usize, width: usize) -> Self {
-        RowReader { rows, width, place: Place::Random }
+        RowReader { name: "made-up rows".to_owned(), rows, width, place: Place::Random }
     }
 
     /// Values of a row.
@@ -70,12 +69,12 @@ impl RowReader {
     /// Row `row` as f32.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Model`] if the file cannot be read any more.
-    ///
-    /// # Panics
-    /// If there is no such row.
+    /// [`Error::Io`] or [`Error::Model`] if the file cannot be read any more; [`Error::Usage`] if there is no such row.
     pub fn read(&self, row: usize) -> Result<Vec<f32>> {
-        assert!(row < self.rows, "row {row} of {}", self.rows);
+        if row >= self.rows {
+            let (name, asked) = (self.name.clone(), row..row.saturating_add(1));
+            return Err(Usage::Range { name, what: "rows", asked, found: self.rows }.into());
+        }
         let (blob, first_byte, dtype) = match &self.place {
             Place::File { blob, first_byte, dtype } => (blob, *first_byte, *dtype),
             Place::Random => return Ok(random_row(row, self.width)),

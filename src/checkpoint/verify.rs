@@ -6,12 +6,12 @@ use safetensors::tensor::Dtype;
 
 use super::Checkpoint;
 use super::files::index::Tensor;
-use super::formats::matrix_info::{MatrixFormat, MatrixInfo, Projection, Storage};
+use super::formats::matrix_info::{MatrixFormat, MatrixInfo, Storage};
 use super::formats::zeros::Zeros;
 use super::twins::Twins;
 use crate::gemma4::tensors::Table;
 use crate::quant::gptq;
-use crate::{Faults, Result, threads};
+use crate::{Error, Faults, Result, threads};
 
 /// Bytes that are compared at a time.
 const BLOCK: usize = 1 << 20;
@@ -46,21 +46,18 @@ pub struct Contents {
 impl Contents {
     /// That of the matrix `name`, as [`Checkpoint::matrix_info`] knows it.
     ///
-    /// # Panics
-    /// If there is no such matrix.
-    pub fn matrix(&self, name: &str) -> Content {
-        *self.matrices.get(name).unwrap_or_else(|| panic!("no matrix {name:?} in this model"))
+    /// # Errors
+    /// [`crate::Error::Usage`] if there is no such matrix.
+    pub fn matrix(&self, name: &str) -> Result<Content> {
+        self.matrices.get(name).copied().ok_or_else(|| Error::no_tensor("matrix", name))
     }
 
-    /// That of an expert's matrix.
-    ///
-    /// # Panics
-    /// If there is no such layer or expert.
-    pub fn expert(&self, layer: usize, expert: usize, projection: Projection) -> Content {
-        self.expert_matrix(layer, expert, projection.number(&self.tensors))
+    /// As [`Contents::matrix`] for a matrix that the configuration asks for.
+    pub(crate) fn known(&self, name: &str) -> Content {
+        self.matrices[name]
     }
 
-    /// As [`Self::expert`], by the number of a projection in the table of tensors.
+    /// That of an expert's matrix, one that the configuration asks for, by the number of a projection in the table of tensors.
     pub(crate) fn expert_matrix(&self, layer: usize, expert: usize, projection: usize) -> Content {
         self.experts[(layer * self.num_experts + expert) * self.tensors.of_experts().count() + projection]
     }

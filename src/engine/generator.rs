@@ -149,9 +149,9 @@ impl Generator {
         self.stop_ids.contains(&id)
     }
 
-    /// Ids that `slot` holds.
+    /// Ids that `slot` holds; none for one that there is not.
     pub fn held(&self, slot: usize) -> &[u32] {
-        &self.held[slot]
+        self.held.get(slot).map_or(&[], Vec::as_slice)
     }
 
     /// Continues `prompt` in `slot`. What the slot holds already of the prompt's beginning is not run again. `watch` is
@@ -159,11 +159,13 @@ impl Generator {
     /// answer.
     ///
     /// # Errors
-    /// [`Error::Usage`] for an empty prompt, one that does not fit the context, or a sampling value out of its range;
+    /// [`Error::Usage`] for a slot that there is not, an empty prompt, one that does not fit the context, or a sampling value out
+    /// of its range;
     /// [`Error::Run`], [`Error::Memory`] from the model; [`Error::NotFinite`], which names the kernel, where logits are no
     /// numbers; [`Error::Run`] also for a flood of reserved tokens: the slot stays usable. [`Error::DeviceLost`] where that is
     /// the end.
     pub fn generate(&mut self, slot: usize, prompt: &[u32], request: &Request, watch: &mut Watch) -> Result<Outcome> {
+        self.model.check_slot(slot)?;
         let context = self.model.context();
         if prompt.is_empty() {
             return Err(Usage::EmptyPrompt.into());
@@ -186,9 +188,10 @@ impl Generator {
     /// The logits behind `ids` in `slot`, `[vocab_size]`. What the slot holds already of their beginning is not run again.
     ///
     /// # Errors
-    /// [`Error::Usage`] for no ids, and for more than the context has; [`Error::Run`], [`Error::Memory`] and
+    /// [`Error::Usage`] for a slot that there is not, for no ids, and for more than the context has; [`Error::Run`], [`Error::Memory`] and
     /// [`Error::DeviceLost`] from the model.
     pub fn logits(&mut self, slot: usize, ids: &[u32]) -> Result<Vec<f32>> {
+        self.model.check_slot(slot)?;
         let context = self.model.context();
         if ids.is_empty() || ids.len() > context {
             return Err(Usage::Ids { found: ids.len(), context }.into());
@@ -208,7 +211,9 @@ impl Generator {
     /// `slot` holds nothing from here on.
     pub fn forget(&mut self, slot: usize) {
         self.model.truncate(slot, 0);
-        self.held[slot].clear();
+        if let Some(held) = self.held.get_mut(slot) {
+            held.clear();
+        }
     }
 
     /// Generates until the answer's end.
@@ -229,7 +234,7 @@ impl Generator {
                     ControlFlow::Continue(id) => {
                         // The next turn comes back to here: templates write past answers otherwise than they were
                         // generated.
-                        self.model.mark(slot);
+                        self.model.mark(slot)?;
                         id.expect("a sampler was given")
                     }
                     ControlFlow::Break(()) => return Ok(Finish::Interrupted),
@@ -274,7 +279,7 @@ impl Generator {
         if self.prefill(slot, prompt, None, watch)?.is_break() {
             return Ok(ControlFlow::Break(()));
         }
-        self.model.mark(slot);
+        self.model.mark(slot)?;
         for part in ids[..ids.len() - 1].chunks(REPLAYED) {
             for &id in part {
                 self.run(slot, &[id], None)?;
@@ -353,7 +358,7 @@ impl Generator {
     fn submit_and_read(&mut self, slot: usize, id: u32, left: usize, sampler: &mut Sampler) -> Result<u32> {
         let mut under_way = self.model.len(slot) - self.held[slot].len();
         while under_way < left {
-            let next = Next { slot, token: (under_way == 0).then_some(id), draw: sampler.draw() };
+            let next = Next { slot, token: (under_way == 0).then_some(id), draw: sampler.draw()? };
             if !self.model.submit(&[next], &self.suppress)? {
                 break;
             }

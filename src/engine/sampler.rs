@@ -80,17 +80,20 @@ impl Sampler {
 
     /// The next draw as a device makes it, [`Sampler::advance`] counts it; `None` where the choice is greedy.
     ///
-    /// # Panics
-    /// Where [`Sampler::fits_device`] is false.
-    pub fn draw(&self) -> Option<Draw> {
-        assert!(self.fits_device(), "a device chooses among {} tokens at most", sample::MAX_TOP_K);
-        (!self.is_greedy()).then(|| Draw {
+    /// # Errors
+    /// [`Error::Usage`] where [`Sampler::fits_device`] is false.
+    pub fn draw(&self) -> Result<Option<Draw>> {
+        if !self.fits_device() {
+            let (found, most) = (self.sampling.top_k, sample::MAX_TOP_K);
+            return Err(Usage::OnDevice { what: "as top-k", found, least: 1, most }.into());
+        }
+        Ok((!self.is_greedy()).then(|| Draw {
             top_k: self.sampling.top_k as u32,
             top_p: self.sampling.top_p,
             // A temperature near 0 has no finite one.
             inverse_temperature: (1.0 / f64::from(self.sampling.temperature)).min(f64::from(f32::MAX)) as f32,
             random: self.uniform() as f32,
-        })
+        }))
     }
 
     /// Counts a draw that was made.
@@ -278,22 +281,24 @@ mod tests {
         let sampling = Sampling { top_k: 2, temperature: 0.5, ..HALF };
         let mut sampler = Sampler::new(sampling).expect("valid");
         for _ in 0..20 {
-            let draw = sampler.draw().expect("not greedy");
+            let draw = sampler.draw().expect("few tokens").expect("not greedy");
             assert_eq!((draw.top_k, draw.top_p, draw.inverse_temperature), (2, 1.0, 2.0));
-            assert_eq!(sampler.draw(), Some(draw), "looking does not count");
+            assert_eq!(sampler.draw().expect("few tokens"), Some(draw), "looking does not count");
             // Two equal tokens: the first half of the numbers draws the first.
             assert_eq!(sampler.choose(&[1.0, 1.0]).expect("finite"), u32::from(draw.random >= 0.5));
-            assert_ne!(sampler.draw(), Some(draw));
+            assert_ne!(sampler.draw().expect("few tokens"), Some(draw));
         }
         assert!(
             Sampler::new(Sampling { temperature: 1e-42, ..sampling })
                 .expect("valid")
                 .draw()
+                .expect("few tokens")
                 .is_some_and(|draw| { draw.inverse_temperature.is_finite() })
         );
-        assert_eq!(Sampler::new(Sampling::GREEDY).expect("valid").draw(), None);
+        assert_eq!(Sampler::new(Sampling::GREEDY).expect("valid").draw().expect("no draw"), None);
         for (top_k, fits) in [(0, false), (1, true), (128, true), (129, false)] {
-            assert_eq!(Sampler::new(Sampling { top_k, ..HALF }).expect("valid").fits_device(), fits, "{top_k}");
+            let sampler = Sampler::new(Sampling { top_k, ..HALF }).expect("valid");
+            assert_eq!((sampler.fits_device(), sampler.draw().is_ok()), (fits, fits), "{top_k}");
         }
     }
 

@@ -61,6 +61,11 @@ impl Error {
         Error::Model(faults)
     }
 
+    /// No vector or matrix of this name.
+    pub(crate) fn no_tensor(what: &'static str, name: &str) -> Self {
+        Error::Usage(Usage::Tensor { what, name: name.to_owned() })
+    }
+
     /// A failed read or write of `path`.
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Error::Io { path: path.into(), source }

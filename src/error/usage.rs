@@ -289,11 +289,32 @@ pub enum Usage {
         /// Rows of the step.
         rows: usize,
     },
-    /// A step handed to the device ahead, which this model or this sampling cannot do.
-    #[error("a step ahead: {reason}")]
-    Ahead {
-        /// What stands against it.
-        reason: String,
+    /// A step of so many rows that is not to be waited for: this model does not run them ahead.
+    #[error("a step of {rows} rows ahead: this model does not run so many without waiting")]
+    NotAhead {
+        /// Rows of the step.
+        rows: usize,
+    },
+    /// A row without a token whose slot is not in the step submitted before.
+    #[error("no step submitted before chose a token for slot {slot}, expected its token")]
+    NoToken {
+        /// The slot.
+        slot: usize,
+    },
+    /// The ids of a step were asked for, and none is under way.
+    #[error("ids of a step were asked for, but none is under way")]
+    NothingUnderWay,
+    /// A choice of tokens that the device cannot make.
+    #[error("{found} {what}, but a device takes {least} to {most}")]
+    OnDevice {
+        /// What is counted.
+        what: &'static str,
+        /// How many.
+        found: usize,
+        /// The fewest.
+        least: usize,
+        /// The most.
+        most: usize,
     },
     /// A part of a conversation.
     #[error("{place}: {found}, expected {expected}")]
@@ -362,7 +383,9 @@ impl Usage {
             Usage::Token { .. } => "E-TOKEN",
             Usage::Position { .. } => "E-POSITION",
             Usage::Rows { .. } | Usage::NotContinued { .. } | Usage::Apart { .. } | Usage::Row { .. } => "E-ROWS",
-            Usage::Ahead { .. } => "E-AHEAD",
+            Usage::NotAhead { .. } | Usage::NoToken { .. } | Usage::NothingUnderWay | Usage::OnDevice { .. } => {
+                "E-AHEAD"
+            }
             Usage::Conversation { .. } | Usage::ConversationText(_) => "E-CONVERSATION",
             Usage::Template(_) => "E-TEMPLATE",
             Usage::LongConversation { .. } => "E-CONVERSATION-LENGTH",

@@ -20,7 +20,7 @@ use super::load::weights::ModelWeights;
 use super::pass::plan::PlannedPass;
 use super::run::exchange::Run;
 use super::run::rank::{Rank, RankMemory};
-use super::run::step::{Activation, FEW_ROWS, Output, Row, Want};
+use super::run::step::{Activation, FEW_ROWS, Output, Row, Want, check_continued};
 use crate::checkpoint::Checkpoint;
 use crate::error::Usage;
 use crate::gemma4::Config;
@@ -68,10 +68,7 @@ impl Gemma4 {
     /// As [`Gemma4::load`] with ranks on several devices: as many neighbouring ranks on each, as far as they divide.
     ///
     /// # Errors
-    /// As [`Gemma4::load`]; [`Error::Usage`] also for more devices than ranks.
-    ///
-    /// # Panics
-    /// If there is no device.
+    /// As [`Gemma4::load`]; [`Error::Usage`] also for more devices than ranks, or none.
     pub fn load_on(
         gpus: Vec<impl Into<Arc<Gpu>>>,
         checkpoint: &Checkpoint,
@@ -216,7 +213,7 @@ impl Gemma4 {
         self.ranks[0].cache.n_slots()
     }
 
-    /// Positions that `slot` holds.
+    /// Positions that `slot` holds; 0 for one that there is not.
     pub fn len(&self, slot: usize) -> usize {
         self.ranks[0].cache.len(slot)
     }
@@ -228,14 +225,22 @@ impl Gemma4 {
 
     /// Makes what `slot` holds a place that [`Gemma4::truncate`] can come back to however long the text behind it becomes,
     /// instead of the place marked before. Without [`Options::marks`] it does nothing.
-    pub fn mark(&mut self, slot: usize) {
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a slot that there is not.
+    pub fn mark(&mut self, slot: usize) -> Result<()> {
+        self.check_slot(slot)?;
         self.ranks.iter_mut().for_each(|rank| rank.cache.mark(&rank.gpu, slot));
+        Ok(())
     }
 
     /// Keeps the first `len` positions of `slot`, or none where a sliding layer's ring no longer holds the window before
     /// them, nor where [`Gemma4::mark`] has copied it. Returns how many are kept: what lies behind must be run again. The slot's ids of [`Gemma4::submit`] that
-    /// were not read are forgotten.
+    /// were not read are forgotten. A slot that there is not keeps nothing.
     pub fn truncate(&mut self, slot: usize, len: usize) -> usize {
+        if slot >= self.slots() {
+            return 0;
+        }
         let kept = self.ranks.iter_mut().map(|rank| {
             rank.ahead.forget(slot);
             rank.cache.truncate(&rank.gpu, slot, len)
@@ -246,7 +251,8 @@ impl Gemma4 {
     /// Runs `rows` through the model. Rows of a slot stand together and continue what the slot holds.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a position beyond the context or a token beyond the vocabulary; [`Error::Memory`] where the
+    /// [`Error::Usage`] for no rows or too many, a position beyond the context, a token beyond the vocabulary, a slot that there
+    /// is not, rows that do not continue what it holds, and a row wanted that there is not; [`Error::Memory`] where the
     /// KV cache cannot grow; [`Error::Run`] where the device fails.
     pub fn step(&mut self, rows: &[Row], want: Want) -> Result<Output> {
         Ok(self.run(rows, want, false)?.0)
@@ -265,6 +271,7 @@ impl Gemma4 {
     }
 
     fn run(&mut self, rows: &[Row], want: Want, keep: bool) -> Result<(Output, BTreeMap<String, Activation>)> {
+        want.check(rows.len())?;
         self.make_ready(rows)?;
         let (run, captures) = Run::body(&self.ranks, &*self.collective, rows.len(), keep)?;
         let output = run.outputs(want)?;
@@ -309,7 +316,9 @@ impl Gemma4 {
     }
 
     fn check(&self, rows: &[Row]) -> Result<()> {
-        assert!(!rows.is_empty() && rows.len() <= self.chunk_rows, "a step has 1 to {} rows", self.chunk_rows);
+        if rows.is_empty() || rows.len() > self.chunk_rows {
+            return Err(Usage::Rows { found: rows.len(), most: self.chunk_rows }.into());
+        }
         for row in rows {
             if row.token as usize >= self.config.vocab_size {
                 return Err(Usage::Token { token: row.token, vocab: self.config.vocab_size }.into());
@@ -317,13 +326,18 @@ impl Gemma4 {
             if row.position >= self.context {
                 return Err(Usage::Position { position: row.position, context: self.context }.into());
             }
-            assert!(row.slot < self.slots(), "slot {} of {}", row.slot, self.slots());
+            self.check_slot(row.slot)?;
         }
-        for part in rows.chunk_by(|a, b| a.slot == b.slot) {
-            let (slot, position) = (part[0].slot, part[0].position);
-            assert_eq!(position, self.len(slot), "rows continue what slot {slot} holds");
-        }
-        Ok(())
+        check_continued(rows, |slot| self.len(slot))
+    }
+
+    /// Fails for a slot that the KV cache does not have.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the slots that there are.
+    pub fn check_slot(&self, slot: usize) -> Result<()> {
+        let slots = self.slots();
+        if slot < slots { Ok(()) } else { Err(Usage::Slot { slot, slots }.into()) }
     }
 }
 

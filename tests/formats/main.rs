@@ -398,7 +398,7 @@ fn summary_of_the_demo_model() {
     assert_eq!(tensors + checkpoint.skipped().tensors(), Tensors::read(&folder).0.len());
     let bytes: u64 = groups.iter().map(|group| group.size_bytes).sum();
     assert_eq!(bytes, Tensors::read(&folder).0.values().map(|tensor| tensor.2.len() as u64).sum::<u64>());
-    let down = checkpoint.expert_info(0, 0, Projection::Down);
+    let down = checkpoint.expert_info(0, 0, Projection::Down).unwrap();
     assert_eq!((down.out_features, down.in_features), (256, 80));
     let MatrixFormat::Packed { bits: 4, group_size: 32, groups: 3, .. } = down.format else {
         panic!("{:?}", down.format);

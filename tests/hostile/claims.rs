@@ -68,7 +68,7 @@ fn all_zero_points_stored_the_other_way() {
         assert_eq!(rows, checkpoint.load_rows("layers.2.mlp.up_proj", 3..21).unwrap().to_dense());
         let expert = open(dir.path()).unwrap().expert(3, 5, Projection::Down).unwrap();
         assert_eq!(expert, checkpoint.expert(3, 5, Projection::Down).unwrap());
-        assert!(!checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").asymmetric);
+        assert!(!checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").unwrap().asymmetric);
     }
 }
 
@@ -80,7 +80,7 @@ fn without_the_claim_zero_points_are_what_they_are() {
             model.config["quantization_config"] = gptq("gptq", sym.clone());
             let checkpoint = open(model.write().path()).unwrap();
             let contents = checkpoint.contents().unwrap();
-            assert_eq!(contents.matrix("layers.2.mlp.up_proj").asymmetric, byte != 0x77, "{sym} {byte:x}");
+            assert_eq!(contents.matrix("layers.2.mlp.up_proj").unwrap().asymmetric, byte != 0x77, "{sym} {byte:x}");
         }
     }
 }
@@ -185,8 +185,8 @@ fn claims_for_single_matrices() {
             model
         };
         let checkpoint = open(config(true, false).write().path()).unwrap();
-        assert!(checkpoint.contents().unwrap().matrix(name).asymmetric, "{entry}");
-        assert!(!checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").asymmetric, "{entry}");
+        assert!(checkpoint.contents().unwrap().matrix(name).unwrap().asymmetric, "{entry}");
+        assert!(!checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").unwrap().asymmetric, "{entry}");
         let found = contradicts(&entry, &config(false, true), &[&full, "is 10, expected 8"]);
         assert!(!found.contains('\n'), "{found}");
     }
@@ -206,7 +206,7 @@ fn claims_of_other_formats() {
             own.extend(config.as_object().unwrap().clone());
             let checkpoint = open(model.write().path()).unwrap();
             match fits {
-                true => assert!(!checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").asymmetric),
+                true => assert!(!checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").unwrap().asymmetric),
                 false => {
                     let needles = ["qzeros", "group 0, row 0 is ", "expected 8", claim];
                     expect("awq", &checkpoint.verify_contents().unwrap_err(), &needles);
@@ -230,7 +230,7 @@ fn claims_of_other_formats() {
             tensor.data.fill(if bits == 4 { 0x88 } else { 0x80 });
         }
         let checkpoint = open(base.write().path()).unwrap();
-        assert!(!checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").asymmetric);
+        assert!(!checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").unwrap().asymmetric);
         checkpoint.load("layers.2.mlp.up_proj").unwrap();
         if !fused {
             continue;

@@ -351,7 +351,7 @@ fn overrides_of_the_bits() {
         let eight = checkpoint.load("layers.0.mlp.up_proj").unwrap();
         assert_eq!(eight.to_dense(), four.to_dense());
         let described = |name: &str| {
-            let info = checkpoint.matrix_info(name);
+            let info = checkpoint.matrix_info(name).unwrap();
             info.format.describe(info.in_features)
         };
         assert_eq!(described("layers.0.mlp.up_proj"), "int8 g32 asym g_idx");

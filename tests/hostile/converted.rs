@@ -174,7 +174,7 @@ fn compressed_tensors_hold_the_same_matrices() {
         checkpoint.verify_contents().unwrap();
         let expected = matrices(&open(base(fused).write().path()).unwrap());
         assert!(matrices(&checkpoint) == expected, "{bits} bits, fused: {fused}");
-        let info = checkpoint.expert_info(3, 5, Projection::Up);
+        let info = checkpoint.expert_info(3, 5, Projection::Up).unwrap();
         assert_eq!(info.format.describe(info.in_features), format!("int{bits} g32 asym g_idx"));
     }
 }
@@ -397,7 +397,7 @@ fn awq_holds_the_same_matrices() {
         let checkpoint = open(converted.write().path()).unwrap();
         checkpoint.verify_contents().unwrap();
         assert!(matrices(&checkpoint) == expected);
-        let info = checkpoint.expert_info(3, 5, Projection::Up);
+        let info = checkpoint.expert_info(3, 5, Projection::Up).unwrap();
         assert_eq!(info.format.describe(info.in_features), "int4 g16 asym");
     }
 }

@@ -15,7 +15,7 @@ fn ids(seed: usize, n: usize) -> Vec<u32> {
 /// Runs a chunk and marks, then an answer row by row.
 fn talk(model: &mut Gemma4, slot: usize, prompt: &[u32], answer: &[u32]) {
     model.step(&rows(slot, 0, prompt), Want::Nothing).unwrap();
-    model.mark(slot);
+    model.mark(slot).unwrap();
     for (i, &id) in answer.iter().enumerate() {
         model.step(&rows(slot, prompt.len() + i, &[id]), Want::Nothing).unwrap();
     }

@@ -45,9 +45,9 @@ fn claims(checkpoint: &Checkpoint) -> u64 {
     let mut infos = Vec::new();
     for l in 0..config.num_hidden_layers {
         let names = names.clone().map(|name| format!("layers.{l}.{name}"));
-        infos.extend(names.filter(|name| checkpoint.has(name)).map(|name| checkpoint.matrix_info(&name)));
+        infos.extend(names.filter(|name| checkpoint.has(name)).map(|name| checkpoint.matrix_info(&name).unwrap()));
         let experts = (0..config.num_experts).flat_map(|e| Projection::ALL.map(|p| (e, p)));
-        infos.extend(experts.map(|(e, p)| checkpoint.expert_info(l, e, p)));
+        infos.extend(experts.map(|(e, p)| checkpoint.expert_info(l, e, p).unwrap()));
     }
     // Each row's zero points are whole words, each table a word an input feature in whole chunks.
     let claim = |format: MatrixFormat, n: usize, k: usize| match format {

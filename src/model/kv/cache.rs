@@ -117,7 +117,7 @@ impl KvCache {
     }
 
     pub(crate) fn len(&self, slot: usize) -> usize {
-        self.slots[slot].now.len
+        self.slots.get(slot).map_or(0, |slot| slot.now.len)
     }
 
     /// Notes that `slot` now holds `len` positions.

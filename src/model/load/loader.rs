@@ -174,7 +174,7 @@ impl<'a> Loader<'_, 'a> {
             }
             _ => {
                 let name = tensor.name();
-                let (info, content) = (checkpoint.matrix_info(&name), contents.matrix(&name));
+                let (info, content) = (checkpoint.known_matrix(&name), contents.known(&name));
                 MatrixOf { name, expert, number, info, content }
             }
         };

@@ -7,6 +7,7 @@ use super::share::Share;
 use super::uploads::Uploads;
 use super::weights::ModelWeights;
 use crate::Result;
+use crate::error::Usage;
 use crate::gpu::Gpu;
 use crate::model::kv::cache::KvCache;
 use crate::model::pass::activations::Activations;
@@ -26,6 +27,9 @@ pub(crate) struct Sizes {
 impl Sizes {
     /// What `options` ask for, within what the devices of all ranks can do.
     pub(crate) fn of(ranks: &[(Arc<Gpu>, Share)], options: &Options) -> Result<Self> {
+        if options.slots == 0 {
+            return Err(Usage::NoSlots.into());
+        }
         let context = ranks.iter().map(|(gpu, share)| context_length(&share.config, options, gpu));
         let context = context.collect::<Result<Vec<_>>>()?.into_iter().min().expect("at least one rank");
         let most_rows = ranks.iter().map(|(gpu, _)| most_chunk_rows(gpu)).min().expect("at least one rank");

@@ -248,7 +248,7 @@ fn group_of(checkpoint: &Checkpoint, size: Size, l: usize) -> usize {
     };
     let group = |tensor: Placed| match tensor.is_of_experts() {
         true => group_size(checkpoint.expert_matrix(l, 0, tensor.projection()).format),
-        false => group_size(checkpoint.matrix_info(&tensor.name()).format),
+        false => group_size(checkpoint.known_matrix(&tensor.name()).format),
     };
     let common = |all: usize, group: usize| all / gcd(all, group) * group;
     checkpoint.config.tensors_at(Some(l)).filter(is_cut).map(group).fold(1, common)

@@ -75,10 +75,7 @@ impl Gemma4 {
     /// As [`Gemma4::synthetic`] with ranks on several devices, as [`Gemma4::load_on`] spreads them.
     ///
     /// # Errors
-    /// As [`Gemma4::synthetic`]; [`crate::Error::Usage`] also for more devices than ranks.
-    ///
-    /// # Panics
-    /// If there is no device.
+    /// As [`Gemma4::synthetic`]; [`crate::Error::Usage`] also for more devices than ranks, or none.
     pub fn synthetic_on(
         gpus: Vec<impl Into<Arc<Gpu>>>,
         config: Config,

@@ -6,8 +6,9 @@ use super::rank::Rank;
 use super::step::{FEW_ROWS, Row};
 use super::under_way::{Next, Waiting};
 use crate::Result;
+use crate::error::Usage;
 use crate::gpu::Recorder;
-use crate::kernels::choice::sample::Draw;
+use crate::kernels::choice::sample::{self, Draw};
 use crate::kernels::choice::{argmax, suppress};
 use crate::model::Gemma4;
 
@@ -45,13 +46,13 @@ impl Gemma4 {
     /// any other step the next one submitted needs its tokens from the host.
     ///
     /// # Errors
-    /// As [`Gemma4::step`].
-    ///
-    /// # Panics
-    /// Where [`Gemma4::runs_ahead`] is false, for a row without a token whose slot is not in the step submitted before, for a
-    /// slot with two rows, and where too many ids are suppressed.
+    /// As [`Gemma4::step`]; [`crate::Error::Usage`] also where [`Gemma4::runs_ahead`] is false, for a row without a token whose
+    /// slot is not in the step submitted before, for a slot with two rows, and for a choice that the device cannot make.
     pub fn submit(&mut self, rows: &[Next], suppressed: &[u32]) -> Result<bool> {
-        assert!(self.runs_ahead(rows.len()), "this model does not run {} rows ahead", rows.len());
+        if !self.runs_ahead(rows.len()) {
+            return Err(Usage::NotAhead { rows: rows.len() }.into());
+        }
+        check_choices(rows, suppressed)?;
         let (rank, waits) = (&self.ranks[0], !self.ranks[0].ahead.waiting.is_empty());
         let must_grow = rows.iter().any(|row| self.len(row.slot) >= rank.cache.capacity());
         match rank.ahead.free() {
@@ -68,7 +69,7 @@ impl Gemma4 {
         self.make_room(&rows)?;
         let rank = &mut self.ranks[0];
         for (row, next) in rows.iter_mut().zip(next) {
-            row.token = rank.ahead.token(next);
+            row.token = rank.ahead.token(next)?;
         }
         rank.upload(&rows)?;
         rank.upload_choices(next, suppressed)?;
@@ -94,13 +95,13 @@ impl Gemma4 {
     /// forgotten.
     ///
     /// # Errors
-    /// [`crate::Error::NotFinite`] where a logit was not finite, [`crate::Error::Run`] where the device fails; the ids of later steps are lost.
-    ///
-    /// # Panics
-    /// Where no step is under way.
+    /// [`crate::Error::NotFinite`] where a logit was not finite, [`crate::Error::Run`] where the device fails; the ids of later
+    /// steps are lost. [`crate::Error::Usage`] where no step is under way.
     pub fn next_ids(&mut self) -> Result<Vec<(usize, u32)>> {
         let rank = &mut self.ranks[0];
-        let Waiting { number, submission, slots } = rank.ahead.waiting.pop_front().expect("a step was submitted");
+        let Some(Waiting { number, submission, slots }) = rank.ahead.waiting.pop_front() else {
+            return Err(Usage::NothingUnderWay.into());
+        };
         let ids = rank.ahead.ids[number].read_after::<u32>(&rank.gpu, &submission, slots.len()).and_then(|ids| {
             let wanted = slots.into_iter().zip(ids).filter_map(|(slot, id)| Some((slot?, id)));
             wanted.map(|(slot, id)| if id == argmax::NOT_FINITE { Err(not_finite()) } else { Ok((slot, id)) }).collect()
@@ -109,5 +110,18 @@ impl Gemma4 {
             rank.ahead.forget_all();
         }
         ids
+    }
+}
+
+/// Fails for choices that the device cannot make.
+fn check_choices(rows: &[Next], suppressed: &[u32]) -> Result<()> {
+    let (found, most) = (suppressed.len(), suppress::MAX_IDS);
+    if found > most {
+        return Err(Usage::OnDevice { what: "suppressed ids", found, least: 0, most }.into());
+    }
+    let top_ks = rows.iter().filter_map(|row| row.draw).map(|draw| draw.top_k as usize);
+    match top_ks.into_iter().find(|top_k| !(1..=sample::MAX_TOP_K).contains(top_k)) {
+        Some(found) => Err(Usage::OnDevice { what: "as top-k", found, least: 1, most: sample::MAX_TOP_K }.into()),
+        None => Ok(()),
     }
 }

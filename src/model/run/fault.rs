@@ -3,7 +3,7 @@
 use super::exchange::Run;
 use super::rank::Rank;
 use super::step::{Row, Want};
-use crate::error::NotFinite;
+use crate::error::{NotFinite, Usage};
 use crate::gpu::{Dispatch, Label, Recorder, Tensor};
 use crate::kernels::rows::not_finite;
 use crate::kernels::{Planned, Planner};
@@ -32,9 +32,6 @@ struct Watched {
 impl Gemma4 {
     /// What to say of logits that are not finite: runs `ids` from an empty slot, the `last` of them as one step as they were
     /// run before, and names the first kernel whose result is NaN or infinite. The slot is empty afterwards.
-    ///
-    /// # Panics
-    /// Without a step.
     pub fn explain(&mut self, slot: usize, ids: &[u32], last: usize) -> Error {
         let found = self.find(slot, ids, last);
         self.truncate(slot, 0);
@@ -47,8 +44,10 @@ impl Gemma4 {
 
     fn find(&mut self, slot: usize, ids: &[u32], last: usize) -> Result<Option<String>> {
         self.truncate(slot, 0);
+        if last == 0 || last > ids.len() {
+            return Err(Usage::Rows { found: last, most: ids.len() }.into());
+        }
         let (before, step) = ids.split_at(ids.len() - last);
-        assert!(!step.is_empty(), "a step");
         for part in before.chunks(self.chunk_rows()) {
             if let Some(place) = self.watch(&self.rows(slot, part), false)? {
                 return Ok(Some(place));

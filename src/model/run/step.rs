@@ -1,5 +1,9 @@
 //! A step: its rows, in the form that the shaders read, and what it brings back.
 
+use std::collections::BTreeSet;
+
+use crate::Result;
+use crate::error::Usage;
 use crate::kernels::StepRow;
 
 /// Steps of up to this many rows take the path for few rows; also the rows that get logits at a time.
@@ -27,6 +31,20 @@ pub enum Want<'a> {
     Logits(&'a [usize]),
 }
 
+impl Want<'_> {
+    /// Fails for rows that a step of `n_rows` rows does not have.
+    ///
+    /// # Errors
+    /// [`crate::Error::Usage`] with the first of them.
+    pub(crate) fn check(&self, n_rows: usize) -> Result<()> {
+        let (Want::Greedy(rows) | Want::Logits(rows)) = self else { return Ok(()) };
+        match rows.iter().find(|row| **row >= n_rows) {
+            Some(&row) => Err(Usage::Row { row, rows: n_rows }.into()),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What a step brought back.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Output {
@@ -45,22 +63,33 @@ pub struct Activation {
     pub values: Vec<f32>,
 }
 
-/// The rows as the shaders see them. Rows of a slot must stand together, at consecutive positions: the attention kernel
-/// finds a step's own keys by counting from the slot's first row.
+/// Fails for rows that are no step behind what the slots hold, positions by `held`: rows of a slot stand together, at
+/// consecutive positions, since the attention kernel finds a step's own keys by counting from the slot's first row.
 ///
-/// # Panics
-/// Where a slot's rows are apart or a position is left out.
+/// # Errors
+/// [`crate::Error::Usage`] that names the slot.
+pub(crate) fn check_continued(rows: &[Row], held: impl Fn(usize) -> usize) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for part in rows.chunk_by(|a, b| a.slot == b.slot) {
+        let slot = part[0].slot;
+        if !seen.insert(slot) {
+            return Err(Usage::Apart { slot }.into());
+        }
+        for (row, expected) in part.iter().zip(held(slot)..) {
+            if row.position != expected {
+                return Err(Usage::NotContinued { slot, found: row.position, expected }.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The rows as the shaders see them, of a step that was checked.
 pub(crate) fn step_rows(rows: &[Row]) -> Vec<StepRow> {
     let mut out: Vec<StepRow> = Vec::with_capacity(rows.len());
     let number = |value: usize| u32::try_from(value).expect("slots and positions are bounded by the context");
     for part in rows.chunk_by(|a, b| a.slot == b.slot) {
         let first = out.len();
-        assert!(out.iter().all(|row| row.slot != number(part[0].slot)), "rows of slot {} are apart", part[0].slot);
-        assert!(
-            part.windows(2).all(|pair| pair[1].position == pair[0].position + 1),
-            "rows of slot {} leave out a position",
-            part[0].slot
-        );
         out.extend(part.iter().map(|row| StepRow {
             token: row.token,
             slot: number(row.slot),
@@ -90,14 +119,20 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "rows of slot 1 are apart")]
-    fn a_slot_s_rows_stand_together() {
-        step_rows(&[row(1, 5), row(0, 9), row(1, 6)]);
-    }
-
-    #[test]
-    #[should_panic(expected = "leave out a position")]
-    fn positions_are_consecutive() {
-        step_rows(&[row(1, 5), row(1, 7)]);
+    fn rows_continue_what_slots_hold() {
+        let said = |rows: &[Row]| {
+            let checked = check_continued(rows, |slot| if slot == 1 { 5 } else { 9 });
+            checked.map_err(|error| error.to_string())
+        };
+        assert_eq!(said(&[row(1, 5), row(1, 6), row(0, 9)]), Ok(()));
+        let apart = said(&[row(1, 5), row(0, 9), row(1, 6)]).expect_err("rows apart");
+        assert_eq!(apart, "rows of slot 1 are apart, expected them together");
+        for (rows, found, expected) in [([row(1, 5), row(1, 7)], 7, 6), ([row(1, 4), row(1, 5)], 4, 5)] {
+            let gap = said(&rows).expect_err("a gap");
+            assert!(
+                gap.starts_with(&format!("a row at position {found} of slot 1, expected position {expected}")),
+                "{gap}"
+            );
+        }
     }
 }

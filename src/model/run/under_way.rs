@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::step::FEW_ROWS;
 use crate::Result;
+use crate::error::Usage;
 use crate::gpu::{Gpu, Readback, Submission};
 use crate::kernels::StepRow;
 use crate::kernels::choice::sample::Draw;
@@ -80,11 +81,14 @@ impl Ahead {
     }
 
     /// What stands for the token of `next` in the rows of a step.
-    pub(crate) fn token(&self, next: &Next) -> u32 {
-        next.token.unwrap_or_else(|| {
-            let row = self.held.iter().position(|held| *held == Some(next.slot));
-            let row = row.unwrap_or_else(|| panic!("no step submitted before chose a token for slot {}", next.slot));
-            StepRow::ID_OF | row as u32
-        })
+    ///
+    /// # Errors
+    /// [`crate::Error::Usage`] where it has none, and no step submitted before chose one.
+    pub(crate) fn token(&self, next: &Next) -> Result<u32> {
+        if let Some(token) = next.token {
+            return Ok(token);
+        }
+        let row = self.held.iter().position(|held| *held == Some(next.slot));
+        row.map(|row| StepRow::ID_OF | row as u32).ok_or_else(|| Usage::NoToken { slot: next.slot }.into())
     }
 }

@@ -1,0 +1,193 @@
+//! What callers can ask for and not get: each is an error that says what was found and what was expected, and the model, the
+//! generator and the checkpoint go on as if nothing had been asked.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+#[path = "common/device.rs"]
+mod device;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use device::device;
+use lapidary::checkpoint::{Checkpoint, Projection, RowReader, Source};
+use lapidary::engine::{Generator, Request, Sampler, Sampling};
+use lapidary::gemma4::{Config, Cut};
+use lapidary::gpu::Gpu;
+use lapidary::kernels::choice::sample::Draw;
+use lapidary::model::{Gemma4, Next, Options, Row, Want};
+use lapidary::parallel::Shares;
+use lapidary::{Error, Result};
+
+fn checkpoint(folder: &str) -> Checkpoint {
+    Checkpoint::open(Source::Directory(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))).unwrap()
+}
+
+fn dense() -> Checkpoint {
+    checkpoint("tests/golden/dense-gptq-desc-act")
+}
+
+fn load(options: &Options) -> Result<Gemma4> {
+    Gemma4::load(device().clone(), &dense(), options, &|_| ())
+}
+
+/// The code of what was refused, which must be a request, with all of `words` in its message.
+#[track_caller]
+fn refused<T>(what: Result<T>, code: &str, words: &[&str]) {
+    let Err(error) = what else { panic!("expected {code}, found a result") };
+    assert!(matches!(error, Error::Usage(_)), "{error:?}");
+    assert_eq!((error.code(), error.exit_code()), (code, 2), "{error}");
+    let text = error.to_string();
+    assert!(words.iter().all(|word| text.contains(word)), "{words:?} in {text}");
+}
+
+fn row(slot: usize, position: usize, token: u32) -> Row {
+    Row { slot, position, token }
+}
+
+#[test]
+fn steps() {
+    let mut model = load(&Options { slots: 2, context: Some(40), chunk_rows: 16, ..Options::default() }).unwrap();
+    let mut step = |rows: &[Row]| model.step(rows, Want::Nothing);
+    refused(step(&[]), "E-ROWS", &["a step of 0 rows", "expected 1 to 16"]);
+    let many: Vec<Row> = (0..17).map(|i| row(0, i, 5)).collect();
+    refused(step(&many), "E-ROWS", &["a step of 17 rows"]);
+    refused(step(&[row(2, 0, 5)]), "E-SLOT", &["slot 2 of 2"]);
+    refused(step(&[row(usize::MAX, 0, 5)]), "E-SLOT", &[]);
+    refused(step(&[row(0, 40, 5)]), "E-POSITION", &["position 40", "context of 40"]);
+    refused(step(&[row(0, usize::MAX, 5)]), "E-POSITION", &[]);
+    refused(step(&[row(0, 0, u32::MAX)]), "E-TOKEN", &["beyond the vocabulary"]);
+    refused(step(&[row(0, 1, 5)]), "E-ROWS", &["position 1 of slot 0, expected position 0"]);
+    refused(step(&[row(0, 0, 5), row(0, 2, 5)]), "E-ROWS", &["position 2 of slot 0, expected position 1"]);
+    refused(step(&[row(0, 0, 5), row(1, 0, 5), row(0, 1, 5)]), "E-ROWS", &["rows of slot 0 are apart"]);
+    for want in [Want::Greedy(&[0, 2]), Want::Logits(&[2])] {
+        refused(model.step(&[row(0, 0, 5), row(0, 1, 6)], want), "E-ROWS", &["row 2 of a step of 2 rows"]);
+    }
+    // Nothing was run by any of them.
+    assert!(model.is_empty());
+    assert_eq!(model.step(&[row(0, 0, 5), row(0, 1, 6)], Want::Greedy(&[1])).unwrap().ids.len(), 1);
+
+    assert_eq!((model.len(0), model.len(2), model.len(usize::MAX)), (2, 0, 0));
+    assert_eq!((model.truncate(2, 1), model.truncate(0, 1)), (0, 1));
+    refused(model.mark(2), "E-SLOT", &["slot 2 of 2"]);
+    for (ids, last) in [(&[5u32, 6][..], 0), (&[5, 6], 3), (&[], 0), (&[], 1)] {
+        assert!(model.explain(0, ids, last).to_string().contains(&format!("a step of {last} rows")), "{ids:?} {last}");
+    }
+    assert!(model.explain(7, &[5], 1).to_string().contains("slot 7 of 2"));
+}
+
+#[test]
+fn steps_ahead() {
+    let mut model = load(&Options { slots: 2, context: Some(40), ..Options::default() }).unwrap();
+    let next = |slot, token| Next { slot, token, draw: None };
+    refused(model.next_ids(), "E-AHEAD", &["none is under way"]);
+    refused(model.submit(&[], &[]), "E-AHEAD", &["a step of 0 rows"]);
+    refused(model.submit(&[next(0, Some(5)); 17], &[]), "E-AHEAD", &["a step of 17 rows"]);
+    refused(model.submit(&[next(0, None)], &[]), "E-AHEAD", &["no step submitted before", "slot 0"]);
+    refused(model.submit(&[next(2, Some(5))], &[]), "E-SLOT", &["slot 2 of 2"]);
+    refused(model.submit(&[next(0, Some(5)); 2], &[]), "E-ROWS", &["slot 0"]);
+    refused(model.submit(&[next(0, Some(u32::MAX))], &[]), "E-TOKEN", &[]);
+    refused(model.submit(&[next(0, Some(5))], &[7; 65]), "E-AHEAD", &["65 suppressed ids", "0 to 64"]);
+    for top_k in [0, 129] {
+        let draw = Some(Draw { top_k, ..Draw::GREEDY });
+        refused(model.submit(&[Next { draw, ..next(0, Some(5)) }], &[]), "E-AHEAD", &["as top-k", "1 to 128"]);
+    }
+    assert!(model.is_empty());
+    assert!(model.submit(&[next(0, Some(5))], &[]).unwrap());
+    assert_eq!(model.next_ids().unwrap().len(), 1);
+    refused(model.next_ids(), "E-AHEAD", &[]);
+}
+
+#[test]
+fn generators() {
+    let checkpoint = dense();
+    let model = load(&Options { context: Some(40), ..Options::default() }).unwrap();
+    let mut generator = Generator::new(model, checkpoint.stop_ids(), &[]);
+    let request = Request { sampling: Sampling::GREEDY, max_tokens: Some(2) };
+    let go_on = &mut |_| ControlFlow::Continue(());
+    refused(generator.generate(1, &[5], &request, go_on), "E-SLOT", &["slot 1 of 1"]);
+    refused(generator.generate(0, &[], &request, go_on), "E-EMPTY-PROMPT", &[]);
+    refused(generator.generate(0, &[5; 40], &request, go_on), "E-PROMPT-LENGTH", &["40 tokens", "at most 39"]);
+    refused(generator.generate(0, &[u32::MAX], &request, go_on), "E-TOKEN", &[]);
+    let hot = Request { sampling: Sampling { temperature: 900.0, ..Sampling::GREEDY }, ..request };
+    refused(generator.generate(0, &[5], &hot, go_on), "E-SAMPLING", &["temperature 900: expected"]);
+    refused(generator.logits(1, &[5]), "E-SLOT", &[]);
+    refused(generator.logits(0, &[]), "E-PROMPT-LENGTH", &["found 0 token ids", "at least 1"]);
+    refused(generator.logits(0, &[5; 41]), "E-PROMPT-LENGTH", &["found 41 token ids", "at most 40"]);
+    assert!(generator.held(1).is_empty() && generator.held(0).is_empty());
+    generator.forget(1);
+    assert_eq!(generator.generate(0, &[5], &request, go_on).unwrap().ids.len(), 2);
+    let wide = Sampler::new(Sampling { temperature: 1.0, top_k: 0, ..Sampling::GREEDY }).unwrap();
+    refused(wide.draw(), "E-AHEAD", &["0 as top-k"]);
+}
+
+#[test]
+fn options() {
+    refused(load(&Options { context: Some(0), ..Options::default() }), "E-CONTEXT", &["a context of 0"]);
+    refused(load(&Options { context: Some(usize::MAX), ..Options::default() }), "E-CONTEXT", &["the model's is"]);
+    refused(load(&Options { slots: 0, ..Options::default() }), "E-SLOT", &["0 slots"]);
+    refused(load(&Options { host_experts: 1, ..Options::default() }), "E-HOST-EXPERTS", &["no experts"]);
+    let none: Vec<Arc<Gpu>> = Vec::new();
+    let loaded = Gemma4::load_on(none, &dense(), &Options::default(), &|_| ());
+    refused(loaded, "E-DEVICES", &["0 adapters for 1 rank, expected at least one"]);
+    let two = vec![device().clone(), device().clone()];
+    refused(Gemma4::load_on(two, &dense(), &Options::default(), &|_| ()), "E-DEVICES", &["at most one"]);
+    refused(Shares::equal(0), "E-RANKS", &["0 ranks"]);
+    refused(Shares::equal(1000), "E-RANKS", &["1000 ranks"]);
+    refused("0,1".parse::<Shares>(), "E-RANKS", &["rank 0 has 0"]);
+    refused("a".parse::<Shares>(), "E-VALUE", &["shares: found \"a\""]);
+}
+
+#[test]
+fn presets() {
+    refused(Config::preset("gemma", Cut::default()), "E-PRESET", &["found no model \"gemma\"", "26b-a4b"]);
+    let cut = |cut| Config::preset("e2b", cut);
+    refused(cut(Cut { layers: Some(0), ..Cut::default() }), "E-PRESET-SIZE", &["0 layers of e2b"]);
+    refused(cut(Cut { layers: Some(1000), ..Cut::default() }), "E-PRESET-SIZE", &["1000 layers of e2b"]);
+    refused(cut(Cut { experts: Some(8), ..Cut::default() }), "E-PRESET-SIZE", &["e2b has no experts"]);
+}
+
+#[test]
+fn tensors() {
+    let dense = dense();
+    for name in ["", "norm.weight", "layers.99.mlp.down_proj", "layers.0.mlp.down_proj.weight"] {
+        let words = [format!("no matrix {name:?} in this model")];
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        refused(dense.matrix_info(name), "E-TENSOR", &words);
+        refused(dense.load(name), "E-TENSOR", &words);
+        refused(dense.load_rows(name, 0..1), "E-TENSOR", &words);
+        refused(dense.row_reader(name), "E-TENSOR", &words);
+        refused(dense.claimed_contents().matrix(name), "E-TENSOR", &words);
+    }
+    refused(dense.vector("layers.0.mlp.down_proj"), "E-TENSOR", &["no vector \"layers.0.mlp.down_proj\""]);
+    refused(dense.expert(0, 0, Projection::Down), "E-TENSOR", &["expert 0 of layer 0", "has 0 experts"]);
+    let name = "layers.0.mlp.down_proj";
+    let rows = dense.matrix_info(name).unwrap().out_features;
+    assert!(dense.load_rows(name, 0..rows).is_ok());
+    refused(dense.load_rows(name, 0..rows + 1), "E-RANGE", &[name, &format!("there are {rows}")]);
+    refused(dense.load_rows(name, usize::MAX..usize::MAX), "E-RANGE", &[]);
+    #[expect(clippy::reversed_empty_ranges, reason = "it is refused")]
+    let backwards = 3..2;
+    refused(dense.load_rows(name, backwards), "E-RANGE", &["rows 3..2"]);
+
+    let moe = checkpoint("tests/golden/moe-autoround-sym");
+    let (layers, experts) = (moe.config.num_hidden_layers, moe.config.num_experts);
+    assert!(moe.expert_info(layers - 1, experts - 1, Projection::Up).is_ok());
+    for (layer, expert) in [(layers, 0), (0, experts), (usize::MAX, usize::MAX)] {
+        refused(
+            moe.expert_info(layer, expert, Projection::Up),
+            "E-TENSOR",
+            &[&format!("expert {expert} of layer {layer}")],
+        );
+        refused(
+            moe.expert(layer, expert, Projection::Up),
+            "E-TENSOR",
+            &[&format!("{experts} experts in {layers} layers")],
+        );
+    }
+    let reader = RowReader::random(3, 8);
+    assert_eq!(reader.read(2).unwrap().len(), 8);
+    refused(reader.read(3), "E-RANGE", &["there are 3"]);
+    refused(reader.read(usize::MAX), "E-RANGE", &[]);
+}
