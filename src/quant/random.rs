@@ -1,7 +1,10 @@
 //! Weights that say nothing: which bits of a word are random. Models without a checkpoint and checkpoints that are made up
 //! have the same ones.
 
-use super::Dtype;
+use super::dtype::Dtype;
+
+/// Precision of the scales of random weights.
+pub const SCALES: Dtype = Dtype::F16;
 
 /// What random words are: which bits are random, and what the others are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +60,7 @@ impl Random {
             Random::Dense(dtype) => (Bits::binade(dtype, exponent(deviation), true), Bits::ALL),
             Random::Packed { bits, .. } => {
                 let of_codes = 2f64.powi(bits as i32) / 12f64.sqrt();
-                (Bits::ALL, Bits::binade(Dtype::F16, exponent(deviation / of_codes), false))
+                (Bits::ALL, Bits::binade(SCALES, exponent(deviation / of_codes), false))
             }
         }
     }

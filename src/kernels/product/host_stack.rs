@@ -2,7 +2,6 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::weights::Kind;
 use crate::gpu::{Gpu, Upload};
 use crate::kernels::Weights;
 use crate::quant::{CHUNK, Matrix, PackedMatrix};
@@ -31,11 +30,10 @@ struct Image {
 impl HostStack {
     /// Room for the matrices of `window`. On a device that only counts, none is taken.
     pub(crate) fn new(gpu: &Gpu, window: &Weights) -> Self {
-        let (row_words, scale_words, zero_words) = match window.kind {
-            Kind::Dense(_) => (window.row_words(), 0, 0),
-            Kind::Packed { bits, scale_dtype, groups, .. } => {
-                (window.row_words(), scale_dtype.words(groups), PackedMatrix::zero_words(groups, bits))
-            }
+        let (row_words, groups) = (window.row_words(), window.extent.groups);
+        let (scale_words, zero_words) = match window.format.grouped() {
+            None => (0, 0),
+            Some(format) => (format.scale.words(groups), PackedMatrix::zero_words(groups, format.bits)),
         };
         let table_words = window.in_features.next_multiple_of(CHUNK);
         let mut images = Vec::new();

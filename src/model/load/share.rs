@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::options::Options;
-use crate::checkpoint::{Checkpoint, MatrixFormat};
+use crate::checkpoint::Checkpoint;
 use crate::gemma4::tensors::{CutBy, Placed, Shape, Size};
 use crate::gemma4::{Config, LayerConfig};
 use crate::gpu::Gpu;
 use crate::parallel::{Cut, Parallel, Part, Split};
+use crate::quant::Format;
 use crate::{Error, Result};
 
 /// One rank's share of a model. All ranks of a model cut at the same places.
@@ -258,11 +259,8 @@ fn group_of(checkpoint: &Checkpoint, size: Size, l: usize) -> usize {
 }
 
 /// Input features that share scales; 1 where there are none.
-fn group_size(format: MatrixFormat) -> usize {
-    match format {
-        MatrixFormat::Dense(_) => 1,
-        MatrixFormat::Packed { group_size, .. } => group_size,
-    }
+fn group_size(format: Format) -> usize {
+    format.grouped().map_or(1, |grouped| grouped.group)
 }
 
 /// The fewest query heads that are whole groups of `o_proj` in every layer.
