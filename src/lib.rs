@@ -3,15 +3,37 @@
 //! A Rust host layer over wgpu (Vulkan, Metal, DX12) and WGSL compute shaders that multiply straight out of int4
 //! checkpoints, also where a quantization group is cut by the end of the matrix. This page is the tour of the house.
 //!
+//! A conversation with all defaults, which are those of the program `lapidary chat`:
+//!
+//! ```no_run
+//! use std::ops::ControlFlow;
+//!
+//! use lapidary::chat::{Chat, Event};
+//! use lapidary::checkpoint::Source;
+//!
+//! # fn main() -> lapidary::Result<()> {
+//! let mut chat = Chat::open(Source::Directory("gemma-4-26B-A4B-it-int4".into()), None)?;
+//! chat.say("What does Vec::push do?", &mut |event| {
+//!     if let Event::Text(_, piece) = event {
+//!         print!("{piece}");
+//!     }
+//!     ControlFlow::Continue(())
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The same from its parts, down to token ids:
+//!
 //! ```no_run
 //! use lapidary::checkpoint::{Checkpoint, Source};
 //! use lapidary::engine::{Generator, Request, Sampling};
-//! use lapidary::gpu::Gpu;
 //! use lapidary::model::{Gemma4, Options};
 //!
 //! # fn main() -> lapidary::Result<()> {
 //! let checkpoint = Checkpoint::open(Source::Directory("gemma-4-26B-A4B-it-int4".into()))?;
-//! let model = Gemma4::load(Gpu::open(None)?, &checkpoint, &Options::default(), &|_| ())?;
+//! let gpu = lapidary::doctor::open(None, &|line| eprintln!("{line}"))?;
+//! let model = Gemma4::load(gpu, &checkpoint, &Options::default(), &|_| ())?;
 //! let mut generator = Generator::new(model, checkpoint.stop_ids(), &checkpoint.generation.suppress_tokens);
 //! let request = Request { sampling: Sampling::GREEDY, max_tokens: Some(64) };
 //! let answer = generator.generate(0, &[2, 818, 5279, 529, 7001, 563], &request, &mut |_| std::ops::ControlFlow::Continue(()))?;
@@ -22,7 +44,7 @@
 //!
 //! # The floors
 //!
-//! An import points to a lower floor, to [`error`], or within its module. [`decode`], [`paths`], `bytes`, `contained`, `strict`, `threads` and `kept` stand below all.
+//! An import points to a lower floor, to [`error`], or within its module. [`decode`], [`paths`], `bytes`, `cache_folder`, `contained`, `strict`, `threads` and `kept` are below all.
 //!
 //! | floor | module | what |
 //! |---|---|---|
@@ -38,7 +60,8 @@
 //! | 4 | [`text`] | tokenizer, chat template, streamed decoding, thinking; text only, never tensors |
 //! | 4 | `testing` | made-up matrices and steps, twins on buffers, derived bounds: what tests and doctor share |
 //! | 4 | [`doctor`] | checks of kernels and model on the user's adapter, against the reference |
-//! | 5 | `cli` | the binary: one file a subcommand; the feature `cli`, without which the library is alone |
+//! | 5 | [`chat`] | conversations: opening, settings, prompts that fit, streamed answers; no flags, no terminal |
+//! | 6 | `cli` | the binary: one file a subcommand; the feature `cli`, without which the library is alone |
 //!
 //! `quant`, `checkpoint`, `reference` and `text` never mention wgpu. `kernels` knows tensors and numbers, not layers or
 //! names. `gpu` takes one constant from `quant`: the chunk that rows are padded to.
@@ -92,6 +115,8 @@
 //!   storage buffers, 256 threads, 16 KiB, 128 MiB bindings. Larger weights come in parts.
 
 mod bytes;
+mod cache_folder;
+pub mod chat;
 pub mod checkpoint;
 mod contained;
 pub mod decode;
@@ -123,5 +148,6 @@ pub mod text;
 mod threads;
 
 pub use bytes::Bytes;
+pub use cache_folder::cache_folder;
 pub use contained::panics_are_contained;
 pub use error::{Error, Faults, Result};

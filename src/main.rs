@@ -1,9 +1,6 @@
 //! The `lapidary` binary: arguments in, exit code out.
 
 mod cli;
-#[cfg(test)]
-#[path = "../tests/common/not_run.rs"]
-mod not_run;
 
 use std::io::Write;
 use std::process::ExitCode;

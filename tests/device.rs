@@ -35,7 +35,7 @@ fn golden(name: &str) -> Checkpoint {
 
 /// The checkpoint's model on `gpu`.
 fn load(gpu: Gpu, checkpoint: &Checkpoint) -> Result<Gemma4> {
-    Gemma4::load(gpu, checkpoint, &Options { chunk_rows: 16, ..Options::default() }, &|_| ())
+    Gemma4::load(gpu, checkpoint, &Options { chunk_rows: 16, ..Options::exact() }, &|_| ())
 }
 
 /// A generator whose answers are as long as they may be.

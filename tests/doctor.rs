@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use lapidary::doctor::checks::CHECKS;
-use lapidary::doctor::{Examination, Outcome, Record, Report, Stage, Start, Watch, open_checked};
+use lapidary::doctor::{Examination, Note, Outcome, Record, Report, Stage, Start, Watch, open_checked};
 use lapidary::gpu::{Gpu, Mask, Tier, Tiers};
 use lapidary::kernels::SHADERS;
 use lapidary::testing::bounds::Measure;
@@ -96,7 +96,7 @@ fn a_wrong_variant_is_switched_off() {
     let folder = tempfile::tempdir().expect("a folder");
     Record::new(&report, false).keep(folder.path(), &report);
     let lines = Mutex::new(Vec::new());
-    let note = |line| lines.lock().expect("a lock").push(line);
+    let note = |line: Note| lines.lock().expect("a lock").push(line.to_string());
     let open = |without: &Mask| Gpu::open_without(None, 0, without);
     let gpu = open_checked(&open, &Mask::default(), folder.path(), &note).expect("an adapter");
     assert_eq!((gpu.strongest_tier(), gpu.mask().to_string().as_str()), (Tier::Plain, "dot"));
@@ -111,7 +111,7 @@ const FOLDER: &str = "LAPIDARY_TEST_FOLDER";
 /// A start in `folder` that is told of each check; what it noted.
 fn start(folder: &Path, watch: &Watch) -> Vec<String> {
     let lines = Mutex::new(Vec::new());
-    let note = &|line| lines.lock().expect("a lock").push(line);
+    let note = &|line: Note| lines.lock().expect("a lock").push(line.to_string());
     let open = &|without: &Mask| Gpu::open_without(None, 0, without);
     Start { open, without: &Mask::default(), folder, note, watch }.run().expect("an adapter");
     lines.into_inner().expect("a lock")

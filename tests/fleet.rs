@@ -38,14 +38,8 @@ fn models_compile_what_is_planned() {
         for (precision, kv, mask) in
             [(Precision::Fast, KvDtype::F16, "cpu-kernels"), (Precision::Exact, KvDtype::F32, "")]
         {
-            let options = Options {
-                precision,
-                kv: Some(kv),
-                head: Head::Int8,
-                context: Some(64),
-                slots: 2,
-                ..Options::default()
-            };
+            let options =
+                Options { precision, kv: Some(kv), head: Head::Int8, context: Some(64), slots: 2, ..Options::exact() };
             let gpu = device::open_without(&mask.parse().unwrap());
             kinds.insert(gpu.kind());
             let mut planned = Keys::new();

@@ -46,8 +46,8 @@ fn prompt(text: &TextModel, messages: &[Message], enable_thinking: bool) -> Vec<
 /// the slot rolls back to there. With a ring of 143 positions the first turns still fit, the later ones do not.
 #[test]
 fn the_next_turn_after_thinking_equals_a_fresh_prefill() {
-    let (mut kept, text) = demo(&Options::default());
-    let (mut fresh, _) = demo(&Options::default());
+    let (mut kept, text) = demo(&Options::exact());
+    let (mut fresh, _) = demo(&Options::exact());
     let mut messages = Vec::new();
     let (mut thought, mut reused) = (false, Vec::new());
     for question in
@@ -76,7 +76,7 @@ fn the_next_turn_after_thinking_equals_a_fresh_prefill() {
 
 #[test]
 fn the_same_prompt_again_runs_one_token() {
-    let (mut generator, text) = demo(&Options::default());
+    let (mut generator, text) = demo(&Options::exact());
     let ids = prompt(&text, &[Message::new(Role::User, "What does Vec::push do?")], false);
     let first = answer(&mut generator, &ids, &GREEDY);
     let again = answer(&mut generator, &ids, &GREEDY);
@@ -86,7 +86,7 @@ fn the_same_prompt_again_runs_one_token() {
 
 #[test]
 fn an_answer_ends_where_it_should() {
-    let (mut generator, text) = demo(&Options { context: Some(60), ..Options::default() });
+    let (mut generator, text) = demo(&Options { context: Some(60), ..Options::exact() });
     let ids = prompt(&text, &[Message::new(Role::User, "What does Vec::push do?")], false);
     let whole = answer(&mut generator, &ids, &GREEDY);
     assert_eq!(whole.finish, Finish::Stop);
@@ -109,7 +109,7 @@ fn an_answer_ends_where_it_should() {
 
 #[test]
 fn a_context_is_used_to_its_last_position() {
-    let (mut generator, text) = demo(&Options { context: Some(30), ..Options::default() });
+    let (mut generator, text) = demo(&Options { context: Some(30), ..Options::exact() });
     let ids = prompt(&text, &[Message::new(Role::User, "What does Vec::push do?")], false);
     assert_eq!(ids.len(), 23);
     let outcome = answer(&mut generator, &ids, &GREEDY);
@@ -129,7 +129,7 @@ fn a_context_is_used_to_its_last_position() {
 /// The sampler's draws depend on the seed alone, and with one candidate left it is greedy.
 #[test]
 fn a_seed_is_a_text() {
-    let (mut generator, text) = demo(&Options::default());
+    let (mut generator, text) = demo(&Options::exact());
     let ids = prompt(&text, &[Message::new(Role::User, "What is a slice?")], false);
     let sampling = Sampling { temperature: 1.5, top_k: 64, top_p: 0.95, seed: 11 };
     let run = |generator: &mut Generator, sampling| answer(generator, &ids, &Request { sampling, ..GREEDY }).ids;
@@ -143,12 +143,12 @@ fn a_seed_is_a_text() {
 /// Ids that must not be generated are not, though the model would choose them.
 #[test]
 fn suppressed_ids_are_not_generated() {
-    let (mut plain, text) = demo(&Options::default());
+    let (mut plain, text) = demo(&Options::exact());
     let ids = prompt(&text, &[Message::new(Role::User, "What does Vec::push do?")], false);
     let first = answer(&mut plain, &ids, &GREEDY).ids[0];
     let suppress = [first, 999_999];
-    let mut ahead = demo_without(&suppress, &Options::default());
-    let mut waiting = demo_without(&suppress, &Options::default()).waiting();
+    let mut ahead = demo_without(&suppress, &Options::exact());
+    let mut waiting = demo_without(&suppress, &Options::exact()).waiting();
     for request in [GREEDY, DRAWN] {
         let request = Request { max_tokens: Some(20), ..request };
         let chosen = answer(&mut ahead, &ids, &request).ids;
@@ -160,7 +160,7 @@ fn suppressed_ids_are_not_generated() {
         let whole = answer(&mut plain, &ids, &request).ids;
         let suppress: Vec<u32> = whole[1..].iter().copied().filter(|id| !plain.is_stop(*id)).collect();
         assert!((2..64).contains(&suppress.len()), "{} ids", suppress.len());
-        let mut generator = demo_without(&suppress, &Options::default());
+        let mut generator = demo_without(&suppress, &Options::exact());
         let other = answer(&mut generator, &ids, &Request { max_tokens: Some(20), ..request }).ids;
         assert!(!other.iter().any(|id| suppress.contains(id)), "{other:?} has ids of {suppress:?}");
     }
@@ -169,8 +169,8 @@ fn suppressed_ids_are_not_generated() {
 /// The device draws what the host would draw, and what it does not draw, the host does.
 #[test]
 fn a_seed_is_the_same_text_on_the_device_and_on_the_host() {
-    let (mut ahead, text) = demo(&Options::default());
-    let mut waiting = demo(&Options::default()).0.waiting();
+    let (mut ahead, text) = demo(&Options::exact());
+    let mut waiting = demo(&Options::exact()).0.waiting();
     let ids = prompt(&text, &[Message::new(Role::User, "What is a slice?")], false);
     let mut texts = std::collections::BTreeSet::new();
     for (temperature, top_k, top_p) in [(1.5, 64, 0.95), (4.0, 128, 1.0), (3.0, 5, 0.8), (3.0, 0, 1.0), (4.0, 129, 0.9)]
@@ -191,9 +191,9 @@ fn a_seed_is_the_same_text_on_the_device_and_on_the_host() {
 /// caller, within the ring's 143 positions and beyond. What ran too far is taken back: the next turn goes on from there.
 #[test]
 fn running_ahead_changes_nothing() {
-    let (mut ahead, text) = demo(&Options::default());
+    let (mut ahead, text) = demo(&Options::exact());
     assert!(ahead.model().runs_ahead(1));
-    let mut waiting = demo(&Options::default()).0.waiting();
+    let mut waiting = demo(&Options::exact()).0.waiting();
     let long = "Ownership is the set of rules by which Rust manages memory. ".repeat(8);
     let short = vec![Message::new(Role::User, "What is ownership?")];
     let mut messages = short.clone();

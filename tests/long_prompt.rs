@@ -46,7 +46,7 @@ fn a_long_prompt_keeps_the_device_for_short_times_only() {
     let checkpoint = Checkpoint::open(demo).unwrap();
     let prompt: Vec<u32> = (0..1800).map(|i| 20 + (i * 37) % 3000).collect();
     let times = || {
-        let options = Options { context: Some(2048), ..Options::default() };
+        let options = Options { context: Some(2048), ..Options::exact() };
         let model = Gemma4::load(device::open().watched(), &checkpoint, &options, &|_| ()).unwrap();
         let mut generator = Generator::new(model, &[], &[]);
         let request = Request { sampling: Sampling::GREEDY, max_tokens: Some(8) };

@@ -63,7 +63,7 @@ fn logits_in_chunks(model: &mut Gemma4, slot: usize, ids: &[u32], chunk: usize) 
 #[test]
 fn golden_sets_on_the_device() {
     for set in sets() {
-        let (worst, off) = assert_golden(&set.name, &set, &mut load(&set.checkpoint, &Options::default()));
+        let (worst, off) = assert_golden(&set.name, &set, &mut load(&set.checkpoint, &Options::exact()));
         eprintln!("{}: activations {worst:.1e}, logits {off:.1e}", set.name);
     }
 }
@@ -81,7 +81,7 @@ fn real_widths_arrive_in_blocks() {
     let expected = expected.forward(&ids, &mut reference::model::Cache::default());
     for ranks in [1, 3] {
         let parallel = Parallel { shares: Shares::equal(ranks).unwrap(), ..Parallel::default() };
-        let mut model = load(&checkpoint, &Options { context: Some(16), parallel, ..Options::default() });
+        let mut model = load(&checkpoint, &Options { context: Some(16), parallel, ..Options::exact() });
         let (output, inner) = model.step_with_activations(&rows(0, 0, &ids), Want::Logits(&[0, 1, 2])).unwrap();
         for (key, activation) in &inner {
             assert_within(&format!("{ranks} ranks, {key}"), &activation.values, &expected[key], ACTIVATIONS);
@@ -111,7 +111,7 @@ fn golden_sets_in_the_reference() {
 #[test]
 fn chunks_and_steps_agree() {
     for Set { name, checkpoint, input_ids, greedy_ids, tensors } in sets() {
-        let mut model = load(&checkpoint, &Options { chunk_rows: 64, ..Options::default() });
+        let mut model = load(&checkpoint, &Options { chunk_rows: 64, ..Options::exact() });
         let ids: Vec<u32> = input_ids.iter().chain(&greedy_ids).copied().collect();
         let (width, golden) = &tensors["logits"];
         let whole = logits_in_chunks(&mut model, 0, &ids, 64);
@@ -129,7 +129,7 @@ fn chunks_and_steps_agree() {
 fn weights_in_parts_equal_whole_ones() {
     for Set { name, checkpoint, input_ids, .. } in sets().into_iter().take(3) {
         let run = |max_part_bytes| {
-            let mut model = load(&checkpoint, &Options { max_part_bytes, ..Options::default() });
+            let mut model = load(&checkpoint, &Options { max_part_bytes, ..Options::exact() });
             logits_in_chunks(&mut model, 0, &input_ids, 33)
         };
         // The embedding has 512 rows of 192 bytes, an expert's largest matrix in bf16 9,216 bytes.
@@ -143,13 +143,13 @@ fn weights_in_parts_equal_whole_ones() {
 #[test]
 fn a_requantized_head() {
     for Set { name, checkpoint, input_ids, .. } in sets() {
-        let exact = load_alone(&checkpoint, &Options::default()).allocated_bytes();
+        let exact = load_alone(&checkpoint, &Options::exact()).allocated_bytes();
         let Matrix::Dense(dense) = checkpoint.load("embed_tokens").unwrap() else {
             panic!("{name}: a dense embedding")
         };
         for (head, bits, relative) in [(Head::Int8, 8, 1e-2), (Head::Int4, 4, 0.12)] {
             let (packed, deviation) = requantize("embed_tokens", 0, &dense, bits, GROUP_SIZE).unwrap();
-            let mut model = load_alone(&checkpoint, &Options { head, ..Options::default() });
+            let mut model = load_alone(&checkpoint, &Options { head, ..Options::exact() });
             assert_eq!(model.head_deviation(), Some(deviation), "{name}");
             let error = deviation.relative();
             assert!((relative / 20.0..relative).contains(&error), "{name} {head:?}: {error}");
@@ -165,7 +165,7 @@ fn a_requantized_head() {
             row.iter_mut().for_each(|v| *v *= root);
             assert_eq!(inner["embed"].values[row.len()..2 * row.len()], row, "{name} {head:?}: embedding");
             let parallel = Parallel { shares: Shares::equal(3).unwrap(), ..Parallel::default() };
-            let mut cut = load(&checkpoint, &Options { head, parallel, ..Options::default() });
+            let mut cut = load(&checkpoint, &Options { head, parallel, ..Options::exact() });
             let logits = logits_in_chunks(&mut cut, 0, &input_ids, 64);
             assert_within(&format!("{name} {head:?}, cut"), &logits, &output.logits, LOGITS);
         }
@@ -175,7 +175,7 @@ fn a_requantized_head() {
 #[test]
 fn slots_do_not_mix() {
     let set = sets().swap_remove(0);
-    let mut model = load(&set.checkpoint, &Options { slots: 2, ..Options::default() });
+    let mut model = load(&set.checkpoint, &Options { slots: 2, ..Options::exact() });
     let (a, b) = (&set.input_ids, set.input_ids.iter().rev().copied().collect::<Vec<_>>());
     let (alone_a, alone_b) = (logits_in_chunks(&mut model, 0, a, 64), logits_in_chunks(&mut model, 1, &b, 64));
     model.truncate(0, 0);
@@ -199,7 +199,7 @@ fn slots_do_not_mix() {
 #[test]
 fn a_shortened_sequence_goes_on_as_if_it_had_never_been_longer() {
     let set = sets().swap_remove(0);
-    let mut model = load(&set.checkpoint, &Options::default());
+    let mut model = load(&set.checkpoint, &Options::exact());
     let ids: Vec<u32> = set.input_ids.iter().chain(&set.greedy_ids).copied().collect();
     let whole = logits_in_chunks(&mut model, 0, &ids, 64);
     let width = whole.len() / ids.len();
@@ -231,7 +231,7 @@ fn demo_cases() -> Vec<serde_json::Value> {
 #[test]
 fn the_demo_model_s_golden_chats() {
     let checkpoint = demo();
-    let mut model = load(&checkpoint, &Options::default());
+    let mut model = load(&checkpoint, &Options::exact());
     let oracle = reference::model::Model::load(&checkpoint).unwrap();
     let numbers = |value: &serde_json::Value| -> Vec<f64> {
         value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
@@ -280,11 +280,11 @@ fn divergences(exact: &[f32], other: &[f32], vocab: usize) -> Vec<f64> {
 #[test]
 fn a_rounded_cache_changes_little() {
     let ids: Vec<u32> = prompts();
-    let mut exact = load(&demo(), &Options::default());
+    let mut exact = load(&demo(), &Options::exact());
     let expected = logits_in_chunks(&mut exact, 0, &ids, 200);
     let vocab = expected.len() / ids.len();
     for (kv, limit) in [(KvDtype::F16, 1e-6), (KvDtype::Int8, 256e-6)] {
-        let mut rounded = load(&demo(), &Options { kv: Some(kv), ..Options::default() });
+        let mut rounded = load(&demo(), &Options { kv: Some(kv), ..Options::exact() });
         let bytes = |model: &Gemma4| model.ranks().map(|(_, _, memory)| memory.kv_cache).sum::<u64>();
         assert!(bytes(&rounded) * 2 <= bytes(&exact), "{kv:?}: {} bytes", bytes(&rounded));
         let whole = logits_in_chunks(&mut rounded, 0, &ids, 200);
@@ -318,7 +318,7 @@ fn prompts() -> Vec<u32> {
 /// The demo's window is 128 and a full layer's cache starts with 2,048 positions: both must be outgrown unnoticed.
 #[test]
 fn a_long_sequence_outgrows_ring_and_cache() {
-    let mut model = load(&demo(), &Options { chunk_rows: 200, ..Options::default() });
+    let mut model = load(&demo(), &Options { chunk_rows: 200, ..Options::exact() });
     let ids: Vec<u32> =
         (0..2100u32).map(|i| 30 + (i.wrapping_mul(2654435761).wrapping_mul(i + 1) >> 7) % 4000).collect();
     let last = |model: &mut Gemma4, chunk: usize| {

@@ -28,7 +28,7 @@ fn parallel(shares: &str, split: Split, cut: Cut) -> Parallel {
 }
 
 fn options(shares: &str, split: Split, cut: Cut) -> Options {
-    Options { parallel: parallel(shares, split, cut), ..Options::default() }
+    Options { parallel: parallel(shares, split, cut), ..Options::exact() }
 }
 
 /// Every golden set that has what `split` cuts, as `shares` say.
@@ -87,7 +87,7 @@ fn ranks_on_two_devices() {
         let options = options("2,1,1", Split::Tensor, Cut::Even);
         let mut model = Gemma4::load_on(gpus(), &set.checkpoint, &options, &|_| ()).unwrap();
         assert_golden(&format!("{} on two devices", set.name), set, &mut model);
-        let error = Gemma4::load_on(gpus(), &set.checkpoint, &Options::default(), &|_| ()).unwrap_err();
+        let error = Gemma4::load_on(gpus(), &set.checkpoint, &Options::exact(), &|_| ()).unwrap_err();
         assert_eq!(error.to_string(), "2 adapters for 1 rank, expected at most one for each rank");
     }
 }

@@ -133,7 +133,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let start = Instant::now();
     if arguments.synthetic.is_some() && arguments.head.len() > 1 {
-        return Err(Error::Usage("--synthetic with several heads: these are different models, expected one".into()));
+        return Err(Error::usage("--synthetic with several heads: these are different models, expected one"));
     }
     let mut exact = arguments.load(None)?;
     let (adapter, variants) = (exact.gpu().adapter(), arguments.variants(exact.gpu()));
@@ -208,7 +208,7 @@ impl Arguments {
 
     /// The exact model, which also samples, or a fast one.
     fn load(&self, variant: Option<Variant>) -> Result<Gemma4> {
-        let common = Options { context: Some(texts::LONGEST), ..Options::default() };
+        let common = Options { context: Some(texts::LONGEST), ..Options::exact() };
         let options = match variant {
             None if self.synthetic.is_some() => Options { head: self.synthetic_head(), ..common },
             None => Options { slots: texts::SLOTS, ..common },
@@ -257,7 +257,7 @@ impl Arguments {
                     }
                 }
                 if all.is_empty() {
-                    return Err(Error::Usage(format!("{name}: no tokens to measure on, expected some")));
+                    return Err(Error::usage(format!("{name}: no tokens to measure on, expected some")));
                 }
                 let Summary { tokens, mean, percentile_99, largest, same_choice } = Summary::new(&all);
                 println!(

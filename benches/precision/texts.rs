@@ -185,7 +185,7 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
-    Error::Usage(format!("{}: {error}", path.display()))
+    Error::usage(format!("{}: {error}", path.display()))
 }
 
 /// `tokens` ids below `vocab_size` from a fixed seed (PCG-RXS-M-XS-32), in texts of [`LONGEST`].

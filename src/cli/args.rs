@@ -7,9 +7,9 @@ use lapidary::doctor;
 use lapidary::gpu::{Ability, Gpu, Kind, Mask, Tier};
 use lapidary::kernels::KvDtype;
 use lapidary::model::{self, Head, Options};
-use lapidary::{Bytes, Error, Result};
+use lapidary::{Bytes, Error, Result, cache_folder};
 
-use super::cache;
+use super::fault::flags;
 use super::terminal::note;
 
 /// Which model.
@@ -74,7 +74,7 @@ pub(super) struct DeviceArguments {
 impl DeviceArguments {
     /// The folder for what can be made again.
     pub(super) fn cache(&self) -> Option<PathBuf> {
-        if self.no_cache { None } else { cache::folder() }
+        if self.no_cache { None } else { cache_folder() }
     }
 
     /// Opens an adapter, of several equal ones number `nth`, without `without`, with the shapes that were asked for.
@@ -83,9 +83,7 @@ impl DeviceArguments {
     /// As [`Gpu::open`]; [`Error::Usage`] where kernels for software adapters are asked for and not to be used.
     pub(super) fn open_without(&self, adapter: Option<&str>, nth: usize, without: &Mask) -> Result<Gpu> {
         if self.tuning == Some(Kind::Cpu) && self.disable.has(Ability::CpuKernels) {
-            return Err(Error::Usage(
-                "--tuning cpu asks for the kernels that --disable cpu-kernels leaves unused".into(),
-            ));
+            return Err(Error::usage("--tuning cpu asks for the kernels that --disable cpu-kernels leaves unused"));
         }
         Ok(self.shaped(Gpu::open_without(adapter, nth, without)?))
     }
@@ -159,13 +157,15 @@ impl KernelArguments {
     /// # Errors
     /// As [`Gpu::open`]; [`Error::Usage`] for a tier that the adapter does not have.
     pub(super) fn open(&self, adapter: Option<&str>, nth: usize) -> Result<Gpu> {
-        let asked = Options { tier: self.tier(), ..Options::default() };
+        let asked = Options { tier: self.tier(), ..Options::exact() };
         let open = |without: &Mask| {
             let gpu = self.device.open_without(adapter, nth, without)?;
             asked.tiers(&gpu).map(|_| gpu)
         };
         match self.device.cache() {
-            Some(folder) => doctor::open_checked(&open, &self.device.disable, &folder, &|line| note(line)),
+            Some(folder) => {
+                doctor::open_checked(&open, &self.device.disable, &folder, &|said| note(said.message(&flags)))
+            }
             None => open(&self.device.disable),
         }
     }
@@ -269,16 +269,16 @@ impl FromStr for Ids {
         let bare = bare.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(bare);
         let bare = bare.trim_end();
         if bare.is_empty() {
-            return Err(Error::Usage("token ids: found none, expected a list like 2,5,9".into()));
+            return Err(Error::usage("token ids: found none, expected a list like 2,5,9"));
         }
         let mut ids = Vec::new();
         for part in bare.strip_suffix(',').unwrap_or(bare).split(',') {
             if part.trim().is_empty() {
                 let item = ids.len() + 1;
-                return Err(Error::Usage(format!("token ids: item {item} is empty, expected a number like 17")));
+                return Err(Error::usage(format!("token ids: item {item} is empty, expected a number like 17")));
             }
             for word in part.split_whitespace() {
-                let wrong = |_| Error::Usage(format!("token ids: found {word:?}, expected a number like 17"));
+                let wrong = |_| Error::usage(format!("token ids: found {word:?}, expected a number like 17"));
                 ids.push(word.parse().map_err(wrong)?);
             }
         }

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use lapidary::Error;
+use lapidary::error::Unfit;
 use lapidary::gpu::{AdapterReport, Compiler, Kind, Mask, Verdict, adapters, dx12_trouble, no_adapter};
 
 use super::terminal::{note, size, table};
@@ -23,11 +24,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     }
     let chosen: Vec<_> = all.iter().filter(|report| fits(report, arguments.adapter.as_deref())).collect();
     if let (true, Some(wanted)) = (chosen.is_empty(), &arguments.adapter) {
-        let names: Vec<_> = all.iter().map(|report| format!("\"{}\"", report.info.name)).collect();
-        let trouble = dx12_trouble(&all).map_or(String::new(), |trouble| format!("; {trouble}"));
-        return Err(
-            Error::Device(format!("no adapter matches {wanted:?}; there are: {}{trouble}", names.join(", "))).into()
-        );
+        let names = all.iter().map(|report| format!("\"{}\"", report.info.name)).collect();
+        let no_match = Unfit::NoMatch { wanted: wanted.clone(), known: names, trouble: dx12_trouble(&all) };
+        return Err(Error::from(no_match).into());
     }
     let mut out = std::io::stdout().lock();
     for (i, report) in chosen.into_iter().enumerate() {

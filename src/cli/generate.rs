@@ -4,18 +4,18 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lapidary::chat::{self, Answer, check_prompt, check_vocabulary};
 use lapidary::engine::{Finish, Generator, Request};
 use lapidary::text::{Conversation, Kind, Message, Role, TextModel};
 use lapidary::{Error, Result};
 use serde_json::json;
 
-use super::answer::{Answer, answer};
 use super::args::{Ids, SamplingArguments};
 use super::input::Limit;
-use super::model::{check_prompt, check_vocabulary};
 use super::run::RunArguments;
-use super::settings::Settings;
+use super::settings::settings;
 use super::signals::INTERRUPTED;
+use super::stream::stream_answer;
 use super::terminal::{harmless, note, shown};
 
 /// Generate one answer to a prompt, as text or JSON
@@ -52,7 +52,7 @@ pub(super) struct Arguments {
     ids: Option<Ids>,
     /// Print one JSON object instead of the text
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     #[command(flatten)]
     sampling: SamplingArguments,
 }
@@ -61,7 +61,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let checkpoint = Arc::new(arguments.run.model.open()?);
     let input = arguments.input(Limit::of(arguments.run.context_bound(&checkpoint)))?;
-    let settings = Settings::new(&arguments.sampling, &checkpoint.generation)?;
+    let settings = settings(&arguments.sampling, &checkpoint.generation)?;
     let (text, ids) = match input {
         Input::Ids(ids) => (arguments.run.model.text()?, ids),
         Input::Conversation(conversation) => {
@@ -76,7 +76,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
         }
     };
     if ids.is_empty() {
-        return Err(Error::Usage("the prompt is empty, expected some text".into()).into());
+        return Err(Error::usage("the prompt is empty, expected some text").into());
     }
     if let Some(text) = &text {
         check_vocabulary(text, &checkpoint)?;
@@ -86,7 +86,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let request = settings.request();
     let answer = match (&text, arguments.json) {
         (Some(text), false) => stream(&mut generator, text, &ids, &request)?,
-        _ => answer(&mut generator, text.as_ref(), &ids, &request, &mut |_, _| Ok(()))?,
+        _ => stream_answer(&mut |_, _| Ok(()), |watch| {
+            chat::answer(&mut generator, 0, text.as_ref(), &ids, &request, watch)
+        })?,
     };
     let mut out = io::stdout().lock();
     if arguments.json {
@@ -130,16 +132,15 @@ impl Arguments {
                 prompt.clone()
             }
             None if io::stdin().is_terminal() => {
-                return Err(Error::Usage(
-                    "no prompt, expected --prompt TEXT, --messages FILE.json, --raw TEXT, --ids LIST or text on stdin"
-                        .into(),
+                return Err(Error::usage(
+                    "no prompt, expected --prompt TEXT, --messages FILE.json, --raw TEXT, --ids LIST or text on stdin",
                 ));
             }
             // A file that was written on Windows has a carriage return at each line's end, which is no part of the text.
             None => limit.stdin()?.replace("\r\n", "\n"),
         };
         if prompt.trim().is_empty() {
-            return Err(Error::Usage("the prompt is empty, expected some text".into()));
+            return Err(Error::usage("the prompt is empty, expected some text"));
         }
         Ok(Input::Conversation(Conversation::new(vec![Message::new(Role::User, prompt)])))
     }
@@ -156,27 +157,23 @@ fn or_raw(error: Error) -> Error {
 }
 
 /// Prints the answer's text as it comes, and ends its last line. Thoughts and tool calls are no part of it.
-fn stream<'t>(
-    generator: &mut Generator,
-    text: &'t TextModel,
-    ids: &[u32],
-    request: &Request,
-) -> anyhow::Result<Answer<'t>> {
+fn stream(generator: &mut Generator, text: &TextModel, ids: &[u32], request: &Request) -> anyhow::Result<Answer> {
     let mut out = io::stdout().lock();
     let terminal = out.is_terminal();
     let mut open_line = false;
-    let done = answer(generator, Some(text), ids, request, &mut |kind, piece| {
+    let mut show = |kind, piece: &str| {
         if kind != Kind::Answer {
             return Ok(());
         }
         open_line = !piece.ends_with('\n');
         out.write_all(shown(piece, terminal).as_bytes())?;
         out.flush()
-    })?;
+    };
+    let done = stream_answer(&mut show, |watch| chat::answer(generator, 0, Some(text), ids, request, watch))?;
     if open_line {
         writeln!(out)?;
     }
-    for call in done.reply.iter().flat_map(|reply| reply.tool_calls()) {
+    for call in done.texts.iter().flat_map(|texts| &texts.tool_calls) {
         note(format_args!("the model calls a tool: {}", harmless(call)));
     }
     Ok(done)
@@ -187,8 +184,8 @@ fn object(prompt_ids: &[u32], answer: &Answer) -> serde_json::Value {
     json!({
         "prompt_ids": prompt_ids,
         "ids": answer.outcome.ids,
-        "text": answer.reply.as_ref().map(|reply| reply.text()),
-        "thinking": answer.reply.as_ref().and_then(|reply| reply.thinking()),
+        "text": answer.texts.as_ref().map(|texts| &texts.answer),
+        "thinking": answer.texts.as_ref().and_then(|texts| texts.thinking.as_ref()),
         "finish_reason": match answer.outcome.finish {
             Finish::Stop => "stop",
             Finish::Length => "length",

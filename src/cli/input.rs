@@ -64,7 +64,7 @@ impl Limit {
     /// [`Error::Usage`] for what is too long, cannot be read or is no text.
     pub(super) fn stdin(self) -> Result<String> {
         let bytes = self.read("stdin", &mut io::stdin().lock(), self.bytes())?;
-        let text = decode::text(&bytes).map_err(|error| Error::Usage(format!("stdin: {error}")))?;
+        let text = decode::text(&bytes).map_err(|error| Error::usage(format!("stdin: {error}")))?;
         self.check("stdin", &text)?;
         Ok(text.into_owned())
     }
@@ -90,14 +90,14 @@ impl Limit {
     pub(super) fn ids_file(self, path: &Path) -> Result<String> {
         let most = self.context.saturating_mul(BYTES_AN_ID).clamp(LEAST_BYTES, MOST_BYTES);
         let bytes = self.file(path, most)?;
-        let text = decode::text(&bytes).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+        let text = decode::text(&bytes).map_err(|error| Error::usage(format!("{}: {error}", path.display())))?;
         Ok(text.into_owned())
     }
 
     /// A file that the user named; that it cannot be read is a fault of the request, not of the model.
     fn file(self, path: &Path, most: usize) -> Result<Vec<u8>> {
         let name = path.display().to_string();
-        let wrong = |error: io::Error| Error::Usage(format!("{name}: {error}"));
+        let wrong = |error: io::Error| Error::usage(format!("{name}: {error}"));
         let mut file = check_no_device(path).and_then(|()| File::open(path)).map_err(wrong)?;
         let length = file.metadata().ok().filter(|found| found.is_file()).map_or(0, |found| found.len());
         if length > most.saturating_mul(BYTES_A_LETTER) as u64 {
@@ -112,7 +112,7 @@ impl Limit {
         let mut more = |bytes: &mut Vec<u8>, most: usize| {
             let left = most.saturating_add(1).saturating_sub(bytes.len());
             let read = from.take(left as u64).read_to_end(bytes);
-            read.map_err(|error| Error::Usage(format!("{name}: {error}")))
+            read.map_err(|error| Error::usage(format!("{name}: {error}")))
         };
         more(&mut bytes, most)?;
         let most = if is_wide(&bytes) { most.saturating_mul(BYTES_A_LETTER) } else { most };
@@ -123,7 +123,7 @@ impl Limit {
     fn fault(self, name: &str, found: &str) -> Error {
         let (most, context) = (self.bytes(), self.context);
         let why = if most == MOST_BYTES { String::new() } else { format!(" for a context of {context} tokens") };
-        Error::Usage(format!("{name}: found {found} bytes, expected at most {most}{why}"))
+        Error::usage(format!("{name}: found {found} bytes, expected at most {most}{why}"))
     }
 }
 

@@ -3,9 +3,8 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use lapidary::Error;
 use lapidary::checkpoint::Checkpoint;
-use lapidary::error::harmless;
+use lapidary::error::{Usage, harmless};
 use lapidary::gemma4::{Config, LayerKind};
 use lapidary::gpu::Gpu;
 use lapidary::model::{DevicePlan, MemoryPlan};
@@ -82,9 +81,7 @@ impl Arguments {
     fn check_context(&self, config: &Config) -> lapidary::Result<()> {
         let most = config.max_position_embeddings;
         match self.run.context.filter(|context| *context > most) {
-            Some(context) => {
-                Err(Error::Usage(format!("a context of {context} was asked for, but the model's is {most}")))
-            }
+            Some(asked) => Err(Usage::Context { asked, most }.into()),
             None => Ok(()),
         }
     }

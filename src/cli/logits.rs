@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use lapidary::chat::check_ids;
+use lapidary::error::Usage;
 use lapidary::gemma4::Config;
 use lapidary::model::{Activation, Gemma4, Row, Want};
 use lapidary::{Error, Result};
@@ -11,7 +13,6 @@ use safetensors::tensor::TensorView;
 
 use super::args::{Ids, Precision};
 use super::input::Limit;
-use super::model::check_ids;
 use super::output::Output;
 use super::run::RunArguments;
 use super::terminal::{note, plural};
@@ -56,8 +57,7 @@ pub(super) fn run(mut arguments: Arguments) -> anyhow::Result<u8> {
     let ids = arguments.ids(Limit::of(context))?;
     check_ids(&ids, &checkpoint)?;
     if ids.len() > context {
-        let found = format!("found {} token ids, but the context is {context}: expected at most {context}", ids.len());
-        return Err(Error::Usage(found).into());
+        return Err(Error::from(Usage::Ids { found: ids.len(), context }).into());
     }
     let output = Output::new(&arguments.output)?;
     let mut model = arguments.run.load(&checkpoint)?;
@@ -74,7 +74,7 @@ impl Arguments {
             return Ok(ids.clone());
         }
         let path = self.ids_file.as_deref().expect("one of the two is required");
-        let fault = |error: Error| Error::Usage(format!("{}: {error}", path.display()));
+        let fault = |error: Error| Error::usage(format!("{}: {error}", path.display()));
         let Ids(ids) = limit.ids_file(path)?.parse().map_err(fault)?;
         Ok(ids)
     }
@@ -116,5 +116,5 @@ fn serialize(tensors: &BTreeMap<String, Activation>, config: &Config) -> Result<
         let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(&tensor.values));
         (name, view.expect("whole rows of f32"))
     });
-    safetensors::serialize(views, None).map_err(|e| Error::Run(format!("the tensors make no safetensors file: {e}")))
+    safetensors::serialize(views, None).map_err(|e| Error::run(format!("the tensors make no safetensors file: {e}")))
 }

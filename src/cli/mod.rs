@@ -1,15 +1,15 @@
 //! The command line: one file a subcommand, and what they share.
 //!
-//! Text goes to stdout, everything else to stderr. [`model`] opens and loads, [`settings`] holds how answers are
-//! sampled, [`answer`] streams one, [`signals`] turns Ctrl-C into an answer's end.
+//! Text goes to stdout, everything else to stderr. Arguments become calls of [`lapidary::chat`] and of what is below it:
+//! [`model`] opens and loads, [`settings`] says how answers are sampled, [`stream`] shows one as it is made, [`signals`]
+//! turns Ctrl-C into its end.
 
-mod answer;
 mod args;
 mod bench;
-mod cache;
 mod chat;
 mod devices;
 mod doctor;
+mod fault;
 mod generate;
 mod input;
 mod inspect;
@@ -21,11 +21,12 @@ mod ranks;
 mod run;
 mod settings;
 mod signals;
+mod stream;
 mod terminal;
 #[cfg(windows)]
 mod windows;
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -74,6 +75,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
     };
+    let json = arguments.command.is_json();
     let done = match arguments.command {
         Command::Chat(arguments) => chat::run(arguments),
         Command::Generate(arguments) => generate::run(arguments),
@@ -84,7 +86,19 @@ pub(crate) fn main() -> ExitCode {
         Command::Devices(arguments) => devices::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
     };
-    ExitCode::from(done.unwrap_or_else(|error| report(&error)))
+    ExitCode::from(done.unwrap_or_else(|error| report(&error, json)))
+}
+
+impl Command {
+    /// Whether one JSON object goes to stdout, for programs: an error is one too then.
+    fn is_json(&self) -> bool {
+        match self {
+            Command::Generate(arguments) => arguments.json,
+            Command::Bench(arguments) => arguments.json,
+            Command::Doctor(arguments) => arguments.json,
+            _ => false,
+        }
+    }
 }
 
 /// Prints what the arguments' parser has to say: help and version in full on stdout, a fault as one line on stderr.
@@ -94,7 +108,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
         return ExitCode::from(match printed {
             _ if error.use_stderr() => 2,
             Ok(()) => 0,
-            Err(fault) => report(&fault.into()),
+            Err(fault) => report(&fault.into(), false),
         });
     }
     terminal::note(harmless(&usage_fault(&error.render().to_string()), LINE_CHARACTERS));
@@ -120,7 +134,7 @@ fn usage_fault(rendered: &str) -> String {
 }
 
 /// Prints an error and says the exit code.
-fn report(error: &anyhow::Error) -> u8 {
+fn report(error: &anyhow::Error, json: bool) -> u8 {
     let closed_pipe = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
     };
@@ -128,7 +142,11 @@ fn report(error: &anyhow::Error) -> u8 {
         return 0; // The reader has seen enough.
     }
     if let Some(error) = error.downcast_ref::<lapidary::Error>() {
-        terminal::note(terminal::fault_line(error));
+        terminal::note(fault::line(error));
+        if json {
+            // What reads stdout may be gone; stderr has it all.
+            writeln!(io::stdout(), "{}", fault::object(error)).ok();
+        }
         return error.exit_code();
     }
     // Files' errors have their path with them; what comes bare is what stdout said.

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use lapidary::Result;
+use lapidary::chat;
 use lapidary::checkpoint::{Checkpoint, Source};
 use lapidary::engine::Generator;
 use lapidary::gemma4::Role;
 use lapidary::model::{Gemma4, Head, Options, Progress};
 use lapidary::text::TextModel;
-use lapidary::{Error, Result};
 
 use super::args::ModelArguments;
 use super::ranks::introduce;
@@ -64,20 +65,17 @@ impl ModelArguments {
     /// The tokenizer and template, `None` where there is no tokenizer.
     ///
     /// # Errors
-    /// [`Error::Model`] for a file that cannot be used.
+    /// [`lapidary::Error::Model`] for a file that cannot be used.
     pub(super) fn text(&self) -> Result<Option<TextModel>> {
         TextModel::open(&self.source())
     }
 
-    /// The tokenizer and template for a command that cannot do without.
+    /// The tokenizer and template for a command that cannot go on without them.
     ///
     /// # Errors
-    /// [`Error::Model`] also where there is no tokenizer; `hint` says what can be done then.
+    /// [`lapidary::Error::Model`] also where there is no tokenizer; `hint` says what can be done then.
     pub(super) fn required_text(&self, hint: &str) -> Result<TextModel> {
-        self.text()?.ok_or_else(|| {
-            let name = self.source().describe();
-            Error::model(format!("model {name:?}: no tokenizer.json, expected one to turn text into tokens{hint}"))
-        })
+        chat::required_text(&self.source(), hint)
     }
 }
 
@@ -90,10 +88,9 @@ impl RunArguments {
     /// How the model is laid out.
     ///
     /// # Errors
-    /// [`Error::Usage`] where arguments contradict each other.
+    /// [`lapidary::Error::Usage`] where arguments contradict each other.
     pub(super) fn options(&self) -> Result<Options> {
-        let options =
-            Options { context: self.context, parallel: self.ranks.parallel()?, marks: true, ..Options::default() };
+        let options = Options { context: self.context, parallel: self.ranks.parallel()?, ..Options::default() };
         Ok(self.kernels.apply(options))
     }
 
@@ -125,16 +122,15 @@ impl RunArguments {
     /// # Errors
     /// As [`Self::load`], and [`Checkpoint::check_stops`].
     pub(super) fn generator(&self, checkpoint: &Arc<Checkpoint>, text: Option<&TextModel>) -> Result<Generator> {
-        checkpoint.check_stops()?;
-        let model = self.load(checkpoint)?;
-        let generator = Generator::new(model, checkpoint.stop_ids(), &checkpoint.generation.suppress_tokens);
-        let generator = generator.with_stop_ids(text.into_iter().flat_map(|text| text.tokenizer.turn_ends()));
-        let generator = generator.with_reserved(text.into_iter().flat_map(|text| text.tokenizer.reserved_ids()));
-        let (arguments, checkpoint) = (self.clone(), checkpoint.clone());
-        Ok(generator.recovering(move |message| {
-            note(format_args!("the device was lost ({message}): the model is loaded again, then the answer goes on"));
-            arguments.load(&checkpoint)
-        }))
+        let arguments = self.clone();
+        chat::generator(checkpoint, text, move |checkpoint, lost| {
+            if let Some(message) = lost {
+                note(format_args!(
+                    "the device was lost ({message}): the model is loaded again, then the answer goes on"
+                ));
+            }
+            arguments.load(checkpoint)
+        })
     }
 
     fn introduce(&self, checkpoint: &Checkpoint, model: &Gemma4) {
@@ -194,53 +190,6 @@ pub(super) fn format(checkpoint: &Checkpoint) -> String {
     formats.into_iter().max_by_key(|(_, parameters)| *parameters).map_or(String::new(), |(format, _)| format)
 }
 
-/// Fails for a tokenizer of another model: it could make ids that this one does not have.
-///
-/// # Errors
-/// [`Error::Model`] with both sizes.
-pub(super) fn check_vocabulary(text: &TextModel, checkpoint: &Checkpoint) -> Result<()> {
-    let (found, most) = (text.tokenizer.vocab_size(), checkpoint.config.vocab_size);
-    if found <= most {
-        return Ok(());
-    }
-    Err(Error::model(format!("tokenizer.json: {found} tokens, expected at most the {most} of the model's vocab_size")))
-}
-
-/// Fails for ids that cannot be a prompt, before anything is loaded.
-///
-/// # Errors
-/// [`Error::Usage`] with what was found and what was expected.
-pub(super) fn check_prompt(ids: &[u32], checkpoint: &Checkpoint, context: usize) -> Result<()> {
-    check_ids(ids, checkpoint)?;
-    check_length(ids.len(), context)
-}
-
-/// Fails for ids that the model does not have.
-///
-/// # Errors
-/// [`Error::Usage`] with the first of them.
-pub(super) fn check_ids(ids: &[u32], checkpoint: &Checkpoint) -> Result<()> {
-    let vocab = checkpoint.config.vocab_size;
-    if let Some(id) = ids.iter().find(|id| **id as usize >= vocab) {
-        return Err(Error::Usage(format!("token id {id} is beyond the vocabulary of {vocab}")));
-    }
-    Ok(())
-}
-
-/// Fails for a prompt that leaves no room for an answer.
-///
-/// # Errors
-/// [`Error::Usage`] with both numbers.
-pub(super) fn check_length(tokens: usize, context: usize) -> Result<()> {
-    if tokens < context {
-        return Ok(());
-    }
-    Err(Error::Usage(format!(
-        "the prompt has {tokens} tokens, but the context is {context}: expected at most {}",
-        context.saturating_sub(1)
-    )))
-}
-
 /// The bar of what is being loaded; indicatif shows nothing where stderr is no terminal.
 #[derive(Default)]
 pub(super) struct Bars {
@@ -292,6 +241,16 @@ mod tests {
     struct Arguments {
         #[command(flatten)]
         run: RunArguments,
+    }
+
+    /// Programs that ask the library for nothing get what `lapidary chat` has without flags.
+    #[test]
+    fn without_flags_options_are_the_library_s() {
+        let Arguments { run } = Arguments::try_parse_from([""]).unwrap();
+        assert_eq!(format!("{:?}", run.options().unwrap()), format!("{:?}", Options::default()));
+        let Arguments { run } = Arguments::try_parse_from(["", "--precision", "exact", "--no-cache"]).unwrap();
+        let exact = Options { marks: true, ..Options::exact() };
+        assert_eq!(format!("{:?}", run.options().unwrap()), format!("{exact:?}"));
     }
 
     /// What `chat` and `generate` run with comes back after a loss, with the same arguments.

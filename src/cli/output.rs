@@ -34,7 +34,7 @@ impl Output {
     /// # Errors
     /// [`Error::Usage`] that says what stands in the way.
     pub(super) fn new(path: &Path) -> Result<Self> {
-        let fault = |what: String| Error::Usage(format!("--output {}: {what}", path.display()));
+        let fault = |what: String| Error::usage(format!("--output {}: {what}", path.display()));
         check_no_device(path).map_err(|error| fault(error.to_string()))?;
         let permissions = match fs::metadata(path) {
             Ok(found) if found.is_dir() => return Err(fault("found a directory, expected a file".into())),

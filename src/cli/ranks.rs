@@ -62,7 +62,7 @@ impl RankArguments {
         let shares = match (&self.shares, self.tensor_parallel) {
             (Some(shares), Some(ranks)) if shares.ranks() != ranks => {
                 let found = shares.ranks();
-                return Err(Error::Usage(format!(
+                return Err(Error::usage(format!(
                     "--shares {shares} is for {found} ranks, --tensor-parallel says {ranks}"
                 )));
             }
@@ -95,7 +95,7 @@ impl RankArguments {
             return Ok(vec![kernels.open(adapter, 0)?]);
         }
         if self.adapters.iter().any(|name| name.trim().is_empty()) {
-            return Err(Error::Usage("--adapters: one of the names is empty, expected a list like amd,intel".into()));
+            return Err(Error::usage("--adapters: one of the names is empty, expected a list like amd,intel"));
         }
         let earlier =
             |i: usize| self.adapters[..i].iter().filter(|name| name.trim() == self.adapters[i].trim()).count();

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
-use lapidary::error::{self, LINE_CHARACTERS};
-use lapidary::{Bytes, Error};
+use lapidary::{Bytes, error};
 
 #[cfg(windows)]
 use super::windows;
@@ -15,22 +14,6 @@ pub(super) fn note(text: impl Display) {
     let text = text.to_string();
     let lines: Vec<String> = text.split('\n').map(|line| error::harmless(line, usize::MAX)).collect();
     writeln!(io::stderr(), "{}", lines.join("\n")).ok();
-}
-
-/// What is said about an error: one line, or a list of faults with a line each; cut where it quotes without end.
-pub(super) fn fault_line(error: &Error) -> String {
-    match error {
-        Error::Model(faults) if faults.count() > 1 => cut(&format!("error: {faults}")),
-        error => format!("error: {}", error::harmless(&error.to_string(), LINE_CHARACTERS)),
-    }
-}
-
-/// `text` up to so many characters as a message may have.
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(LINE_CHARACTERS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 /// Whether escape codes may go to stdout.
@@ -117,17 +100,6 @@ mod tests {
     #[test]
     fn files_get_the_text_as_it_is() {
         assert_eq!((shown("a\x1b", false).as_ref(), shown("a\x1b", true).as_ref()), ("a\x1b", "a\u{FFFD}"));
-    }
-
-    #[test]
-    fn a_fault_is_one_line_and_faults_are_a_list() {
-        let line = fault_line(&Error::Usage("a\x1b[31m\nb\u{202e}".into()));
-        assert_eq!(line, "error: a\\u{1b}[31m\\nb\\u{202e}");
-        assert_eq!(fault_line(&Error::Usage("x".repeat(1 << 20))).chars().count(), 7 + LINE_CHARACTERS + 1);
-        let mut faults = lapidary::Faults::default();
-        (0..20).for_each(|i| faults.push(format!("{i} {}", "y".repeat(1000))));
-        let list = fault_line(&Error::Model(faults));
-        assert!(list.starts_with("error: 20 faults:\n  0 y") && list.chars().count() == LINE_CHARACTERS + 1, "{list}");
     }
 
     #[test]

@@ -69,9 +69,9 @@ pub(super) fn check_model(gpu: Gpu, demo: Demo, precision: Precision) -> Finding
     let mut tier = Tier::Plain;
     let answer = || -> Result<()> {
         let golden: Golden =
-            serde_json::from_slice(demo.golden).map_err(|e| Error::Run(format!("golden chats: {e}")))?;
+            serde_json::from_slice(demo.golden).map_err(|e| Error::run(format!("golden chats: {e}")))?;
         let head = if exact { Head::Keep } else { Head::Int8 };
-        let options = Options { precision, head, context: Some(256), ..Options::default() };
+        let options = Options { precision, head, context: Some(256), ..Options::exact() };
         let mut model = Gemma4::load(gpu, demo.checkpoint, &options, &|_| ())?;
         if !exact {
             tier = model.tiers().many;

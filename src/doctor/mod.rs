@@ -10,6 +10,8 @@ pub mod checks;
 mod dot_probe;
 mod examine;
 mod golden;
+mod note;
+mod open;
 mod record;
 mod start;
 
@@ -21,6 +23,8 @@ pub use begun::withdraw;
 pub use dot_probe::{DotTimes, Race, probe};
 pub use examine::{Examination, Progress, Report, Round, Stage, Watch};
 pub use golden::Demo;
+pub use note::Note;
+pub use open::open;
 pub use record::{Failure, Record};
 pub use start::{Start, open_checked};
 

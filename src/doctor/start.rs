@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::begun::{Asked, Turn};
 use super::checks::CHECKS;
 use super::examine::{Examination, Watch};
+use super::note::Note;
 use super::record::Record;
 use crate::Result;
+use crate::error::Remedy;
 use crate::gpu::{Gpu, Mask, Tier};
 
 /// Another start that checks the same is waited for, but not longer than this for its next check to begin or end.
@@ -22,7 +24,7 @@ pub struct Start<'a> {
     /// Where what is known of adapters is kept.
     pub folder: &'a Path,
     /// Called with lines for people: what is left unused, what was checked, who is waited for.
-    pub note: &'a dyn Fn(String),
+    pub note: &'a dyn Fn(Note),
     /// Told of each check.
     pub watch: &'a Watch<'a>,
 }
@@ -36,7 +38,7 @@ pub fn open_checked(
     open: &dyn Fn(&Mask) -> Result<Gpu>,
     without: &Mask,
     folder: &Path,
-    note: &dyn Fn(String),
+    note: &dyn Fn(Note),
 ) -> Result<Gpu> {
     Start { open, without, folder, note, watch: &|_, _| () }.run()
 }
@@ -60,13 +62,17 @@ impl Start<'_> {
         self.without_failures(gpu, &record)
     }
 
+    fn say(&self, text: String) {
+        (self.note)(text.into());
+    }
+
     /// The adapter without what `record` says.
     fn without_failures(&self, gpu: Gpu, record: &Record) -> Result<Gpu> {
         let off = record.switched_off();
         let name = gpu.adapter().info.name.clone();
         if record.is_bad() {
             let failed = record.failures().last().map_or("", |failure| failure.check.as_str());
-            (self.note)(format!(
+            self.say(format!(
                 "\"{name}\" computes wrongly, also with plain kernels (\"{failed}\"): its answers may be wrong; see lapidary doctor"
             ));
         }
@@ -74,9 +80,9 @@ impl Start<'_> {
         let gpu = if all == *self.without { gpu } else { (self.open)(&all)? };
         if !off.is_empty() {
             let first = record.failures().first().map_or("", |failure| failure.check.as_str());
-            (self.note)(format!(
-                "\"{name}\" is used without {off}, which failed a check (\"{first}\"); see lapidary doctor, or --no-cache to use it"
-            ));
+            let text =
+                format!("\"{name}\" is used without {off}, which failed a check (\"{first}\"); see lapidary doctor");
+            (self.note)(Note { text, remedy: Some(Remedy::IgnoreRecord) });
         }
         record.apply(&gpu);
         Ok(gpu)
@@ -87,14 +93,14 @@ impl Start<'_> {
     fn first(&self, gpu: &Gpu) -> Result<Option<Record>> {
         let (path, name) = (Record::path(self.folder, gpu.adapter(), gpu.kind()), &gpu.adapter().info.name);
         let known = || Record::find(self.folder, gpu.adapter(), gpu.kind());
-        let wait = || (self.note)(format!("waiting for the checks of another start on \"{name}\""));
+        let wait = || self.say(format!("waiting for the checks of another start on \"{name}\""));
         let turn = match Turn::ask(&path, PATIENCE, &known, &wait) {
             Asked::Answer(record) => return Ok(Some(record)),
             Asked::Turn(turn) => Some(turn),
             Asked::Alone => None,
         };
         if let Some((check, count)) = turn.as_ref().and_then(Turn::fatal_check) {
-            (self.note)(format!(
+            self.say(format!(
                 "\"{name}\" is used unchecked: {count} starts ended in the middle of the check \"{check}\"; lapidary doctor runs it again"
             ));
             return Ok(None);
@@ -106,7 +112,7 @@ impl Start<'_> {
     fn check(&self, gpu: &Gpu, turn: Option<Turn>) -> Result<Record> {
         if gpu.adapter().lacks_dxc() {
             let name = &gpu.adapter().info.name;
-            (self.note)(format!("first start on \"{name}\": it is checked, and FXC takes a minute for the shaders"));
+            self.say(format!("first start on \"{name}\": it is checked, and FXC takes a minute for the shaders"));
         }
         let one_by_one = turn.as_ref().is_some_and(Turn::has_suspects);
         let running = turn.and_then(|turn| {
@@ -135,7 +141,7 @@ impl Start<'_> {
         // Before others get their turn.
         record.keep(self.folder, &report);
         let checks = report.rounds.last().map_or(0, |round| round.findings.len());
-        (self.note)(format!(
+        self.say(format!(
             "first start on \"{}\" ({}): {checks} of {} checks in {:.1} s, {}; lapidary doctor runs them all",
             report.adapter.info.name,
             report.adapter.driver(),

@@ -5,8 +5,10 @@ use std::ops::ControlFlow;
 
 use web_time::Instant;
 
+use super::length::check_length;
 use super::recovery::Recovery;
 use super::{Sampler, Sampling};
+use crate::error::{Failure, Lost, Usage};
 use crate::kernels::choice::suppress;
 use crate::model::{Gemma4, Next, Output, Row, Want};
 use crate::{Error, Result};
@@ -164,15 +166,9 @@ impl Generator {
     pub fn generate(&mut self, slot: usize, prompt: &[u32], request: &Request, watch: &mut Watch) -> Result<Outcome> {
         let context = self.model.context();
         if prompt.is_empty() {
-            return Err(Error::Usage("the prompt has no tokens, expected at least 1".into()));
+            return Err(Usage::EmptyPrompt.into());
         }
-        if prompt.len() >= context {
-            return Err(Error::Usage(format!(
-                "the prompt has {} tokens, but the context is {context}: expected at most {}",
-                prompt.len(),
-                context - 1
-            )));
-        }
+        check_length(prompt.len(), context)?;
         request.sampling.check()?;
         let most = request.max_tokens.unwrap_or(usize::MAX).min(context - prompt.len());
         let mut timings = Timings { reused_tokens: self.reuse(slot, prompt), ..Timings::default() };
@@ -181,7 +177,7 @@ impl Generator {
         let mut answer = Answer { slot, prompt, sampling: request.sampling, most, ids, timings, start, first: None };
         loop {
             match self.go_on(&mut answer, watch) {
-                Err(Error::DeviceLost(message)) => self.recover(message)?,
+                Err(Error::DeviceLost(lost)) => self.recover(lost)?,
                 other => return Ok(answer.outcome(other?)),
             }
         }
@@ -195,7 +191,7 @@ impl Generator {
     pub fn logits(&mut self, slot: usize, ids: &[u32]) -> Result<Vec<f32>> {
         let context = self.model.context();
         if ids.is_empty() || ids.len() > context {
-            return Err(Error::Usage(format!("{} ids in a context of {context}: expected 1 to as many", ids.len())));
+            return Err(Usage::Ids { found: ids.len(), context }.into());
         }
         self.reuse(slot, ids);
         let (rest, last) = ids.split_at(ids.len() - 1);
@@ -263,10 +259,10 @@ impl Generator {
         }
     }
 
-    /// Loads the model again, whose device was lost for the reason `message`. No slot holds anything then.
-    fn recover(&mut self, message: String) -> Result<()> {
-        let Some(recovery) = &mut self.recovery else { return Err(Error::DeviceLost(message)) };
-        self.model = recovery.reload(&self.model, message)?;
+    /// Loads the model again, whose device was `lost`. No slot holds anything then.
+    fn recover(&mut self, lost: Lost) -> Result<()> {
+        let Some(recovery) = &mut self.recovery else { return Err(lost.into()) };
+        self.model = recovery.reload(&self.model, lost)?;
         self.held = vec![Vec::new(); self.model.slots()];
         Ok(())
     }
@@ -423,12 +419,7 @@ impl Generator {
 }
 
 fn flooded(ids: &[u32]) -> Error {
-    let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
-    Error::Run(format!(
-        "the last {FLOOD} tokens are reserved ones (ids {}), which no answer has: kernels or weights are wrong; `lapidary doctor` \
-         checks the adapter's kernels, and --precision exact does without rounding",
-        ids.join(", ")
-    ))
+    Failure::Reserved { ids: ids.to_vec() }.into()
 }
 
 impl Answer<'_> {

@@ -6,8 +6,10 @@
 //! the host chooses behind a prompt, without a top-k or with a large one, and on several ranks.
 
 mod generator;
+mod length;
 mod recovery;
 mod sampler;
 
 pub use generator::{Finish, Generator, Outcome, Request, Timings};
+pub use length::check_length;
 pub use sampler::{Sampler, Sampling};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use web_time::Instant;
 
+use crate::error::Lost;
 use crate::model::Gemma4;
 use crate::{Error, Result};
 
@@ -26,25 +27,24 @@ impl Recovery {
         Recovery { reload, losses: Losses::default() }
     }
 
-    /// The model on a new device, after the one of `model` was lost for the reason `message`. What `model` holds on its
+    /// The model on a new device, after the one of `model` was `lost`. What `model` holds on its
     /// device is given up first: there may not be room for both.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] for the third loss within a minute, with advice, and where no device can be opened any more;
     /// else those of loading.
-    pub(super) fn reload(&mut self, model: &Gemma4, mut message: String) -> Result<Gemma4> {
+    pub(super) fn reload(&mut self, model: &Gemma4, mut lost: Lost) -> Result<Gemma4> {
         model.give_up();
         loop {
             if self.losses.note(Instant::now()) {
-                return Err(Error::DeviceLost(format!(
-                    "{message}; that was the {MOST_LOSSES}rd time within a minute: a newer driver, a shorter context or \
-                     another adapter may help"
-                )));
+                lost.losses = Some(MOST_LOSSES);
+                return Err(lost.into());
             }
-            match (self.reload)(&message) {
-                Err(Error::DeviceLost(again)) => message = again,
+            match (self.reload)(&lost.message) {
+                Err(Error::DeviceLost(again)) => lost = again,
                 Err(Error::Device(none)) => {
-                    return Err(Error::DeviceLost(format!("{message}; it cannot be opened again: {none}")));
+                    lost.not_opened = Some(none.to_string());
+                    return Err(lost.into());
                 }
                 loaded => return loaded,
             }

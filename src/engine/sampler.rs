@@ -1,5 +1,6 @@
 //! Choosing a token from logits.
 
+use crate::error::{Failure, NotFinite, Usage};
 use crate::kernels::choice::sample;
 use crate::kernels::choice::sample::Draw;
 use crate::{Error, Result};
@@ -31,11 +32,12 @@ impl Sampling {
     /// # Errors
     /// [`Error::Usage`] for a value out of its range.
     pub fn check(&self) -> Result<()> {
+        let wrong = |name, found, expected| Error::Usage(Usage::Sampling { name, found, expected });
         if !(self.temperature.is_finite() && (0.0..=100.0).contains(&self.temperature)) {
-            return Err(Error::Usage(format!("temperature {}: expected 0 (greedy) to 100", self.temperature)));
+            return Err(wrong("temperature", self.temperature, "0 (greedy) to 100"));
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
-            return Err(Error::Usage(format!("top-p {}: expected more than 0, at most 1", self.top_p)));
+            return Err(wrong("top-p", self.top_p, "more than 0, at most 1"));
         }
         Ok(())
     }
@@ -102,15 +104,12 @@ impl Sampler {
     /// [`Error::NotFinite`] where a logit is NaN or plus infinity, [`Error::Run`] where none is left: never a token from
     /// garbage.
     pub fn choose(&mut self, logits: &[f32]) -> Result<u32> {
-        if let Some(id) = logits.iter().position(|l| l.is_nan() || *l == f32::INFINITY) {
-            return Err(Error::NotFinite(format!(
-                "the logit of token {id} is {}, expected a finite number",
-                logits[id]
-            )));
+        if let Some(token) = logits.iter().position(|l| l.is_nan() || *l == f32::INFINITY) {
+            return Err(NotFinite::Logit { token, found: logits[token] }.into());
         }
         let best = argmax(logits);
         if logits.get(best).is_none_or(|l| *l == f32::NEG_INFINITY) {
-            return Err(Error::Run("all logits are minus infinity, expected at least one finite number".into()));
+            return Err(Failure::NoChoice.into());
         }
         if self.sampling.is_greedy() {
             return Ok(best as u32);

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 use super::config::FILE;
 use super::fields::Config;
 use super::json;
-use crate::{Error, Result};
+use crate::Result;
+use crate::error::Usage;
 
 macro_rules! presets {
     ($($name:literal),* $(,)?) => {
@@ -36,7 +37,7 @@ impl Config {
     /// The configuration of the released model `name`, cut to `cut`.
     ///
     /// # Errors
-    /// [`Error::Usage`] for an unknown name, and for more than the model has or less than it needs.
+    /// [`crate::Error::Usage`] for an unknown name, and for more than the model has or less than it needs.
     pub fn preset(name: &str, cut: Cut) -> Result<Config> {
         Config::parse(Value::Object(Config::preset_json(name, cut)?).to_string().as_bytes())
     }
@@ -44,8 +45,8 @@ impl Config {
     /// The `config.json` that [`Config::preset`] reads.
     pub(crate) fn preset_json(name: &str, cut: Cut) -> Result<Map<String, Value>> {
         let Some((_, text)) = PRESETS.iter().find(|(known, _)| *known == name) else {
-            let known = Config::presets().collect::<Vec<_>>().join(", ");
-            return Err(Error::Usage(format!("found no model {name:?}, expected one of {known}")));
+            let known = Config::presets().map(str::to_owned).collect();
+            return Err(Usage::Preset { name: name.to_owned(), known }.into());
         };
         let mut json = json::parse(FILE, text)?;
         let model = json["text_config"].as_object_mut().expect("presets have a text_config");
@@ -68,11 +69,11 @@ fn number(model: &Map<String, Value>, key: &str) -> usize {
     model[key].as_u64().map_or(0, |n| n as usize)
 }
 
-fn checked(name: &str, what: &str, asked: Option<usize>, least: usize, most: usize) -> Result<Option<usize>> {
+fn checked(name: &str, what: &'static str, asked: Option<usize>, least: usize, most: usize) -> Result<Option<usize>> {
     match asked {
-        Some(n) if most == 0 => Err(Error::Usage(format!("{n} {what} were asked for, but {name} has no {what}"))),
-        Some(n) if !(least..=most).contains(&n) => {
-            Err(Error::Usage(format!("{n} {what} of {name} were asked for, expected {least} to {most}")))
+        Some(asked) if most == 0 => Err(Usage::PresetWithout { model: name.to_owned(), what, asked }.into()),
+        Some(asked) if !(least..=most).contains(&asked) => {
+            Err(Usage::PresetSize { model: name.to_owned(), what, asked, least, most }.into())
         }
         asked => Ok(asked),
     }

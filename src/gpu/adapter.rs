@@ -5,6 +5,7 @@ use wgpu::{Backend, DeviceType};
 use super::blocking::block_on;
 use super::compiler::{self, Compiler};
 use super::mask::Mask;
+use crate::error::Unfit;
 use crate::{Error, Result};
 
 /// A limit's name, how to read it, and what is needed of it.
@@ -187,7 +188,7 @@ pub fn no_adapter() -> Error {
         }
     };
     let trouble = dx12_trouble(&[]).map_or(String::new(), |trouble| format!("; {trouble}"));
-    Error::Device(format!("no GPU adapter found; {remedy}{trouble}"))
+    Unfit::NoAdapter { help: format!("{remedy}{trouble}") }.into()
 }
 
 /// The adapters of some APIs; on DX12 those that `compiler` works for.
@@ -257,13 +258,8 @@ fn nth_alike<K: PartialEq>(alike: &[K], first: usize, nth: usize) -> usize {
 /// [`Error::Device`] where no adapter fits, which lists what there is, and where too little is left of it.
 pub(super) fn choose(wanted: Option<&str>, nth: usize, mask: &Mask) -> Result<AdapterReport> {
     let reports = adapters();
-    let all = || {
-        reports
-            .iter()
-            .map(|r| format!("\"{}\" ({}, {})", r.info.name, r.api(), r.driver()))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let all =
+        || reports.iter().map(|r| format!("\"{}\" ({}, {})", r.info.name, r.api(), r.driver())).collect::<Vec<_>>();
     if reports.is_empty() {
         return Err(no_adapter());
     }
@@ -275,20 +271,19 @@ pub(super) fn choose(wanted: Option<&str>, nth: usize, mask: &Mask) -> Result<Ad
         }
     };
     let first = reports.iter().position(|report| fits(&report)).ok_or_else(|| {
-        let trouble = dx12_trouble(&reports).map_or(String::new(), |trouble| format!("; {trouble}"));
-        Error::Device(format!("no adapter matches \"{}\"; there are: {}{trouble}", wanted.unwrap_or_default(), all()))
+        let wanted = wanted.unwrap_or_default().to_owned();
+        Error::Device(Unfit::NoMatch { wanted, known: all(), trouble: dx12_trouble(&reports) })
     })?;
     let names: Vec<_> = reports.iter().map(|r| (&r.info.name, r.api())).collect();
     let chosen = &reports[nth_alike(&names, first, nth)];
-    if let Verdict::Unusable(what) = &chosen.verdict {
-        return Err(Error::Device(format!("adapter \"{}\" cannot be used: {what}", chosen.info.name)));
+    let device = chosen.info.name.clone();
+    if let Verdict::Unusable(found) = &chosen.verdict {
+        return Err(Unfit::Adapter { device, without: None, found: found.clone() }.into());
     }
     let mut chosen = chosen.clone();
     chosen.leave(mask);
     match missing(&chosen.limits, chosen.adapter.get_downlevel_capabilities().flags) {
-        Some(what) => {
-            Err(Error::Device(format!("adapter \"{}\" cannot be used without {mask}: {what}", chosen.info.name)))
-        }
+        Some(found) => Err(Unfit::Adapter { device, without: Some(mask.to_string()), found }.into()),
         None => Ok(chosen),
     }
 }

@@ -37,7 +37,7 @@ fn ready_now<T>(future: impl Future<Output = T>) -> Result<T> {
     use std::task::{Context, Poll, Waker};
     match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Ok(value),
-        Poll::Pending => Err(crate::Error::Device(NO_WAITING.to_owned())),
+        Poll::Pending => Err(crate::error::Unfit::NoWaiting(NO_WAITING).into()),
     }
 }
 

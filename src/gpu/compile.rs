@@ -11,6 +11,7 @@ use super::blocking::block_on;
 use super::pipeline::{Pipeline, PipelineKey, has_bounds_checks, with_immediates};
 use super::pipeline_cache::PipelineCache;
 use super::specialize::specialize;
+use crate::error::Unfit;
 use crate::kept::checksum;
 use crate::{Error, Result, threads};
 
@@ -113,7 +114,8 @@ impl Gpu {
         let wgsl = if self.has_immediates() { with_immediates(wgsl) } else { wgsl.to_owned() };
         let rejected = |why: &dyn fmt::Display| {
             let (stem, constants, name) = (key.stem, &key.constants, &self.adapter().info.name);
-            Error::Device(format!("shader {stem} {constants:?} was rejected by \"{name}\": {why}"))
+            let shader = format!("{stem} {constants:?}");
+            Error::Device(Unfit::Shader { device: name.clone(), shader, why: why.to_string() })
         };
         let shader = specialize(&wgsl, &key.constants).map_err(|why| rejected(&why))?;
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::adapter::{self, AdapterReport};
 use super::blocking::block_on;
-use super::failure::{self, Failures};
+use super::failure::{Failures, Noted};
 use super::kind::Kind;
 use super::mask::Mask;
 use super::pending::{Patience, Waits};
@@ -14,6 +14,7 @@ use super::profile::{self, Profile};
 use super::speed::Pace;
 use super::testing::fault_injector::FaultInjector;
 use super::tier::{self, Tiers};
+use crate::error::{Bound, NoRoom, Unfit};
 use crate::{Error, Result};
 
 /// Bytes of one write: larger ones allocate a new staging buffer each and reach a third of the speed.
@@ -85,7 +86,7 @@ impl Gpu {
             ..Default::default()
         });
         let (device, queue) = block_on(request)?
-            .map_err(|e| Error::Device(format!("adapter \"{}\" could not be opened: {e}", report.info.name)))?;
+            .map_err(|e| Unfit::NotOpened { device: report.info.name.clone(), why: e.to_string() })?;
         let gpu = Self::over((device, queue), report, mask, false);
         let tickets = gpu.storage_with("tickets", &(1..=TICKETS).collect::<Vec<_>>())?;
         gpu.tickets.set(tickets).expect("set once");
@@ -98,7 +99,7 @@ impl Gpu {
         mask: &Mask,
         rehearses: bool,
     ) -> Self {
-        let (failures, allocated_bytes) = (Arc::new(Failures::default()), Arc::new(AtomicU64::new(0)));
+        let (failures, allocated_bytes) = (Arc::new(Failures::new(&report.info.name)), Arc::new(AtomicU64::new(0)));
         report_to(&device, &failures, &allocated_bytes);
         let kind = Kind::of_adapter(&report, mask);
         Gpu {
@@ -229,7 +230,7 @@ impl Gpu {
     /// The error for something that has failed, `what`, for a reason that wgpu may not have told: a loss if there was
     /// one.
     pub(super) fn failed(&self, what: impl std::fmt::Display) -> Error {
-        self.failures.note(failure::Kind::Run, what.to_string());
+        self.failures.note(Noted::Failed(what.to_string()));
         self.settle();
         self.failures.error().expect("one was noted")
     }
@@ -252,11 +253,8 @@ impl Gpu {
     pub fn buffer(&self, label: &str, size_bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
         let size = Self::taken_bytes(size_bytes);
         if size > self.max_binding_bytes() {
-            return Err(Error::Memory(format!(
-                "{label}: {size} bytes, but \"{}\" binds at most {} at once",
-                self.report.info.name,
-                self.max_binding_bytes()
-            )));
+            let (device, most) = (&self.report.info.name, self.max_binding_bytes());
+            return Err(NoRoom::new(Some(device), label, size, most, Bound::Binding).into());
         }
         self.check()?;
         if self.rehearses {
@@ -275,11 +273,8 @@ impl Gpu {
         });
         if block_on(out_of_memory.pop())?.is_some() || planted {
             self.refused_at.store(self.allocated_bytes(), Ordering::Relaxed);
-            return Err(Error::Memory(format!(
-                "{label}: no room for {size} bytes on \"{}\" beside {} bytes already taken",
-                self.report.info.name,
-                self.allocated_bytes()
-            )));
+            let (device, taken) = (&self.report.info.name, self.allocated_bytes());
+            return Err(NoRoom::new(Some(device), label, size, taken, Bound::Taken).into());
         }
         self.check()?;
         self.allocated_bytes.fetch_add(size, Ordering::Relaxed);
@@ -342,10 +337,9 @@ fn report_to(device: &wgpu::Device, failures: &Arc<Failures>, allocated_bytes: &
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| match error {
         wgpu::Error::OutOfMemory { source } => {
             let taken = taken.load(Ordering::Relaxed);
-            on_error
-                .note(failure::Kind::Memory, format!("the device is out of memory with {taken} bytes taken: {source}"));
+            on_error.note(Noted::OutOfMemory { taken, why: source.to_string() });
         }
-        other => on_error.note(failure::Kind::Run, format!("the device reports: {other}")),
+        other => on_error.note(Noted::Failed(format!("the device reports: {other}"))),
     }));
     let (on_loss, taken) = (failures.clone(), allocated_bytes.clone());
     device.set_device_lost_callback(move |reason, message| {

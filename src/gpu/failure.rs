@@ -6,19 +6,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::Error;
+use crate::error::{Bound, Failure, Lost, NoRoom};
 
-/// Which variant of [`Error`] a message belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// [`Error::Run`].
-    Run,
-    /// [`Error::Memory`].
-    Memory,
+/// An error that a device reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// Something failed: [`Error::Run`].
+    Failed(String),
+    /// It ran out of memory: [`Error::Memory`].
+    OutOfMemory {
+        /// Bytes that were taken.
+        taken: u64,
+        /// The driver's words.
+        why: String,
+    },
 }
 
 /// The failures of one device, noted from callbacks on any thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Failures {
+    /// Its name.
+    device: String,
     /// Whether there is any: asked before every call.
     any: AtomicBool,
     known: Mutex<Known>,
@@ -27,13 +35,18 @@ pub(super) struct Failures {
 #[derive(Debug, Default)]
 struct Known {
     lost: Option<String>,
-    first: Option<(Kind, String)>,
+    first: Option<Noted>,
 }
 
 impl Failures {
+    /// Of the device of this name: none yet.
+    pub(super) fn new(device: &str) -> Self {
+        Failures { device: device.to_owned(), any: AtomicBool::new(false), known: Mutex::default() }
+    }
+
     /// Notes an error; the first one stays.
-    pub(super) fn note(&self, kind: Kind, message: String) {
-        self.lock().first.get_or_insert((kind, message));
+    pub(super) fn note(&self, error: Noted) {
+        self.lock().first.get_or_insert(error);
         self.any.store(true, Ordering::Release);
     }
 
@@ -59,12 +72,15 @@ impl Failures {
             return None;
         }
         let known = self.lock();
-        match (&known.lost, &known.first) {
-            (Some(message), _) => Some(Error::DeviceLost(message.clone())),
-            (None, Some((Kind::Run, message))) => Some(Error::Run(message.clone())),
-            (None, Some((Kind::Memory, message))) => Some(Error::Memory(message.clone())),
-            (None, None) => None,
+        if let Some(message) = &known.lost {
+            return Some(Lost::new(&self.device, message).into());
         }
+        Some(match known.first.clone()? {
+            Noted::Failed(message) => Failure::Device { device: self.device.clone(), message }.into(),
+            Noted::OutOfMemory { taken, why } => {
+                NoRoom::new(Some(&self.device), "the device", 0, taken, Bound::Reported(why)).into()
+            }
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -78,13 +94,14 @@ mod tests {
 
     #[test]
     fn the_first_error_stays_and_a_loss_stands_before_it() {
-        let failures = Failures::default();
+        let failures = Failures::new("a GPU");
         assert!(failures.error().is_none());
-        failures.note(Kind::Memory, "a".into());
-        failures.note(Kind::Run, "b".into());
-        assert!(matches!(failures.error(), Some(Error::Memory(message)) if message == "a"));
+        failures.note(Noted::OutOfMemory { taken: 7, why: "a".into() });
+        failures.note(Noted::Failed("b".into()));
+        let message = failures.error().map(|error| error.to_string());
+        assert_eq!(message.as_deref(), Some("the device is out of memory with 7 bytes taken: a"));
         failures.note_loss("c".into());
         failures.note_loss("d".into());
-        assert!(matches!(failures.error(), Some(Error::DeviceLost(message)) if message == "c"));
+        assert!(matches!(failures.error(), Some(Error::DeviceLost(lost)) if lost == Lost::new("a GPU", "c")));
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::adapter::AdapterReport;
 use super::mask::{Ability, Mask};
+use crate::error::Usage;
 use crate::{Error, Result};
 
 /// A kind of device: one architecture of registers and one compiler, as far as shapes of workgroups depend on them.
@@ -100,7 +101,8 @@ impl FromStr for Kind {
     fn from_str(text: &str) -> Result<Self> {
         Kind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
             let names = Kind::ALL.map(Kind::name).join(", ");
-            Error::Usage(format!("\"{text}\" is no kind of device, expected one of {names}"))
+            let expected = format!("one of {names}");
+            Error::Usage(Usage::Name { what: "kind of device", name: text.to_owned(), expected })
         })
     }
 }

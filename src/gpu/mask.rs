@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use crate::error::Usage;
 use crate::{Error, Result};
 
 /// Something that kernels use where a device has it.
@@ -226,9 +227,8 @@ impl FromStr for Mask {
 fn unknown(item: &str) -> Error {
     let abilities = Ability::ALL.map(Ability::name).join(", ");
     let limits = Limit::ALL.map(|limit| format!("{}=N", limit.name())).join(", ");
-    Error::Usage(format!(
-        "\"{item}\" is nothing that can be left unused, expected {abilities}, {limits} (N may end in K, M or G)"
-    ))
+    let expected = format!("one of {abilities}, {limits} (N may end in K, M or G)");
+    Usage::Name { what: "feature or limit", name: item.to_owned(), expected }.into()
 }
 
 const UNITS: [(char, u32); 3] = [('G', 30), ('M', 20), ('K', 10)];

@@ -10,13 +10,14 @@ use super::compiler::Compiler;
 use super::device::TICKETS_BYTES;
 use super::mask::Mask;
 use super::tier::MATRIX_FEATURES;
-use crate::{Error, Result};
+use crate::Result;
+use crate::error::Unfit;
 
 impl Gpu {
     /// A card that is not there, for planning what a model takes on one: bytes are counted, and none is taken.
     ///
     /// # Errors
-    /// [`Error::Device`] where wgpu has no adapter that does nothing.
+    /// [`crate::Error::Device`] where wgpu has no adapter that does nothing.
     pub fn imagined() -> Result<Self> {
         Imagined::default().open()
     }
@@ -46,7 +47,7 @@ impl Gpu {
             required_limits: wgpu::Limits { max_immediate_size, ..wgpu::Limits::downlevel_defaults() },
             ..Default::default()
         });
-        let opened = block_on(request)?.map_err(|e| Error::Device(format!("no rehearsal: {e}")))?;
+        let opened = block_on(request)?.map_err(|e| Unfit::Rehearsal { why: e.to_string() })?;
         let gpu = Self::over(opened, report, mask, true);
         gpu.allocated_bytes.store(Self::taken_bytes(TICKETS_BYTES), Ordering::Relaxed);
         Ok(gpu)
@@ -112,7 +113,7 @@ impl Imagined {
     /// A device that only counts bytes, of which none are taken.
     ///
     /// # Errors
-    /// [`Error::Device`] where wgpu has no adapter that does nothing.
+    /// [`crate::Error::Device`] where wgpu has no adapter that does nothing.
     pub fn open(self) -> Result<Gpu> {
         Gpu::rehearsing(self.report()?, &Mask::default())
     }
@@ -167,7 +168,8 @@ fn noop(features: wgpu::Features) -> Result<wgpu::Adapter> {
     descriptor.backend_options.noop =
         wgpu::NoopBackendOptions { enable: true, features: Some(features), ..Default::default() };
     let found = block_on(wgpu::Instance::new(descriptor).enumerate_adapters(wgpu::Backends::NOOP))?;
-    found.into_iter().next().ok_or_else(|| Error::Device("wgpu has no adapter that does nothing, expected one".into()))
+    let none = || Unfit::Rehearsal { why: "wgpu has no adapter that does nothing, expected one".into() };
+    Ok(found.into_iter().next().ok_or_else(none)?)
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use super::Gpu;
 use super::blocking::receive;
 use super::label::Label;
 use super::profile::{Profile, Span, Timed, Timestamps, Timing, features_of};
-use crate::{Error, Result};
+use crate::Result;
+use crate::error::Unfit;
 
 /// Timestamps of one set; the most that wgpu allows, and an even number: a pass marks its two ends in one set.
 const SET_SIZE: u32 = wgpu::QUERY_SET_MAX_QUERIES;
@@ -28,7 +29,7 @@ impl Gpu {
     /// The best way that this device has to time a dispatch.
     ///
     /// # Errors
-    /// [`Error::Device`] where it has no timestamps.
+    /// [`crate::Error::Device`] where it has no timestamps.
     pub fn timestamps(&self) -> Result<Timestamps> {
         let features = self.device.features();
         if features.contains(features_of(Timestamps::InPass)) {
@@ -37,18 +38,18 @@ impl Gpu {
             Ok(Timestamps::PassEach)
         } else {
             let name = &self.adapter().info.name;
-            Err(Error::Device(format!("\"{name}\" has no timestamps, expected them to time kernels")))
+            Err(Unfit::Timestamps { device: name.clone(), kind: None }.into())
         }
     }
 
     /// From here on every dispatch is timed; a profile that runs already is dropped.
     ///
     /// # Errors
-    /// [`Error::Device`] where the device cannot do `kind`.
+    /// [`crate::Error::Device`] where the device cannot do `kind`.
     pub fn start_profile(&self, kind: Timestamps) -> Result<()> {
         if !self.device.features().contains(features_of(kind)) {
             let name = &self.adapter().info.name;
-            return Err(Error::Device(format!("\"{name}\" has no timestamps of the kind {kind:?}")));
+            return Err(Unfit::Timestamps { device: name.clone(), kind: Some(format!("{kind:?}")) }.into());
         }
         *self.profile.lock() = Some((kind, Vec::new()));
         Ok(())
@@ -58,7 +59,7 @@ impl Gpu {
     /// nanoseconds, in the order of recording. Empty where no profile ran.
     ///
     /// # Errors
-    /// [`Error::Run`] where the device has failed.
+    /// [`crate::Error::Run`] where the device has failed.
     pub fn finish_profile(&self) -> Result<Vec<Timing>> {
         let Some((_, submissions)) = self.profile.lock().take() else { return Ok(Vec::new()) };
         let period = f64::from(self.queue.get_timestamp_period());
@@ -169,7 +170,7 @@ impl Timer {
     /// that once the recording has been submitted.
     ///
     /// # Errors
-    /// [`Error::Memory`] where there is no room for them.
+    /// [`crate::Error::Memory`] where there is no room for them.
     pub(super) fn resolve(self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
         use wgpu::BufferUsages as Usage;
         let mut buffers = Vec::new();

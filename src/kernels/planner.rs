@@ -57,23 +57,8 @@ impl Planned {
     }
 }
 
-/// The buffers of a kernel, by the names of the variables in its shader or by their numbers.
-pub(super) enum Buffers {
-    Named(Vec<(&'static str, Binding)>),
-    Numbered(Vec<(u32, Binding)>),
-}
-
-impl From<Vec<(&'static str, Binding)>> for Buffers {
-    fn from(buffers: Vec<(&'static str, Binding)>) -> Self {
-        Buffers::Named(buffers)
-    }
-}
-
-impl From<Vec<(u32, Binding)>> for Buffers {
-    fn from(buffers: Vec<(u32, Binding)>) -> Self {
-        Buffers::Numbered(buffers)
-    }
-}
+/// The buffers of a kernel, by the names of the shader's variables.
+pub(crate) type NamedBuffers = Vec<(&'static str, Binding)>;
 
 /// Collects what kernels plan, then compiles and binds all of it.
 #[derive(Debug)]
@@ -139,10 +124,10 @@ impl<'a> Planner<'a> {
         label: &str,
         key: PipelineKey,
         params: &P,
-        buffers: impl Into<Buffers>,
+        buffers: NamedBuffers,
         grid: Grid,
     ) -> Result<Planned> {
-        let mut planned = self.planned(label, key, true, buffers.into(), grid);
+        let mut planned = self.planned(label, key, true, buffers, grid);
         if self.gpu.has_immediates() {
             planned.immediates = bytemuck::bytes_of(params).to_vec();
         } else {
@@ -156,20 +141,17 @@ impl<'a> Planner<'a> {
         &self,
         label: &str,
         key: PipelineKey,
-        buffers: impl Into<Buffers>,
+        buffers: NamedBuffers,
         grid: Grid,
     ) -> Result<Planned> {
-        Ok(self.planned(label, key, false, buffers.into(), grid))
+        Ok(self.planned(label, key, false, buffers, grid))
     }
 
-    fn planned(&self, label: &str, key: PipelineKey, has_params: bool, buffers: Buffers, grid: Grid) -> Planned {
+    fn planned(&self, label: &str, key: PipelineKey, has_params: bool, buffers: NamedBuffers, grid: Grid) -> Planned {
         let key = self.with_subgroups(key);
         let declared = shaders::find(&key).bindings(shaders::has_subgroups(&key));
-        let buffers = match buffers {
-            Buffers::Named(buffers) => shaders::numbered(declared, has_params, buffers)
-                .unwrap_or_else(|why| panic!("{label}: shader {} \"{}\": {why}", key.stem, key.variant)),
-            Buffers::Numbered(buffers) => buffers,
-        };
+        let buffers = shaders::numbered(declared, has_params, buffers)
+            .unwrap_or_else(|why| panic!("{label}: shader {} \"{}\": {why}", key.stem, key.variant));
         Planned { label: label.into(), key, buffers, immediates: Vec::new(), grid }
     }
 

@@ -22,6 +22,7 @@ use super::run::exchange::Run;
 use super::run::rank::{Rank, RankMemory};
 use super::run::step::{Activation, FEW_ROWS, Output, Row, Want};
 use crate::checkpoint::Checkpoint;
+use crate::error::Usage;
 use crate::gemma4::Config;
 use crate::gpu::{Gpu, TARGET_SECONDS, Tiers};
 use crate::kernels::attention::head_norm_rope::{HEAD_DIM_STEP, MAX_HEAD_DIM};
@@ -298,13 +299,10 @@ impl Gemma4 {
         self.check(rows)?;
         let positions = rows.iter().map(|row| row.position + 1).max().unwrap_or(0);
         match self.ranks.iter_mut().try_for_each(|rank| rank.reserve(positions)) {
-            Err(Error::Memory(message)) => {
+            Err(Error::Memory(mut no_room)) => {
                 self.context = self.ranks.iter().map(|rank| rank.cache.capacity()).min().expect("at least one rank");
-                Err(Error::Memory(format!(
-                    "{message}; the context is cut to {} tokens; --kv int8, or a budget by --memory or a --context that is \
-                     planned at the start, leave more room",
-                    self.context
-                )))
+                no_room.cut_to = Some(self.context);
+                Err(Error::Memory(no_room))
             }
             other => other,
         }
@@ -314,14 +312,10 @@ impl Gemma4 {
         assert!(!rows.is_empty() && rows.len() <= self.chunk_rows, "a step has 1 to {} rows", self.chunk_rows);
         for row in rows {
             if row.token as usize >= self.config.vocab_size {
-                let vocab = self.config.vocab_size;
-                return Err(Error::Usage(format!("token id {} is beyond the vocabulary of {vocab}", row.token)));
+                return Err(Usage::Token { token: row.token, vocab: self.config.vocab_size }.into());
             }
             if row.position >= self.context {
-                return Err(Error::Usage(format!(
-                    "position {} is beyond the context of {}",
-                    row.position, self.context
-                )));
+                return Err(Usage::Position { position: row.position, context: self.context }.into());
             }
             assert!(row.slot < self.slots(), "slot {} of {}", row.slot, self.slots());
         }

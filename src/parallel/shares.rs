@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::str::FromStr;
 
+use crate::error::Usage;
 use crate::{Error, Result};
 
 /// The most ranks that a model is cut for.
@@ -34,10 +35,10 @@ impl Shares {
     /// [`Error::Usage`] for none or more than [`MAX_RANKS`], or where a rank gets nothing.
     pub fn new(weights: Vec<u32>) -> Result<Self> {
         if !(1..=MAX_RANKS).contains(&weights.len()) {
-            return Err(Error::Usage(format!("{} ranks, expected 1 to {MAX_RANKS}", weights.len())));
+            return Err(Usage::Ranks { found: weights.len(), most: MAX_RANKS }.into());
         }
         match weights.iter().position(|&weight| weight == 0) {
-            Some(rank) => Err(Error::Usage(format!("shares: rank {rank} has 0, expected at least 1 for each rank"))),
+            Some(rank) => Err(Usage::EmptyShare { rank }.into()),
             None => Ok(Shares(weights)),
         }
     }
@@ -55,12 +56,11 @@ impl Shares {
         let even = self.bounds(|sum, total| (size * sum).div_ceil(total));
         if let Some(rank) = even.iter().position(Range::is_empty) {
             let ranks = self.ranks();
-            return Err(Error::Usage(match ranks > size {
-                true => format!("{ranks} ranks, but the model has {size} {what}, expected at most {size} ranks"),
-                false => {
-                    format!("shares {self}: rank {rank} gets none of the model's {size} {what}, expected at least 1")
-                }
-            }));
+            let what = what.to_owned();
+            return Err(match ranks > size {
+                true => Usage::TooManyRanks { ranks, what, size }.into(),
+                false => Usage::UnevenShares { shares: self.to_string(), rank, what, size }.into(),
+            });
         }
         let aligned = self.bounds(|sum, total| {
             // To the nearest multiple; the end stays where it is.
@@ -88,7 +88,13 @@ impl FromStr for Shares {
 
     /// `5,3`: a list of whole numbers.
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = |part: &str| Error::Usage(format!("shares: found {part:?}, expected whole numbers like 5,3"));
+        let wrong = |part: &str| {
+            Error::Usage(Usage::Value {
+                name: "shares".into(),
+                found: format!("{part:?}"),
+                expected: "whole numbers like 5,3".into(),
+            })
+        };
         let weight = |part: &str| part.trim().parse::<u16>().map(u32::from).map_err(|_| wrong(part));
         Self::new(text.split(',').map(weight).collect::<Result<_>>()?)
     }

@@ -229,7 +229,7 @@ impl Output {
             if row < self.rows && column < width {
                 values.push(f32::from_bits(now));
             } else if now != then {
-                return Err(Error::Run(format!(
+                return Err(Error::run(format!(
                     "guard word at row {row}, column {column} of [{}, {width}] was written",
                     self.rows
                 )));

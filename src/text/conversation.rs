@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::decode;
-use crate::error::{Error, Result, harmless};
+use crate::error::{Error, Result, Usage, harmless};
 use crate::strict;
 
 /// A conversation to be rendered. In a file: `{"messages": [...], "tools": [...], "enable_thinking": false,
@@ -179,9 +179,9 @@ impl Conversation {
     /// # Errors
     /// As [`Conversation::from_json`]; [`Error::Usage`] with both numbers for more text.
     pub fn from_json_within(json: &[u8], most_bytes: usize) -> Result<Self> {
-        let text = decode::text(json).map_err(|e| Error::Usage(format!("conversation: {e}")))?;
+        let text = decode::text(json).map_err(|e| conversation_text(format!("conversation: {e}")))?;
         let value = strict::parse(text.as_bytes(), most_bytes).map_err(|fault| {
-            Error::Usage(match fault {
+            conversation_text(match fault {
                 strict::Fault::Twice { ref place, .. } if place.starts_with('[') => format!("messages{fault}"),
                 strict::Fault::Large(most) => {
                     let found = text.len();
@@ -199,7 +199,7 @@ impl Conversation {
     /// [`Error::Usage`] that names the place, what was found and what was expected.
     pub fn check(&self) -> Result<()> {
         if self.messages.is_empty() {
-            return Err(Error::Usage("messages: found an empty list, expected at least one message".into()));
+            return Err(wrong_text("messages", "found an empty list", "at least one message"));
         }
         for (i, message) in self.messages.iter().enumerate() {
             message.check(&format!("messages[{i}]"))?;
@@ -237,7 +237,7 @@ impl TryFrom<Value> for Conversation {
                 _ => {
                     let known = "messages, tools, enable_thinking or add_generation_prompt";
                     let key = harmless(&key, 60);
-                    return Err(Error::Usage(format!("conversation: found the key \"{key}\", expected {known}")));
+                    return Err(wrong_text("conversation", &format!("found the key \"{key}\""), known));
                 }
             }
         }
@@ -265,7 +265,7 @@ fn check_arguments(calls: &Value, place: &str) -> Result<()> {
     for (i, call) in calls.as_array().into_iter().flatten().enumerate() {
         let Some(text) = call["function"]["arguments"].as_str() else { continue };
         if let Err(fault @ strict::Fault::Twice { .. }) = strict::parse(text.as_bytes(), text.len()) {
-            return Err(Error::Usage(format!("{place}[{i}].function.arguments: {fault}")));
+            return Err(conversation_text(format!("{place}[{i}].function.arguments: {fault}")));
         }
     }
     Ok(())
@@ -282,5 +282,13 @@ fn fault(place: &str, found: Option<&Value>, expected: &str) -> Error {
         Some(Value::Array(_)) => "found a list".to_owned(),
         Some(Value::Object(_)) => "found an object".to_owned(),
     };
-    Error::Usage(format!("{place}: {found}, expected {expected}"))
+    wrong_text(place, &found, expected)
+}
+
+fn wrong_text(place: &str, found: &str, expected: &str) -> Error {
+    Usage::Conversation { place: place.into(), found: found.into(), expected: expected.into() }.into()
+}
+
+fn conversation_text(fault: String) -> Error {
+    Usage::ConversationText(fault).into()
 }

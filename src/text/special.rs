@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Usage};
 
 /// A rendered prompt: the text that the template made, and where in it the special tokens are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,7 +165,13 @@ impl Guard {
             .iter()
             .map(|edge| free.next().map(|stand_in| (*edge, stand_in)))
             .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| Error::Usage("messages: every private-use character found, expected a free one".into()))?;
+            .ok_or_else(|| {
+                Error::Usage(Usage::Conversation {
+                    place: "messages".into(),
+                    found: "every private-use character found".into(),
+                    expected: "a free one".into(),
+                })
+            })?;
         Ok(Self { pairs })
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json};
 use super::conversation::{Conversation, Message, Role};
 use super::jinja::{self, Fault, Limits, STACK_BYTES, Variable};
 use super::special::{Guard, Prompt, Specials, Used};
-use crate::error::{Error, Result, harmless};
+use crate::error::{Bound, Error, NoRoom, Result, Usage, harmless};
 use crate::threads::{self, NoResult};
 
 /// Largest template that is read.
@@ -103,7 +103,11 @@ impl ChatTemplate {
         conversation.check()?;
         let found = conversation.messages.len();
         if found > MAX_MESSAGES {
-            return Err(Error::Usage(format!("messages: found {found} messages, expected at most {MAX_MESSAGES}")));
+            return Err(Error::Usage(Usage::Conversation {
+                place: "messages".into(),
+                found: format!("found {found} messages"),
+                expected: format!("at most {MAX_MESSAGES}"),
+            }));
         }
         let messages: Vec<Json> = conversation.messages.iter().map(|m| self.message(m)).collect();
         let tools = conversation.tools.as_ref().unwrap_or(&Json::Null);
@@ -229,7 +233,7 @@ fn note(json: &Json, used: &mut Used) -> usize {
 fn on_own_thread<T: Send + 'static>(work: impl FnOnce(Arc<AtomicBool>) -> T + Send + 'static) -> Result<T> {
     threads::with_stack(("chat template", STACK_BYTES), TIME, work).map_err(|error| match error {
         NoResult::NoThread(e) => {
-            Error::Memory(format!("chat template: no thread with {STACK_BYTES} bytes of stack: {e}"))
+            NoRoom::new(None, "chat template", STACK_BYTES as u64, 0, Bound::Stack(e.to_string())).into()
         }
         NoResult::TooLong => Error::model(format!("chat template: still running after {TIME:?}, expected a prompt")),
         NoResult::Panicked => Error::model("chat template: rendering panicked, expected a prompt"),
@@ -240,15 +244,14 @@ fn on_own_thread<T: Send + 'static>(work: impl FnOnce(Arc<AtomicBool>) -> T + Se
 /// or it is too long) or the template's.
 fn failure(fault: Fault, guard: &Guard, (messages, bytes): (usize, usize), steps: u64) -> Error {
     let shown = |text: &str| harmless(&guard.show(text), QUOTED);
+    let template = |fault| Error::Usage(Usage::Template(fault));
     let large = messages > SMALL.0 || bytes > SMALL.1;
     match fault {
-        Fault::Refused(reason) => Error::Usage(format!("chat template: refuses the conversation: {}", shown(&reason))),
-        Fault::Failed(text) => Error::Usage(format!("chat template: cannot render the conversation: {}", shown(&text))),
-        Fault::Steps | Fault::Bytes | Fault::GivenUp if large => Error::Usage(format!(
-            "messages: found {messages} messages of {bytes} bytes, expected fewer: the chat template does not come to \
-             its end with them in {steps} steps and {} bytes",
-            jinja::LIVE_BYTES
-        )),
+        Fault::Refused(reason) => template(format!("refuses the conversation: {}", shown(&reason))),
+        Fault::Failed(text) => template(format!("cannot render the conversation: {}", shown(&text))),
+        Fault::Steps | Fault::Bytes | Fault::GivenUp if large => {
+            Error::Usage(Usage::LongConversation { messages, bytes, steps, most_bytes: jinja::LIVE_BYTES })
+        }
         Fault::Steps => Error::model(format!("chat template: ran out of steps, expected it to end within {steps}")),
         Fault::GivenUp => Error::model("chat template: given up, expected a prompt"),
         Fault::Bytes => {

@@ -173,6 +173,30 @@ fn a_model_that_computes_no_numbers_ends_with_5() {
     assert!(run.err.contains("after_mlp (kernel add_norm) made NaN or infinity at positions 0 to 2"), "{}", run.err);
 }
 
+/// `--json` prints an error as one object, with the code that `docs/errors.md` explains; stderr has the line as always.
+#[test]
+fn programs_get_the_code() {
+    let object = |arguments: &[&str], code: i32| -> serde_json::Value {
+        let run = run(arguments);
+        assert_eq!((run.code, run.out.lines().count()), (Some(code), 1), "{arguments:?}: {} {}", run.out, run.err);
+        let mut object: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+        let error = object["error"].take();
+        assert_eq!(run.err, format!("error: {}\n", error["message"].as_str().unwrap()));
+        assert_eq!(error["exit_code"], code, "{error}");
+        error
+    };
+    let long = object(&["generate", "--json", "--ids", "2,5,6,7,8", "--context", "4"], 2);
+    assert_eq!((&long["code"], &long["faults"]), (&"E-PROMPT-LENGTH".into(), &serde_json::json!([])));
+    assert_eq!(object(&["bench", "--json", "--adapter", "no such card"], 4)["code"], "E-NO-MATCH");
+    assert_eq!(object(&["doctor", "--json", "--adapter", "no such card"], 4)["code"], "E-NO-MATCH");
+    let missing = object(&["generate", "--json", "--prompt", "a", "--model", "/nowhere"], 3);
+    assert_eq!((&missing["code"], missing["faults"].as_array().unwrap().len()), (&"E-MODEL".into(), 1));
+    let budget = object(&["generate", "--json", "--ids", "2,5", "--memory", "1.5MiB"], 4);
+    assert_eq!(budget["code"], "E-BUDGET");
+    let remedies: Vec<&str> = budget["remedies"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    assert!(remedies.contains(&"--context 256") && remedies.contains(&"--kv int8"), "{remedies:?}");
+}
+
 fn break_final_norm(from: &Path, to: &Path) {
     let config = fs::read_to_string(from.join("config.json")).unwrap();
     let uncapped = config.replace("\"final_logit_softcapping\": 30.0", "\"final_logit_softcapping\": null");

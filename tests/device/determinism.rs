@@ -40,7 +40,7 @@ fn runs_give_the_same_bits() {
     let checkpoint = golden("moe-autoround-sym");
     let ids = ids(3, 30, checkpoint.config.vocab_size);
     for precision in [Precision::Exact, Precision::Fast] {
-        let options = Options { precision, context: Some(64), ..Options::default() };
+        let options = Options { precision, context: Some(64), ..Options::exact() };
         let mut first = model(&checkpoint, &options);
         let expected = run(&mut first, &ids);
         for n in 0..99 {
@@ -57,7 +57,7 @@ fn a_row_does_not_depend_on_the_others() {
     for name in ["dense-gptq-desc-act", "moe-gptq-desc-act"] {
         let checkpoint = golden(name);
         let vocab = checkpoint.config.vocab_size;
-        let mut model = model(&checkpoint, &Options { slots: 4, context: Some(128), ..Options::default() });
+        let mut model = model(&checkpoint, &Options { slots: 4, context: Some(128), ..Options::exact() });
         let held: Vec<Vec<u32>> = (0..4).map(|slot| ids(slot, 20 + 3 * slot as usize, vocab)).collect();
         let own = ids(9, 20, vocab);
         // Slot 0's logits in a step of `n` of its rows and `others` (slot, rows), which stand before or behind them.

@@ -24,7 +24,8 @@ fn every_allocation_of_a_load_may_fail() {
         let faults = gpu.faults();
         plant(&faults);
         let label = match load(gpu, &checkpoint) {
-            Err(Error::Memory(message)) => {
+            Err(Error::Memory(no_room)) => {
+                let message = no_room.to_string();
                 let (label, rest) = message.split_once(": no room for ").unwrap();
                 assert!(!label.is_empty() && rest.contains(" bytes on ") && rest.contains(" beside "), "{message}");
                 Some(label.to_owned())

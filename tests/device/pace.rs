@@ -15,7 +15,7 @@ use super::golden;
 const LIMIT: Duration = Duration::from_millis(250);
 
 fn load(gpu: Gpu, checkpoint: &Checkpoint) -> Gemma4 {
-    Gemma4::load(gpu, checkpoint, &Options { chunk_rows: 256, ..Options::default() }, &|_| ()).unwrap()
+    Gemma4::load(gpu, checkpoint, &Options { chunk_rows: 256, ..Options::exact() }, &|_| ()).unwrap()
 }
 
 /// The bits of the logits behind some chunks and steps; every chunk has the rows that the model says where `rows` is 0.

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lapidary::Error;
 use lapidary::checkpoint::Checkpoint;
 use lapidary::engine::{Generator, Outcome, Request, Sampling};
+use lapidary::error::{Bound, NoRoom};
+use lapidary::gpu::no_adapter;
 
 use super::device::open;
 use super::{checkpoint, generator, load, prompt};
@@ -69,15 +71,15 @@ fn the_third_loss_within_a_minute_is_the_end() {
     generator.model().gpu().faults().destroy();
     let error = answer(&mut generator, &prompt(), Sampling::GREEDY).unwrap_err();
     assert_eq!((error.exit_code(), reloads.load(Ordering::Relaxed)), (5, 2), "{error}");
-    assert!(matches!(&error, Error::DeviceLost(message) if message.contains("3rd time within a minute")), "{error}");
+    assert!(matches!(&error, Error::DeviceLost(lost) if lost.losses == Some(3)), "{error:?}");
+    assert!(error.to_string().contains("3rd time within a minute"), "{error}");
 }
 
 /// A card that does not come back, and one without room for the model any more.
 #[test]
 fn a_reload_that_fails_ends_the_answer() {
-    let gone =
-        (Error::Device("no adapter".into()), "the device was lost: it was destroyed; it cannot be opened again", 5);
-    let full = (Error::Memory("no room".into()), "no room", 4);
+    let gone = (no_adapter(), "the device was lost: it was destroyed; it cannot be opened again", 5);
+    let full = (Error::from(NoRoom::new(None, "weights", 8, 0, Bound::Taken)), "weights: no room for 8 bytes", 4);
     for (fails, expected, code) in [gone, full] {
         let generator = generator(open(), &checkpoint()).unwrap();
         let mut fails = Some(fails);

@@ -60,7 +60,7 @@ pub(crate) fn choices(gpu: &Gpu) -> Vec<Options> {
 fn tiers(gpu: &Gpu) -> Vec<Options> {
     let tiers = Tier::ALL.into_iter().filter(|tier| *tier <= gpu.strongest_tier() && *tier != Tier::F16);
     let fast = tiers.map(|tier| (Precision::Fast, Some(tier))).chain([(Precision::Exact, None)]);
-    fast.map(|(precision, tier)| Options { precision, tier, ..Options::default() }).collect()
+    fast.map(|(precision, tier)| Options { precision, tier, ..Options::exact() }).collect()
 }
 
 fn with(options: &Options, kv: KvDtype, head: Head) -> Options {

@@ -173,6 +173,8 @@ fn inspected(what: &str, dir: &Path, text: &str) {
         static DRAW: RefCell<draw::Draw> = RefCell::new(draw::Draw::new("inspected"));
     }
     if harness::report::is_run(100, || DRAW.with_borrow_mut(|draw| draw.below(8) == 0)) {
+        // The program names a flag for what would help.
+        let text = text.replace("following links allows others", "--follow-links allows others");
         harness::INSPECT.refuses(what, &harness::Call::inspect(dir), 3, &[&format!("error: {text}\n")]);
     }
 }

@@ -30,8 +30,8 @@ fn model(options: &Options) -> (Gemma4, Last) {
 
 /// Both paths of products: each row alone, and rows that share what they read.
 fn all_options() -> [Options; 2] {
-    let rounded = Options { precision: Precision::Fast, tier: Some(Tier::Dot), ..Options::default() };
-    [Options::default(), rounded]
+    let rounded = Options { precision: Precision::Fast, tier: Some(Tier::Dot), ..Options::exact() };
+    [Options::exact(), rounded]
 }
 
 /// `count` ids of each slot in steps of all of them that wait.
@@ -98,8 +98,8 @@ fn slots_that_run_ahead_together_get_the_ids_of_steps_that_wait() {
 /// A slot that joins brings its token, while those of the others are still on the device.
 #[test]
 fn a_slot_joins_steps_under_way() {
-    let (mut waiting, mut last) = model(&Options::default());
-    let (mut ahead, mut last_ahead) = model(&Options::default());
+    let (mut waiting, mut last) = model(&Options::exact());
+    let (mut ahead, mut last_ahead) = model(&Options::exact());
     let alone = wait(&mut waiting, &[2], &mut last, 1);
     let expected = wait(&mut waiting, &[0, 2], &mut last, 3);
 
@@ -116,8 +116,8 @@ fn a_slot_joins_steps_under_way() {
 /// Slots with draws of their own beside greedy ones, and ids that none may get, against each slot alone.
 #[test]
 fn draws_beside_greedy_choices() {
-    let (mut together, last) = model(&Options::default());
-    let (mut alone, _) = model(&Options::default());
+    let (mut together, last) = model(&Options::exact());
+    let (mut alone, _) = model(&Options::exact());
     let draw = |slot: usize, n: usize| {
         let random = (0.37 + 0.61 * n as f32 + 0.2 * slot as f32).fract();
         (slot != 1).then_some(Draw { top_k: 20, top_p: 0.95, inverse_temperature: 0.4, random })
@@ -157,7 +157,7 @@ fn draws_beside_greedy_choices() {
 #[test]
 #[should_panic(expected = "no step submitted before chose a token for slot 0")]
 fn tokens_are_given_after_a_step_that_waits() {
-    let (mut model, mut last) = model(&Options::default());
+    let (mut model, mut last) = model(&Options::exact());
     run_ahead(&mut model, &[0], &mut last, true, 1);
     wait(&mut model, &[1], &mut last, 1);
     model.submit(&next(&[0], |_| None, |_| None), &[]).ok();

@@ -8,7 +8,7 @@ use lapidary::model::{Gemma4, Options, Precision, Row, Want};
 fn labels(name: &str, experts: Option<usize>, slots: usize) -> Vec<Label> {
     let config = Config::preset(name, Cut { layers: Some(2), experts, vocab: Some(512) }).unwrap();
     let options =
-        Options { context: Some(64), slots, precision: Precision::Fast, tier: Some(Tier::Dot), ..Options::default() };
+        Options { context: Some(64), slots, precision: Precision::Fast, tier: Some(Tier::Dot), ..Options::exact() };
     let mut model = Gemma4::synthetic(super::device::open(), config, &options, &|_| ()).unwrap();
     let timestamps = model.gpu().timestamps().unwrap();
     model.gpu().start_profile(timestamps).unwrap();

@@ -70,12 +70,12 @@ const DRAWN: Sampling = Sampling { temperature: 1.0, top_k: 64, top_p: 0.95, see
 #[test]
 fn the_kernel_that_overflows_is_named() {
     let norm = |layer: usize, name: &str| format!("layers.{layer}.{name}.weight");
-    let dot = Options { precision: Precision::Fast, tier: Some(Tier::Dot), ..Options::default() };
+    let dot = Options { precision: Precision::Fast, tier: Some(Tier::Dot), ..Options::exact() };
     for (set, tensor, options, place) in [
         (
             "dense-gptq-desc-act",
             norm(3, "post_attention_layernorm"),
-            Options::default(),
+            Options::exact(),
             "layer 3, after_attention (kernel add_norm)",
         ),
         (
@@ -104,9 +104,9 @@ fn the_kernel_that_overflows_is_named() {
 #[test]
 fn so_are_the_embedding_and_the_head() {
     let (_folder, checkpoint) = bad_token();
-    let mut one = generator(&checkpoint, &Options::default());
+    let mut one = generator(&checkpoint, &Options::exact());
     let parallel = Parallel { shares: Shares::equal(2).unwrap(), ..Parallel::default() };
-    let mut two = generator(&checkpoint, &Options { parallel, ..Options::default() });
+    let mut two = generator(&checkpoint, &Options { parallel, ..Options::exact() });
     for (generator, sampling) in [(&mut one, Sampling::GREEDY), (&mut two, DRAWN)] {
         let said = error(generator, &[2, 9, 7], sampling);
         assert!(said.starts_with("lm_head made the logit of token 5 at position 0 NaN"), "{said}");
@@ -119,7 +119,7 @@ fn so_are_the_embedding_and_the_head() {
 #[test]
 fn a_step_under_way_is_explained_too() {
     let (_folder, checkpoint) = bad_token();
-    let mut model = load(&checkpoint, &Options::default());
+    let mut model = load(&checkpoint, &Options::exact());
     model.step(&rows(0, 0, &[2, 9, 7]), Want::Nothing).unwrap();
     assert!(model.submit(&[Next { slot: 0, token: Some(BAD), draw: None }], &[]).unwrap());
     assert!(matches!(model.next_ids(), Err(Error::NotFinite(_))));
@@ -131,7 +131,7 @@ fn a_step_under_way_is_explained_too() {
 #[test]
 fn numbers_that_are_right_the_second_time_are_a_fault_of_the_device() {
     let checkpoint = Checkpoint::open(Source::Directory(golden("dense-gptq-desc-act"))).unwrap();
-    let mut model = load(&checkpoint, &Options::default());
+    let mut model = load(&checkpoint, &Options::exact());
     let said = model.explain(0, &[2, 9, 7], 1).to_string();
     assert!(said.contains("does not compute the same twice"), "{said}");
     assert_eq!(model.len(0), 0);
@@ -142,7 +142,7 @@ fn numbers_that_are_right_the_second_time_are_a_fault_of_the_device() {
 fn a_flood_of_reserved_tokens_ends_an_answer() {
     let checkpoint = Checkpoint::open(Source::Directory(golden("dense-gptq-desc-act"))).unwrap();
     let generator = |reserved: std::ops::Range<u32>| {
-        Generator::new(load(&checkpoint, &Options::default()), &[], &[]).with_reserved(reserved)
+        Generator::new(load(&checkpoint, &Options::exact()), &[], &[]).with_reserved(reserved)
     };
     let request = Request { sampling: Sampling::GREEDY, max_tokens: Some(20) };
     let mut seen = 0;
@@ -160,7 +160,7 @@ fn a_flood_of_reserved_tokens_ends_an_answer() {
     // All but every eighth token of this answer are reserved.
     let spare: Vec<u32> = clean.ids.iter().copied().skip(7).step_by(8).collect();
     let reserved = (0..512).filter(|id| !spare.contains(id));
-    let rare = Generator::new(load(&checkpoint, &Options::default()), &[], &[]).with_reserved(reserved);
+    let rare = Generator::new(load(&checkpoint, &Options::exact()), &[], &[]).with_reserved(reserved);
     let mut rare = rare;
     let again = rare.generate(0, &[2, 9, 7], &request, &mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!(again.ids, clean.ids);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lapidary::checkpoint::Checkpoint;
+use lapidary::error::Remedy;
 use lapidary::gpu::Tier;
 use lapidary::kernels::KvDtype;
 use lapidary::model::{Gemma4, Head, MemoryPlan, Options, Precision, Want};
@@ -41,7 +42,7 @@ fn logits(model: &mut Gemma4, ids: &[u32]) -> Vec<u32> {
 /// Where experts lie changes no bit: one layer's or all layers', in each precision, in parts, and on several ranks.
 #[test]
 fn logits_are_the_same_bit_for_bit() {
-    let exact = Options { slots: 2, chunk_rows: 128, ..Options::default() };
+    let exact = Options { slots: 2, chunk_rows: 128, ..Options::exact() };
     let fast = Options { precision: Precision::Fast, tier: Some(Tier::Dot), head: Head::Int8, ..exact.clone() };
     let ranks = |shares: &str, split| Parallel { shares: shares.parse().unwrap(), split, ..Parallel::default() };
     let layouts = [
@@ -73,7 +74,7 @@ fn memory_is_smaller_by_all_layers_but_one() {
         let layers = checkpoint.config.num_hidden_layers;
         let contents = checkpoint.contents().unwrap();
         let plan = |host_experts| {
-            let options = Options { host_experts, ..Options::default() };
+            let options = Options { host_experts, ..Options::exact() };
             let gpu = [Arc::new(open())];
             (MemoryPlan::with_contents(&gpu, &checkpoint, &contents, &options).unwrap(), options)
         };
@@ -105,12 +106,13 @@ fn memory_is_smaller_by_all_layers_but_one() {
 #[test]
 fn what_a_model_does_not_have() {
     let error = |checkpoint: &Checkpoint, host_experts| {
-        let options = Options { host_experts, ..Options::default() };
+        let options = Options { host_experts, ..Options::exact() };
         Gemma4::load(open(), checkpoint, &options, &|_| ()).unwrap_err().to_string()
     };
     let dense = sets().into_iter().find(|set| !set.checkpoint.config.is_moe()).unwrap().checkpoint;
-    assert_eq!(error(&dense, 1), "--host-experts 1: the model has no experts, expected 0");
-    assert_eq!(error(&demo(), 9), "--host-experts 9: the model has experts in 8 layers, expected at most 8");
+    assert_eq!(error(&dense, 1), "experts of 1 layer in host memory: the model has no experts, expected 0");
+    let expected = "experts of 9 layers in host memory: the model has experts in 8 layers, expected at most 8";
+    assert_eq!(error(&demo(), 9), expected);
 }
 
 /// Where nothing else is enough, experts go to host memory: as few layers' as fit.
@@ -119,16 +121,16 @@ fn experts_make_room() {
     let checkpoint = demo();
     let gpu = Arc::new(open());
     let total = |host_experts| {
-        let options =
-            Options { host_experts, context: Some(300), chunk_rows: 16, memory: Some(1), ..Options::default() };
+        let options = Options { host_experts, context: Some(300), chunk_rows: 16, memory: Some(1), ..Options::exact() };
         let plan = MemoryPlan::new(std::slice::from_ref(&gpu), &checkpoint, &options).unwrap();
         (plan.devices[0].total(), options)
     };
     let ((four, options), (three, _)) = (total(4), total(3));
     assert!(four < three);
     let options = Options { memory: Some(four), host_experts: 0, ..options };
-    let message = Gemma4::load(gpu.clone(), &checkpoint, &options, &|_| ()).unwrap_err().to_string();
-    assert!(message.ends_with("--host-experts 4"), "{message}");
+    let error = Gemma4::load(gpu.clone(), &checkpoint, &options, &|_| ()).unwrap_err();
+    assert_eq!(error.remedies().last(), Some(&&Remedy::ExpertsOnHost(4)), "{error}");
+    assert!(error.to_string().ends_with("the experts of 4 layers in host memory"), "{error}");
     let model = Gemma4::load(gpu.clone(), &checkpoint, &Options { host_experts: 4, ..options }, &|_| ()).unwrap();
     assert_eq!(model.host_experts().0, 4);
 }

@@ -33,7 +33,7 @@ fn a_marked_place_comes_back() {
     for name in ["moe-autoround-sym", "dense-gptq-desc-act"] {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
         let Set { checkpoint, .. } = Set::open(&folder);
-        let options = |marks| Options { slots: 2, context: Some(256), marks, ..Options::default() };
+        let options = |marks| Options { slots: 2, context: Some(256), marks, ..Options::exact() };
         let (mut model, mut plain) = (load(&checkpoint, &options(true)), load(&checkpoint, &options(false)));
         let (prompt, answer) = (ids(3, 70), ids(5, ANSWER));
         for (len, expected) in [(70, 70), (64, 64), (100, 70)] {

@@ -21,19 +21,19 @@ fn load(gpu: &Arc<Gpu>, checkpoint: &Checkpoint, options: &Options) -> Result<Ge
 
 /// Formats of the cache, contexts, heads, slots, tiers, parts, ranks, budgets.
 fn layouts(is_moe: bool) -> Vec<Options> {
-    let fast = Options { precision: Precision::Fast, head: Head::Int8, ..Options::default() };
+    let fast = Options { precision: Precision::Fast, head: Head::Int8, ..Options::exact() };
     let tier = Some(Tier::Dot);
     let ranks = |shares: &str, split| Parallel { shares: shares.parse().unwrap(), split, ..Parallel::default() };
     let mut all = vec![
-        Options::default(),
+        Options::exact(),
         Options { tier, ..fast.clone() },
         Options { kv: Some(KvDtype::Int8), head: Head::Int4, context: Some(100), slots: 3, ..fast.clone() },
-        Options { max_part_bytes: Some(60_000), chunk_rows: 40, ..Options::default() },
+        Options { max_part_bytes: Some(60_000), chunk_rows: 40, ..Options::exact() },
         Options { parallel: ranks("5,3", Split::Tensor), tier, ..fast.clone() },
         Options { memory: Some(1 << 40), ..fast },
     ];
     if is_moe {
-        all.push(Options { parallel: ranks("1,1,1", Split::Expert), ..Options::default() });
+        all.push(Options { parallel: ranks("1,1,1", Split::Expert), ..Options::exact() });
     }
     all
 }
@@ -93,7 +93,7 @@ fn the_plan_is_what_is_allocated() {
 fn devices_are_planned_one_by_one() {
     let set = sets().swap_remove(0);
     let parallel = Parallel { shares: Shares::equal(2).unwrap(), ..Parallel::default() };
-    let options = Options { parallel, ..Options::default() };
+    let options = Options { parallel, ..Options::exact() };
     let gpus = [Arc::new(open()), Arc::new(open())];
     let contents = set.checkpoint.contents().unwrap();
     let plan = MemoryPlan::with_contents(&gpus, &set.checkpoint, &contents, &options).unwrap();
@@ -105,7 +105,7 @@ fn devices_are_planned_one_by_one() {
 
 fn refusal(result: Result<Gemma4>) -> String {
     match result {
-        Err(Error::Memory(message)) => message,
+        Err(Error::Memory(no_room)) => no_room.to_string(),
         other => panic!("expected no room, found {other:?}"),
     }
 }
@@ -123,7 +123,7 @@ fn a_budget_is_kept() {
     let checkpoint = super::demo();
     let gpu = Arc::new(open());
     let gpus = std::slice::from_ref(&gpu);
-    let options = Options { context: Some(5000), memory: Some(1), ..Options::default() };
+    let options = Options { context: Some(5000), memory: Some(1), ..Options::exact() };
     let total = |options: &Options| MemoryPlan::new(gpus, &checkpoint, options).unwrap().devices[0].total();
     let all = total(&options);
 
@@ -131,10 +131,12 @@ fn a_budget_is_kept() {
     let (before, allocations) = (gpu.allocated_bytes(), gpu.faults().allocations());
     let message = refusal(load(&gpu, &checkpoint, &budget(all - 1)));
     assert_eq!((gpu.allocated_bytes(), gpu.faults().allocations()), (before, allocations), "{message}");
-    for word in ["a budget of ", "the plan for a context of 5000 is ", "embedding ", "KV cache ", "or --kv int8"] {
+    for word in
+        ["a budget of ", "the plan for a context of 5000 is ", "embedding ", "KV cache ", "or a KV cache in int8"]
+    {
         assert!(message.contains(word), "{word:?} in {message}");
     }
-    let context = number(&message, "what fits: --context").unwrap();
+    let context = number(&message, "what fits: a context of").unwrap();
     let with = |context| Options { context: Some(context), ..budget(all - 1) };
     assert!(total(&with(context)) < all && total(&with(context + 1)) >= all, "{context}");
     assert!(total(&Options { kv: Some(KvDtype::Int8), ..budget(all - 1) }) < all);
@@ -156,16 +158,17 @@ fn changes_that_fit_together() {
     let checkpoint = super::demo();
     let gpu = Arc::new(open());
     let gpus = std::slice::from_ref(&gpu);
-    let options = Options { context: Some(300), chunk_rows: 16, memory: Some(1), ..Options::default() };
+    let options = Options { context: Some(300), chunk_rows: 16, memory: Some(1), ..Options::exact() };
     let total = |options: &Options| MemoryPlan::new(gpus, &checkpoint, options).unwrap().devices[0].total();
     let int8 = Options { kv: Some(KvDtype::Int8), ..options.clone() };
     let both = Options { head: Head::Int4, ..int8.clone() };
     let budget = |bytes| load(&gpu, &checkpoint, &Options { memory: Some(bytes), ..options.clone() });
     let message = refusal(budget(total(&both)));
-    assert!(message.ends_with("; what fits: --kv int8 --head int4"), "{message}");
+    assert!(message.ends_with("; what fits: a KV cache in int8 and a head in int4"), "{message}");
     let message = refusal(budget(1 << 20));
     let least = Bytes(total(&Options { context: Some(256), host_experts: 8, ..both }));
-    let changes = "--context 256 --kv int8 --head int4 --host-experts 8";
+    let changes =
+        "a context of 256 and a KV cache in int8 and a head in int4 and the experts of 8 layers in host memory";
     let expected = format!("; nothing fits: the least, with {changes}, is {least}");
     assert!(message.ends_with(&expected), "{message}, expected {expected}");
 }
@@ -182,7 +185,7 @@ fn nothing_is_read_for_what_does_not_fit() {
     let file = std::fs::File::options().write(true).open(folder.path().join("model.safetensors")).unwrap();
     file.set_len(8).unwrap();
     let gpu = Arc::new(open());
-    let load = |memory| load(&gpu, &checkpoint, &Options { memory: Some(memory), ..Options::default() });
+    let load = |memory| load(&gpu, &checkpoint, &Options { memory: Some(memory), ..Options::exact() });
     assert!(refusal(load(1 << 20)).starts_with("a budget of 1.0 MiB, but the plan for a context of "));
     assert!(!matches!(load(1 << 40), Ok(_) | Err(Error::Memory(_))), "the weights are gone");
 }
@@ -191,7 +194,7 @@ fn nothing_is_read_for_what_does_not_fit() {
 #[test]
 fn a_failed_allocation_comes_with_advice() {
     let checkpoint = super::demo();
-    let options = Options { slots: 2, memory: Some(1 << 40), ..Options::default() };
+    let options = Options { slots: 2, memory: Some(1 << 40), ..Options::exact() };
     let gpu = Arc::new(open());
     let first = gpu.faults().allocations();
     load(&gpu, &checkpoint, &options).unwrap();
@@ -200,7 +203,7 @@ fn a_failed_allocation_comes_with_advice() {
     // unless many threads need more than that to load with.
     let least = "nothing fits: the least, with ";
     let is_small = std::thread::available_parallelism().is_ok_and(|threads| threads.get() <= 4);
-    for (number, offer) in [(1, least), (count - 20, if is_small { "what fits: --context " } else { least })] {
+    for (number, offer) in [(1, least), (count - 20, if is_small { "what fits: a context of " } else { least })] {
         let gpu = Arc::new(open());
         gpu.faults().fail_allocation(number);
         let message = refusal(load(&gpu, &checkpoint, &options));

@@ -52,12 +52,12 @@ fn assert_close(what: &str, differences: &[Difference], at_least: usize) {
 #[test]
 fn fast_is_close_to_exact_on_the_demo_s_answers() {
     let (checkpoint, chats) = (demo(), chats());
-    let mut exact = load(&checkpoint, &Options::default());
+    let mut exact = load(&checkpoint, &Options::exact());
     let expected: Vec<Vec<f32>> = chats.iter().map(|chat| chat.logits(&mut exact, usize::MAX).unwrap()).collect();
     drop(exact);
     let fast = |tier, kv, head| {
         let (tier, kv) = (Some(tier), Some(kv));
-        load(&checkpoint, &Options { precision: Precision::Fast, tier, kv, head, ..Options::default() })
+        load(&checkpoint, &Options { precision: Precision::Fast, tier, kv, head, ..Options::exact() })
     };
     for (tier, kv, head) in [
         (Tier::Dot, KvDtype::F32, Head::Keep),
@@ -102,7 +102,7 @@ fn golden_sets_in_fast_precision() {
     for set in sets_of_every_clone() {
         let (vocab, golden) = &set.tensors["logits"];
         for tier in BTreeSet::from([Tier::Plain, strongest]) {
-            let options = Options { precision: Precision::Fast, tier: Some(tier), ..Options::default() };
+            let options = Options { precision: Precision::Fast, tier: Some(tier), ..Options::exact() };
             let fast = super::weak::logits(&mut load(&set.checkpoint, &options), &set.input_ids);
             let differences = differences(golden, &fast, *vocab);
             let summary = Summary::new(&differences);

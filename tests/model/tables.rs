@@ -13,7 +13,7 @@ use super::weak::{MEAN_KL, SAME_CHOICE, logits};
 
 /// The set in `precision`, with kernels shaped for devices of `kind`, which this one need not be.
 fn load(set: &Set, kind: Kind, precision: Precision) -> Gemma4 {
-    let options = Options { precision, context: Some(128), ..Options::default() };
+    let options = Options { precision, context: Some(128), ..Options::exact() };
     let gpu = Arc::new(open().with_kind(kind));
     Gemma4::load(gpu, &set.checkpoint, &options, &|_| ()).unwrap_or_else(|e| panic!("{kind}: {e}"))
 }

@@ -81,7 +81,7 @@ fn open(items: &[&str], kernels: &str) -> Arc<Gpu> {
 }
 
 fn load(gpu: &Arc<Gpu>, set: &Set, precision: Precision, part_bytes: Option<u64>) -> Gemma4 {
-    let options = Options { precision, context: Some(128), max_part_bytes: part_bytes, ..Options::default() };
+    let options = Options { precision, context: Some(128), max_part_bytes: part_bytes, ..Options::exact() };
     Gemma4::load(gpu.clone(), &set.checkpoint, &options, &|_| ()).unwrap_or_else(|e| panic!("{}: {e}", gpu.mask()))
 }
 
@@ -194,7 +194,7 @@ fn weights_larger_than_a_binding_come_in_parts() {
     let run = |without: &str| {
         let gpu = open_without(&without.parse().unwrap());
         let limit = gpu.max_binding_bytes();
-        let options = Options { context: Some(16), ..Options::default() };
+        let options = Options { context: Some(16), ..Options::exact() };
         let mut model = Gemma4::synthetic(gpu, config.clone(), &options, &|_| ()).unwrap();
         let timestamps = model.gpu().timestamps().unwrap();
         model.gpu().start_profile(timestamps).unwrap();

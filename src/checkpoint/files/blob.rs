@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::error::Remedy;
 use crate::paths::{check_no_device, quoted, shown};
 use crate::{Error, Result, threads};
 
@@ -42,10 +43,9 @@ pub(crate) fn open_in(directory: &Path, name: &str, follow: bool) -> Result<Opti
         Err(error) => return Err(Error::io(path, error)),
     };
     if !follow && !is_allowed(directory, &real)? {
-        return Err(Error::model(format!(
-            "file {name:?}: is a link to {}, expected a file inside the model directory (--follow-links allows others)",
-            quoted(&shown(&real))
-        )));
+        let real = quoted(&shown(&real));
+        let fault = format!("file {name:?}: is a link to {real}, expected a file inside the model directory");
+        return Err(Error::model_unless(fault, Remedy::FollowLinks));
     }
     // Asked before opening: even to open a device can do something.
     let asked = fs::metadata(&real).map_err(|error| Error::io(&path, error))?;

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value, json};
 
+use crate::error::Usage;
 use crate::gemma4::{Config, Cut};
 use crate::{Error, Result, threads};
 use tensors::Tensor;
@@ -80,10 +81,7 @@ fn make_empty(directory: &Path) -> Result<()> {
     let mut entries = fs::read_dir(directory).map_err(|error| Error::io(directory, error))?;
     match entries.next() {
         None => Ok(()),
-        Some(_) => Err(Error::Usage(format!(
-            "directory {:?} is not empty, expected a new or an empty one",
-            directory.display().to_string()
-        ))),
+        Some(_) => Err(Usage::NotEmpty { directory: directory.display().to_string() }.into()),
     }
 }
 

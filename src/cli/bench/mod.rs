@@ -85,7 +85,7 @@ pub(super) struct Arguments {
     profile: bool,
     /// Print one JSON object
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Sequences of a batch: a step takes so many rows on every device.
@@ -184,7 +184,7 @@ impl Arguments {
             }
         }
         if cases.is_empty() {
-            return Err(Error::Usage("--prompt 0 and --generate 0: nothing to measure, expected one above 0".into()));
+            return Err(Error::usage("--prompt 0 and --generate 0: nothing to measure, expected one above 0"));
         }
         Ok(cases)
     }
@@ -193,7 +193,7 @@ impl Arguments {
     fn options(&self, cases: &[Case], config: &Config) -> Result<Options> {
         let most = config.max_position_embeddings;
         if let Some(long) = cases.iter().find(|case| case.depth.saturating_add(case.tokens) > most) {
-            return Err(Error::Usage(format!(
+            return Err(Error::usage(format!(
                 "{} at a depth of {} takes a context of {}, but the model's is {most}",
                 long.name(),
                 long.depth,
@@ -201,14 +201,14 @@ impl Arguments {
             )));
         }
         let slots = cases.iter().map(|case| case.batch).max().unwrap_or(1);
-        let defaults = Options::default();
         if slots > MOST_SEQUENCES {
-            return Err(Error::Usage(format!("a batch of {slots} was asked for, expected at most {MOST_SEQUENCES}")));
+            return Err(Error::usage(format!("a batch of {slots} was asked for, expected at most {MOST_SEQUENCES}")));
         }
         let longest = cases.iter().map(|case| case.depth + case.tokens).max().unwrap_or(0);
         // A step has no more rows than the context has positions.
         let context = Some(longest.max(slots).min(most));
-        let options = Options { context, slots, parallel: self.ranks.parallel()?, ..defaults };
+        let parallel = self.ranks.parallel()?;
+        let options = Options { context, slots, parallel, marks: false, ..Options::default() };
         Ok(self.kernels.apply(options))
     }
 }

@@ -13,7 +13,7 @@ use super::super::terminal::{plural, size};
 
 /// Writes the model and says what is there now.
 pub(super) fn run(name: &str, cut: Cut, directory: &Path) -> anyhow::Result<u8> {
-    check_no_device(directory).map_err(|error| Error::Usage(format!("--write {}: {error}", directory.display())))?;
+    check_no_device(directory).map_err(|error| Error::usage(format!("--write {}: {error}", directory.display())))?;
     let style = ProgressStyle::with_template("writing {bar:30} {binary_bytes}/{binary_total_bytes} {eta}");
     let bar = ProgressBar::new(0).with_style(style.expect("a valid template"));
     let written = write_random(directory, name, cut, &|done, total| {

@@ -39,7 +39,7 @@ impl Command {
         let rest = rest.trim();
         let bare = |command: Self| match rest {
             "" => Ok(command),
-            _ => Err(Error::Usage(format!("{name}: found {rest:?}, expected nothing behind it"))),
+            _ => Err(Error::usage(format!("{name}: found {rest:?}, expected nothing behind it"))),
         };
         match name {
             "/help" | "/?" => bare(Command::Help),
@@ -51,14 +51,14 @@ impl Command {
                 "" => Ok(Command::Think(None)),
                 "on" => Ok(Command::Think(Some(true))),
                 "off" => Ok(Command::Think(Some(false))),
-                _ => Err(Error::Usage(format!("/think: found {rest:?}, expected on or off"))),
+                _ => Err(Error::usage(format!("/think: found {rest:?}, expected on or off"))),
             },
             "/set" if rest.is_empty() => Ok(Command::Set(None)),
             "/set" => match rest.split_once(char::is_whitespace) {
                 Some((key, value)) => Ok(Command::Set(Some((key.to_owned(), value.trim().to_owned())))),
-                None => Err(Error::Usage(format!("/set {rest}: found no value, expected /set KEY VALUE"))),
+                None => Err(Error::usage(format!("/set {rest}: found no value, expected /set KEY VALUE"))),
             },
-            _ => Err(Error::Usage(format!(
+            _ => Err(Error::usage(format!(
                 "no command {name}; /help lists them, and a message that begins with a slash is written between \"\"\""
             ))),
         }

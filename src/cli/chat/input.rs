@@ -206,7 +206,7 @@ impl Lines {
             return Err(too_long("text in UTF-16 or UTF-32", MOST_PASSED_OVER as usize));
         }
         self.ended = true; // Unless it is text.
-        let text = decode::text(&bytes).map_err(|error| Error::Usage(format!("stdin: {error}")))?;
+        let text = decode::text(&bytes).map_err(|error| Error::usage(format!("stdin: {error}")))?;
         self.ended = false;
         self.decoded = Some(Cursor::new(text.into_owned()));
         Ok(())
@@ -222,7 +222,7 @@ impl Lines {
         if bytes.last() != Some(&b'\n') && bytes.len() > most {
             self.ended = !pass_over_line(from)?;
         }
-        let text = decode::text(&bytes).map_err(|error| Error::Usage(format!("stdin: a line: {error}")));
+        let text = decode::text(&bytes).map_err(|error| Error::usage(format!("stdin: a line: {error}")));
         match text.map(|text| text.trim_end_matches(['\n', '\r']).to_owned()) {
             // What is cut may end within a character.
             _ if bytes.len() > most + 2 => Err(too_long("line", most)),
@@ -248,11 +248,11 @@ fn pass_over_line(from: &mut impl BufRead) -> Result<bool> {
 }
 
 fn too_long(what: &str, most: usize) -> Error {
-    Error::Usage(format!("stdin: found a {what} of more than {most} bytes, expected at most {most}"))
+    Error::usage(format!("stdin: found a {what} of more than {most} bytes, expected at most {most}"))
 }
 
 fn failed(error: io::Error) -> Error {
-    Error::Run(format!("reading stdin failed: {error}"))
+    Error::run(format!("reading stdin failed: {error}"))
 }
 
 /// The history file in the folder that the system has for a program's state; its parent is made.
@@ -269,7 +269,7 @@ fn history_file() -> Option<PathBuf> {
 }
 
 fn terminal_fault(error: &ReadlineError) -> Error {
-    Error::Run(format!("reading from the terminal failed: {error}"))
+    Error::run(format!("reading from the terminal failed: {error}"))
 }
 
 #[cfg(test)]

@@ -2,28 +2,24 @@
 
 mod commands;
 mod input;
-#[cfg(test)]
-mod long_chat;
-mod session;
 mod show;
 
 use std::sync::Arc;
 
 use lapidary::Error;
-use lapidary::engine::{Finish, Generator, Request, Timings};
-use lapidary::text::TextModel;
+use lapidary::chat::{Session, check_vocabulary, is_recoverable};
+use lapidary::engine::{Finish, Timings};
 
-use super::answer::answer;
 use super::args::SamplingArguments;
+use super::fault;
 use super::input::Limit;
-use super::model::check_vocabulary;
 use super::run::RunArguments;
-use super::settings::Settings;
+use super::settings::{describe, parse, settings};
 use super::signals::{self, INTERRUPTED};
-use super::terminal::{fault_line, note, plural, size};
+use super::stream::stream_answer;
+use super::terminal::{note, plural, size};
 use commands::Command;
 use input::{Input, Reader};
-use session::{Session, is_message_s};
 use show::Show;
 
 /// Talk to a model
@@ -50,23 +46,20 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let checkpoint = Arc::new(arguments.run.model.open()?);
     let text = arguments.run.model.required_text(" and back")?;
     check_vocabulary(&text, &checkpoint)?;
-    let settings = Settings::new(&arguments.sampling, &checkpoint.generation)?;
+    let settings = settings(&arguments.sampling, &checkpoint.generation)?;
     // A model without a template is told before it is loaded.
-    Session::default().prompt(&text, "?", usize::MAX, 0)?;
+    Session::check_template(&text)?;
     let generator = arguments.run.generator(&checkpoint, Some(&text))?;
     let reader = Reader::new(Limit::of(generator.model().context()).bytes())?;
     if reader.is_edited() {
         note("/help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves");
     }
-    Chat { text: &text, generator, settings, session: Session::default(), last: None }.talk(reader)
+    Chat { chat: lapidary::chat::Chat::new(text, generator, settings), last: None }.talk(reader)
 }
 
 /// A chat with all that it knows.
-struct Chat<'t> {
-    text: &'t TextModel,
-    generator: Generator,
-    settings: Settings,
-    session: Session,
+struct Chat {
+    chat: lapidary::chat::Chat,
     last: Option<Last>,
 }
 
@@ -77,7 +70,7 @@ struct Last {
     greedy: bool,
 }
 
-impl Chat<'_> {
+impl Chat {
     fn talk(mut self, mut reader: Reader) -> anyhow::Result<u8> {
         let mut code = 0;
         loop {
@@ -93,10 +86,10 @@ impl Chat<'_> {
             };
             if let Err(error) = done {
                 let failed = error.downcast::<Error>()?;
-                if !is_message_s(&failed) {
+                if !is_recoverable(&failed) {
                     return Err(failed.into());
                 }
-                note(fault_line(&failed));
+                note(fault::line(&failed));
                 // A person has seen it; a script has only the exit code.
                 if code == 0 && !reader.is_typed() {
                     code = failed.exit_code();
@@ -110,38 +103,31 @@ impl Chat<'_> {
 
     /// One message and its answer.
     fn reply(&mut self, message: &str, interactive: bool) -> anyhow::Result<()> {
-        let context = self.generator.model().context();
-        // Room for an answer, so that turns leave before one is cut short; several at once, as each time costs a prefill.
-        let room = self.settings.max_tokens().unwrap_or(usize::MAX).min(context / 4);
-        let prompt = self.session.prompt(self.text, message, context, room)?;
+        let context = self.chat.generator().model().context();
+        let prompt = self.chat.fit(message)?;
         if prompt.left > 0 {
             note(format_args!(
                 "(the conversation outgrew the context of {context} tokens: {} left it)",
                 if prompt.left == 1 { "its oldest turn".into() } else { format!("its {} oldest turns", prompt.left) }
             ));
         }
-        let request = self.settings.request();
+        let request = self.chat.settings.request();
         let mut show = Show::new(interactive);
-        let answered = answer(&mut self.generator, Some(self.text), &prompt.ids, &request, &mut |kind, piece| {
-            show.piece(kind, piece)
+        let answered = stream_answer(&mut |kind, piece| show.piece(kind, piece), |watch| {
+            self.chat.answer(&prompt, &request, watch)
         });
         show.end()?;
-        let answered = answered?;
-        let (outcome, reply) = (answered.outcome, answered.reply.expect("a chat has a tokenizer"));
+        let outcome = answered?.outcome;
         match outcome.finish {
             Finish::Stop => {}
             Finish::Interrupted => note("(stopped)"),
             Finish::Length => {
                 let used = prompt.ids.len() + outcome.ids.len();
-                note(if used >= context { cut_by_context(context) } else { cut_by_setting(&request) });
+                note(if used >= context { cut_by_context(context) } else { cut_by_setting(request.max_tokens) });
             }
         }
-        self.last =
-            Some(Last { timings: outcome.timings, seed: request.sampling.seed, greedy: request.sampling.is_greedy() });
-        // A message that was stopped before its answer began was not said.
-        if outcome.finish != Finish::Interrupted || !reply.text().is_empty() {
-            self.session.push(message, reply.text());
-        }
+        let sampling = request.sampling;
+        self.last = Some(Last { timings: outcome.timings, seed: sampling.seed, greedy: sampling.is_greedy() });
         Ok(())
     }
 
@@ -150,29 +136,29 @@ impl Chat<'_> {
             Command::Help => note(commands::HELP),
             Command::Exit => {}
             Command::Clear => {
-                self.session.clear();
+                self.chat.session.clear();
                 note("(the conversation is forgotten)");
             }
-            Command::System(None) => match &self.session.system {
+            Command::System(None) => match &self.chat.session.system {
                 Some(text) => note(format_args!("system: {text}")),
                 None => note("(no system text)"),
             },
             Command::System(Some(text)) if text == "none" => {
-                self.session.system = None;
+                self.chat.session.system = None;
                 note("(no system text from now on)");
             }
             Command::System(Some(text)) => {
-                self.session.system = Some(text);
+                self.chat.session.system = Some(text);
                 note("(system text set)");
             }
             Command::Think(switch) => {
-                self.session.thinking = switch.unwrap_or(self.session.thinking);
-                note(if self.session.thinking { "(thinking is on)" } else { "(thinking is off)" });
+                self.chat.session.thinking = switch.unwrap_or(self.chat.session.thinking);
+                note(if self.chat.session.thinking { "(thinking is on)" } else { "(thinking is off)" });
             }
-            Command::Set(None) => note(self.settings.describe()),
+            Command::Set(None) => note(describe(&self.chat.settings)),
             Command::Set(Some((key, value))) => {
-                self.settings.set(&key, &value)?;
-                note(format_args!("({})", self.settings.describe()));
+                self.chat.settings.set(parse(&key, &value)?)?;
+                note(format_args!("({})", describe(&self.chat.settings)));
             }
             Command::Stats => self.stats(),
         }
@@ -200,11 +186,11 @@ impl Chat<'_> {
                 ));
             }
         }
-        let model = self.generator.model();
-        let turns = plural(self.session.turns(), "turn");
+        let model = self.chat.generator().model();
+        let turns = plural(self.chat.session.turns(), "turn");
         note(format_args!("context:  {} of {} tokens used, {turns}", model.len(0), model.context()));
         note(format_args!("memory:   {} on {}", size(model.allocated_bytes()), model.gpu().adapter().info.name));
-        note(format_args!("settings: {}", self.settings.describe()));
+        note(format_args!("settings: {}", describe(&self.chat.settings)));
     }
 }
 
@@ -212,6 +198,6 @@ fn cut_by_context(context: usize) -> String {
     format!("(cut short: the context of {context} tokens is full)")
 }
 
-fn cut_by_setting(request: &Request) -> String {
-    format!("(cut short after {}: max-tokens)", plural(request.max_tokens.unwrap_or_default(), "token"))
+fn cut_by_setting(max_tokens: Option<usize>) -> String {
+    format!("(cut short after {}: max-tokens)", plural(max_tokens.unwrap_or_default(), "token"))
 }

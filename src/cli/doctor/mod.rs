@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     short: bool,
     /// Print one JSON object
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// The exit code where also plain kernels are wrong.

@@ -54,8 +54,13 @@ pub fn plan(planner: &Planner, label: &str, p: &MoeCombine) -> Result<Planned> {
     let [post_1, post_2, post, next] = p.norm_rows.map(word);
     let params = Params { stride: word(stride), post_1, post_2, post, next, scalar: p.scalar, eps: p.eps };
     let constants = planner.held_rows(width);
-    let mut buffers =
-        vec![(1, p.mlp.into()), (2, p.experts.into()), (3, p.norms.into()), (4, p.h.into()), (5, p.y.into())];
+    let mut buffers = vec![
+        ("mlp", p.mlp.into()),
+        ("experts", p.experts.into()),
+        ("norms", p.norms.into()),
+        ("h", p.h.into()),
+        ("y", p.y.into()),
+    ];
     let key = rounded::outputs("moe_combine", constants, &mut buffers, [p.rounded, None]);
     planner.plan(label, key, &params, buffers, Grid::per_row(1))
 }

@@ -1,8 +1,8 @@
 //! `router.wgsl`: softmax over the experts, the `top_k` largest, renormalized, times `per_expert_scale`.
 
 use crate::Result;
-use crate::gpu::{Binding, Constants, Grid, Tensor};
-use crate::kernels::{Planned, Planner, word};
+use crate::gpu::{Constants, Grid, Tensor};
+use crate::kernels::{NamedBuffers, Planned, Planner, word};
 
 /// Experts that the shader has room for.
 pub const MAX_EXPERTS: usize = 1024;
@@ -24,7 +24,7 @@ pub struct Choice<'a> {
 
 impl Choice<'_> {
     /// Constants and buffers of `common/choose.wgsl` in a workgroup of `threads` lanes.
-    pub(crate) fn bindings(&self, label: &str, threads: u32) -> (Constants, [(u32, Binding); 4]) {
+    pub(crate) fn bindings(&self, label: &str, threads: u32) -> (Constants, NamedBuffers) {
         let Choice { logits, per_expert_scale, ids, weights } = *self;
         let (n_experts, top_k) = (logits.width, ids.width);
         assert!(n_experts <= MAX_EXPERTS && top_k <= MAX_TOP_K && top_k <= n_experts, "{label}: experts");
@@ -45,7 +45,13 @@ impl Choice<'_> {
             ("LOGIT_QUADS", word(logits.stride / 4)),
             ("COUNTS", word(parts * n_experts)),
         ];
-        (constants, [(11, logits.into()), (12, per_expert_scale.into()), (13, ids.into()), (14, weights.into())])
+        let buffers = vec![
+            ("logits", logits.into()),
+            ("per_expert_scale", per_expert_scale.into()),
+            ("chosen_ids", ids.into()),
+            ("chosen_weights", weights.into()),
+        ];
+        (constants, buffers)
     }
 }
 
@@ -57,5 +63,5 @@ pub fn plan(planner: &Planner, label: &str, choice: Choice) -> Result<Planned> {
     let threads = planner.tuning.norms.threads.max(16);
     let (mut constants, buffers) = choice.bindings(label, threads);
     constants.push(("THREADS", threads));
-    planner.plan_bare(label, planner.key("router", constants), buffers.to_vec(), Grid::per_row(1))
+    planner.plan_bare(label, planner.key("router", constants), buffers, Grid::per_row(1))
 }

@@ -54,8 +54,14 @@ pub fn plan(planner: &Planner, label: &str, x: &Tensor, p: &AddNorm) -> Result<P
     let mut constants = planner.held_rows(x.width);
     constants.push(("OUTPUTS", word(p.n_outputs)));
     let [y0, y1, y2] = p.y;
-    let mut buffers =
-        vec![(1, x.into()), (2, p.norms.into()), (3, p.h.into()), (4, y0.into()), (5, y1.into()), (6, y2.into())];
+    let mut buffers = vec![
+        ("x", x.into()),
+        ("norms", p.norms.into()),
+        ("h", p.h.into()),
+        ("y0", y0.into()),
+        ("y1", y1.into()),
+        ("y2", y2.into()),
+    ];
     let key = rounded::outputs("add_norm", constants, &mut buffers, p.rounded);
     planner.plan(label, key, &params, buffers, Grid::per_row(1))
 }

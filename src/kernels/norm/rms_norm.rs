@@ -29,7 +29,7 @@ pub fn plan(
     assert!(x.width == norms.width && y.width == norms.width && weight < norms.rows, "{label}: shapes");
     assert!(x.stride == norms.stride && y.stride == norms.stride, "{label}: strides");
     let params = Params { stride: word(x.stride), weight: word(weight), eps };
-    let mut buffers = vec![(1, x.into()), (2, norms.into()), (3, y.into())];
+    let mut buffers = vec![("x", x.into()), ("norms", norms.into()), ("y", y.into())];
     let constants = planner.held_rows(x.width);
     let key = rounded::outputs("rms_norm", constants, &mut buffers, [rounded, None]);
     planner.plan(label, key, &params, buffers, Grid::per_row(1))

@@ -37,6 +37,6 @@ pub fn plan(
         y_stride: word(y.stride),
     };
     let grid = Grid { rows_per_row: word(rows_per_row), ..Grid::per_row(y.width.div_ceil(64)) };
-    let buffers = vec![(1, gate.into()), (2, up.into()), (3, y.into())];
+    let buffers = vec![("gate", gate.into()), ("up", up.into()), ("y", y.into())];
     planner.plan(label, planner.key("gelu_mul", vec![]), &params, buffers, grid)
 }

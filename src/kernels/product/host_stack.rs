@@ -86,7 +86,7 @@ impl HostStack {
 impl Upload for &HostStack {
     fn upload(&mut self, buffer: &wgpu::Buffer, offset_bytes: u64, words: &[u32]) -> Result<()> {
         let image = self.images.iter().find(|image| image.buffer == *buffer);
-        let image = image.ok_or_else(|| Error::Run("a buffer that is none of the window's, expected one".into()))?;
+        let image = image.ok_or_else(|| Error::run("a buffer that is none of the window's, expected one"))?;
         let first = offset_bytes as usize / 4;
         let mut all = image.words.lock().unwrap_or_else(PoisonError::into_inner);
         all[first..first + words.len()].copy_from_slice(words);

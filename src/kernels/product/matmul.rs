@@ -152,17 +152,17 @@ fn plan_part(
     let Setup { params, mut constants, mut buffers, variant } = Setup::new(label, weights, part, x, target);
     let (variant, height, width) = match way {
         Way::Plain(tile) => {
-            buffers.push((5, x.into()));
+            buffers.push(("x", x.into()));
             constants.extend(tile.constants(weights.in_features));
             (variant, tile.height(), tile.width())
         }
         Way::Dot { tile, quantized } => {
-            buffers.push((9, quantized.into()));
+            buffers.push(("quantized", quantized.into()));
             constants.extend(tile.constants(weights.in_features));
             ("packed dot", tile.height(), tile.width())
         }
         Way::Matrix { tile, side, rounded } => {
-            buffers.extend([(9, (&rounded.values).into()), (10, (&rounded.factors).into())]);
+            buffers.extend([("rounded", (&rounded.values).into()), ("factors", (&rounded.factors).into())]);
             constants.extend(tile.constants(*side, planner.gpu.subgroup_lanes(), weights.in_features));
             let variant = match (variant, side) {
                 ("packed", 16) => "packed matrix16",
@@ -176,11 +176,11 @@ fn plan_part(
     let mut grid = Grid { rows_per_group: height, ..Grid::per_row(part.n_rows.div_ceil(width as usize)) };
     let stem = match rows {
         Rows::All(count) => {
-            buffers.push((6, count.into()));
+            buffers.push(("row_count", count.into()));
             "matmul"
         }
         Rows::Grouped { groups, repeat } => {
-            buffers.extend([(6, (&groups.tiles).into()), (8, (&groups.pairs).into())]);
+            buffers.extend([("tiles", (&groups.tiles).into()), ("pairs", (&groups.pairs).into())]);
             constants.push(("X_REPEAT", word(repeat)));
             grid.rows_per_row = word(groups.pairs.width);
             grid.more_rows = word(weights.n_matrices);

@@ -3,12 +3,12 @@
 use super::operands::{Rows, Setup, Target, dtype_number};
 use super::weights::Part;
 use crate::Result;
-use crate::gpu::{Binding, Constants, Grid, PipelineKey, Tensor};
+use crate::gpu::{Constants, Grid, PipelineKey, Tensor};
 use crate::kernels::experts::router::Choice;
 use crate::kernels::rounding::rounded::{BLOCK, Input};
 use crate::kernels::tuning::Shape;
 use crate::kernels::tuning::matvec::RowsOfX;
-use crate::kernels::{Planned, Planner, Weights, word};
+use crate::kernels::{NamedBuffers, Planned, Planner, Weights, word};
 use crate::quant::{CHUNK, Format};
 
 /// What [`x_rows`] is at most; `MAX_ROWS` of the shader.
@@ -64,7 +64,7 @@ impl Beside<'_> {
     }
 }
 
-/// Buffers that a product binds with something beside it.
+/// NamedBuffers that a product binds with something beside it.
 const BUFFERS_BESIDE: u32 = 12;
 
 /// Whether gate and up of each matrix lie in one part, so that both are at hand where they are multiplied.
@@ -91,9 +91,9 @@ pub(crate) fn plan_part(planner: &Planner, label: &str, weights: &Weights, part:
         Some(rounded) => {
             variant = "packed rounded";
             params.x_stride = word(rounded.stride);
-            buffers.push((9, rounded.into()));
+            buffers.push(("rounded_x", rounded.into()));
         }
-        None => buffers.push((5, input.x.into())),
+        None => buffers.push(("x", input.x.into())),
     }
     // A binding must be filled also where nothing is read.
     let unread = &part.data;
@@ -109,18 +109,18 @@ pub(crate) fn plan_part(planner: &Planner, label: &str, weights: &Weights, part:
         Rows::Few | Rows::Two | Rows::Many(_) | Rows::Grouped { .. } => {}
     }
     match form {
-        Form::Plain | Form::Gated(None) => buffers.push((8, unread.into())),
+        Form::Plain | Form::Gated(None) => buffers.push(("factors", unread.into())),
         Form::Gated(Some(rounded)) => {
             assert_eq!(variant, "packed rounded", "{label}: what comes out rounded goes in rounded");
             variant = "packed rounding";
-            buffers.push((10, rounded.into()));
+            buffers.push(("rounded_y", rounded.into()));
         }
         Form::Sum { factors } => {
             of_y = RowsOfY { count: 1, added: of_y.count };
-            buffers.push((8, factors.into()));
+            buffers.push(("factors", factors.into()));
         }
     }
-    buffers.push((6, ids_of));
+    buffers.push(("ids", ids_of));
     let (shape, grid) = shape(planner, label, weights, part, few, of_y);
     constants.extend(shape);
     constants.push(("X_ROWS", x_rows));
@@ -168,7 +168,7 @@ fn add_beside(
     x_rows: u32,
     grid: &mut Grid,
     constants: &mut Constants,
-    buffers: &mut Vec<(u32, Binding)>,
+    buffers: &mut NamedBuffers,
 ) -> &'static str {
     match beside {
         Beside::Product { weights, x, y, .. } => {
@@ -182,7 +182,8 @@ fn add_beside(
                 ("BESIDE_X", word(x.stride / 4)),
                 ("BESIDE_Y", word(y.stride)),
             ]);
-            buffers.extend([(11, (&weights.parts[0].data).into()), (12, x.into()), (13, y.into())]);
+            let beside_w = (&weights.parts[0].data).into();
+            buffers.extend([("beside_w", beside_w), ("beside_x", x.into()), ("beside_y", y.into())]);
             grid.x += word(weights.out_features);
             "packed rounding beside product"
         }

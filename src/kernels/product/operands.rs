@@ -1,9 +1,9 @@
 //! What all products take, of few rows and of many: rows, where the result goes, and how shaders find the weights.
 
 use super::weights::{Extent, Part, Weights, run};
-use crate::gpu::{Binding, Constants, Tensor, Tier};
+use crate::gpu::{Constants, Tensor, Tier};
 use crate::kernels::experts::moe_group::Groups;
-use crate::kernels::{Planner, word};
+use crate::kernels::{NamedBuffers, Planner, word};
 use crate::quant::{Dtype, Format, PackedMatrix};
 
 crate::kernels::params! {
@@ -101,7 +101,7 @@ pub(crate) struct Target<'a> {
 pub(crate) struct Setup {
     pub params: Params,
     pub constants: Constants,
-    pub buffers: Vec<(u32, Binding)>,
+    pub buffers: NamedBuffers,
     pub variant: &'static str,
 }
 
@@ -125,7 +125,8 @@ impl Setup {
             ..Params::default()
         };
         let mut constants = Vec::new();
-        let mut buffers = vec![(1, (&part.data).into()), (7, y.into())];
+        let mut buffers = weight_buffers(&weights.format, part);
+        buffers.push(("y", y.into()));
         let variant = match weights.format {
             Format::Dense(dtype) => {
                 constants.push(("DTYPE", dtype_number(dtype)));
@@ -133,7 +134,6 @@ impl Setup {
             }
             Format::Grouped(_) => {
                 add_groups(weights, part, &mut params, &mut constants);
-                buffers.extend(packed_buffers(part));
                 "packed"
             }
         };
@@ -172,15 +172,19 @@ pub(crate) fn group_constants(weights: &Weights, part: &Part) -> Constants {
     ]
 }
 
-/// The buffers of `common/packed.wgsl` beside the codes.
-pub(crate) fn packed_buffers(part: &Part) -> [(u32, Binding); 3] {
-    // A binding must be filled also where a constant keeps the shader from reading it.
-    let unread = &part.data;
-    [
-        (2, part.scales.as_ref().expect("packed weights have scales").into()),
-        (3, part.zeros.as_ref().unwrap_or(unread).into()),
-        (4, part.g_idx.as_ref().unwrap_or(unread).into()),
-    ]
+/// The buffers of `common/dense.wgsl` or `common/packed.wgsl`.
+pub(crate) fn weight_buffers(format: &Format, part: &Part) -> NamedBuffers {
+    let data = &part.data;
+    match format {
+        Format::Dense(_) => vec![("weights", data.into())],
+        // A binding must be filled also where a constant keeps the shader from reading it.
+        Format::Grouped(_) => vec![
+            ("codes", data.into()),
+            ("scales", part.scales.as_ref().expect("packed weights have scales").into()),
+            ("zeros", part.zeros.as_ref().unwrap_or(data).into()),
+            ("g_idx", part.g_idx.as_ref().unwrap_or(data).into()),
+        ],
+    }
 }
 
 /// The number by which shaders know a precision.

@@ -42,6 +42,6 @@ pub fn plan(
         y_offset: word(column),
     };
     let key = planner.key("sum_shares", vec![("SHARES", word(shares))]);
-    let buffers = vec![(1, parts.into()), (2, row_count.into()), (3, y.into())];
+    let buffers = vec![("parts", parts.into()), ("row_count", row_count.into()), ("y", y.into())];
     planner.plan(label, key, &params, buffers, Grid::per_row(parts.width.div_ceil(64)))
 }

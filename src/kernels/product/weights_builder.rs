@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::weights::{Extent, Part, Weights, format_of, row_words};
+use crate::error::{Bound, NoRoom};
 use crate::gpu::{Gpu, Recorder, Upload};
 use crate::kernels::Planner;
 use crate::kernels::rows::fill_random;
@@ -176,11 +177,8 @@ impl<'a> WeightsBuilder<'a> {
         // Whole matrices where one fits; else the only matrix by rows, 64 at a time so that tiles stay whole.
         let rows_per_part = if per_part > 0 { self.out_features } else { (limit / row_bytes) as usize / 64 * 64 };
         if rows_per_part == 0 || (per_part == 0 && self.n_matrices > 1) {
-            return Err(Error::Memory(format!(
-                "{}: a matrix of {matrix_bytes} bytes, but \"{}\" binds at most {limit} at once",
-                self.label,
-                self.gpu.adapter().info.name
-            )));
+            let device = &self.gpu.adapter().info.name;
+            return Err(NoRoom::new(Some(device), &self.label, matrix_bytes, limit, Bound::Matrix).into());
         }
         for first_matrix in (0..self.n_matrices).step_by(per_part.max(1)) {
             for first_row in (0..self.out_features).step_by(rows_per_part) {

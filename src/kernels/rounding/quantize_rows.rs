@@ -43,6 +43,6 @@ pub fn plan(
     let blocks = x.stride / CHUNK;
     let key = planner.key("quantize_rows", vec![("INTERLEAVED", u32::from(interleaved))]);
     let grid = Grid { rows_per_row: word(rows_per_row), ..Grid::per_row(blocks.div_ceil(64)) };
-    let buffers = vec![(1, x.into()), (2, quantized.into())];
+    let buffers = vec![("x", x.into()), ("quantized", quantized.into())];
     planner.plan(label, key, &Params { blocks: word(blocks) }, buffers, grid)
 }

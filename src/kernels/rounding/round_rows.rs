@@ -38,7 +38,7 @@ pub fn plan(planner: &Planner, label: &str, x: &Tensor, rows_per_row: usize, rou
     assert!(rounded.values.bytes(rounded.values.rows) >= x.bytes(x.rows) / 2, "{label}: room for values");
     assert!(rounded.factors.rows >= x.rows && x.stride.is_multiple_of(4), "{label}: rows");
     let key = planner.key("round_rows", vec![("THREADS", planner.tuning.norms.threads)]);
-    let buffers = vec![(1, x.into()), (2, (&rounded.values).into()), (3, (&rounded.factors).into())];
+    let buffers = vec![("x", x.into()), ("rounded", (&rounded.values).into()), ("factors", (&rounded.factors).into())];
     let grid = Grid { rows_per_row: word(rows_per_row), ..Grid::per_row(1) };
     planner.plan(label, key, &Params { quads: word(x.stride / 4) }, buffers, grid)
 }

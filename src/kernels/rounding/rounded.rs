@@ -1,8 +1,8 @@
 //! `common/rounded.wgsl`: activations rounded to int8, as integer products read them.
 
 use crate::Result;
-use crate::gpu::{Binding, Constants, Gpu, Grid, PipelineKey, Tensor, Tier};
-use crate::kernels::{Planned, Planner, Weights, word};
+use crate::gpu::{Constants, Gpu, Grid, PipelineKey, Tensor, Tier};
+use crate::kernels::{NamedBuffers, Planned, Planner, Weights, word};
 use crate::quant::CHUNK;
 
 /// Words of a rounded chunk of [`CHUNK`] activations: 8 of codes, two scales, two scaled sums of codes.
@@ -63,7 +63,7 @@ pub fn plan(planner: &Planner, label: &str, x: &Tensor, rounded: &Tensor) -> Res
     let (blocks, chunks) = (x.width.div_ceil(BLOCK), x.width.div_ceil(CHUNK));
     assert!(rounded.width == chunks * CHUNK_WORDS && x.stride.is_multiple_of(CHUNK), "{label}: shapes");
     let params = Params { stride: word(x.stride), blocks: word(blocks), chunks: word(chunks) };
-    let buffers = vec![(1, x.into()), (2, rounded.into())];
+    let buffers = vec![("x", x.into()), ("rounded", rounded.into())];
     planner.plan(label, planner.key("round", Vec::new()), &params, buffers, Grid::per_row(blocks.div_ceil(64)))
 }
 
@@ -72,14 +72,19 @@ pub fn plan(planner: &Planner, label: &str, x: &Tensor, rounded: &Tensor) -> Res
 pub(crate) fn outputs(
     stem: &'static str,
     constants: Constants,
-    buffers: &mut Vec<(u32, Binding)>,
+    buffers: &mut NamedBuffers,
     rounded: [Option<&Tensor>; 2],
 ) -> PipelineKey {
     let variant = match rounded {
         [None, _] => "",
-        [Some(_), None] => "rounded",
-        [Some(_), Some(_)] => "rounded twice",
+        [Some(only), None] => {
+            buffers.push(("rounded", only.into()));
+            "rounded"
+        }
+        [Some(first), Some(second)] => {
+            buffers.extend([("rounded0", first.into()), ("rounded1", second.into())]);
+            "rounded twice"
+        }
     };
-    buffers.extend((8..).zip(rounded.into_iter().flatten().map(Binding::from)));
     PipelineKey { stem, variant, constants }
 }

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::gpu::{Grid, PipelineKey, Tensor};
-use crate::kernels::product::operands::{dtype_number, group_constants, packed_buffers};
+use crate::kernels::product::operands::{dtype_number, group_constants, weight_buffers};
 use crate::kernels::product::weights::{Extent, Part};
 use crate::kernels::{Planned, Planner, Weights, word};
 use crate::quant::{CHUNK, Format, PackedMatrix};
@@ -56,12 +56,12 @@ pub fn plan(
             scale,
             ..Params::default()
         };
-        let mut buffers = vec![(1, (&part.data).into()), (5, rows.into()), (6, y.into()), (7, ids.into())];
+        let mut buffers = weight_buffers(&table.format, part);
+        buffers.extend([("rows", rows.into()), ("y", y.into()), ("ids", ids.into())]);
         let (variant, mut constants) = match table.format {
             Format::Dense(dtype) => ("dense", vec![("DTYPE", dtype_number(dtype))]),
             Format::Grouped(_) => {
                 add_groups(table, part, &mut params);
-                buffers.extend(packed_buffers(part));
                 ("packed", group_constants(table, part))
             }
         };

@@ -14,7 +14,7 @@
 /// - `part`: which part of a text it is. Several files may be the same part: then each but one says by which words of a
 ///   variant it is picked, and the one that says none is taken for all others. Stems are no part.
 /// - `needs PART`: names that it uses and that this part declares, or brings. `around` is no part: whoever uses the file has these
-///   names anyway, or there is no such text.
+///   names anyway, or there is no such text. A stem without an entry point needs `main` of the part that has it.
 /// - `brings`: parts that do some of what it gives.
 /// - `gives KIND`: names that it declares.
 #[derive(Debug, Default)]

@@ -147,6 +147,19 @@ mod tests {
         }
     }
 
+    /// A head changes neither what is compiled nor what is kept for a version.
+    #[test]
+    fn heads_are_no_part_of_texts() {
+        let library = Library::read();
+        for snippet in library.common.iter().chain(&library.stems) {
+            assert!(!snippet.wgsl.starts_with(['\n', ' ']), "{}.wgsl: one empty line behind the head", snippet.name);
+        }
+        assert!(
+            ["// part: ", "// needs ", "// gives "].iter().all(|line| !version().contains(line)),
+            "a line of a head"
+        );
+    }
+
     /// What heads and lines say of a text is what naga finds in it: the buffers that its entry point uses.
     #[test]
     fn bindings_are_those_of_the_text() {

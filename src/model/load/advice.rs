@@ -1,17 +1,16 @@
-//! What to do where a model does not fit: changes of the options, as the command line names them, each planned and found to
-//! fit.
+//! What to do where a model does not fit: changes of the options, each planned and found to fit.
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::memory::{DevicePlan, MemoryPlan};
 use super::options::{Head, Options};
 use super::share::Share;
 use crate::checkpoint::Checkpoint;
+use crate::error::{Advice, Bound, NoRoom, Remedy};
 use crate::gemma4::Config;
 use crate::gpu::Gpu;
 use crate::kernels::KvDtype;
-use crate::{Bytes, Error, Result};
+use crate::{Error, Result};
 
 /// No context below it is offered: it would not hold a question and its answer.
 const MIN_CONTEXT: usize = 256;
@@ -27,10 +26,11 @@ pub(crate) fn check(plan: &Plan, config: &Config, options: &Options) -> Result<(
     let Some(budget) = options.memory else { return Ok(()) };
     let asked = plan(options)?;
     let Some(device) = asked.devices.iter().find(|device| device.total() > budget) else { return Ok(()) };
-    let planned = planned(device, &asked);
     let (layers, rooms) = (expert_layers(config), vec![budget; asked.devices.len()]);
-    let search = Search { plan, options, layers, rooms };
-    Err(Error::Memory(format!("a budget of {}, but {planned}; {}", Bytes(budget), search.remedies())))
+    let mut no_room = NoRoom::new(Some(&device.name), "the model", device.total(), budget, Bound::Budget);
+    no_room.plan = Some(device.planned(asked.context));
+    no_room.advice = Some(Search { plan, options, layers, rooms }.advice());
+    Err(no_room.into())
 }
 
 impl MemoryPlan {
@@ -76,24 +76,22 @@ impl Rooms {
 /// `error`, which a device gave that had no room, with what the plan says and what would fit in what was taken before:
 /// `rooms` are bytes for each device.
 fn explain(error: Error, plan: &Plan, (config, options): (&Config, &Options), rooms: Vec<u64>) -> Error {
-    let Error::Memory(message) = error else { return error };
+    let Error::Memory(mut no_room) = error else { return error };
     // Advice is for what is there once the cache is full.
     let options = Options { memory: Some(0), ..options.clone() };
-    let Ok(asked) = plan(&options) else { return Error::Memory(message) };
+    let Ok(asked) = plan(&options) else { return Error::Memory(no_room) };
     let short = asked.devices.iter().zip(&rooms).find(|(device, room)| device.total() > **room);
-    let Some((device, room)) = short else { return Error::Memory(message) };
-    let planned = planned(device, &asked);
+    let Some((device, room)) = short else { return Error::Memory(no_room) };
+    no_room.plan = Some(device.planned(asked.context));
+    no_room.room = Some(*room);
     let search = Search { plan, options: &options, layers: expert_layers(config), rooms: rooms.clone() };
-    Error::Memory(format!("{message}; {planned}; in the {} that were found, {}", Bytes(*room), search.remedies()))
+    no_room.advice = Some(search.advice());
+    Error::Memory(no_room)
 }
 
 /// Layers whose experts may go to host memory.
 fn expert_layers(config: &Config) -> usize {
     if config.is_moe() { config.num_hidden_layers } else { 0 }
-}
-
-fn planned(device: &DevicePlan, plan: &MemoryPlan) -> String {
-    format!("the plan for a context of {} is {device}", plan.context)
 }
 
 /// A change of the options.
@@ -106,6 +104,16 @@ struct Change {
 }
 
 impl Change {
+    /// What callers are told: as many remedies as it has parts.
+    fn remedies(self) -> Vec<Remedy> {
+        let mut remedies = Vec::new();
+        remedies.extend(self.context.map(Remedy::ShorterContext));
+        remedies.extend(self.int8_kv.then_some(Remedy::SmallerCache { bits: 8 }));
+        remedies.extend(self.int4_head.then_some(Remedy::SmallerHead { bits: 4 }));
+        remedies.extend(self.host_experts.map(Remedy::ExpertsOnHost));
+        remedies
+    }
+
     fn apply(self, options: &Options) -> Options {
         Options {
             context: self.context.or(options.context),
@@ -114,18 +122,6 @@ impl Change {
             host_experts: self.host_experts.unwrap_or(options.host_experts),
             ..options.clone()
         }
-    }
-}
-
-impl fmt::Display for Change {
-    /// As the command line has it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut words = Vec::new();
-        words.extend(self.context.map(|context| format!("--context {context}")));
-        words.extend(self.int8_kv.then(|| "--kv int8".to_owned()));
-        words.extend(self.int4_head.then(|| "--head int4".to_owned()));
-        words.extend(self.host_experts.map(|layers| format!("--host-experts {layers}")));
-        f.write_str(&words.join(" "))
     }
 }
 
@@ -140,17 +136,16 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// What fits, in words.
-    fn remedies(&self) -> String {
+    /// What fits.
+    fn advice(&self) -> Advice {
         let singles = self.singles();
         if !singles.is_empty() {
-            let singles: Vec<_> = singles.iter().map(Change::to_string).collect();
-            return format!("what fits: {}", singles.join(", or "));
+            return Advice::AnyOf(singles.into_iter().flat_map(Change::remedies).collect());
         }
         match self.together() {
-            Ok(change) => format!("what fits: {change}"),
-            Err(Some((change, least))) => format!("nothing fits: the least, with {change}, is {}", Bytes(least)),
-            Err(None) => "nothing fits: there is nothing left to save".to_owned(),
+            Ok(change) => Advice::Together(change.remedies()),
+            Err(Some((change, needed))) => Advice::TooLarge { with: change.remedies(), needed },
+            Err(None) => Advice::Nothing,
         }
     }
 

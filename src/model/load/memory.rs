@@ -1,7 +1,6 @@
 //! What a model takes of each device's memory, known before anything is read or taken: loading is rehearsed on devices that
 //! only count (`gpu/rehearsal.rs`), so that the plan is what loading does, not a formula beside it.
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::loader;
@@ -10,11 +9,12 @@ use super::prepared::{Sizes, take};
 use super::share::{self, Share};
 use super::uploads::Uploads;
 use super::weights::ModelWeights;
+use crate::Result;
 use crate::checkpoint::{Checkpoint, Contents};
+use crate::error::{Part, Planned};
 use crate::gpu::Gpu;
 use crate::model::pass::plan::PlannedPass;
 use crate::model::run::rank::Rank;
-use crate::{Bytes, Result};
 
 /// What a model takes of all its devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,9 +103,9 @@ impl DevicePlan {
     }
 }
 
-impl fmt::Display for DevicePlan {
-    /// The total and its parts in one line.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl DevicePlan {
+    /// The total and its parts, at a context of so many positions.
+    pub(crate) fn planned(&self, context: usize) -> Planned {
         let parts = [
             ("embedding", self.embedding),
             ("head", self.head),
@@ -115,9 +115,8 @@ impl fmt::Display for DevicePlan {
             ("activations", self.activations),
             ("staging", self.staging),
         ];
-        let parts = parts.iter().filter(|(_, bytes)| *bytes > 0);
-        let parts: Vec<_> = parts.map(|(name, bytes)| format!("{name} {}", Bytes(*bytes))).collect();
-        write!(f, "{} on \"{}\" ({})", Bytes(self.total()), self.name, parts.join(", "))
+        let parts = parts.map(|(name, bytes)| Part { name, bytes }).into();
+        Planned { context, device: self.name.clone(), bytes: self.total(), parts }
     }
 }
 

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::error::{Remedy, Usage};
 use crate::gemma4::Config;
 use crate::gpu::{Ability, AdapterReport, Gpu, Tier, Tiers};
 use crate::kernels::KvDtype;
 use crate::model::kv::cache::largest_position_bytes;
 use crate::parallel::Parallel;
-use crate::{Error, Result};
+use crate::{Error, Result, cache_folder};
 
 /// How a model is laid out on the device.
 #[derive(Debug, Clone)]
@@ -54,11 +55,10 @@ pub(crate) fn most_chunk_rows(gpu: &Gpu) -> usize {
 }
 
 /// How exact the computation is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// f32 activations and KV cache. A row's result does not depend on the others in its step, within steps of up to 16 rows
     /// and within larger ones; these two add up in another order.
-    #[default]
     Exact,
     /// Activations in int8 or f16 where that is faster, KV cache in f16.
     Fast,
@@ -97,10 +97,10 @@ impl Options {
         match (self.kv(), self.kv) {
             (kv, _) if !is_off(kv) => Ok(kv),
             (_, None) => Ok(KvDtype::F32),
-            (_, Some(kv)) => Err(Error::Usage(format!(
-                "a KV cache in {kv:?} was asked for, but it is switched off on \"{}\"",
-                gpu.adapter().info.name
-            ))),
+            (_, Some(kv)) => {
+                let device = gpu.adapter().info.name.clone();
+                Err(Usage::Cache { device, asked: format!("{kv:?}") }.into())
+            }
         }
     }
 
@@ -109,15 +109,9 @@ impl Options {
     /// # Errors
     /// [`Error::Usage`] with what was asked for and what there is.
     pub(crate) fn check_host_experts(&self, config: &Config) -> Result<()> {
-        let (asked, layers) = (self.host_experts, config.num_hidden_layers);
-        match asked {
-            0 => Ok(()),
-            _ if !config.is_moe() => {
-                Err(Error::Usage(format!("--host-experts {asked}: the model has no experts, expected 0")))
-            }
-            _ if asked > layers => Err(Error::Usage(format!(
-                "--host-experts {asked}: the model has experts in {layers} layers, expected at most {layers}"
-            ))),
+        let layers = if config.is_moe() { config.num_hidden_layers } else { 0 };
+        match self.host_experts {
+            asked if asked > layers => Err(Usage::HostExperts { asked, layers }.into()),
             _ => Ok(()),
         }
     }
@@ -134,20 +128,20 @@ impl Options {
 /// What is said where `tier` was asked for on an adapter that has at most `strongest`: also why and what would help, where the
 /// other compiler has that tier.
 fn too_strong(tier: Tier, adapter: &AdapterReport, strongest: Tier, dxc_has_it: bool) -> Error {
-    let remedy = adapter.compiler.as_ref().filter(|_| dxc_has_it).and_then(|compiler| compiler.remedy());
-    let remedy = remedy.map_or(String::new(), |remedy| {
-        format!(", since FXC compiles its shaders; for DXC: {remedy} (lapidary devices says where to get it)")
-    });
-    let name = &adapter.info.name;
-    Error::Usage(format!("tier {tier} was asked for, but the strongest that \"{name}\" can run is {strongest}{remedy}"))
+    let how = adapter.compiler.as_ref().filter(|_| dxc_has_it).and_then(|compiler| compiler.remedy());
+    Error::Usage(Usage::Tier {
+        device: adapter.info.name.clone(),
+        asked: tier.to_string(),
+        strongest: strongest.to_string(),
+        remedies: how.into_iter().map(|how| Remedy::Compiler { how }).collect(),
+    })
 }
 
 /// What becomes of a dense head, which is the embedding too where they are tied: in bf16 it is half of what a token of
 /// 26B-A4B reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
     /// It stays as the file has it.
-    #[default]
     Keep,
     /// Codes of 8 bits in groups of 32.
     Int8,
@@ -167,6 +161,8 @@ impl Head {
 }
 
 impl Default for Options {
+    /// What `lapidary chat` takes where nothing else is asked for: [`Precision::Fast`], a head of 8 bits, compiled pipelines in
+    /// the cache folder ([`crate::cache_folder`]).
     fn default() -> Self {
         Options {
             context: None,
@@ -174,15 +170,23 @@ impl Default for Options {
             chunk_rows: 1024,
             max_part_bytes: None,
             parallel: Parallel::default(),
-            head: Head::Keep,
-            precision: Precision::Exact,
+            head: Head::Int8,
+            precision: Precision::Fast,
             tier: None,
             kv: None,
             host_experts: 0,
-            marks: false,
+            marks: true,
             memory: None,
-            cache: None,
+            cache: cache_folder(),
         }
+    }
+}
+
+impl Options {
+    /// For comparing numbers: [`Precision::Exact`], the head as the file has it, nothing copied that a chat would need, and
+    /// nothing kept in files.
+    pub fn exact() -> Self {
+        Options { head: Head::Keep, precision: Precision::Exact, marks: false, cache: None, ..Options::default() }
     }
 }
 
@@ -220,14 +224,13 @@ pub(crate) fn context_length(config: &Config, options: &Options, gpu: &Gpu) -> R
     let fits = (gpu.max_binding_bytes() / position_bytes.max(1)) as usize;
     match options.context {
         None => Ok(config.max_position_embeddings.min(fits)),
-        Some(0) => Err(Error::Usage("a context of 0 holds no token, expected at least 1".into())),
-        Some(asked) if asked > config.max_position_embeddings => Err(Error::Usage(format!(
-            "a context of {asked} was asked for, but the model's is {}",
-            config.max_position_embeddings
-        ))),
-        Some(asked) if asked > fits => Err(Error::Usage(format!(
-            "a context of {asked} was asked for, but this device binds at most {fits} positions of a layer's KV cache"
-        ))),
+        Some(0) => Err(Usage::NoContext.into()),
+        Some(asked) if asked > config.max_position_embeddings => {
+            Err(Usage::Context { asked, most: config.max_position_embeddings }.into())
+        }
+        Some(asked) if asked > fits => {
+            Err(Usage::ContextOnDevice { device: gpu.adapter().info.name.clone(), asked, most: fits }.into())
+        }
         Some(asked) => Ok(asked),
     }
 }
@@ -248,8 +251,11 @@ mod tests {
         assert_eq!(said(&adapter), plain);
         adapter.compiler = Some(Compiler::Fxc(None));
         let fxc = said(&adapter);
-        assert!(fxc.starts_with(plain) && fxc.contains("FXC") && fxc.contains("put dxcompiler.dll into "), "{fxc}");
-        assert!(!fxc.contains('\n') && fxc.contains("lapidary devices"));
+        assert!(
+            fxc.starts_with(plain) && fxc.contains("FXC") && fxc.contains("for DXC: put dxcompiler.dll into "),
+            "{fxc}"
+        );
+        assert!(!fxc.contains('\n'));
         // What no compiler would bring.
         let matrix = too_strong(Tier::Matrix, &adapter, Tier::Plain, false).to_string();
         assert_eq!(matrix, plain.replace("dot", "matrix"));

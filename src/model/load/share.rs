@@ -4,13 +4,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::options::Options;
+use crate::Result;
 use crate::checkpoint::Checkpoint;
+use crate::error::Usage;
 use crate::gemma4::tensors::{CutBy, Placed, Shape, Size};
 use crate::gemma4::{Config, LayerConfig};
 use crate::gpu::Gpu;
 use crate::parallel::{Cut, Parallel, Part, Split};
 use crate::quant::Format;
-use crate::{Error, Result};
 
 /// One rank's share of a model. All ranks of a model cut at the same places.
 #[derive(Debug, Clone)]
@@ -83,7 +84,7 @@ impl Units {
 /// The shares of all ranks.
 ///
 /// # Errors
-/// [`Error::Usage`] where a rank would hold nothing of something, or where there are no experts to split.
+/// [`crate::Error::Usage`] where a rank would hold nothing of something, or where there are no experts to split.
 fn shares(checkpoint: &Checkpoint, parallel: &Parallel) -> Result<Vec<Share>> {
     let units = match parallel.cut {
         Cut::Even => Units::ones(&checkpoint.config),
@@ -95,7 +96,7 @@ fn shares(checkpoint: &Checkpoint, parallel: &Parallel) -> Result<Vec<Share>> {
 /// The shares of all ranks on their devices: as many neighbouring ranks on each, as far as they divide.
 ///
 /// # Errors
-/// As [`shares`]; [`Error::Usage`] for more devices than ranks.
+/// As [`shares`]; [`crate::Error::Usage`] for more devices than ranks.
 pub(crate) fn place(gpus: &[Arc<Gpu>], checkpoint: &Checkpoint, options: &Options) -> Result<Vec<(Arc<Gpu>, Share)>> {
     let shares = shares(checkpoint, &options.parallel)?;
     options.check_host_experts(&checkpoint.config)?;
@@ -121,11 +122,7 @@ pub(crate) fn place_uniform(
 
 fn spread(gpus: &[Arc<Gpu>], shares: Vec<Share>) -> Result<Vec<(Arc<Gpu>, Share)>> {
     if gpus.len() > shares.len() {
-        let (gpus, ranks) = (gpus.len(), shares.len());
-        let plural = if ranks == 1 { "" } else { "s" };
-        return Err(Error::Usage(format!(
-            "{gpus} adapters for {ranks} rank{plural}, expected at most one for each rank"
-        )));
+        return Err(Usage::Devices { devices: gpus.len(), ranks: shares.len() }.into());
     }
     let n_ranks = shares.len();
     let gpu_of = |rank: usize| gpus[rank * gpus.len() / n_ranks].clone();
@@ -136,7 +133,7 @@ fn cut(c: &Config, parallel: &Parallel, units: &Units) -> Result<Vec<Share>> {
     let shares = &parallel.shares;
     let whole = |size: usize| vec![0..size; shares.ranks()];
     if parallel.split == Split::Expert && !c.is_moe() {
-        return Err(Error::Usage("split expert: the model has no experts, expected split tensor".into()));
+        return Err(Usage::ExpertSplit.into());
     }
     let heads = shares.cut("query heads", c.num_attention_heads, units.heads)?;
     let vocab = shares.cut("tokens of the vocabulary", c.vocab_size, 1)?;

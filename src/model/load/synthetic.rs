@@ -12,7 +12,9 @@ use super::options::{Head, Options, Progress};
 use super::pipelines::PlannedPipeline;
 use super::share::{Share, place_uniform};
 use super::weights::{Held, ModelWeights, Norm, Stack, Stacked, What};
+use crate::Result;
 use crate::checkpoint::RowReader;
+use crate::error::Usage;
 use crate::gemma4::Config;
 use crate::gemma4::tensors::{Dimensions, Entry, Group, Place, Role, Scope};
 use crate::gpu::{Gpu, Tensor};
@@ -20,7 +22,6 @@ use crate::kernels::{Planner, Random, Weights};
 use crate::model::Gemma4;
 use crate::model::gemma4::supported;
 use crate::quant::{Dtype, requantize};
-use crate::{Error, Result};
 
 /// Input rows of a quantization group.
 const GROUP_SIZE: usize = 128;
@@ -74,7 +75,7 @@ impl Gemma4 {
     /// As [`Gemma4::synthetic`] with ranks on several devices, as [`Gemma4::load_on`] spreads them.
     ///
     /// # Errors
-    /// As [`Gemma4::synthetic`]; [`Error::Usage`] also for more devices than ranks.
+    /// As [`Gemma4::synthetic`]; [`crate::Error::Usage`] also for more devices than ranks.
     ///
     /// # Panics
     /// If there is no device.
@@ -130,9 +131,7 @@ impl Gemma4 {
     ) -> Result<Self> {
         supported(&config)?;
         if options.host_experts > 0 {
-            return Err(Error::Usage(
-                "experts in host memory: a synthetic model's are made on the device, expected a model of files".into(),
-            ));
+            return Err(Usage::SyntheticHostExperts.into());
         }
         let ranks = place_uniform(&gpus, &config, GROUP_SIZE, &options.parallel)?;
         let make = |ranks: &[_], options: &Options, progress: &dyn Fn(Progress)| {

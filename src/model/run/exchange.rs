@@ -2,6 +2,7 @@
 
 use super::rank::Rank;
 use super::step::{Activation, FEW_ROWS, Output, Want};
+use crate::error::NotFinite;
 use crate::gpu::{Dispatch, Recorder, Tensor};
 use crate::kernels::choice::argmax;
 use crate::model::pass::op::Op;
@@ -235,5 +236,5 @@ fn largest(values: &[f32]) -> Option<u32> {
 }
 
 pub(crate) fn not_finite() -> Error {
-    Error::NotFinite("a logit is NaN or infinite, expected finite numbers".into())
+    NotFinite::Logits.into()
 }

@@ -3,6 +3,7 @@
 use super::exchange::Run;
 use super::rank::Rank;
 use super::step::{Row, Want};
+use crate::error::NotFinite;
 use crate::gpu::{Dispatch, Label, Recorder, Tensor};
 use crate::kernels::rows::not_finite;
 use crate::kernels::{Planned, Planner};
@@ -37,16 +38,10 @@ impl Gemma4 {
     pub fn explain(&mut self, slot: usize, ids: &[u32], last: usize) -> Error {
         let found = self.find(slot, ids, last);
         self.truncate(slot, 0);
-        let adapter = &self.gpu().adapter().info.name;
         Error::NotFinite(match found {
-            Ok(Some(place)) => format!("{place}, expected finite numbers: no token is chosen from such logits"),
-            Ok(None) => format!(
-                "a logit was NaN or infinite, but the same tokens make finite numbers when they are run again: \"{adapter}\" \
-                 does not compute the same twice"
-            ),
-            Err(error) => {
-                format!("a logit is NaN or infinite, and looking for the kernel that made it failed: {error}")
-            }
+            Ok(Some(place)) => NotFinite::Kernel { place },
+            Ok(None) => NotFinite::Unsteady { device: self.gpu().adapter().info.name.clone() },
+            Err(error) => NotFinite::Unknown { why: error.to_string() },
         })
     }
 

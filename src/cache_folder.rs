@@ -1,12 +1,12 @@
-//! Where what can be made again is kept.
+//! Where what can be made again is kept: compiled pipelines, and what is known of adapters.
 
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The user's cache folder for this program, which need not be there; `None` where `LAPIDARY_NO_CACHE` is set or there is
-/// no such place.
-pub(super) fn folder() -> Option<PathBuf> {
+/// no such place, as in a browser.
+pub fn cache_folder() -> Option<PathBuf> {
     choose(env::consts::OS, &|name| env::var_os(name).filter(|value| !value.is_empty()))
 }
 

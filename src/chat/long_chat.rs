@@ -2,13 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
-use clap::Parser;
-use lapidary::engine::{Request, Sampling};
-
-use super::super::run::RunArguments;
-use super::Session;
+use super::demo;
+use super::session::Session;
+use crate::engine::{Request, Sampling};
 
 const CONTEXT: usize = 2000;
 const TOKENS: usize = 10_000;
@@ -16,12 +13,6 @@ const TOKENS: usize = 10_000;
 const EVERY: usize = 1000;
 /// How far logits may be off; those of the demo model go up to 30.
 const TOLERANCE: f32 = 1e-3;
-
-#[derive(Parser)]
-struct Arguments {
-    #[command(flatten)]
-    run: RunArguments,
-}
 
 /// Bytes by which the host's memory may grow once all caches have their size.
 const MOST_GROWTH: u64 = 64 << 20;
@@ -44,11 +35,8 @@ fn resident_bytes() -> Option<u64> {
 /// nothing grows: neither on the device nor on the host.
 #[test]
 fn ten_thousand_tokens_of_chat() {
-    let arguments = ["", "--context", &CONTEXT.to_string(), "--precision", "exact", "--no-cache"].map(String::from);
-    let Arguments { run } = Arguments::try_parse_from(arguments).unwrap();
-    let checkpoint = Arc::new(run.model.open().unwrap());
-    let text = run.model.text().unwrap().unwrap();
-    let (mut live, mut fresh) = (run.generator(&checkpoint, None).unwrap(), run.generator(&checkpoint, None).unwrap());
+    let text = demo::text();
+    let (mut live, mut fresh) = (demo::load(CONTEXT, None), demo::load(CONTEXT, None));
     let mut session = Session::default();
     session.system = Some("Be brief.".into());
     let request = Request { sampling: Sampling::GREEDY, max_tokens: Some(16) };

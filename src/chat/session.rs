@@ -1,9 +1,8 @@
 //! The conversation of a chat, without terminal and model: its turns, and which of them fit the context.
 
-use lapidary::text::{Conversation, Message, Role, TextModel};
-use lapidary::{Error, Result};
-
-use super::super::model::check_length;
+use crate::engine::check_length;
+use crate::text::{Conversation, Message, Role, TextModel};
+use crate::{Error, Result};
 
 /// A user's message and its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,54 +13,70 @@ struct Turn {
 
 /// What has been said.
 #[derive(Debug, Default)]
-pub(super) struct Session {
+pub struct Session {
     /// Instructions ahead of the conversation.
-    pub(super) system: Option<String>,
+    pub system: Option<String>,
     /// Whether the model thinks before it answers.
-    pub(super) thinking: bool,
+    pub thinking: bool,
     turns: Vec<Turn>,
 }
 
 /// A prompt that fits.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fitted {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fitted {
+    /// The message that it is for.
+    pub message: String,
     /// Its tokens.
-    pub(super) ids: Vec<u32>,
+    pub ids: Vec<u32>,
     /// The oldest turns that had to leave the conversation for it.
-    pub(super) left: usize,
+    pub left: usize,
 }
 
 impl Session {
     /// Turns that the conversation holds.
-    pub(super) fn turns(&self) -> usize {
+    pub fn turns(&self) -> usize {
         self.turns.len()
     }
 
     /// Forgets all turns.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.turns.clear();
     }
 
     /// Keeps a turn. Thoughts are not part of an answer: a template would cut them out again.
-    pub(super) fn push(&mut self, user: &str, answer: &str) {
+    pub fn push(&mut self, user: &str, answer: &str) {
         self.turns.push(Turn { user: user.to_owned(), answer: answer.to_owned() });
     }
 
+    /// Fails where no message can become a prompt, before a model is loaded for nothing.
+    ///
+    /// # Errors
+    /// Those of [`TextModel::prompt`]: there is no chat template, or it cannot be used.
+    pub fn check_template(text: &TextModel) -> Result<()> {
+        Session::default().prompt(text, "?", usize::MAX, 0).map(drop)
+    }
+
+    /// Tokens of a context that stay free for an answer of at most so many: at most a quarter of it. Turns leave for it before
+    /// an answer is cut short, several at once, as each time costs a prefill.
+    pub fn room(max_tokens: Option<usize>, context: usize) -> usize {
+        max_tokens.unwrap_or(usize::MAX).min(context / 4)
+    }
+
     /// The prompt of a new message in a context of so many tokens, `room` of which stay free for the answer. Where it
-    /// does not fit, the oldest turns leave until a quarter of the context is free beside the room, for the turns that
-    /// follow: what is left has to be run again, as its positions are others. The system turn stays. A message alone
+    /// does not fit, the oldest turns leave until a quarter of the context is free beyond the room, for the turns that
+    /// follow: the rest has to be run again, as its positions are others. The system turn stays. A message alone
     /// may use the room.
     ///
     /// # Errors
     /// [`Error::Usage`] where the message alone is too long, or the template refuses it; the conversation stays.
-    pub(super) fn prompt(&mut self, text: &TextModel, user: &str, context: usize, room: usize) -> Result<Fitted> {
+    pub fn prompt(&mut self, text: &TextModel, message: &str, context: usize, room: usize) -> Result<Fitted> {
         let most = context.saturating_sub(room.max(1));
-        let ids_without = |left: usize| text.ids(&text.prompt(&self.conversation(left, user))?);
+        let ids_without = |left: usize| text.ids(&text.prompt(&self.conversation(left, message))?);
         let mut ids = ids_without(0)?;
         let mut left = 0;
         if ids.len() > most && !self.turns.is_empty() {
             let most = most.saturating_sub(context / 4);
-            // More turns less are never more tokens: the fewest are found by halving.
+            // Dropping more turns never adds tokens, so bisect for the fewest.
             let (mut too_few, mut enough) = (0, self.turns.len());
             ids = ids_without(enough)?;
             while enough - too_few > 1 {
@@ -77,35 +92,31 @@ impl Session {
         }
         check_length(ids.len(), context)?;
         self.turns.drain(..left);
-        Ok(Fitted { ids, left })
+        Ok(Fitted { message: message.to_owned(), ids, left })
     }
 
-    fn conversation(&self, left: usize, user: &str) -> Conversation {
+    fn conversation(&self, left: usize, message: &str) -> Conversation {
         let mut messages = Vec::new();
         messages.extend(self.system.as_ref().map(|system| Message::new(Role::System, system)));
         for turn in &self.turns[left..] {
             messages.push(Message::new(Role::User, &turn.user));
             messages.push(Message::new(Role::Assistant, &turn.answer));
         }
-        messages.push(Message::new(Role::User, user));
+        messages.push(Message::new(Role::User, message));
         Conversation { enable_thinking: self.thinking, ..Conversation::new(messages) }
     }
 }
 
 /// Whether the fault is the message's and the chat can go on.
-pub(super) fn is_message_s(error: &Error) -> bool {
+pub fn is_recoverable(error: &Error) -> bool {
     matches!(error, Error::Usage(_) | Error::Memory(_))
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::super::super::args::ModelArguments;
+    use super::super::demo::text;
     use super::*;
-
-    fn text() -> TextModel {
-        ModelArguments { model: None, follow_links: false }.text().unwrap().unwrap()
-    }
 
     fn rendered(session: &Session, text: &TextModel, left: usize, user: &str) -> String {
         text.prompt(&session.conversation(left, user)).unwrap().text
@@ -168,7 +179,7 @@ mod tests {
             error.to_string(),
             format!("the prompt has {found} tokens, but the context is 64: expected at most 63")
         );
-        assert!(is_message_s(&error));
+        assert!(is_recoverable(&error));
         assert_eq!(session.turns(), 1);
     }
 
@@ -180,5 +191,21 @@ mod tests {
         let fitted = session.prompt(&text, "a?", length + 1, 500).unwrap();
         assert_eq!((fitted.left, fitted.ids.len()), (1, length));
         assert!(session.prompt(&text, "a?", length, 0).is_err());
+    }
+
+    #[test]
+    fn an_answer_gets_at_most_a_quarter_of_the_context() {
+        assert_eq!(
+            [Session::room(None, 1000), Session::room(Some(20), 1000), Session::room(Some(900), 1000)],
+            [250, 20, 250]
+        );
+    }
+
+    #[test]
+    fn a_template_that_is_missing_is_told_before_anything_is_loaded() {
+        Session::check_template(&text()).unwrap();
+        let tokenizer = std::fs::read("examples/demo-model/tokenizer.json").unwrap();
+        let error = Session::check_template(&TextModel::load(&tokenizer, None, None).unwrap()).unwrap_err();
+        assert!(matches!(error, Error::Model(_)) && !is_recoverable(&error), "{error}");
     }
 }

@@ -1,0 +1,6 @@
+//! Amounts of memory.
+
+mod parse;
+mod size;
+
+pub use size::Bytes;

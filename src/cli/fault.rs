@@ -1,0 +1,97 @@
+//! How an error is shown: one place for people, one for programs, and the flags that help.
+
+use std::io::{self, IsTerminal};
+
+use lapidary::Error;
+use lapidary::error::{LINE_CHARACTERS, Remedy, harmless};
+use serde_json::{Value, json};
+
+/// Remedies that are meant together, as arguments of this program.
+pub(super) fn flags(together: &[Remedy]) -> String {
+    let flag = |remedy: &Remedy| match remedy {
+        Remedy::ShorterContext(positions) => format!("--context {positions}"),
+        Remedy::PlannedContext => "a --context that is planned at the start".to_owned(),
+        Remedy::Budget => "a budget by --memory".to_owned(),
+        Remedy::SmallerCache { bits } => format!("--kv int{bits}"),
+        Remedy::SmallerHead { bits } => format!("--head int{bits}"),
+        Remedy::ExpertsOnHost(layers) => format!("--host-experts {layers}"),
+        Remedy::ExactPrecision => "--precision exact, which does without rounding".to_owned(),
+        Remedy::FollowLinks => "--follow-links".to_owned(),
+        Remedy::Examine => "`lapidary doctor`, which checks the adapter's kernels".to_owned(),
+        Remedy::IgnoreRecord => "--no-cache".to_owned(),
+        Remedy::Compiler { how } => format!("DXC: {how} (lapidary devices says where to get it)"),
+        other => other.to_string(),
+    };
+    together.iter().map(flag).collect::<Vec<_>>().join(" ")
+}
+
+/// What is said about an error: one line, or a list of faults with a line each; cut where it quotes without end. Who sits at
+/// a terminal sees the code too, which `docs/errors.md` explains; files and pipes get the line that they always got.
+pub(super) fn line(error: &Error) -> String {
+    shown(error, io::stderr().is_terminal())
+}
+
+fn shown(error: &Error, with_code: bool) -> String {
+    let start = if with_code { format!("error[{}]", error.code()) } else { "error".to_owned() };
+    let message = error.message(&flags);
+    match error {
+        Error::Model(faults) if faults.count() > 1 => cut(&format!("{start}: {message}")),
+        _ => format!("{start}: {}", harmless(&message, LINE_CHARACTERS)),
+    }
+}
+
+/// The same for programs: what `--json` prints instead of a result.
+pub(super) fn object(error: &Error) -> Value {
+    let faults = if let Error::Model(faults) = error { faults.list_with(&flags) } else { Vec::new() };
+    let remedies: Vec<String> = error.remedies().into_iter().map(|one| flags(std::slice::from_ref(one))).collect();
+    json!({ "error": {
+        "code": error.code(),
+        "message": error.message(&flags),
+        "exit_code": error.exit_code(),
+        "faults": faults,
+        "remedies": remedies,
+    } })
+}
+
+/// `text` up to so many characters as a message may have.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(LINE_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapidary::error::{Failure, Usage};
+
+    use super::*;
+
+    #[test]
+    fn a_fault_is_one_line_and_faults_are_a_list() {
+        let line = |text: &str| shown(&Error::usage(text), false);
+        assert_eq!(line("a\x1b[31m\nb\u{202e}"), "error: a\\u{1b}[31m\\nb\\u{202e}");
+        assert_eq!(line(&"x".repeat(1 << 20)).chars().count(), 7 + LINE_CHARACTERS + 1);
+        let mut faults = lapidary::Faults::default();
+        (0..20).for_each(|i| faults.push(format!("{i} {}", "y".repeat(1000))));
+        let list = shown(&Error::Model(faults), false);
+        assert!(list.starts_with("error: 20 faults:\n  0 y") && list.chars().count() == LINE_CHARACTERS + 1, "{list}");
+    }
+
+    #[test]
+    fn people_at_a_terminal_see_the_code() {
+        let error = Error::from(Usage::Slot { slot: 3, slots: 2 });
+        assert_eq!(shown(&error, true), "error[E-SLOT]: slot 3 of 2, expected one below 2");
+        assert_eq!(object(&error)["error"]["code"], "E-SLOT");
+    }
+
+    #[test]
+    fn remedies_are_flags() {
+        let error = Error::from(Failure::Reserved { ids: vec![6, 7] });
+        let line = shown(&error, false);
+        assert!(line.contains("`lapidary doctor`, which") && line.contains("or --precision exact, which"), "{line}");
+        assert!(!error.to_string().contains("--"), "{error}");
+        let change = [Remedy::ShorterContext(256), Remedy::SmallerCache { bits: 8 }, Remedy::ExpertsOnHost(2)];
+        assert_eq!(flags(&change), "--context 256 --kv int8 --host-experts 2");
+    }
+}

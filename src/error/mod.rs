@@ -1,0 +1,17 @@
+//! What goes wrong: kinds with their data, a short code for each (`docs/errors.md` lists them), and what would help.
+
+mod device;
+mod faults;
+mod harmless;
+mod kinds;
+mod memory;
+mod remedy;
+mod usage;
+
+pub use device::{Failure, Lost, NotFinite, Unfit};
+pub use faults::Faults;
+pub use harmless::{LINE_CHARACTERS, harmless};
+pub use kinds::{Error, Result};
+pub use memory::{Advice, Bound, NoRoom, Part, Planned};
+pub use remedy::{Remedy, Speller};
+pub use usage::Usage;

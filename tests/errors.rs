@@ -1,0 +1,110 @@
+//! Errors: what the sources say of them, all of it read from there. Each code is in `docs/errors.md`, and no message of the
+//! library names a flag of the command line.
+
+#[path = "errors/literals.rs"]
+mod literals;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use literals::{Literal, literals};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The Rust files in `folder` and below, each with its name from `src` on.
+fn sources(folder: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        let entries = fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let (folders, files): (Vec<PathBuf>, Vec<PathBuf>) = entries.partition(|path| path.is_dir());
+        open.extend(folders);
+        for path in files.into_iter().filter(|path| path.extension().is_some_and(|end| end == "rs")) {
+            let name = path.strip_prefix(root().join("src")).expect("inside").to_str().expect("a name");
+            found.push((name.replace('\\', "/"), fs::read_to_string(&path).expect("a file")));
+        }
+    }
+    found
+}
+
+/// The literals of `text` that are codes, without those of its tests.
+fn codes(text: &str) -> Vec<&str> {
+    let code = text.split("#[cfg(test)]").next().unwrap_or(text);
+    let is_code = |text: &str| {
+        text.strip_prefix("E-").is_some_and(|rest| {
+            rest.starts_with(|c: char| c.is_ascii_uppercase())
+                && rest.chars().all(|c| c.is_ascii_uppercase() || c == '-')
+        })
+    };
+    literals(code).into_iter().map(|literal| literal.text).filter(|text| is_code(text)).collect()
+}
+
+/// Each code has a line in the page, which says what it means and what helps, and the page has no other.
+#[test]
+fn each_code_is_explained() {
+    let mut made: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, text) in sources(&root().join("src/error")) {
+        codes(&text).into_iter().for_each(|code| *made.entry(code.to_owned()).or_default() += 1);
+    }
+    assert!(made.len() > 30, "{made:?}");
+    let twice: Vec<_> = made.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(twice.is_empty(), "codes of two kinds: {twice:?}");
+
+    let page = fs::read_to_string(root().join("docs/errors.md")).expect("the page");
+    let mut listed: BTreeMap<String, usize> = BTreeMap::new();
+    for line in page.lines().filter(|line| line.starts_with("| `E-")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert!(cells.len() == 4 && cells.iter().all(|cell| !cell.is_empty()), "{line}");
+        *listed.entry(cells[0].trim_matches('`').to_owned()).or_default() += 1;
+    }
+    assert_eq!(listed, made, "docs/errors.md and src/error");
+}
+
+/// Arguments of other programs: file, words, and whose they are.
+const OF_OTHERS: [(&str, &str, &str); 1] =
+    [("kernels/tuning/page.rs", "cargo test --lib page", "cargo's: how docs/fleet.md's lists are written anew")];
+
+/// Whether `text` has what looks like an argument: two dashes and a letter behind them, not in the middle of a word.
+fn names_a_flag(text: &str) -> bool {
+    text.match_indices("--").any(|(at, _)| {
+        !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '-')
+            && text[at + 2..].starts_with(|c: char| c.is_ascii_lowercase())
+    })
+}
+
+/// The library says what would help, the command line how it is asked for.
+#[test]
+fn only_the_command_line_names_flags() {
+    let all = sources(&root().join("src"));
+    let is_program = |name: &str| name.starts_with("cli/") || name.starts_with("serve/") || name == "main.rs";
+    let mut found = Vec::new();
+    for (name, text) in all.iter().filter(|(name, _)| !is_program(name)) {
+        for Literal { line, text } in literals(text).into_iter().filter(|literal| names_a_flag(literal.text)) {
+            if !OF_OTHERS.iter().any(|(file, words, _)| file == name && text.contains(words)) {
+                found.push(format!("src/{name}:{line}: {text:?}"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "flags in the library:\n{}", found.join("\n"));
+    // What the reader must see: the program's own, and each exception.
+    let named = |file: &str, word: &str| {
+        let (_, text) = all.iter().find(|(name, _)| name == file).unwrap_or_else(|| panic!("no {file}"));
+        literals(text).iter().any(|literal| names_a_flag(literal.text) && literal.text.contains(word))
+    };
+    assert!(named("cli/fault.rs", "--host-experts"));
+    OF_OTHERS.iter().for_each(|(file, words, _)| assert!(named(file, words), "{file} has no {words:?} any more"));
+}
+
+#[test]
+fn literals_are_read() {
+    let texts = |source| literals(source).into_iter().map(|literal| literal.text).collect::<Vec<_>>();
+    assert_eq!(texts(r#"f("a --b", 'c', '"', "d\"--e\\", '\'', b"f")"#), ["a --b", r#"d\"--e\\"#, "f"]);
+    assert_eq!(texts("r#\"a \"--b\" c\"# br\"d\" r\"\" for\"e\""), ["a \"--b\" c", "d", "", "e"]);
+    assert_eq!(texts("// \"a\"\n/// \"b\"\n/* \"c\" /* */ \"d\" */ fn f<'a>(x: &'a str) { \"e\" }"), ["e"]);
+    assert_eq!(literals("\n\n  \"é\n\"")[0].line, 3);
+    assert!(names_a_flag("see --kv") && names_a_flag("--kv int8") && names_a_flag("(--no-cache)"));
+    assert!(!names_a_flag("a -- b") && !names_a_flag("---") && !names_a_flag("<!-- x") && !names_a_flag("a--b"));
+}
