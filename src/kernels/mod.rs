@@ -30,7 +30,6 @@ mod shaders;
 mod step_row;
 pub mod tuning;
 
-pub use crate::quant::Random;
 pub use attention::kv::{KV_BLOCK, KvDtype};
 pub(crate) use params::params;
 use params::word;

@@ -79,7 +79,7 @@ impl Codebook {
 
 impl Grouped {
     /// Codes of `bits` in groups of `group` neighbours, symmetric.
-    pub fn symmetric(bits: u32, group: usize, scale: Dtype) -> Self {
+    pub const fn symmetric(bits: u32, group: usize, scale: Dtype) -> Self {
         Grouped { bits, group, order: Order::Consecutive, scale, shift: Shift::None, values: Values::Linear }
     }
 
@@ -95,6 +95,11 @@ impl Grouped {
 }
 
 impl Format {
+    /// Symmetric codes of `bits` in groups of `group` neighbours with f16 scales: the usual kind.
+    pub const fn int(bits: u32, group: usize) -> Self {
+        Format::Grouped(Grouped::symmetric(bits, group, Dtype::F16))
+    }
+
     /// The format of a matrix with `in_features`, in a few words: `bf16`, `int4 g32 sym`, `int4 per-channel asym g_idx`.
     pub fn describe(&self, in_features: usize) -> String {
         let Format::Grouped(Grouped { bits, group, order, shift, values, .. }) = *self else {

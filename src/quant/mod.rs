@@ -20,4 +20,4 @@ pub use cut::StoredGroups;
 pub use dtype::Dtype;
 pub use format::{Codebook, Format, Grouped, Order, Shift, Values};
 pub use matrix::{CHUNK, DenseMatrix, GroupIndex, Groups, Matrix, PackedMatrix, RowShard, ShardGroups};
-pub use random::{Bits, Random, SCALES};
+pub use random::{Bits, RandomBits};

@@ -1,8 +1,6 @@
 //! Weight matrices on the device: a stack of equally shaped matrices, cut into parts that fit a binding.
 
-use crate::quant::{
-    CHUNK, DenseMatrix, Format, GroupIndex, Grouped, Groups, Matrix, Order, PackedMatrix, Random, SCALES,
-};
+use crate::quant::{CHUNK, DenseMatrix, Format, GroupIndex, Grouped, Groups, Matrix, Order, PackedMatrix};
 
 /// Which groups of their matrices quantized weights store, and where their input rows begin among those of the whole. Nothing
 /// for dense ones; where a table says the group of each row it says it all, and only the number counts.
@@ -87,14 +85,6 @@ pub(crate) fn row_words(format: &Format, in_features: usize) -> usize {
     match format {
         Format::Dense(dtype) => DenseMatrix::row_words(in_features, *dtype),
         Format::Grouped(grouped) => PackedMatrix::code_words(in_features, grouped.bits),
-    }
-}
-
-/// The format of random weights.
-pub(crate) fn format_of(random: Random) -> Format {
-    match random {
-        Random::Dense(dtype) => Format::Dense(dtype),
-        Random::Packed { bits, group_size } => Format::Grouped(Grouped::symmetric(bits, group_size, SCALES)),
     }
 }
 

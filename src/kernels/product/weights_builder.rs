@@ -3,12 +3,12 @@
 
 use std::borrow::Cow;
 
-use super::weights::{Extent, Part, Weights, format_of, row_words};
+use super::weights::{Extent, Part, Weights, row_words};
 use crate::error::{Bound, NoRoom};
 use crate::gpu::{Gpu, Recorder, Upload};
 use crate::kernels::Planner;
 use crate::kernels::rows::fill_random;
-use crate::quant::{CHUNK, Format, Groups, Matrix, Order, PackedMatrix, Random, ShardGroups, Shift};
+use crate::quant::{CHUNK, Format, Groups, Matrix, Order, PackedMatrix, RandomBits, ShardGroups, Shift};
 use crate::{Error, Result};
 
 /// Uploads a stack matrix by matrix, or a large matrix by row blocks.
@@ -241,28 +241,30 @@ impl Weights {
 
     /// Makes a stack `[matrices, out_features, in_features]` of random weights where it lies, in parts of at most
     /// `max_part_bytes`: no host memory, no upload. Inputs of order 1 give outputs of order 1. The same label, shape and
-    /// kind give the same weights on every device.
+    /// format give the same weights on every device.
     ///
     /// # Errors
     /// [`crate::Error::Memory`] where it does not fit.
+    ///
+    /// # Panics
+    /// As [`RandomBits::of`].
     pub fn random(
         planner: &Planner,
         label: &str,
         shape: [usize; 3],
-        random: Random,
+        format: Format,
         max_part_bytes: u64,
     ) -> Result<Self> {
         let [n_matrices, out_features, in_features] = shape;
         let mut builder = WeightsBuilder::new(planner.gpu, label, n_matrices, out_features, in_features)
             .max_part_bytes(max_part_bytes);
-        let format = format_of(random);
         (builder.format, builder.extent) = (Some(format), Extent::whole(&format, in_features));
         builder.allocate(&format)?;
         builder.rows = n_matrices * out_features;
         if planner.gpu.rehearses() {
             return builder.finish();
         }
-        let (data, scales) = random.bits(in_features);
+        let RandomBits { data, scales } = RandomBits::of(&format, in_features);
         let mut seed = label.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(0x0100_0193) ^ u32::from(byte));
         let mut fills = Vec::new();
         for part in &builder.parts {

@@ -18,15 +18,15 @@ use crate::error::Usage;
 use crate::gemma4::Config;
 use crate::gemma4::tensors::{Dimensions, Entry, Group, Place, Role, Scope};
 use crate::gpu::{Gpu, Tensor};
-use crate::kernels::{Planner, Random, Weights};
+use crate::kernels::{Planner, Weights};
 use crate::model::Gemma4;
 use crate::model::gemma4::supported;
-use crate::quant::{Dtype, requantize};
+use crate::quant::{Dtype, Format, requantize};
 
 /// Input rows of a quantization group.
 const GROUP_SIZE: usize = 128;
 /// How layers are stored.
-const INT4: Random = Random::Packed { bits: 4, group_size: GROUP_SIZE };
+const INT4: Format = Format::int(4, GROUP_SIZE);
 /// Keeps the residual stream at order 1, however many layers add to it.
 const LAYER_SCALAR: f32 = 0.5;
 
@@ -112,7 +112,7 @@ impl Gemma4 {
     pub fn synthetic_pipelines(
         gpu: &Arc<Gpu>,
         config: &Config,
-        linear: Option<Random>,
+        linear: Option<Format>,
         options: &Options,
     ) -> Result<Vec<PlannedPipeline>> {
         supported(config)?;
@@ -148,7 +148,7 @@ impl Gemma4 {
 fn make_weights(
     ranks: &[(Arc<Gpu>, Share)],
     config: &Config,
-    (linear, outliers): (Random, Outliers),
+    (linear, outliers): (Format, Outliers),
     options: &Options,
     progress: &dyn Fn(Progress),
 ) -> Result<Vec<ModelWeights>> {
@@ -173,7 +173,7 @@ struct Maker<'a> {
     /// Of the whole model.
     config: &'a Config,
     share: &'a Share,
-    linear: Random,
+    linear: Format,
     outliers: Outliers,
     progress: &'a dyn Fn(Progress),
     max_part_bytes: u64,
@@ -215,18 +215,18 @@ impl Maker<'_> {
     }
 
     /// How a matrix is stored.
-    fn kind(&self, entry: &Entry) -> Random {
+    fn kind(&self, entry: &Entry) -> Format {
         let head = if self.config.tie_word_embeddings { Role::Embedding } else { Role::Head };
         match (entry.role, self.head.bits()) {
-            (Role::Router, _) => Random::Dense(Dtype::F32),
-            (role, Some(bits)) if role == head => Random::Packed { bits, group_size: requantize::GROUP_SIZE },
-            _ if entry.scope == Scope::Model => Random::Dense(Dtype::BF16),
+            (Role::Router, _) => Format::Dense(Dtype::F32),
+            (role, Some(bits)) if role == head => Format::int(bits, requantize::GROUP_SIZE),
+            _ if entry.scope == Scope::Model => Format::Dense(Dtype::BF16),
             _ => self.linear,
         }
     }
 
-    fn stack(&self, label: &str, shape: [usize; 3], random: Random) -> Result<Weights> {
-        let weights = Weights::random(self.planner, label, shape, random, self.max_part_bytes)?;
+    fn stack(&self, label: &str, shape: [usize; 3], format: Format) -> Result<Weights> {
+        let weights = Weights::random(self.planner, label, shape, format, self.max_part_bytes)?;
         self.done_bytes.set(self.done_bytes.get() + weights.matrix_bytes() * shape[0] as u64);
         let (done, total) = (self.done_bytes.get().min(self.total_bytes), self.total_bytes);
         (self.progress)(Progress::Weights { done, total });
