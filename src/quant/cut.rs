@@ -115,10 +115,10 @@ impl PackedMatrix {
         for m in shards {
             let (row, group) = (m.group_index.first_row, m.group_index.first_group);
             let known = &mut known[group..group + m.groups];
-            place(&mut codes, n, row, (&m.codes, &vec![false; m.in_features]), bits);
-            place(&mut scales, n, group, (&m.scales, known), scale_bits);
+            place(&mut codes, n, row, &m.codes, &vec![false; m.in_features], bits);
+            place(&mut scales, n, group, &m.scales, known, scale_bits);
             if let (Some(zeros), Some(source)) = (&mut zeros, &m.zeros) {
-                place(zeros, n, group, (source, known), bits);
+                place(zeros, n, group, source, known, bits);
             }
             known.fill(true);
         }
@@ -228,7 +228,7 @@ fn fields(words: &[u32], count: usize, range: &Range<usize>, bits: usize, width:
 ///
 /// # Panics
 /// If a field that `out` has already is another.
-fn place(out: &mut [u32], count: usize, first: usize, (source, known): (&[u32], &[bool]), bits: usize) {
+fn place(out: &mut [u32], count: usize, first: usize, source: &[u32], known: &[bool], bits: usize) {
     let (out_width, width) = (out.len() / count, source.len() / count);
     let mask = if bits == 32 { u32::MAX } else { (1 << bits) - 1 };
     for (to, from) in out.chunks_exact_mut(out_width).zip(source.chunks_exact(width)) {

@@ -20,7 +20,7 @@ pub(super) fn read_method(keys: &Keys, file: Option<&'static str>) -> Option<Qua
         _ => keys.text(method_key).map(str::to_ascii_lowercase),
     };
     let mut config = match method.as_deref() {
-        Some("awq") => read_plain(keys, "awq", (read_version(keys), String::new())),
+        Some("awq") => read_plain(keys, "awq", Stored { reader: read_version(keys), format: String::new() }),
         Some("compressed-tensors") => groups::read(keys)?,
         Some("gptq") => read_plain(keys, "gptq", read_format(keys)),
         Some("auto-round" | "auto_round" | "autoround" | "intel/auto-round") => {
@@ -35,8 +35,14 @@ pub(super) fn read_method(keys: &Keys, file: Option<&'static str>) -> Option<Qua
     Some(config)
 }
 
+/// How quantized matrices are stored, and the key that says so with its value, for messages.
+struct Stored {
+    reader: Reader,
+    format: String,
+}
+
 /// GPTQ, AutoRound and AWQ.
-fn read_plain(keys: &Keys, method: &str, (reader, format): (Reader, String)) -> QuantizationConfig {
+fn read_plain(keys: &Keys, method: &str, Stored { reader, format }: Stored) -> QuantizationConfig {
     let bits_key = one_of(keys, ["bits", "w_bit", "wbits"]);
     let bits = read_bits(keys, bits_key);
     if reader == Reader::Awq && bits == 8 {
@@ -105,7 +111,7 @@ fn read_version(keys: &Keys) -> Reader {
 }
 
 /// GPTQ: `checkpoint_format`, which newer files call `format`.
-fn read_format(keys: &Keys) -> (Reader, String) {
+fn read_format(keys: &Keys) -> Stored {
     let key = if keys.value("checkpoint_format").is_some() { "checkpoint_format" } else { "format" };
     if let (Some(found), Some(other)) = (keys.text(key), keys.text("format"))
         && !found.eq_ignore_ascii_case(other)
@@ -121,7 +127,7 @@ fn read_format(keys: &Keys) -> (Reader, String) {
             ZeroPoints::MinusOne
         }
     };
-    (Reader::Gptq(zero_points), described(keys, key))
+    Stored { reader: Reader::Gptq(zero_points), format: described(keys, key) }
 }
 
 /// `key` as messages name it, with its value.
@@ -134,11 +140,11 @@ fn described(keys: &Keys, key: &str) -> String {
 
 /// AutoRound: `packing_format`, which old files call `backend`: `auto_round`, a colon and whose packing it is, and perhaps
 /// the kernels that the tool would use.
-fn read_packing(keys: &Keys) -> (Reader, String) {
+fn read_packing(keys: &Keys) -> Stored {
     let old = keys.value("packing_format").is_none() && keys.value("backend").is_some();
     let key = if old { "backend" } else { "packing_format" };
     let Some(text) = keys.text(key) else {
-        return (Reader::Gptq(ZeroPoints::MinusOne), described(keys, key));
+        return Stored { reader: Reader::Gptq(ZeroPoints::MinusOne), format: described(keys, key) };
     };
     let lower = text.to_ascii_lowercase().replace('-', "_");
     let bare = lower.strip_prefix("intel/").unwrap_or(&lower);
@@ -160,7 +166,7 @@ fn read_packing(keys: &Keys) -> (Reader, String) {
             Reader::Gptq(ZeroPoints::MinusOne)
         }
     };
-    (reader, described(keys, key))
+    Stored { reader, format: described(keys, key) }
 }
 
 /// `extra_config` of AutoRound (names or regular expressions, names first) and `dynamic` of GPTQModel (`+:` or `-:` and a

@@ -123,7 +123,7 @@ impl Checkpoint {
         let against = all.iter().find(|zeros| zeros.tells_against_other());
         let mut is_other = fitting < claims.len() && otherwise == claims.len() && against.is_none();
         if fitting < claims.len() && !is_other {
-            faults.push(self.contradiction(&claims, (fitting, otherwise), against));
+            faults.push(self.contradiction(&claims, against));
             return false;
         }
         if claims.is_empty() && against.is_none() {
@@ -165,15 +165,11 @@ impl Checkpoint {
         }
     }
 
-    /// What is wrong with `claims`, of which so many are `fitting`, and so many if they are stored otherwise, what `against`
-    /// is not.
-    fn contradiction(
-        &self,
-        claims: &[&Zeros],
-        (fitting, otherwise): (usize, usize),
-        against: Option<&Zeros>,
-    ) -> String {
+    /// What is wrong with `claims`, some of which do not fit; `against` tells against zero points that are stored otherwise.
+    fn contradiction(&self, claims: &[&Zeros], against: Option<&Zeros>) -> String {
         let Some(config) = &self.quantization else { unreachable!("a claim comes from a configuration") };
+        let fitting = claims.iter().filter(|zeros| zeros.odd.is_none()).count();
+        let otherwise = claims.iter().filter(|zeros| zeros.fits_otherwise()).count();
         // Where all of them fit otherwise, some other matrix tells against it.
         let most_are_other = otherwise > fitting && otherwise < claims.len();
         let odd_of = |zeros: &Zeros| if most_are_other { zeros.odd_otherwise.flatten() } else { zeros.odd };

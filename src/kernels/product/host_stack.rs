@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::weights::Spot;
 use crate::gpu::{Gpu, Upload};
 use crate::kernels::Weights;
 use crate::quant::{CHUNK, Matrix, PackedMatrix};
@@ -64,8 +65,8 @@ impl HostStack {
     ///
     /// # Errors
     /// As [`Weights::write`].
-    pub(crate) fn write(&self, place: (usize, usize), matrix: &Matrix) -> Result<()> {
-        self.window.write(&mut &*self, place, matrix)
+    pub(crate) fn write(&self, spot: Spot, matrix: &Matrix) -> Result<()> {
+        self.window.write(&mut &*self, spot, matrix)
     }
 
     /// Brings matrix number `index`, counted from the first of the stack, to its place in the window.

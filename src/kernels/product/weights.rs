@@ -14,6 +14,15 @@ pub(crate) struct Extent {
     pub first_group: usize,
 }
 
+/// Where in a stack rows go that are written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spot {
+    /// Matrix, counted from the first of the stack.
+    pub matrix: usize,
+    /// The first of its rows.
+    pub row: usize,
+}
+
 /// A part of a stack that fits one binding: whole matrices, or rows of the only one.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {

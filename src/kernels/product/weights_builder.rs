@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::weights::{Extent, Part, Weights, row_words};
+use super::weights::{Extent, Part, Spot, Weights, row_words};
 use crate::error::{Bound, NoRoom};
 use crate::gpu::{Gpu, Recorder, Upload};
 use crate::kernels::Planner;
@@ -97,7 +97,7 @@ impl<'a> WeightsBuilder<'a> {
             Matrix::Packed(m) => self.prepare(index, m)?,
             Matrix::RowShard(m) => self.prepare(index, m)?,
         }
-        write(&self.parts, &mut self.gpu, (index, first_row), matrix)
+        write(&self.parts, &mut self.gpu, Spot { matrix: index, row: first_row }, matrix)
     }
 
     /// Makes room for what only some matrices of a stack have.
@@ -283,55 +283,45 @@ impl Weights {
         builder.finish()
     }
 
-    /// Writes `matrix` as rows `first_row..` of matrix number `index`, counted from the first of this stack.
+    /// Writes `matrix` as the rows of the stack from `spot` on.
     ///
     /// # Errors
     /// [`Error::Model`] where the matrix is not of the format that memory was taken for; [`Error::Run`] where the device has
     /// failed.
-    pub(crate) fn write(
-        &self,
-        to: &mut impl Upload,
-        (index, first_row): (usize, usize),
-        matrix: &Matrix,
-    ) -> Result<()> {
+    pub(crate) fn write(&self, to: &mut impl Upload, spot: Spot, matrix: &Matrix) -> Result<()> {
         assert_eq!(matrix.in_features(), self.in_features, "columns");
-        assert!(index < self.n_matrices && first_row + matrix.out_features() <= self.out_features, "rows");
+        assert!(spot.matrix < self.n_matrices && spot.row + matrix.out_features() <= self.out_features, "rows");
         let (format, extent) = (matrix.format(), Extent::of(matrix));
         let is_expected = self.format.stacked(&format) == Some(self.format) && self.extent.holds(&self.format, &extent);
         if !is_expected {
             let (found, expected) = ((format, extent), (self.format, self.extent));
             return Err(Error::model(format!("holds {found:?}, expected {expected:?} as when it was verified")));
         }
-        write(&self.parts, to, (index, first_row), matrix)
+        write(&self.parts, to, spot, matrix)
     }
 }
 
-/// Writes all that `parts` hold of rows `first_row..` of matrix `index`.
-fn write(parts: &[Part], to: &mut impl Upload, place: (usize, usize), matrix: &Matrix) -> Result<()> {
+/// Writes all that `parts` hold of the rows from `spot` on.
+fn write(parts: &[Part], to: &mut impl Upload, spot: Spot, matrix: &Matrix) -> Result<()> {
     match matrix {
-        Matrix::Dense(m) => write_rows(parts, to, |part| Some(&part.data), place, (&m.words, m.out_features)),
-        Matrix::Packed(m) => write_packed(parts, to, place, m),
-        Matrix::RowShard(m) => write_packed(parts, to, place, m),
+        Matrix::Dense(m) => write_rows(parts, to, |part| Some(&part.data), spot, m.out_features, &m.words),
+        Matrix::Packed(m) => write_packed(parts, to, spot, m),
+        Matrix::RowShard(m) => write_packed(parts, to, spot, m),
     }
 }
 
-fn write_packed<G: Groups>(
-    parts: &[Part],
-    to: &mut impl Upload,
-    place: (usize, usize),
-    m: &PackedMatrix<G>,
-) -> Result<()> {
+fn write_packed<G: Groups>(parts: &[Part], to: &mut impl Upload, spot: Spot, m: &PackedMatrix<G>) -> Result<()> {
     m.check();
     let (rows, bits) = (m.out_features, m.format.bits);
-    write_rows(parts, to, |part| Some(&part.data), place, (&m.codes, rows))?;
-    write_rows(parts, to, |part| part.scales.as_ref(), place, (&m.scales, rows))?;
+    write_rows(parts, to, |part| Some(&part.data), spot, rows, &m.codes)?;
+    write_rows(parts, to, |part| part.scales.as_ref(), spot, rows, &m.scales)?;
     if parts[0].zeros.is_some() {
         let symmetric = || vec![PackedMatrix::symmetric_zeros(bits); rows * PackedMatrix::zero_words(m.groups, bits)];
         let zeros = m.zeros.as_ref().map_or_else(|| Cow::Owned(symmetric()), Cow::Borrowed);
-        write_rows(parts, to, |part| part.zeros.as_ref(), place, (&zeros, rows))?;
+        write_rows(parts, to, |part| part.zeros.as_ref(), spot, rows, &zeros)?;
     }
     if parts[0].g_idx.is_some() {
-        write_table(parts, to, place.0, &table(&m.group_index, m.format.group, m.in_features))?;
+        write_table(parts, to, spot.matrix, &table(&m.group_index, m.format.group, m.in_features))?;
     }
     Ok(())
 }
@@ -341,10 +331,11 @@ fn write_rows(
     parts: &[Part],
     to: &mut impl Upload,
     buffer: impl Fn(&Part) -> Option<&wgpu::Buffer>,
-    (index, first_row): (usize, usize),
-    (words, rows): (&[u32], usize),
+    spot: Spot,
+    rows: usize,
+    words: &[u32],
 ) -> Result<()> {
-    let row_words = words.len() / rows;
+    let (Spot { matrix: index, row: first_row }, row_words) = (spot, words.len() / rows);
     for part in parts.iter().filter(|part| part.holds(index)) {
         let from = first_row.max(part.first_row);
         let end = (first_row + rows).min(part.first_row + part.n_rows);

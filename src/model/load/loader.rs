@@ -10,7 +10,7 @@ use crate::Result;
 use crate::checkpoint::{Checkpoint, Contents, MatrixInfo};
 use crate::gemma4::tensors::{Group, Place, Placed, Role};
 use crate::gpu::{Gpu, Tensor};
-use crate::kernels::{Extent, HostStack, Weights, WeightsBuilder};
+use crate::kernels::{Extent, HostStack, Spot, Weights, WeightsBuilder};
 use crate::parallel::Part;
 use crate::quant::{Dtype, Format, Grouped, Order, StoredGroups, requantize};
 
@@ -61,14 +61,21 @@ struct Made {
     /// The same for those who write to it.
     shared: Arc<Weights>,
     hosted: Option<Hosted>,
-    /// Of each tensor of the stack the rank's part, and the row at which it begins.
-    places: Vec<(Part, usize)>,
+    /// Of each tensor of the stack.
+    places: Vec<InStack>,
+}
+
+/// A rank's part of a tensor, and the row of the stack at which it begins.
+struct InStack {
+    part: Part,
+    first_row: usize,
 }
 
 /// Takes the memory of all weights of `checkpoint` on the devices of `ranks`; also what is to be uploaded there.
 pub(crate) fn reserve<'a>(
     ranks: &[(Arc<Gpu>, Share)],
-    (checkpoint, contents): (&'a Checkpoint, &Contents),
+    checkpoint: &'a Checkpoint,
+    contents: &Contents,
     options: &Options,
 ) -> Result<(Vec<ModelWeights>, Option<Uploads<'a>>)> {
     let uploads = Uploads::new(checkpoint, ranks.iter().map(|(gpu, _)| gpu.clone()));
@@ -130,12 +137,10 @@ impl<'a> Loader<'_, 'a> {
 
     /// Vectors without padding, a row each, on each rank's device.
     fn rows(&self, group: &Group) -> Result<Vec<What>> {
-        let vectors = group.tensors.iter().map(|tensor| Ok((tensor.row_of(), self.vector(&tensor.name())?)));
-        let vectors = vectors.collect::<Result<Vec<_>>>()?;
-        let ((_, rows), width) = (vectors[0].0, vectors[0].1.len());
+        let [rows, width] = group.rows();
         let mut values = vec![0.0f32; rows * width];
-        for ((row, _), vector) in &vectors {
-            values[row * width..][..width].copy_from_slice(vector);
+        for tensor in &group.tensors {
+            values[tensor.row() * width..][..width].copy_from_slice(&self.vector(&tensor.name())?);
         }
         let tensors = self.each(|gpu| {
             let tensor = Tensor::compact(gpu, &group.name(), rows, width)?;
@@ -197,10 +202,13 @@ impl<'a> Loader<'_, 'a> {
         let is_hosted = of_experts && tensors[0].layer.is_some_and(|l| l < self.options.host_experts);
         let mut all = Vec::new();
         for (rank, (gpu, share)) in self.ranks.iter().enumerate() {
-            let parts: Vec<Part> = tensors.iter().map(|tensor| share.part(tensor)).collect();
-            let shapes: Vec<[usize; 2]> = tensors.iter().map(|tensor| share.shape_of(tensor)).collect();
-            let shape = [shapes.iter().map(|shape| shape[0]).sum(), shapes[0][1]];
-            let (format, extent) = self.on_device(first, format, (&parts[0], stored));
+            let (mut places, mut shape) = (Vec::new(), [0, 0]);
+            for tensor in tensors {
+                let [n, k] = share.shape_of(tensor);
+                places.push(InStack { part: share.part(tensor), first_row: shape[0] });
+                shape = [shape[0] + n, k];
+            }
+            let (format, extent) = self.on_device(first, format, &places[0].part, stored);
             let (weights, hosted) = match is_hosted {
                 true => {
                     let window = self.window(rank, Key { label, shape, format, extent })?;
@@ -213,12 +221,7 @@ impl<'a> Loader<'_, 'a> {
                     (builder.reserve(format, extent)?, None)
                 }
             };
-            let first_rows = shapes.iter().scan(0, |rows, shape| {
-                let first = *rows;
-                *rows += shape[0];
-                Some(first)
-            });
-            let (places, shared) = (parts.into_iter().zip(first_rows).collect(), Arc::new(weights.clone()));
+            let shared = Arc::new(weights.clone());
             all.push(Made { weights, shared, hosted, places });
         }
         for MatrixOf { name, expert, number, info, format } in sources {
@@ -228,10 +231,15 @@ impl<'a> Loader<'_, 'a> {
                     continue;
                 }
                 let first_expert = if of_experts { share.experts.start } else { 0 };
-                let (part, first_row) = made.places[number].clone();
-                let (gpu, weights) = (gpu.clone(), made.shared.clone());
-                let (host, place) = (made.hosted.as_ref().map(|h| h.stack.clone()), (expert - first_expert, first_row));
-                targets.push(Target { gpu, weights, host, part, place, stored });
+                let InStack { part, first_row } = &made.places[number];
+                targets.push(Target {
+                    gpu: gpu.clone(),
+                    weights: made.shared.clone(),
+                    host: made.hosted.as_ref().map(|hosted| hosted.stack.clone()),
+                    part: part.clone(),
+                    spot: Spot { matrix: expert - first_expert, row: *first_row },
+                    stored,
+                });
             }
             let requantized_bits = self.requantized_bits(info);
             self.uploads.add(Source { name, info, format, requantized_bits, targets });
@@ -246,7 +254,7 @@ impl<'a> Loader<'_, 'a> {
     }
 
     /// What a rank's part of a matrix, or of all that are of `format` together, becomes on its device, and which groups it stores.
-    fn on_device(&self, info: &MatrixInfo, format: Format, (part, stored): (&Part, StoredGroups)) -> (Format, Extent) {
+    fn on_device(&self, info: &MatrixInfo, format: Format, part: &Part, stored: StoredGroups) -> (Format, Extent) {
         if let Some(bits) = self.requantized_bits(info) {
             let format = Grouped::symmetric(bits, requantize::GROUP_SIZE, requantize::SCALE_DTYPE);
             let format = Format::Grouped(format);

@@ -16,7 +16,7 @@ use crate::Result;
 use crate::checkpoint::RowReader;
 use crate::error::Usage;
 use crate::gemma4::Config;
-use crate::gemma4::tensors::{Dimensions, Entry, Group, Place, Role, Scope};
+use crate::gemma4::tensors::{Entry, Group, Place, Role, Scope};
 use crate::gpu::{Gpu, Tensor};
 use crate::kernels::{Planner, Weights};
 use crate::model::Gemma4;
@@ -117,8 +117,8 @@ impl Gemma4 {
     ) -> Result<Vec<PlannedPipeline>> {
         supported(config)?;
         let ranks = place_uniform(std::slice::from_ref(gpu), config, GROUP_SIZE, &options.parallel)?;
-        let kinds = (linear.unwrap_or(INT4), Outliers::NONE);
-        let weights = |ranks: &[_]| Ok((make_weights(ranks, config, kinds, options, &|_| ())?, None));
+        let made = MadeOf { linear: linear.unwrap_or(INT4), outliers: Outliers::NONE };
+        let weights = |ranks: &[_]| Ok((make_weights(ranks, config, made, options, &|_| ())?, None));
         Ok(PlannedPipeline::all(&Rehearsal::of(&ranks, options, weights)?))
     }
 
@@ -135,7 +135,7 @@ impl Gemma4 {
         }
         let ranks = place_uniform(&gpus, &config, GROUP_SIZE, &options.parallel)?;
         let make = |ranks: &[_], options: &Options, progress: &dyn Fn(Progress)| {
-            Ok((make_weights(ranks, &config, (INT4, outliers), options, progress)?, None))
+            Ok((make_weights(ranks, &config, MadeOf { linear: INT4, outliers }, options, progress)?, None))
         };
         let plan = |options: &Options| rehearse(&ranks, options, |ranks| make(ranks, options, &|_| ()));
         advice::check(&plan, &config, options)?;
@@ -144,11 +144,19 @@ impl Gemma4 {
     }
 }
 
-/// Random weights of all ranks, whose layers are `linear`.
+/// What a model is made of.
+#[derive(Clone, Copy)]
+struct MadeOf {
+    /// How layers are stored.
+    linear: Format,
+    outliers: Outliers,
+}
+
+/// Random weights of all ranks.
 fn make_weights(
     ranks: &[(Arc<Gpu>, Share)],
     config: &Config,
-    (linear, outliers): (Format, Outliers),
+    made: MadeOf,
     options: &Options,
     progress: &dyn Fn(Progress),
 ) -> Result<Vec<ModelWeights>> {
@@ -161,8 +169,7 @@ fn make_weights(
     let rank = |(gpu, share): &(Arc<Gpu>, Share)| {
         let max_part_bytes = options.max_part_bytes.unwrap_or(gpu.max_binding_bytes());
         let (head, planner) = (options.head, &Planner::new(gpu));
-        Maker { planner, config, share, linear, outliers, progress, max_part_bytes, head, done_bytes, total_bytes }
-            .model()
+        Maker { planner, config, share, made, progress, max_part_bytes, head, done_bytes, total_bytes }.model()
     };
     ranks.iter().map(rank).collect()
 }
@@ -173,8 +180,7 @@ struct Maker<'a> {
     /// Of the whole model.
     config: &'a Config,
     share: &'a Share,
-    linear: Format,
-    outliers: Outliers,
+    made: MadeOf,
     progress: &'a dyn Fn(Progress),
     max_part_bytes: u64,
     head: Head,
@@ -221,7 +227,7 @@ impl Maker<'_> {
             (Role::Router, _) => Format::Dense(Dtype::F32),
             (role, Some(bits)) if role == head => Format::int(bits, requantize::GROUP_SIZE),
             _ if entry.scope == Scope::Model => Format::Dense(Dtype::BF16),
-            _ => self.linear,
+            _ => self.made.linear,
         }
     }
 
@@ -238,7 +244,7 @@ impl Maker<'_> {
     fn norms(&self) -> Result<Tensor> {
         let c = self.config;
         let mut weights = vec![1.0; (c.num_hidden_layers * Norm::COUNT + 1) * c.hidden_size];
-        let outliers = self.outliers.norm(c.hidden_size);
+        let outliers = self.made.outliers.norm(c.hidden_size);
         for tensor in c.tensors() {
             let (Place::Norm(Norm::PostAttention | Norm::PostFeedforward), Some(row)) =
                 (tensor.entry.place, tensor.norm_row())
@@ -253,10 +259,7 @@ impl Maker<'_> {
     /// Rows of 1; without padding, as the loader has them.
     fn ones(&self, group: &Group) -> Result<Tensor> {
         let gpu = self.planner.gpu;
-        let first = &group.tensors[0];
-        let (Dimensions::Vector(width), (_, rows)) = (first.dimensions(), first.row_of()) else {
-            panic!("{} is no vector", group.name());
-        };
+        let [rows, width] = group.rows();
         let tensor = Tensor::compact(gpu, &group.name(), rows, width)?;
         gpu.write(&tensor.buffer, 0, &vec![1.0f32; rows * width])?;
         Ok(tensor)

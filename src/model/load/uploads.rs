@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::options::Progress;
 use crate::checkpoint::{Checkpoint, MatrixInfo};
 use crate::gpu::{Gpu, UPLOADER_BYTES, Uploader};
-use crate::kernels::{HostStack, Weights};
+use crate::kernels::{HostStack, Spot, Weights};
 use crate::parallel::Part;
 use crate::quant::requantize::{self, Deviation, requantize};
 use crate::quant::{Format, Matrix, StoredGroups};
@@ -51,8 +51,8 @@ pub(crate) struct Target {
     /// Host memory that takes it instead: `weights` are its window.
     pub host: Option<Arc<HostStack>>,
     pub part: Part,
-    /// Matrix of the stack, and the row there at which the part begins.
-    pub place: (usize, usize),
+    /// Where the part begins.
+    pub spot: Spot,
     pub stored: StoredGroups,
 }
 
@@ -152,10 +152,10 @@ impl Job<'_> {
 impl Target {
     /// Uploads what the part takes of `matrix`, which holds the output features `outputs` of the whole.
     fn upload(&self, uploader: &mut Uploader, outputs: &Range<usize>, matrix: &Matrix) -> Result<()> {
-        let (index, first) = self.place;
-        let mut write = |place: (usize, usize), matrix: &Matrix| match &self.host {
-            Some(host) => host.write(place, matrix),
-            None => self.weights.write(uploader, place, matrix),
+        let from = |row: usize| Spot { row: self.spot.row + row, ..self.spot };
+        let mut write = |spot: Spot, matrix: &Matrix| match &self.host {
+            Some(host) => host.write(spot, matrix),
+            None => self.weights.write(uploader, spot, matrix),
         };
         match &self.part {
             Part::Columns(own) => {
@@ -163,20 +163,20 @@ impl Target {
                 if start >= end {
                     return Ok(());
                 }
-                let place = (index, first + start - own.start);
+                let spot = from(start - own.start);
                 match (start..end) == *outputs {
-                    true => write(place, matrix),
+                    true => write(spot, matrix),
                     false => {
                         let own_rows = start - outputs.start..end - outputs.start;
-                        write(place, &matrix.column_shard(own_rows))
+                        write(spot, &matrix.column_shard(own_rows))
                     }
                 }
             }
             Part::Rows(own) if *own != (0..matrix.in_features()) => {
                 let shard = matrix.row_shard(own.clone(), self.stored);
-                write((index, first + outputs.start), &shard)
+                write(from(outputs.start), &shard)
             }
-            Part::Rows(_) | Part::Whole => write((index, first + outputs.start), matrix),
+            Part::Rows(_) | Part::Whole => write(from(outputs.start), matrix),
         }
     }
 }
