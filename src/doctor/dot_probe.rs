@@ -9,7 +9,8 @@ use crate::gpu::{Dispatch, Gpu, Recorder, Tensor, Tier, Tiers};
 use crate::kernels::product::{self, Product, Rows};
 use crate::kernels::rounding::rounded;
 use crate::kernels::rounding::rounded::Input;
-use crate::kernels::{Planned, Planner, Random, Weights};
+use crate::kernels::{Planned, Planner, Weights};
+use crate::quant::Format;
 
 /// Seconds of a product in int8 and in f32.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -84,7 +85,7 @@ pub fn probe(gpu: &Gpu) -> Result<Option<DotTimes>> {
 }
 
 fn race(gpu: &Gpu, n_rows: usize, out_features: usize) -> Result<Race> {
-    let kind = Random::Packed { bits: 4, group_size: 128 };
+    let kind = Format::int(4, 128);
     let shape = [1, out_features, IN_FEATURES];
     let weights = Weights::random(&Planner::new(gpu), "probe", shape, kind, gpu.max_binding_bytes())?;
     let x = Tensor::new(gpu, "probe.x", n_rows, IN_FEATURES)?;

@@ -85,7 +85,7 @@ impl Gemma4 {
         let plan = |options: &Options| MemoryPlan::with_contents(&gpus, checkpoint, &contents, options);
         advice::check(&plan, &checkpoint.config, options)?;
         let verified = start.elapsed();
-        let weights = |ranks: &[_]| loader::reserve(ranks, (checkpoint, &contents), options);
+        let weights = |ranks: &[_]| loader::reserve(ranks, checkpoint, &contents, options);
         let mut model = Self::assemble(checkpoint.config.clone(), ranks, options, (&plan, progress), weights)?;
         model.load_times.weights += verified;
         model.load_times.pipelines += verified;

@@ -75,7 +75,7 @@ impl MemoryPlan {
         options: &Options,
     ) -> Result<Self> {
         let ranks = share::place(gpus, checkpoint, options)?;
-        rehearse(&ranks, options, |ranks| loader::reserve(ranks, (checkpoint, contents), options))
+        rehearse(&ranks, options, |ranks| loader::reserve(ranks, checkpoint, contents, options))
     }
 
     /// Bytes on all devices once the model is loaded: what [`crate::model::Gemma4::allocated_bytes`] says then, of devices that hold
