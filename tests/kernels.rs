@@ -35,11 +35,11 @@ mod kernels {
     mod planted_shards;
     mod probes;
     mod product;
-    mod quantize_rows;
+    mod int8_by_32;
     mod real_shapes;
     mod rms_norm;
-    mod round;
-    mod round_rows;
+    mod int8_by_16;
+    mod f16_by_row;
     mod rounded;
     mod rounded_tiles;
     mod rounding;
