@@ -12,8 +12,8 @@ use lapidary::kernels::experts::router;
 use lapidary::kernels::experts::router::Choice;
 use lapidary::kernels::norm::rms_norm;
 use lapidary::kernels::product::{self, Gated, Product, Rows};
-use lapidary::kernels::rounding::rounded;
-use lapidary::kernels::rounding::rounded::Input;
+use lapidary::kernels::rounding::int8_by_16;
+use lapidary::kernels::rounding::int8_by_16::Input;
 use lapidary::kernels::{Planned, Planner, Weights};
 use lapidary::quant::Format;
 
@@ -51,7 +51,7 @@ fn kernels(c: &mut Criterion) {
     println!("{} ({}, {})", gpu.adapter().info.name, gpu.adapter().api(), gpu.adapter().driver());
     let planner = Planner::new(&gpu).with_tier(gpu.strongest_tier());
     let tensor = |width| Tensor::new(&gpu, "tensor", 1, width).expect("memory");
-    let codes = |width| rounded::tensor(&gpu, "rounded", 1, width).expect("memory");
+    let codes = |width| int8_by_16::tensor(&gpu, "rounded", 1, width).expect("memory");
     let int4 = Format::int(4, 128);
     let weights = |n_out, n_in| Weights::random(&planner, "weights", [1, n_out, n_in], int4, u64::MAX).expect("memory");
     let (x, x_codes, norms) = (tensor(HIDDEN), codes(HIDDEN), tensor(HIDDEN));

@@ -7,8 +7,8 @@ use web_time::Instant;
 use crate::Result;
 use crate::gpu::{Dispatch, Gpu, Recorder, Tensor, Tier, Tiers};
 use crate::kernels::product::{self, Product, Rows};
-use crate::kernels::rounding::rounded;
-use crate::kernels::rounding::rounded::Input;
+use crate::kernels::rounding::int8_by_16;
+use crate::kernels::rounding::int8_by_16::Input;
 use crate::kernels::{Planned, Planner, Weights};
 use crate::quant::Format;
 
@@ -90,7 +90,7 @@ fn race(gpu: &Gpu, n_rows: usize, out_features: usize) -> Result<Race> {
     let weights = Weights::random(&Planner::new(gpu), "probe", shape, kind, gpu.max_binding_bytes())?;
     let x = Tensor::new(gpu, "probe.x", n_rows, IN_FEATURES)?;
     let y = Tensor::new(gpu, "probe.y", n_rows, out_features)?;
-    let words = rounded::tensor(gpu, "probe.rounded", n_rows, IN_FEATURES)?;
+    let words = int8_by_16::tensor(gpu, "probe.rounded", n_rows, IN_FEATURES)?;
     let count = Tensor::compact(gpu, "probe.count", 1, 1)?;
     gpu.write(&count.buffer, 0, &[n_rows as u32])?;
     let rows = if n_rows == 1 { Rows::Few } else { Rows::Many(&count) };

@@ -5,7 +5,7 @@ use super::weights::Part;
 use crate::Result;
 use crate::gpu::{Constants, Grid, PipelineKey, Tensor};
 use crate::kernels::experts::router::Choice;
-use crate::kernels::rounding::rounded::{BLOCK, Input};
+use crate::kernels::rounding::int8_by_16::{BLOCK, Input};
 use crate::kernels::tuning::Shape;
 use crate::kernels::tuning::matvec::RowsOfX;
 use crate::kernels::{NamedBuffers, Planned, Planner, Weights, word};
