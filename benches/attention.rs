@@ -14,6 +14,7 @@ use lapidary::kernels::attention::attention;
 use lapidary::kernels::attention::attention::{Buffers, KvSource};
 use lapidary::kernels::attention::attention_tile;
 use lapidary::kernels::attention::attention_tile::Queries;
+use lapidary::kernels::attention::head_norm_rope::KvPair;
 use lapidary::kernels::attention::head_norm_rope::{Heads, Inputs, Kv};
 use lapidary::kernels::rows::fill_random;
 use lapidary::kernels::tuning::AttentionFew;
@@ -91,7 +92,12 @@ impl Room {
     }
 
     fn source(&self, layer: &Layer, dtype: KvDtype) -> KvSource<'_> {
-        KvSource { cache: (&self.cache[0], &self.cache[1]), dtype, capacity: CAPACITY, window: layer.window }
+        KvSource {
+            cache: KvPair { k: &self.cache[0], v: &self.cache[1] },
+            dtype,
+            capacity: CAPACITY,
+            window: layer.window,
+        }
     }
 }
 
