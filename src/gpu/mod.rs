@@ -33,7 +33,7 @@ mod upload;
 mod waiting;
 
 pub use adapter::{AdapterReport, Verdict, adapters, dx12_trouble, no_adapter};
-pub use buffer::{Binding, Tensor, Uniforms};
+pub use buffer::{Binding, Place, Tensor, Uniforms};
 pub use compiler::Compiler;
 pub use device::{Gpu, IMMEDIATE_BYTES};
 pub use kind::Kind;

@@ -202,7 +202,7 @@ impl<'a> Planner<'a> {
 
     fn bind_one(&self, one: &Planned, key: &PipelineKey, wgsl: impl FnOnce() -> String) -> Result<Dispatch> {
         let pipeline = self.gpu.pipeline(key, wgsl)?;
-        let dispatch = Dispatch::new(self.gpu, &one.label, pipeline, (&one.buffers, &one.immediates), one.grid);
+        let dispatch = Dispatch::new(self.gpu, &one.label, pipeline, &one.buffers, &one.immediates, one.grid);
         self.gpu.check()?;
         Ok(dispatch)
     }
