@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::options::Options;
-use super::share::Share;
+use super::layout::{ModelLayout, RankLayout};
+use super::prepared::Reserved;
 use super::uploads::{Source, Target, Uploads};
 use super::weights::{Held, Hosted, ModelWeights, Norm, Stack, Stacked, What};
 use crate::Result;
@@ -18,10 +18,9 @@ use crate::quant::{Dtype, StoredGroups, requantize};
 /// Takes the memory of all weights on the devices of all ranks, and notes what is to be uploaded there. Little is read:
 /// norms and other vectors.
 struct Loader<'r, 'a> {
-    ranks: &'r [(Arc<Gpu>, Share)],
     checkpoint: &'a Checkpoint,
     contents: &'r Contents,
-    options: &'r Options,
+    layout: &'r ModelLayout,
     uploads: Uploads<'a>,
     /// For each rank the windows of experts that stay in host memory.
     windows: Vec<Vec<Window>>,
@@ -66,14 +65,14 @@ struct Made {
 
 /// Takes the memory of all weights of `checkpoint` on the devices of `ranks`; also what is to be uploaded there.
 pub(crate) fn reserve<'a>(
-    ranks: &[(Arc<Gpu>, Share)],
-    (checkpoint, contents): (&'a Checkpoint, &Contents),
-    options: &Options,
-) -> Result<(Vec<ModelWeights>, Option<Uploads<'a>>)> {
-    let uploads = Uploads::new(checkpoint, ranks.iter().map(|(gpu, _)| gpu.clone()));
-    let windows = ranks.iter().map(|_| Vec::new()).collect();
-    let mut loader = Loader { ranks, checkpoint, contents, options, uploads, windows };
-    Ok((loader.model()?, Some(loader.uploads)))
+    layout: &ModelLayout,
+    checkpoint: &'a Checkpoint,
+    contents: &Contents,
+) -> Result<Reserved<'a>> {
+    let uploads = Uploads::new(checkpoint, layout.ranks.iter().map(|rank| rank.gpu.clone()));
+    let windows = layout.ranks.iter().map(|_| Vec::new()).collect();
+    let mut loader = Loader { checkpoint, contents, layout, uploads, windows };
+    Ok(Reserved { weights: loader.model()?, uploads: Some(loader.uploads) })
 }
 
 impl<'a> Loader<'_, 'a> {
@@ -81,14 +80,14 @@ impl<'a> Loader<'_, 'a> {
     fn model(&mut self) -> Result<Vec<ModelWeights>> {
         let config = &self.checkpoint.config;
         let norms = self.norms()?;
-        let mut held: Vec<Vec<Held>> = self.ranks.iter().map(|_| Vec::new()).collect();
+        let mut held: Vec<Vec<Held>> = self.layout.ranks.iter().map(|_| Vec::new()).collect();
         for group in config.groups() {
             let all = match group.place {
                 Place::Norm(_) => continue, // They are in one tensor, which is there.
                 Place::Stack(_) => self.stack(&group)?,
                 Place::Rows(_) => self.rows(&group)?,
-                Place::Number => vec![What::Number(self.vector(&group.name())?[0]); self.ranks.len()],
-                Place::File => vec![What::File(self.checkpoint.row_reader(&group.name())?); self.ranks.len()],
+                Place::Number => vec![What::Number(self.vector(&group.name())?[0]); self.layout.ranks.len()],
+                Place::File => vec![What::File(self.checkpoint.row_reader(&group.name())?); self.layout.ranks.len()],
             };
             held.iter_mut().zip(all).for_each(|(rank, what)| rank.push(Held::new(&group, what)));
         }
@@ -100,12 +99,12 @@ impl<'a> Loader<'_, 'a> {
 
     /// What `upload` makes of one value on each rank's device.
     fn each(&self, upload: impl Fn(&Gpu) -> Result<Tensor>) -> Result<Vec<Tensor>> {
-        self.ranks.iter().map(|(gpu, _)| upload(gpu)).collect()
+        self.layout.ranks.iter().map(|rank| upload(&rank.gpu)).collect()
     }
 
     /// The values of a vector; where nothing is behind the devices, as many zeros, and nothing is read.
     fn vector(&self, name: &str) -> Result<Vec<f32>> {
-        match self.ranks.iter().all(|(gpu, _)| gpu.rehearses()) {
+        match self.layout.ranks.iter().all(|rank| rank.gpu.rehearses()) {
             true => Ok(vec![0.0; self.checkpoint.vector_len(name)]),
             false => self.checkpoint.vector(name),
         }
@@ -152,7 +151,7 @@ impl<'a> Loader<'_, 'a> {
             true => vec![(group.label(), &group.tensors)],
             false => group.tensors.iter().map(|tensor| (tensor.entry.name, std::slice::from_ref(tensor))).collect(),
         };
-        let mut all: Vec<Stack> = self.ranks.iter().map(|_| Stack::default()).collect();
+        let mut all: Vec<Stack> = self.layout.ranks.iter().map(|_| Stack::default()).collect();
         for (label, tensors) in stacks {
             for (stack, made) in all.iter_mut().zip(self.one_stack(label, tensors)?) {
                 stack.matrices.push(Stacked { label, weights: made.weights });
@@ -191,9 +190,9 @@ impl<'a> Loader<'_, 'a> {
         let content = sources.iter().map(|matrix| matrix.content).reduce(Content::or).unwrap_or_default();
         let first = sources[0].info;
         let stored = stored_groups(content, first);
-        let is_hosted = of_experts && tensors[0].layer.is_some_and(|l| l < self.options.host_experts);
+        let is_hosted = of_experts && tensors[0].layer.is_some_and(|l| l < self.layout.host_experts);
         let mut all = Vec::new();
-        for (rank, (gpu, share)) in self.ranks.iter().enumerate() {
+        for (rank, RankLayout { gpu, share, .. }) in self.layout.ranks.iter().enumerate() {
             let parts: Vec<Part> = tensors.iter().map(|tensor| share.part(tensor)).collect();
             let shapes: Vec<[usize; 2]> = tensors.iter().map(|tensor| share.shape_of(tensor)).collect();
             let shape = [shapes.iter().map(|shape| shape[0]).sum(), shapes[0][1]];
@@ -220,7 +219,7 @@ impl<'a> Loader<'_, 'a> {
         }
         for MatrixOf { name, expert, number, info, content } in sources {
             let mut targets = Vec::new();
-            for ((gpu, share), made) in self.ranks.iter().zip(&all) {
+            for (RankLayout { gpu, share, .. }, made) in self.layout.ranks.iter().zip(&all) {
                 if of_experts && !share.experts.contains(&expert) {
                     continue;
                 }
@@ -239,7 +238,7 @@ impl<'a> Loader<'_, 'a> {
     /// The bits of a code, where a matrix is a head that is requantized.
     fn requantized_bits(&self, info: &MatrixInfo) -> Option<u32> {
         let head = if self.checkpoint.config.tie_word_embeddings { Role::Embedding } else { Role::Head };
-        self.options.head.bits().filter(|_| info.role == head && matches!(info.format, MatrixFormat::Dense(_)))
+        self.layout.head.bits().filter(|_| info.role == head && matches!(info.format, MatrixFormat::Dense(_)))
     }
 
     /// What a rank's part of a matrix, or of all that are `content` together, becomes on its device.
@@ -279,7 +278,7 @@ impl<'a> Loader<'_, 'a> {
         (shape, form): ([usize; 2], &Form),
     ) -> Result<Weights> {
         let experts = experts.unwrap_or(0..1);
-        self.builder(&self.ranks[rank].0, label, experts.len(), shape).first_matrix(experts.start).reserve(form)
+        self.builder(&self.layout.ranks[rank], label, experts.len(), shape).first_matrix(experts.start).reserve(form)
     }
 
     /// The number of a rank's window for stacks like this one.
@@ -287,18 +286,14 @@ impl<'a> Loader<'_, 'a> {
         if let Some(known) = self.windows[rank].iter().position(|window| window.key == key) {
             return Ok(known);
         }
-        let (label, experts) = (format!("window.{}", key.label), self.ranks[rank].1.experts.clone());
+        let (label, experts) = (format!("window.{}", key.label), self.layout.ranks[rank].share.experts.clone());
         let weights = self.reserve(rank, &label, Some(experts), (key.shape, &key.form))?;
         self.windows[rank].push(Window { key, weights });
         Ok(self.windows[rank].len() - 1)
     }
 
-    fn builder<'g>(&self, gpu: &'g Gpu, label: &str, count: usize, [n, k]: [usize; 2]) -> WeightsBuilder<'g> {
-        let builder = WeightsBuilder::new(gpu, label, count, n, k);
-        match self.options.max_part_bytes {
-            Some(bytes) => builder.max_part_bytes(bytes),
-            None => builder,
-        }
+    fn builder<'g>(&self, rank: &'g RankLayout, label: &str, count: usize, [n, k]: [usize; 2]) -> WeightsBuilder<'g> {
+        WeightsBuilder::new(&rank.gpu, label, count, n, k).max_part_bytes(rank.max_part_bytes)
     }
 }
 
