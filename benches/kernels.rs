@@ -12,10 +12,10 @@ use lapidary::kernels::experts::router;
 use lapidary::kernels::experts::router::Choice;
 use lapidary::kernels::norm::rms_norm;
 use lapidary::kernels::product::{self, Gated, Product, Rows};
-use lapidary::kernels::rounding::rounded;
-use lapidary::kernels::rounding::rounded::Input;
+use lapidary::kernels::rounding::int8_by_16;
+use lapidary::kernels::rounding::int8_by_16::Input;
 use lapidary::kernels::{Planned, Planner, Weights};
-use lapidary::quant::Random;
+use lapidary::quant::Format;
 
 const HIDDEN: usize = 2816;
 const QKV: usize = 8192;
@@ -51,8 +51,8 @@ fn kernels(c: &mut Criterion) {
     println!("{} ({}, {})", gpu.adapter().info.name, gpu.adapter().api(), gpu.adapter().driver());
     let planner = Planner::new(&gpu).with_tier(gpu.strongest_tier());
     let tensor = |width| Tensor::new(&gpu, "tensor", 1, width).expect("memory");
-    let codes = |width| rounded::tensor(&gpu, "rounded", 1, width).expect("memory");
-    let int4 = Random::Packed { bits: 4, group_size: 128 };
+    let codes = |width| int8_by_16::tensor(&gpu, "rounded", 1, width).expect("memory");
+    let int4 = Format::int(4, 128);
     let weights = |n_out, n_in| Weights::random(&planner, "weights", [1, n_out, n_in], int4, u64::MAX).expect("memory");
     let (x, x_codes, norms) = (tensor(HIDDEN), codes(HIDDEN), tensor(HIDDEN));
     let input = Input { x: &x, rounded: Some(&x_codes) };

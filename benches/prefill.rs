@@ -8,8 +8,8 @@ use lapidary::gpu::{Gpu, Kind, Recorder, Tensor, Tier, Timing};
 use lapidary::kernels::experts::moe_group;
 use lapidary::kernels::experts::moe_group::Groups;
 use lapidary::kernels::product::{self, Product, Rows};
-use lapidary::kernels::{DotTile, MatrixTile, Planned, Planner, Random, Tile, Tuning, Weights};
-use lapidary::quant::Dtype;
+use lapidary::kernels::{DotTile, MatrixTile, Planned, Planner, Tile, Tuning, Weights};
+use lapidary::quant::{Dtype, Format};
 
 /// Runs that are timed; the fastest counts.
 const RUNS: usize = 4;
@@ -23,15 +23,15 @@ struct Shape {
     top_k: usize,
     out_features: usize,
     in_features: usize,
-    random: Random,
+    format: Format,
     /// Consecutive rows of y that read one row of x.
     repeat: usize,
 }
 
-const INT4: Random = Random::Packed { bits: 4, group_size: 128 };
+const INT4: Format = Format::int(4, 128);
 
 const fn shape(name: &'static str, out_features: usize, in_features: usize) -> Shape {
-    Shape { name, matrices: 1, top_k: 1, out_features, in_features, random: INT4, repeat: 1 }
+    Shape { name, matrices: 1, top_k: 1, out_features, in_features, format: INT4, repeat: 1 }
 }
 
 const SHAPES: [Shape; 7] = [
@@ -41,7 +41,7 @@ const SHAPES: [Shape; 7] = [
     shape("mlp.down", 2816, 2112),
     Shape { matrices: 128, top_k: 8, repeat: 8, ..shape("experts.gate_up", 1408, 2816) },
     Shape { matrices: 128, top_k: 8, ..shape("experts.down", 2816, 704) },
-    Shape { random: Random::Dense(Dtype::F32), ..shape("router.proj", 128, 2816) },
+    Shape { format: Format::Dense(Dtype::F32), ..shape("router.proj", 128, 2816) },
 ];
 
 /// A tier with a shape of tiles.
@@ -232,7 +232,7 @@ fn main() -> lapidary::Result<()> {
     let maker = Planner::new(gpu);
     for shape in &SHAPES {
         let dimensions = [shape.matrices, shape.out_features, shape.in_features];
-        let weights = Weights::random(&maker, shape.name, dimensions, shape.random, gpu.max_binding_bytes())?;
+        let weights = Weights::random(&maker, shape.name, dimensions, shape.format, gpu.max_binding_bytes())?;
         for &rows in &row_counts {
             let pairs = rows * shape.top_k;
             let x_rows = pairs / shape.repeat;

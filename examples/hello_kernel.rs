@@ -6,7 +6,7 @@ use half::f16;
 use lapidary::gpu::{Gpu, Recorder, Tensor};
 use lapidary::kernels::product::{self, Product, Rows};
 use lapidary::kernels::{Planner, Weights};
-use lapidary::quant::{Dtype, GroupIndex, Matrix, PackedMatrix};
+use lapidary::quant::{Dtype, GroupIndex, Grouped, Matrix, PackedMatrix};
 use lapidary::{Result, reference};
 
 /// 80 input features are two and a half groups of 32.
@@ -62,12 +62,11 @@ fn weights() -> PackedMatrix {
     PackedMatrix {
         out_features: OUT_FEATURES,
         in_features: IN_FEATURES,
-        bits: 4,
+        format: Grouped::symmetric(4, GROUP_SIZE, Dtype::F16),
         codes,
         groups,
-        scale_dtype: Dtype::F16,
         scales,
         zeros: None,
-        group_index: GroupIndex::Sequential { group_size: GROUP_SIZE },
+        group_index: GroupIndex::Sequential,
     }
 }

@@ -101,10 +101,10 @@ fn check_values<G: Groups>(
             prop_assert_eq!(expected.to_bits(), value.to_bits(), "[{}, {}]: {} is {}", n, k, expected, value);
         }
     }
-    let (code_bits, scale_bits) = (m.bits as usize, 8 * m.scale_dtype.size_bytes());
+    let (code_bits, scale_bits) = (m.format.bits as usize, 8 * m.format.scale.size_bytes());
     check_padding("codes", &m.codes, m.out_features, inputs.len() * code_bits)?;
     check_padding("scales", &m.scales, m.out_features, m.groups * scale_bits)?;
-    prop_assert_eq!(m.codes.len(), m.out_features * PackedMatrix::code_words(m.in_features, m.bits));
+    prop_assert_eq!(m.codes.len(), m.out_features * PackedMatrix::code_words(m.in_features, m.format.bits));
     prop_assert_eq!(m.zeros.is_none(), plain.is_symmetric());
     m.zeros.as_ref().map_or(Ok(()), |zeros| check_padding("zeros", zeros, m.out_features, m.groups * code_bits))
 }

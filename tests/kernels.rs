@@ -14,10 +14,13 @@ mod kernels {
     mod copy_words;
     mod embed;
     mod experts;
+    mod f16_by_row;
     mod fill_random;
     mod gather_rows;
     mod gelu_mul;
     mod head_norm_rope;
+    mod int8_by_16;
+    mod int8_by_32;
     mod kv_store;
     mod matmul;
     mod matmul_grouped;
@@ -35,11 +38,8 @@ mod kernels {
     mod planted_shards;
     mod probes;
     mod product;
-    mod quantize_rows;
     mod real_shapes;
     mod rms_norm;
-    mod round;
-    mod round_rows;
     mod rounded;
     mod rounded_tiles;
     mod rounding;

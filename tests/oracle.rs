@@ -7,8 +7,8 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 
-use lapidary::checkpoint::{Checkpoint, MatrixFormat, Projection, Source};
-use lapidary::quant::{Matrix, PackedMatrix, StoredGroups};
+use lapidary::checkpoint::{Checkpoint, Projection, Source};
+use lapidary::quant::{Format, Grouped, Matrix, PackedMatrix, StoredGroups};
 use safetensors::{Dtype, SafeTensors};
 
 const RANKS: [usize; 4] = [2, 3, 4, 8];
@@ -111,13 +111,13 @@ fn compare_expert(
     compare_matrix(&what, format, &matrix, values, counts);
 }
 
-fn compare_matrix(what: &str, format: MatrixFormat, matrix: &Matrix, values: &[f32], counts: &mut Counts) {
+fn compare_matrix(what: &str, format: Format, matrix: &Matrix, values: &[f32], counts: &mut Counts) {
     let (n, k) = (matrix.out_features(), matrix.in_features());
     let twin = Twin { what, values, n, k };
     twin.check(matrix, 0..n, 0..k);
     match format {
-        MatrixFormat::Dense(_) => counts.dense += 1,
-        MatrixFormat::Packed { .. } => counts.quantized += 1,
+        Format::Dense(_) => counts.dense += 1,
+        Format::Grouped(_) => counts.quantized += 1,
     }
     for ranks in RANKS {
         let cut = |size: usize| -> Vec<Range<usize>> {
@@ -127,8 +127,8 @@ fn compare_matrix(what: &str, format: MatrixFormat, matrix: &Matrix, values: &[f
         for (inputs, stored) in cut(k).into_iter().zip([StoredGroups::Touched, StoredGroups::All].into_iter().cycle()) {
             twin.check(&matrix.row_shard(inputs.clone(), stored), 0..n, inputs.clone());
             counts.shards += 1;
-            if let MatrixFormat::Packed { group_size, .. } = format {
-                let is_inside = |row: usize| !row.is_multiple_of(group_size) && row != k;
+            if let Format::Grouped(Grouped { group, .. }) = format {
+                let is_inside = |row: usize| !row.is_multiple_of(group) && row != k;
                 counts.inside_a_group += usize::from(is_inside(inputs.start) || is_inside(inputs.end));
             }
         }

@@ -81,7 +81,7 @@ fn for_each_matrix(bits: u32, check: impl Fn(&str, &DenseMatrix, usize)) {
 
 /// Calls `check` with each group's values, its scale and its codes as signed numbers.
 fn for_each_group(m: &DenseMatrix, packed: &PackedMatrix, size: usize, check: impl Fn(&[f32], f32, &[f32])) {
-    let zero = (1 << (packed.bits - 1)) as f32;
+    let zero = (1 << (packed.format.bits - 1)) as f32;
     let mut row = vec![0.0; m.in_features];
     for n in 0..m.out_features {
         m.row(n, &mut row);

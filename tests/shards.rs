@@ -15,10 +15,10 @@ use std::path::Path;
 
 use device::open;
 use fixtures::sets;
-use lapidary::checkpoint::{Checkpoint, MatrixFormat, MatrixInfo, Projection, Source};
+use lapidary::checkpoint::{Checkpoint, MatrixInfo, Projection, Source};
 use lapidary::model::{Gemma4, Options};
 use lapidary::parallel::{Cut, Parallel, Split};
-use lapidary::quant::{GroupIndex, Matrix};
+use lapidary::quant::{Format, GroupIndex, Grouped, Matrix, Order, Shift};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use steps::{assert_golden, load};
@@ -96,11 +96,11 @@ fn ranks_on_two_devices() {
 fn part_bytes(info: &MatrixInfo, outputs: Range<usize>, inputs: Range<usize>) -> u64 {
     let columns = inputs.len().next_multiple_of(32);
     let row = match info.format {
-        MatrixFormat::Dense(dtype) => columns * dtype.size_bytes(),
-        MatrixFormat::Packed { bits, group_size, scale_dtype, symmetric, .. } => {
-            let groups = (inputs.end - 1) / group_size - inputs.start / group_size + 1;
-            let zeros = if symmetric { 0 } else { (groups * bits as usize).div_ceil(32) * 4 };
-            columns * bits as usize / 8 + (groups * scale_dtype.size_bytes()).next_multiple_of(4) + zeros
+        Format::Dense(dtype) => columns * dtype.size_bytes(),
+        Format::Grouped(Grouped { bits, group, scale, shift, .. }) => {
+            let groups = (inputs.end - 1) / group - inputs.start / group + 1;
+            let zeros = if shift == Shift::None { 0 } else { (groups * bits as usize).div_ceil(32) * 4 };
+            columns * bits as usize / 8 + (groups * scale.size_bytes()).next_multiple_of(4) + zeros
         }
     };
     (outputs.len() * row) as u64
@@ -216,11 +216,10 @@ fn a_g_idx_in_order_takes_no_memory() {
     let weights = |with_table: bool| -> Vec<u64> {
         let folder = tempfile::tempdir().unwrap();
         let checkpoint = write_experts(folder.path(), with_table);
-        let format = checkpoint.expert_info(0, 0, Projection::Down).unwrap().format;
-        assert!(
-            matches!(format, MatrixFormat::Packed { per_row, groups: 2, .. } if per_row == with_table),
-            "{format:?}"
-        );
+        let info = checkpoint.expert_info(0, 0, Projection::Down).unwrap();
+        let format = info.format.grouped().unwrap();
+        let order = if with_table { Order::PerRow } else { Order::Consecutive };
+        assert_eq!((format.order, format.groups(info.in_features)), (order, 2), "{format:?}");
         let model = load(&checkpoint, &options("1,1,1", Split::Tensor, Cut::Even));
         model.ranks().map(|(.., memory)| memory.weights).collect()
     };

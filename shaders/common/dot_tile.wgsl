@@ -11,7 +11,7 @@
 // gives fn: x_at, multiply, read_x, read_scale, read_w, bytes_of, put_w, copy, fetch, put, dot32, products, four_rows, add
 // gives fn: add_rolled, word_products, word_product
 
-// Lane tiles of products of 8-bit integers. Rows of x come as int8 with a scale for each block of 32 (quantize_rows.wgsl);
+// Lane tiles of products of 8-bit integers. Rows of x come as int8 with a scale for each block of 32 (int8_by_32.wgsl);
 // codes less their zero point are int8 too. A block's products are added up as integers, exactly, then scaled in f32:
 // y += scale_w * scale_x * sum (code - zero) * x. A block of weights shares a scale: RUN is 32.
 

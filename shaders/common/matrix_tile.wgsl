@@ -14,7 +14,7 @@
 // Tiles by cooperative matrices of f16 with f32 sums. A workgroup makes BLOCKS_T x BLOCKS_N blocks of 2 x ACROSS matrices,
 // a subgroup each; more subgroups than blocks repeat the first ones' work.
 //
-// Rows of x come in f16 with a factor each (round_rows.wgsl). Weights are decoded in f32, times 64, and rounded to f16:
+// Rows of x come in f16 with a factor each (f16_by_row.wgsl). Weights are decoded in f32, times 64, and rounded to f16:
 // they may be as large as 1023, and lose bits below 2^-20. Anything larger becomes infinite and shows.
 
 override BLOCKS_T: u32 = 2;     // TILE_T = BLOCKS_T * 2 * SIDE

@@ -28,20 +28,20 @@ use std::sync::OnceLock;
 
 use crate::error::Usage;
 use crate::gemma4::{Config, Role};
+use crate::quant::Dtype;
 use crate::{Error, Result};
 use files::blob::Blob;
 use files::index::Index;
-use formats::matrix_info::dtype_label;
 use resolve::Resolved;
 
 pub use claimed::QuantizationConfig;
 pub use configuration::Configuration;
 pub use files::source::Source;
-pub use formats::matrix_info::{MatrixFormat, MatrixInfo, Projection};
+pub use formats::matrix_info::{MatrixInfo, Projection};
 pub use generation::GenerationConfig;
 pub use rows::RowReader;
 pub use skipped::{Skipped, SkippedGroup};
-pub use verify::{Content, Contents};
+pub use verify::Contents;
 pub(crate) use write::write_model;
 pub use write::{Written, write_random};
 
@@ -249,11 +249,17 @@ impl Checkpoint {
             group.size_bytes += size_bytes;
         };
         for info in self.resolved.matrices.values().chain(&self.resolved.experts) {
-            add(info.role, info.format.describe(info.in_features), info.tensors(), info.parameters(), info.size_bytes);
+            add(
+                info.role,
+                info.format.describe(info.in_features),
+                info.numbers.tensors(),
+                info.parameters(),
+                info.size_bytes,
+            );
         }
         for &(id, role) in self.resolved.vectors.values() {
             let tensor = &self.index.tensors[id];
-            let label = tensor.float().map_or("", dtype_label);
+            let label = tensor.float().map_or("", Dtype::label);
             add(role, label.to_owned(), 1, tensor.shape.iter().product::<usize>() as u64, tensor.size_bytes);
         }
         groups.into_values().collect()

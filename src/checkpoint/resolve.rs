@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use safetensors::tensor::Dtype as FileDtype;
 
-use super::claimed::{FILES as QUANTIZATION_FILES, Packing, QuantizationConfig, Rules, Said};
+use super::claimed::{FILES as QUANTIZATION_FILES, QuantizationConfig, Reader, Rules, Said};
 use super::faults::Alike;
 use super::files::index::{Absent, Index, Tensor};
 use super::files::weight_map::INDEX;
-use super::formats::matrix_info::{MatrixFormat, MatrixInfo, Storage};
+use super::formats::matrix_info::MatrixInfo;
 use super::skipped::{self, Skipped};
 use super::{prefix, twins};
 use crate::Result;
@@ -98,7 +98,7 @@ fn find_layers(index: &Index, config: &Config, prefix: &str) -> Vec<bool> {
 pub(super) struct Resolver<'a> {
     pub(super) index: &'a Index,
     pub(super) config: &'a Config,
-    claimed: Option<&'a QuantizationConfig>,
+    pub(super) claimed: Option<&'a QuantizationConfig>,
     pub(super) prefix: &'static str,
     used: Vec<bool>,
     rules: Option<Rules<'a>>,
@@ -116,7 +116,7 @@ impl<'a> Resolver<'a> {
         &mut self,
         base: &str,
         name: &str,
-        is_right: impl Fn(Packing) -> bool,
+        is_right: impl Fn(Reader) -> bool,
     ) -> Option<(&'a QuantizationConfig, Said)> {
         match &mut self.rules {
             None => {
@@ -125,7 +125,7 @@ impl<'a> Resolver<'a> {
                     format!("is quantized, but config.json has no quantization_config, nor is there any of {files}");
                 self.fault_of_many("no quantization config", name, &what);
             }
-            Some(rules) if !is_right(rules.config.packing) => {
+            Some(rules) if !is_right(rules.config.reader) => {
                 let (key, method) = (rules.config.key("quant_method"), &rules.config.quant_method);
                 let what = format!("is there, but {key} is {method:?}");
                 self.fault_of_many(&what.clone(), name, &what);
@@ -207,7 +207,7 @@ impl Resolver<'_> {
     }
 
     /// A fault of tensor `name` that others have for the same `reason`: together they are one line.
-    fn fault_of_many(&mut self, reason: &str, name: &str, what: &str) {
+    pub(super) fn fault_of_many(&mut self, reason: &str, name: &str, what: &str) {
         self.faults.push_for(reason, name, what);
     }
 
@@ -248,7 +248,7 @@ impl Resolver<'_> {
             }
             match (dense, quantized, compressed) {
                 (Some(id), false, false) => return self.dense(id, role, shape),
-                (None, true, false) => return self.packed(base, role, shape),
+                (None, true, false) => return self.gptq_or_awq(base, role, shape),
                 (None, false, true) => {
                     let matrix = self.compressed(base, &stem, None, shape)?;
                     return Some(matrix.slice(role, 0, 0, shape[0]));
@@ -272,84 +272,6 @@ impl Resolver<'_> {
             None => self.fault(&format!("{}.weight", bases[0]), &format!("missing, expected {shape:?}")),
         }
         None
-    }
-
-    fn dense(&mut self, tensor: usize, role: Role, shape: [usize; 2]) -> Option<MatrixInfo> {
-        let dtype = self.check_float(tensor);
-        let fits = self.check_shape(tensor, &shape);
-        fits?;
-        let size_bytes = self.tensor(tensor).size_bytes;
-        Some(MatrixInfo {
-            out_features: shape[0],
-            in_features: shape[1],
-            format: MatrixFormat::Dense(dtype?),
-            role,
-            size_bytes,
-            storage: Storage::Dense { tensor, first_byte: 0 },
-        })
-    }
-
-    fn packed(&mut self, base: &str, role: Role, shape: [usize; 2]) -> Option<MatrixInfo> {
-        let parts = ["qweight", "qzeros", "scales"].map(|part| self.find(&format!("{base}.{part}")));
-        let g_idx = self.find(&format!("{base}.g_idx"));
-        for (part, _) in ["qweight", "qzeros", "scales"].iter().zip(parts).filter(|(_, id)| id.is_none()) {
-            self.fault(&format!("{base}.{part}"), "missing, expected beside the other tensors of a quantized matrix");
-        }
-        let [Some(qweight), Some(qzeros), Some(scales)] = parts else { return None };
-        let is_right = |packing| packing != Packing::Compressed;
-        let (quantization, said) = self.quantization(base, &format!("{base}.qweight"), is_right)?;
-        let [out_features, in_features] = shape;
-        if quantization.desc_act && g_idx.is_none() && quantization.group_size.is_some() {
-            let what = format!("missing, expected because {} is true", quantization.key("desc_act"));
-            self.fault(&format!("{base}.g_idx"), &what);
-        }
-        let (symmetric, is_awq) = (said.is_symmetric(quantization.sym), quantization.packing == Packing::Awq);
-        let words = |features: usize, bits: u32| (features * bits as usize).div_ceil(32);
-        let bits = self.find_bits(&said, qweight, |bits| match is_awq {
-            true => vec![in_features, words(out_features, bits)],
-            false => vec![words(in_features, bits), out_features],
-        })?;
-        let per_word = 32 / bits as usize;
-        if !in_features.is_multiple_of(per_word) || !out_features.is_multiple_of(per_word) {
-            let what = format!("is a quantized {shape:?}, expected multiples of {per_word}");
-            self.fault(&format!("{base}.qweight"), &what);
-            return None;
-        }
-        self.check_i32(qweight, &self.tensor(qweight).shape.clone())?;
-        let groups = self.tensor(scales).shape.first().copied();
-        let groups = self.check_groups(&said, scales, in_features, groups, |groups| vec![groups, out_features]);
-        let (groups, group_size) = groups?;
-        if is_awq {
-            self.check_awq(base, bits, group_size, in_features, g_idx.is_some())?;
-        }
-        let scale_dtype = self.check_float(scales);
-        let zeros = self.check_i32(qzeros, &[groups, out_features / per_word]);
-        let table = g_idx.map_or(Some(()), |g_idx| self.check_i32(g_idx, &[in_features]));
-        zeros?;
-        table?;
-        let tensors = [Some(qweight), Some(qzeros), Some(scales), g_idx];
-        Some(MatrixInfo {
-            out_features,
-            in_features,
-            format: MatrixFormat::Packed {
-                bits,
-                group_size,
-                groups,
-                scale_dtype: scale_dtype?,
-                symmetric,
-                per_row: g_idx.is_some(),
-            },
-            role,
-            size_bytes: tensors.iter().flatten().map(|&id| self.tensor(id).size_bytes).sum(),
-            storage: Storage::Packed {
-                qweight,
-                qzeros,
-                scales,
-                g_idx,
-                packing: quantization.packing,
-                claim: said.claim(),
-            },
-        })
     }
 
     /// Bits of a code: those with which tensor `id` has the `expected` shape, and the configuration must say the same.
@@ -414,23 +336,6 @@ impl Resolver<'_> {
                 None
             }
         }
-    }
-
-    /// What AWQ cannot say.
-    fn check_awq(&mut self, base: &str, bits: u32, group: usize, in_features: usize, has_g_idx: bool) -> Option<()> {
-        let (part, reason, what) = if bits != 4 {
-            ("qweight", "bits", format!("has {bits}-bit codes, expected 4-bit codes, the only ones of AWQ"))
-        } else if has_g_idx {
-            ("g_idx", "g_idx", "is there, but AWQ has no order of input features".to_owned())
-        } else if !in_features.is_multiple_of(group) {
-            let what =
-                format!("has groups of {group}, which do not divide the {in_features} input features as AWQ must");
-            ("scales", "short groups", what)
-        } else {
-            return Some(());
-        };
-        self.fault_of_many(&format!("AWQ: {reason}"), &format!("{base}.{part}"), &what);
-        None
     }
 
     pub(super) fn check_float(&mut self, id: usize) -> Option<Dtype> {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::Checkpoint;
 use super::files::blob::Blob;
-use super::formats::matrix_info::{MatrixFormat, Storage};
+use super::formats::numbers::{DenseNumbers, Numbers};
 use crate::error::Usage;
-use crate::quant::{DenseMatrix, Dtype};
+use crate::quant::{DenseMatrix, Dtype, Format};
 use crate::{Error, Result};
 
 /// An open dense matrix `[rows, width]` of which single rows are read: the per-layer embedding of 4.7 to 5.6 GB, where a
@@ -38,7 +38,8 @@ impl Checkpoint {
     /// [`Error::Model`] where the matrix is quantized; [`Error::Usage`] like [`Self::matrix_info`].
     pub fn row_reader(&self, name: &str) -> Result<RowReader> {
         let info = self.matrix_info(name)?;
-        let (MatrixFormat::Dense(dtype), Storage::Dense { tensor, first_byte }) = (info.format, info.storage) else {
+        let (Format::Dense(dtype), Numbers::Dense(DenseNumbers { tensor, first_byte })) = (info.format, info.numbers)
+        else {
             let found = info.format.describe(info.in_features);
             return Err(Error::model(format!(
                 "tensor \"{name}\": {found} is not supported here, expected bf16, f16 or f32"

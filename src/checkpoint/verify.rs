@@ -6,39 +6,25 @@ use safetensors::tensor::Dtype;
 
 use super::Checkpoint;
 use super::files::index::Tensor;
-use super::formats::matrix_info::{MatrixFormat, MatrixInfo, Storage};
+use super::formats::matrix_info::MatrixInfo;
+use super::formats::numbers::{AwqNumbers, CompressedNumbers, GptqNumbers, Numbers};
 use super::formats::zeros::Zeros;
 use super::twins::Twins;
 use crate::gemma4::tensors::Table;
-use crate::quant::gptq;
+use crate::quant::{Format, Grouped, Order, Shift, gptq};
 use crate::{Error, Faults, Result, threads};
 
 /// Bytes that are compared at a time.
 const BLOCK: usize = 1 << 20;
 
-/// What only a matrix's data tells: it decides what memory the matrix takes on a device.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Content {
-    /// Some zero point is not `2^(bits - 1)`.
-    pub asymmetric: bool,
-    /// `g_idx` says other than the group size does. Many files have one that does not.
-    pub reordered: bool,
-}
-
-impl Content {
-    /// That of a stack of both.
-    #[must_use]
-    pub fn or(self, other: Content) -> Content {
-        Content { asymmetric: self.asymmetric | other.asymmetric, reordered: self.reordered | other.reordered }
-    }
-}
-
-/// The [`Content`] of every matrix.
+/// The [`Format`] of every matrix as its data has it: it decides what memory the matrix takes on a device. Zero points are there
+/// if one of them is not `2^(bits - 1)`, a table of groups if `g_idx` says other than the group size does. Many files have both
+/// without need.
 #[derive(Debug)]
 pub struct Contents {
-    matrices: HashMap<String, Content>,
+    matrices: HashMap<String, Format>,
     /// As `Resolved::experts`.
-    experts: Vec<Content>,
+    experts: Vec<Format>,
     num_experts: usize,
     tensors: Table,
 }
@@ -48,17 +34,17 @@ impl Contents {
     ///
     /// # Errors
     /// [`crate::Error::Usage`] if there is no such matrix.
-    pub fn matrix(&self, name: &str) -> Result<Content> {
+    pub fn matrix(&self, name: &str) -> Result<Format> {
         self.matrices.get(name).copied().ok_or_else(|| Error::no_tensor("matrix", name))
     }
 
     /// As [`Contents::matrix`] for a matrix that the configuration asks for.
-    pub(crate) fn known(&self, name: &str) -> Content {
+    pub(crate) fn known(&self, name: &str) -> Format {
         self.matrices[name]
     }
 
     /// That of an expert's matrix, one that the configuration asks for, by the number of a projection in the table of tensors.
-    pub(crate) fn expert_matrix(&self, layer: usize, expert: usize, projection: usize) -> Content {
+    pub(crate) fn expert_matrix(&self, layer: usize, expert: usize, projection: usize) -> Format {
         self.experts[(layer * self.num_experts + expert) * self.tensors.of_experts().count() + projection]
     }
 }
@@ -106,10 +92,12 @@ impl Checkpoint {
         }
         let zeros: Vec<Zeros> = found.iter().filter_map(|(zeros, _)| *zeros).collect();
         let otherwise = self.settle(&zeros, &mut all);
-        let contents = found.into_iter().map(|(zeros, reordered)| content(zeros, reordered, otherwise));
-        let mut contents: Vec<Content> = contents.collect();
-        let experts = contents.split_off(vectors.len() + matrices.len());
-        let matrices = matrices.iter().map(|(name, _)| (*name).clone()).zip(contents.split_off(vectors.len()));
+        let named = matrices.iter().map(|(_, info)| *info).chain(&self.resolved.experts);
+        let found = found.split_off(vectors.len()).into_iter().zip(named);
+        let mut contents: Vec<Format> =
+            found.map(|((zeros, reordered), info)| settled(info.format, zeros, reordered, otherwise)).collect();
+        let experts = contents.split_off(matrices.len());
+        let matrices = matrices.iter().map(|(name, _)| (*name).clone()).zip(contents);
         self.verify_twins(&mut all)?;
         // A file that changes under way is one fault, whatever it held meanwhile.
         self.check_unchanged()?;
@@ -119,16 +107,12 @@ impl Checkpoint {
     /// What [`Self::contents`] would find if the configuration and the names of tensors said it all: nothing is read. Zero
     /// points may turn out to be all alike, whatever the configuration says, and a `g_idx` to be in order.
     pub fn claimed_contents(&self) -> Contents {
-        let claimed = |info: &MatrixInfo| match info.format {
-            MatrixFormat::Dense(_) => Content::default(),
-            MatrixFormat::Packed { symmetric, per_row, .. } => Content { asymmetric: !symmetric, reordered: per_row },
-        };
-        let matrices = self.resolved.matrices.iter().map(|(name, info)| (name.clone(), claimed(info)));
-        let experts = self.resolved.experts.iter().map(claimed).collect();
+        let matrices = self.resolved.matrices.iter().map(|(name, info)| (name.clone(), info.format));
+        let experts = self.resolved.experts.iter().map(|info| info.format).collect();
         self.with_contents(matrices.collect(), experts)
     }
 
-    fn with_contents(&self, matrices: HashMap<String, Content>, experts: Vec<Content>) -> Contents {
+    fn with_contents(&self, matrices: HashMap<String, Format>, experts: Vec<Format>) -> Contents {
         Contents { matrices, experts, num_experts: self.config.num_experts, tensors: self.config.tensors.clone() }
     }
 
@@ -142,13 +126,11 @@ impl Checkpoint {
 
     /// Its zero points, and whether `g_idx` says other than the group size does.
     fn verify_matrix(&self, info: &MatrixInfo, faults: &mut Faults) -> Result<(Option<Zeros>, bool)> {
-        let MatrixFormat::Packed { groups, group_size, scale_dtype, .. } = info.format else {
-            return Ok((None, false));
-        };
-        let (scales, g_idx, slice) = match info.storage {
-            Storage::Dense { .. } => unreachable!("a packed matrix has packed storage"),
-            Storage::Packed { scales, g_idx, .. } => (scales, g_idx, None),
-            Storage::Compressed { scales, g_idx, shape, slice, .. } => {
+        let (scales, g_idx, slice) = match info.numbers {
+            Numbers::Dense(_) => return Ok((None, false)),
+            Numbers::Gptq(GptqNumbers { scales, g_idx, .. }) => (scales, g_idx, None),
+            Numbers::Awq(AwqNumbers { scales, .. }) => (scales, None, None),
+            Numbers::Compressed(CompressedNumbers { scales, g_idx, shape, slice, .. }) => {
                 if let Some(id) = shape.filter(|_| slice.is_first()) {
                     let expected = [slice.n_matrices, slice.n_rows, info.in_features];
                     faults_of_shape(&self.index.tensors[id], &self.index.read_words(id)?, expected, faults);
@@ -156,21 +138,23 @@ impl Checkpoint {
                 (scales, g_idx, Some(slice))
             }
         };
+        let format = info.grouped();
+        let groups = format.groups(info.in_features);
         let first = slice.map_or(0, |slice| (slice.matrix * slice.n_rows + slice.first_row) * groups);
-        let (count, size) = (groups * info.out_features, scale_dtype.size_bytes());
+        let (count, size) = (groups * info.out_features, format.scale.size_bytes());
         let words = self.index.read_words_at(scales, (first * size) as u64, count * size)?;
-        if let Some((element, value)) = gptq::find_bad_scale(&words, scale_dtype, count) {
+        if let Some((element, value)) = gptq::find_bad_scale(&words, format.scale, count) {
             faults.push(value_fault(&self.index.tensors[scales].name, first + element, value));
         }
         let mut reordered = false;
         if let Some(id) = g_idx {
             let (matrix, size) = (slice.map_or(0, |slice| slice.matrix), 4 * info.in_features);
             let table = self.index.read_words_at(id, (matrix * size) as u64, size)?;
-            if let Some(fault) = group_fault(&self.index.tensors[id].name, &table, info, groups) {
+            if let Some(fault) = group_fault(&self.index.tensors[id].name, &table, info) {
                 faults.push(fault);
             }
             let is_used = slice.is_none() || !is_unused(&table);
-            reordered = is_used && !gptq::is_sequential(&table, group_size);
+            reordered = is_used && !gptq::is_sequential(&table, format.group);
         }
         Ok((self.zeros(info)?, reordered))
     }
@@ -210,9 +194,12 @@ impl Checkpoint {
     }
 }
 
-/// The content of a matrix by its zero points.
-fn content(zeros: Option<Zeros>, reordered: bool, otherwise: bool) -> Content {
-    Content { asymmetric: zeros.is_some_and(|zeros| zeros.is_asymmetric(otherwise)), reordered }
+/// The format of a matrix that was `claimed`, by its zero points and by whether a table reorders its groups.
+fn settled(claimed: Format, zeros: Option<Zeros>, reordered: bool, otherwise: bool) -> Format {
+    let Format::Grouped(claimed) = claimed else { return claimed };
+    let shift = if zeros.is_some_and(|zeros| zeros.is_asymmetric(otherwise)) { Shift::Zero } else { Shift::None };
+    let order = if reordered { Order::PerRow } else { Order::Consecutive };
+    Format::Grouped(Grouped { shift, order, ..claimed })
 }
 
 fn value_fault(name: &str, element: usize, value: f32) -> String {
@@ -238,10 +225,11 @@ pub(super) fn is_unused(table: &[u32]) -> bool {
 }
 
 /// What is wrong with the `g_idx` of `info`, if anything.
-pub(super) fn group_fault(name: &str, table: &[u32], info: &MatrixInfo, groups: usize) -> Option<String> {
-    if matches!(info.storage, Storage::Compressed { .. }) && is_unused(table) {
+pub(super) fn group_fault(name: &str, table: &[u32], info: &MatrixInfo) -> Option<String> {
+    if matches!(info.numbers, Numbers::Compressed(_)) && is_unused(table) {
         return None;
     }
+    let groups = info.grouped().groups(info.in_features);
     let last = groups - 1;
     if let Some((element, found)) = gptq::find_bad_group(table, groups) {
         return Some(format!("tensor {name:?}: element {element} is {found}, expected a group from 0 to {last}"));

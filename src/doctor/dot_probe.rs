@@ -7,9 +7,10 @@ use web_time::Instant;
 use crate::Result;
 use crate::gpu::{Dispatch, Gpu, Recorder, Tensor, Tier, Tiers};
 use crate::kernels::product::{self, Product, Rows};
-use crate::kernels::rounding::rounded;
-use crate::kernels::rounding::rounded::Input;
-use crate::kernels::{Planned, Planner, Random, Weights};
+use crate::kernels::rounding::int8_by_16;
+use crate::kernels::rounding::int8_by_16::Input;
+use crate::kernels::{Planned, Planner, Weights};
+use crate::quant::Format;
 
 /// Seconds of a product in int8 and in f32.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -84,12 +85,12 @@ pub fn probe(gpu: &Gpu) -> Result<Option<DotTimes>> {
 }
 
 fn race(gpu: &Gpu, n_rows: usize, out_features: usize) -> Result<Race> {
-    let kind = Random::Packed { bits: 4, group_size: 128 };
+    let kind = Format::int(4, 128);
     let shape = [1, out_features, IN_FEATURES];
     let weights = Weights::random(&Planner::new(gpu), "probe", shape, kind, gpu.max_binding_bytes())?;
     let x = Tensor::new(gpu, "probe.x", n_rows, IN_FEATURES)?;
     let y = Tensor::new(gpu, "probe.y", n_rows, out_features)?;
-    let words = rounded::tensor(gpu, "probe.rounded", n_rows, IN_FEATURES)?;
+    let words = int8_by_16::tensor(gpu, "probe.rounded", n_rows, IN_FEATURES)?;
     let count = Tensor::compact(gpu, "probe.count", 1, 1)?;
     gpu.write(&count.buffer, 0, &[n_rows as u32])?;
     let rows = if n_rows == 1 { Rows::Few } else { Rows::Many(&count) };

@@ -30,7 +30,6 @@ mod shaders;
 mod step_row;
 pub mod tuning;
 
-pub use crate::quant::Random;
 pub use attention::kv::{KV_BLOCK, KvDtype};
 pub(crate) use params::params;
 use params::word;
@@ -39,7 +38,7 @@ pub use planner::{Planned, Planner};
 pub(crate) use product::host_stack::HostStack;
 pub use product::tile::{DotTile, MatrixTile, Tile};
 pub use product::weights::Weights;
-pub(crate) use product::weights_builder::Form;
+pub(crate) use product::weights::{Extent, Spot};
 pub use product::weights_builder::WeightsBuilder;
 pub(crate) use shaders::version;
 pub use shaders::{SHADERS, SUBGROUP, Shader, source};

@@ -7,7 +7,8 @@
 
 use std::ops::Range;
 
-use super::{DenseMatrix, GroupIndex, Groups, Matrix, PackedMatrix, RowShard, ShardGroups};
+use super::format::Grouped;
+use super::matrix::{DenseMatrix, GroupIndex, Matrix, PackedMatrix, RowShard, ShardGroups};
 
 /// Which groups' scales and zero points a row shard stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,26 +45,25 @@ impl PackedMatrix {
         let groups = match stored {
             StoredGroups::All => 0..self.groups,
             StoredGroups::Touched => {
-                let touched = || inputs.clone().map(|k| self.group_index.group(k));
+                let touched = || inputs.clone().map(|k| self.group(k));
                 touched().min().expect("a row")..touched().max().expect("a row") + 1
             }
         };
         let index = match &self.group_index {
             GroupIndex::PerRow(table) => GroupIndex::PerRow(table[inputs.clone()].to_vec()),
-            sequential @ GroupIndex::Sequential { .. } => sequential.clone(),
+            GroupIndex::Sequential => GroupIndex::Sequential,
         };
-        let (n, bits) = (self.out_features, self.bits as usize);
+        let Grouped { bits, scale, .. } = self.format;
         let (code_words, zero_words) =
-            (PackedMatrix::code_words(inputs.len(), self.bits), PackedMatrix::zero_words(groups.len(), self.bits));
-        let scale_bits = 8 * self.scale_dtype.size_bytes();
+            (PackedMatrix::code_words(inputs.len(), bits), PackedMatrix::zero_words(groups.len(), bits));
+        let (n, bits, scale_bits) = (self.out_features, bits as usize, 8 * scale.size_bytes());
         PackedMatrix {
             out_features: n,
             in_features: inputs.len(),
-            bits: self.bits,
+            format: self.format,
             codes: fields(&self.codes, n, &inputs, bits, code_words),
             groups: groups.len(),
-            scale_dtype: self.scale_dtype,
-            scales: fields(&self.scales, n, &groups, scale_bits, self.scale_dtype.words(groups.len())),
+            scales: fields(&self.scales, n, &groups, scale_bits, scale.words(groups.len())),
             zeros: self.zeros.as_ref().map(|zeros| fields(zeros, n, &groups, bits, zero_words)),
             group_index: ShardGroups { first_row: inputs.start, first_group: groups.start, index },
         }
@@ -75,7 +75,7 @@ impl PackedMatrix {
     /// If there is no shard or they are not of one matrix.
     pub fn join_columns(shards: &[PackedMatrix]) -> PackedMatrix {
         let first = shards.first().expect("at least one shard");
-        let like = |m: &PackedMatrix| (m.in_features, m.bits, m.groups, m.scale_dtype, m.zeros.is_some());
+        let like = |m: &PackedMatrix| (m.in_features, m.groups, m.format);
         let same = |m: &PackedMatrix| like(m) == like(first) && m.group_index == first.group_index;
         assert!(shards.iter().all(same), "column shards of one matrix");
         PackedMatrix {
@@ -98,7 +98,7 @@ impl PackedMatrix {
     /// If there is no shard, the first does not begin with row 0, or they are not neighbours of one matrix.
     pub fn join_rows(shards: &[RowShard]) -> PackedMatrix {
         let first = shards.first().expect("at least one shard");
-        let like = |m: &RowShard| (m.out_features, m.bits, m.scale_dtype, m.zeros.is_some());
+        let like = |m: &RowShard| (m.out_features, m.format);
         assert!(shards.iter().all(|m| like(m) == like(first)), "row shards of one matrix");
         let in_features = shards.iter().fold(0, |end, m| {
             assert_eq!(m.group_index.first_row, end, "row shards are neighbours");
@@ -106,24 +106,23 @@ impl PackedMatrix {
         });
         let group_index = join_indices(shards);
         let groups = shards.iter().map(|m| m.group_index.first_group + m.groups).max().expect("at least one");
-        let (n, bits) = (first.out_features, first.bits as usize);
-        let scale_bits = 8 * first.scale_dtype.size_bytes();
-        let mut codes = vec![0; n * PackedMatrix::code_words(in_features, first.bits)];
-        let mut scales = vec![0; n * first.scale_dtype.words(groups)];
-        let mut zeros = first.zeros.as_ref().map(|_| vec![0; n * PackedMatrix::zero_words(groups, first.bits)]);
+        let (n, format) = (first.out_features, first.format);
+        let (bits, scale_bits) = (format.bits as usize, 8 * format.scale.size_bytes());
+        let mut codes = vec![0; n * PackedMatrix::code_words(in_features, format.bits)];
+        let mut scales = vec![0; n * format.scale.words(groups)];
+        let mut zeros = first.zeros.as_ref().map(|_| vec![0; n * PackedMatrix::zero_words(groups, format.bits)]);
         let mut known = vec![false; groups];
         for m in shards {
             let (row, group) = (m.group_index.first_row, m.group_index.first_group);
             let known = &mut known[group..group + m.groups];
-            place(&mut codes, n, row, (&m.codes, &vec![false; m.in_features]), bits);
-            place(&mut scales, n, group, (&m.scales, known), scale_bits);
+            place(&mut codes, n, row, &m.codes, &vec![false; m.in_features], bits);
+            place(&mut scales, n, group, &m.scales, known, scale_bits);
             if let (Some(zeros), Some(source)) = (&mut zeros, &m.zeros) {
-                place(zeros, n, group, (source, known), bits);
+                place(zeros, n, group, source, known, bits);
             }
             known.fill(true);
         }
-        let (bits, scale_dtype) = (first.bits, first.scale_dtype);
-        PackedMatrix { out_features: n, in_features, bits, codes, groups, scale_dtype, scales, zeros, group_index }
+        PackedMatrix { out_features: n, in_features, format, codes, groups, scales, zeros, group_index }
     }
 }
 
@@ -135,7 +134,7 @@ fn join_indices(shards: &[RowShard]) -> GroupIndex {
         GroupIndex::PerRow(_) => {
             let tables = indices().map(|index| match index {
                 GroupIndex::PerRow(table) => table.as_slice(),
-                GroupIndex::Sequential { .. } => panic!("{of_one_matrix}"),
+                GroupIndex::Sequential => panic!("{of_one_matrix}"),
             });
             GroupIndex::PerRow(tables.collect::<Vec<_>>().concat())
         }
@@ -229,7 +228,7 @@ fn fields(words: &[u32], count: usize, range: &Range<usize>, bits: usize, width:
 ///
 /// # Panics
 /// If a field that `out` has already is another.
-fn place(out: &mut [u32], count: usize, first: usize, (source, known): (&[u32], &[bool]), bits: usize) {
+fn place(out: &mut [u32], count: usize, first: usize, source: &[u32], known: &[bool], bits: usize) {
     let (out_width, width) = (out.len() / count, source.len() / count);
     let mask = if bits == 32 { u32::MAX } else { (1 << bits) - 1 };
     for (to, from) in out.chunks_exact_mut(out_width).zip(source.chunks_exact(width)) {

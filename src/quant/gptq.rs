@@ -14,8 +14,9 @@
 
 use std::ops::Range;
 
-use super::matrix::ones;
-use super::{Dtype, GroupIndex, PackedMatrix};
+use super::dtype::Dtype;
+use super::format::{Grouped, Order, Shift};
+use super::matrix::{GroupIndex, PackedMatrix, ones};
 
 /// Tile of the transposition, words each way: reads and writes stay in one or two cache lines a row.
 const TILE: usize = 32;
@@ -68,35 +69,17 @@ pub struct OddZero {
     pub value: u32,
 }
 
-/// The shapes of one quantized matrix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Layout {
-    /// Bits of a code: 4 or 8.
-    pub bits: u32,
+/// The tensors of one quantized matrix as words of the file; 16-bit scales two a word, low half first.
+#[derive(Debug, Clone, Copy)]
+pub struct Raw<'a> {
+    /// How the matrix is, as far as is known before its tensors are read.
+    pub format: Grouped,
     /// `K`, whole words.
     pub in_features: usize,
     /// `N`, whole words.
     pub out_features: usize,
-    /// Rows of `scales` and `qzeros`.
-    pub groups: usize,
-    /// Input features of a group.
-    pub group_size: usize,
-    /// Precision of `scales`.
-    pub scale_dtype: Dtype,
-    /// Convention of `qzeros`.
+    /// How `qzeros` are stored.
     pub zero_points: ZeroPoints,
-}
-
-impl Layout {
-    /// Codes, or zero points, a word.
-    pub fn codes_per_word(&self) -> usize {
-        32 / self.bits as usize
-    }
-}
-
-/// The tensors of one quantized matrix as words of the file; 16-bit scales two a word, low half first.
-#[derive(Debug, Clone, Copy)]
-pub struct Raw<'a> {
     /// `[K / F, N]`.
     pub qweight: &'a [u32],
     /// `[groups, N / F]`.
@@ -136,21 +119,16 @@ pub fn find_bad_scale(scales: &[u32], dtype: Dtype, count: usize) -> Option<(usi
     (0..count).map(|element| (element, dtype.read(scales, element))).find(|(_, scale)| !scale.is_finite())
 }
 
-/// Whether all of `qzeros` are `2^(bits - 1)`, whatever the configuration says.
-pub fn is_symmetric(layout: &Layout, qzeros: &[u32]) -> bool {
-    find_odd_zero(layout, qzeros).is_none()
-}
-
-/// The first of `qzeros` that is not `2^(bits - 1)`.
-pub fn find_odd_zero(layout: &Layout, qzeros: &[u32]) -> Option<OddZero> {
-    let (bits, per_word) = (layout.bits as usize, layout.codes_per_word());
-    let symmetric = PackedMatrix::symmetric_zeros(layout.bits);
-    let decode = |word| layout.zero_points.decode(word, layout.bits);
+/// The first of `qzeros` that is not `2^(bits - 1)`, of a matrix of `out_features` with codes of `bits`.
+pub fn find_odd_zero(bits: u32, zero_points: ZeroPoints, out_features: usize, qzeros: &[u32]) -> Option<OddZero> {
+    let symmetric = PackedMatrix::symmetric_zeros(bits);
+    let decode = |word| zero_points.decode(word, bits);
     let at = qzeros.iter().position(|&word| decode(word) != symmetric)?;
+    let (bits, per_word) = (bits as usize, 32 / bits as usize);
     let field = |word: u32, field: usize| (word >> (bits * field)) & ((1 << bits) - 1);
     let word = decode(qzeros[at]);
     let odd = (0..per_word).find(|&i| field(word, i) != field(symmetric, i))?;
-    let width = layout.out_features / per_word;
+    let width = out_features / per_word;
     Some(OddZero { group: at / width, row: at % width * per_word + odd, value: field(word, odd) })
 }
 
@@ -158,38 +136,39 @@ pub fn find_odd_zero(layout: &Layout, qzeros: &[u32]) -> Option<OddZero> {
 /// matrix are all `2^(bits - 1)`.
 ///
 /// # Panics
-/// If the tensors do not have the sizes that `layout` says, or `g_idx` names a group that there is not: the caller
-/// checks both.
-pub fn pack(layout: &Layout, raw: &Raw, rows: Range<usize>) -> PackedMatrix {
-    pack_part(layout, raw, !is_symmetric(layout, raw.qzeros), rows)
+/// If the tensors do not have the sizes that `raw` says, or `g_idx` names a group that there is not: the caller checks both.
+pub fn pack(raw: &Raw, rows: Range<usize>) -> PackedMatrix {
+    let odd = find_odd_zero(raw.format.bits, raw.zero_points, raw.out_features, raw.qzeros);
+    let shift = if odd.is_some() { Shift::Zero } else { Shift::None };
+    pack_part(&Raw { format: Grouped { shift, ..raw.format }, ..*raw }, rows)
 }
 
-/// As [`pack`] of a part of a larger matrix, of which is known whether it is `asymmetric` anywhere.
+/// As [`pack`] of a part of a larger matrix, whose format says whether there are zero points.
 ///
 /// # Panics
 /// As [`pack`].
-pub fn pack_part(layout: &Layout, raw: &Raw, asymmetric: bool, rows: Range<usize>) -> PackedMatrix {
-    let (k, n, groups) = (layout.in_features, layout.out_features, layout.groups);
-    let per_word = layout.codes_per_word();
+pub fn pack_part(raw: &Raw, rows: Range<usize>) -> PackedMatrix {
+    let (k, n, format) = (raw.in_features, raw.out_features, raw.format);
+    let (groups, per_word) = (format.groups(k), format.codes_per_word());
     assert!(k.is_multiple_of(per_word) && n.is_multiple_of(per_word), "a GPTQ matrix of {n} x {k}");
     assert_eq!(raw.qweight.len(), k / per_word * n, "words of qweight");
     assert_eq!(raw.qzeros.len(), groups * n / per_word, "words of qzeros");
-    assert_eq!(raw.scales.len(), layout.scale_dtype.words(groups * n), "words of scales");
+    assert_eq!(raw.scales.len(), format.scale.words(groups * n), "words of scales");
     assert!(rows.start <= rows.end && rows.end <= n, "rows {rows:?} of {n}");
 
-    let row_words = PackedMatrix::code_words(k, layout.bits);
+    let row_words = PackedMatrix::code_words(k, format.bits);
     let mut codes = vec![0; rows.len() * row_words];
     transpose(raw.qweight, n, rows.clone(), &mut codes, row_words);
+    let (order, group_index) = group_index(&format, k, raw.g_idx);
     PackedMatrix {
         out_features: rows.len(),
         in_features: k,
-        bits: layout.bits,
+        format: Grouped { order, ..format },
         codes,
         groups,
-        scale_dtype: layout.scale_dtype,
-        scales: pack_scales(layout, raw.scales, rows.clone()),
-        zeros: asymmetric.then(|| pack_zeros(layout, raw.qzeros, rows)),
-        group_index: group_index(layout.in_features, layout.group_size, layout.groups, raw.g_idx),
+        scales: pack_scales(raw, groups, rows.clone()),
+        zeros: (format.shift == Shift::Zero).then(|| pack_zeros(raw, groups, rows)),
+        group_index,
     }
 }
 
@@ -216,8 +195,8 @@ fn transpose(words: &[u32], width: usize, columns: Range<usize>, out: &mut [u32]
     }
 }
 
-fn pack_scales(layout: &Layout, scales: &[u32], rows: Range<usize>) -> Vec<u32> {
-    let (n, groups, dtype) = (layout.out_features, layout.groups, layout.scale_dtype);
+fn pack_scales(raw: &Raw, groups: usize, rows: Range<usize>) -> Vec<u32> {
+    let (n, dtype, scales) = (raw.out_features, raw.format.scale, raw.scales);
     let row_words = dtype.words(groups);
     let mut out = vec![0u32; rows.len() * row_words];
     if rows.is_empty() {
@@ -244,16 +223,16 @@ fn pack_scales(layout: &Layout, scales: &[u32], rows: Range<usize>) -> Vec<u32> 
     out
 }
 
-fn pack_zeros(layout: &Layout, qzeros: &[u32], rows: Range<usize>) -> Vec<u32> {
-    let (bits, per_word) = (layout.bits as usize, layout.codes_per_word());
-    let decode = |word| layout.zero_points.decode(word, layout.bits);
-    let width = layout.out_features / per_word;
-    let row_words = PackedMatrix::zero_words(layout.groups, layout.bits);
+fn pack_zeros(raw: &Raw, groups: usize, rows: Range<usize>) -> Vec<u32> {
+    let (bits, per_word) = (raw.format.bits as usize, raw.format.codes_per_word());
+    let decode = |word| raw.zero_points.decode(word, raw.format.bits);
+    let width = raw.out_features / per_word;
+    let row_words = PackedMatrix::zero_words(groups, raw.format.bits);
     let mut out = vec![0u32; rows.len() * row_words];
-    for group in 0..layout.groups {
+    for group in 0..groups {
         let shift = bits * (group % per_word);
         for row in rows.clone() {
-            let word = decode(qzeros[group * width + row / per_word]);
+            let word = decode(raw.qzeros[group * width + row / per_word]);
             let zero = (word >> (bits * (row % per_word))) & ((1 << bits) - 1);
             out[(row - rows.start) * row_words + group / per_word] |= zero << shift;
         }
@@ -267,13 +246,13 @@ pub fn is_sequential(g_idx: &[u32], group_size: usize) -> bool {
 }
 
 /// The groups of `in_features` input features. Many tools write `g_idx` also where nothing was reordered.
-pub(super) fn group_index(in_features: usize, group_size: usize, groups: usize, g_idx: Option<&[u32]>) -> GroupIndex {
-    let sequential = GroupIndex::Sequential { group_size };
-    let Some(g_idx) = g_idx else { return sequential };
+pub(super) fn group_index(format: &Grouped, in_features: usize, g_idx: Option<&[u32]>) -> (Order, GroupIndex) {
+    let sequential = (Order::Consecutive, GroupIndex::Sequential);
+    let (Some(g_idx), groups) = (g_idx, format.groups(in_features)) else { return sequential };
     assert_eq!(g_idx.len(), in_features, "elements of g_idx");
     assert!(find_bad_group(g_idx, groups).is_none(), "g_idx names a group beyond {groups}");
-    match is_sequential(g_idx, group_size) {
+    match is_sequential(g_idx, format.group) {
         true => sequential,
-        false => GroupIndex::PerRow(g_idx.to_vec()),
+        false => (Order::PerRow, GroupIndex::PerRow(g_idx.to_vec())),
     }
 }

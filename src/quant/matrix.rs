@@ -2,47 +2,11 @@
 
 use half::{bf16, f16};
 
+use super::dtype::Dtype;
+use super::format::{Format, Grouped, Order, Shift};
+
 /// Input features a kernel reads at a time; every row of a matrix is padded to a multiple of it.
 pub const CHUNK: usize = 32;
-
-/// How a number is stored, in a file as on the GPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Dtype {
-    /// IEEE binary16.
-    F16,
-    /// The upper half of an IEEE binary32.
-    BF16,
-    /// IEEE binary32.
-    F32,
-}
-
-impl Dtype {
-    /// Bytes of one number.
-    pub fn size_bytes(self) -> usize {
-        match self {
-            Dtype::F16 | Dtype::BF16 => 2,
-            Dtype::F32 => 4,
-        }
-    }
-
-    /// Words (u32) that hold `count` numbers; the last may be half used.
-    pub fn words(self, count: usize) -> usize {
-        (count * self.size_bytes()).div_ceil(4)
-    }
-
-    /// Number `index` of a packed row of words, two 16-bit numbers a word, low half first.
-    pub fn read(self, words: &[u32], index: usize) -> f32 {
-        match self {
-            Dtype::F32 => f32::from_bits(words[index]),
-            Dtype::F16 => f16::from_bits(half_word(words, index)).to_f32(),
-            Dtype::BF16 => bf16::from_bits(half_word(words, index)).to_f32(),
-        }
-    }
-}
-
-fn half_word(words: &[u32], index: usize) -> u16 {
-    (words[index / 2] >> (16 * (index % 2))) as u16
-}
 
 /// A dense weight `[out_features, in_features]` in its stored precision.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,11 +78,8 @@ fn read_halves(words: &[u32], out: &mut [f32], value: impl Fn(u16) -> f32) {
 /// that a whole matrix or a column-parallel shard needs: neither can start inside a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupIndex {
-    /// Row `k` lies in group `k / group_size`.
-    Sequential {
-        /// Rows of a group; the last one may be short.
-        group_size: usize,
-    },
+    /// Row `k` lies in group `k / group`, with the size of a group that the matrix's format says.
+    Sequential,
     /// The group of each row (`g_idx`, act-order).
     PerRow(Vec<u32>),
 }
@@ -143,11 +104,11 @@ pub trait Groups: Clone + PartialEq + std::fmt::Debug {
     /// The groups' numbers in the whole matrix.
     fn index(&self) -> &GroupIndex;
 
-    /// The stored group of input row `k`.
-    fn group(&self, k: usize) -> usize {
+    /// The stored group of input row `k`, where neighbours are groups of `size`.
+    fn group(&self, k: usize, size: usize) -> usize {
         let (first_row, first_group) = self.offset();
         match self.index() {
-            GroupIndex::Sequential { group_size } => (first_row + k) / group_size - first_group,
+            GroupIndex::Sequential => (first_row + k) / size - first_group,
             GroupIndex::PerRow(table) => table[k] as usize - first_group,
         }
     }
@@ -173,8 +134,9 @@ impl Groups for ShardGroups {
     }
 }
 
-/// A group-wise quantized weight `[out_features, in_features]`: `w[n, k] = scale[n, g] * (code[n, k] - zero[n, g])` with
-/// `g = group(k)`. Codes are unsigned. Scales may be negative: AutoRound gives them the sign of the larger extreme.
+/// The data of a group-wise quantized weight `[out_features, in_features]`, as kernels read it:
+/// `w[n, k] = scale[n, g] * (code[n, k] - zero[n, g])` with `g = group(k)`. Codes are unsigned. Scales may be negative: AutoRound
+/// gives them the sign of the larger extreme.
 ///
 /// A whole matrix or a column-parallel shard is a `PackedMatrix`, a row-parallel shard a [`RowShard`].
 #[derive(Debug, Clone, PartialEq)]
@@ -183,15 +145,13 @@ pub struct PackedMatrix<G = GroupIndex> {
     pub out_features: usize,
     /// Columns, without padding.
     pub in_features: usize,
-    /// Bits of a code: 4 or 8.
-    pub bits: u32,
+    /// How it is stored. Zero points and a table of groups are there if it says so.
+    pub format: Grouped,
     /// `[out_features, in_features padded to whole chunks / codes a word]`, first code in the lowest bits, padding 0.
     pub codes: Vec<u32>,
     /// Groups that are stored.
     pub groups: usize,
-    /// Precision of the scales.
-    pub scale_dtype: Dtype,
-    /// `[out_features, scale_dtype.words(groups)]`.
+    /// `[out_features, format.scale.words(groups)]`.
     pub scales: Vec<u32>,
     /// `[out_features, groups / codes a word, rounded up]`; `None` where every zero point is `2^(bits - 1)`.
     pub zeros: Option<Vec<u32>>,
@@ -227,30 +187,44 @@ impl<G: Groups> PackedMatrix<G> {
 
     /// The unsigned code at output feature `n`, input feature `k`.
     pub fn code(&self, n: usize, k: usize) -> u32 {
-        let row_words = PackedMatrix::code_words(self.in_features, self.bits);
-        Self::field(&self.codes[n * row_words..], k, self.bits)
+        let bits = self.format.bits;
+        let row_words = PackedMatrix::code_words(self.in_features, bits);
+        Self::field(&self.codes[n * row_words..], k, bits)
     }
 
     /// The scale of group `g` in row `n`.
     pub fn scale(&self, n: usize, g: usize) -> f32 {
-        let row_words = self.scale_dtype.words(self.groups);
-        self.scale_dtype.read(&self.scales[n * row_words..][..row_words], g)
+        let row_words = self.format.scale.words(self.groups);
+        self.format.scale.read(&self.scales[n * row_words..][..row_words], g)
     }
 
     /// The zero point of group `g` in row `n`.
     pub fn zero(&self, n: usize, g: usize) -> u32 {
+        let bits = self.format.bits;
         match &self.zeros {
-            None => 1 << (self.bits - 1),
-            Some(zeros) => Self::field(&zeros[n * PackedMatrix::zero_words(self.groups, self.bits)..], g, self.bits),
+            None => 1 << (bits - 1),
+            Some(zeros) => Self::field(&zeros[n * PackedMatrix::zero_words(self.groups, bits)..], g, bits),
         }
+    }
+
+    /// The stored group of input row `k`.
+    pub fn group(&self, k: usize) -> usize {
+        self.group_index.group(k, self.format.group)
     }
 
     /// Row `n` as f32: one rounding a value, as in the kernels.
     pub fn row(&self, n: usize, out: &mut [f32]) {
         for (k, value) in out[..self.in_features].iter_mut().enumerate() {
-            let g = self.group_index.group(k);
+            let g = self.group(k);
             *value = self.scale(n, g) * (self.code(n, k) as f32 - self.zero(n, g) as f32);
         }
+    }
+
+    /// Fails unless what is there is what its format says.
+    pub(crate) fn check(&self) {
+        let is_per_row = matches!(self.group_index.index(), GroupIndex::PerRow(_));
+        assert_eq!(is_per_row, self.format.order == Order::PerRow, "a table of groups");
+        assert_eq!(self.zeros.is_some(), self.format.shift == Shift::Zero, "zero points");
     }
 }
 
@@ -286,6 +260,15 @@ impl Matrix {
             Matrix::Dense(m) => m.in_features,
             Matrix::Packed(m) => m.in_features,
             Matrix::RowShard(m) => m.in_features,
+        }
+    }
+
+    /// How it is stored.
+    pub fn format(&self) -> Format {
+        match self {
+            Matrix::Dense(m) => Format::Dense(m.dtype),
+            Matrix::Packed(m) => Format::Grouped(m.format),
+            Matrix::RowShard(m) => Format::Grouped(m.format),
         }
     }
 

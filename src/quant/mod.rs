@@ -1,6 +1,6 @@
 //! Weight matrices as the kernels read them, and how quantized checkpoints become such matrices. CPU only.
 //!
-//! Every source of 4 or 8 bits turns into one layout, [`PackedMatrix`]: codes packed along the input dimension, scales
+//! [`Format`] says how a matrix is, in whatever file it lies. Every source of 4 or 8 bits turns into one layout, [`PackedMatrix`]: codes packed along the input dimension, scales
 //! (and, where the file is really asymmetric, zero points) per group, and a [`GroupIndex`] that says which group an input
 //! row belongs to. [`cut`] makes shards of it and joins them again. No shader knows a file format. [`gptq`] reads the
 //! GPTQ family, [`awq`] turns AWQ into it, [`compressed_tensors`] reads what llm-compressor writes, and [`requantize`]
@@ -9,11 +9,15 @@
 pub mod awq;
 pub mod compressed_tensors;
 pub mod cut;
+mod dtype;
+mod format;
 pub mod gptq;
 mod matrix;
 mod random;
 pub mod requantize;
 
 pub use cut::StoredGroups;
-pub use matrix::{CHUNK, DenseMatrix, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, RowShard, ShardGroups};
-pub use random::{Bits, Random};
+pub use dtype::Dtype;
+pub use format::{Codebook, Format, Grouped, Order, Shift, Values};
+pub use matrix::{CHUNK, DenseMatrix, GroupIndex, Groups, Matrix, PackedMatrix, RowShard, ShardGroups};
+pub use random::{Bits, RandomBits};

@@ -1,7 +1,8 @@
 //! Weights that say nothing: which bits of a word are random. Models without a checkpoint and checkpoints that are made up
 //! have the same ones.
 
-use super::Dtype;
+use super::dtype::Dtype;
+use super::format::{Format, Grouped};
 
 /// What random words are: which bits are random, and what the others are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,31 +34,34 @@ impl Bits {
     }
 }
 
-/// The kinds of random weights.
+/// What the words of random weights are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Random {
-    /// Codes of 4 or 8 bits without zero points, f16 scales, groups in sequence.
-    Packed {
-        /// Bits of a code.
-        bits: u32,
-        /// Input rows of a group; the last one may be short.
-        group_size: usize,
-    },
-    /// As they are.
-    Dense(Dtype),
+pub struct RandomBits {
+    /// Of weights or codes.
+    pub data: Bits,
+    /// Of scales; dense weights have none.
+    pub scales: Bits,
 }
 
-impl Random {
-    /// What weights or codes are, and what scales are: weights deviate from 0 by about `in_features^-0.5`.
-    pub fn bits(self, in_features: usize) -> (Bits, Bits) {
+impl RandomBits {
+    /// Of a matrix of `format`: weights deviate from 0 by about `in_features^-0.5`.
+    ///
+    /// # Panics
+    /// For a format with zero points, a table of groups or values of a table.
+    pub fn of(format: &Format, in_features: usize) -> Self {
         // Numbers of a binade are 1.5 times its lower end; codes of -8 to 7 deviate from 0 by 4.6, of -128 to 127 by 74.
         let deviation = (in_features as f64).powf(-0.5);
         let exponent = |of: f64| (of / 1.5).log2().round() as i32;
-        match self {
-            Random::Dense(dtype) => (Bits::binade(dtype, exponent(deviation), true), Bits::ALL),
-            Random::Packed { bits, .. } => {
-                let of_codes = 2f64.powi(bits as i32) / 12f64.sqrt();
-                (Bits::ALL, Bits::binade(Dtype::F16, exponent(deviation / of_codes), false))
+        match *format {
+            Format::Dense(dtype) => {
+                RandomBits { data: Bits::binade(dtype, exponent(deviation), true), scales: Bits::ALL }
+            }
+            Format::Grouped(grouped) => {
+                let symmetric = Grouped::symmetric(grouped.bits, grouped.group, grouped.scale);
+                assert_eq!(grouped, symmetric, "random weights");
+                let of_codes = 2f64.powi(grouped.bits as i32) / 12f64.sqrt();
+                let scales = Bits::binade(grouped.scale, exponent(deviation / of_codes), false);
+                RandomBits { data: Bits::ALL, scales }
             }
         }
     }

@@ -11,7 +11,9 @@
 
 use half::f16;
 
-use super::{CHUNK, DenseMatrix, Dtype, GroupIndex, PackedMatrix};
+use super::dtype::Dtype;
+use super::format::Grouped;
+use super::matrix::{CHUNK, DenseMatrix, GroupIndex, PackedMatrix};
 use crate::{Error, Result};
 
 /// Input features that share a scale: what kernels decode at a time, so that a finer scale costs no more instructions.
@@ -80,10 +82,9 @@ pub fn requantize(
         let fault = |what| Error::model(format!("tensor {name:?}: row {}, {what}", first_row + i));
         deviation.merge(row.quantize(k, codes, scales).map_err(fault)?);
     }
-    let (group_index, scale_dtype) = (GroupIndex::Sequential { group_size }, SCALE_DTYPE);
     let (out_features, in_features, zeros) = (n, k, None);
-    let packed =
-        PackedMatrix { out_features, in_features, bits, codes, groups, scale_dtype, scales, zeros, group_index };
+    let (format, group_index) = (Grouped::symmetric(bits, group_size, SCALE_DTYPE), GroupIndex::Sequential);
+    let packed = PackedMatrix { out_features, in_features, format, codes, groups, scales, zeros, group_index };
     Ok((packed, deviation))
 }
 

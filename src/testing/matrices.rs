@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::quant::{CHUNK, DenseMatrix, Dtype, GroupIndex, PackedMatrix, RowShard, ShardGroups};
+use crate::quant::{self, CHUNK, DenseMatrix, Dtype, GroupIndex, Grouped, PackedMatrix, RowShard, ShardGroups, Shift};
 use half::{bf16, f16};
 
 use super::random::Random;
@@ -155,10 +155,10 @@ impl Unpacked {
 
     /// The whole matrix as kernels read it.
     pub fn pack(&self) -> PackedMatrix {
-        let RowShard { out_features, in_features, bits, codes, groups, scale_dtype, scales, zeros, group_index } =
+        let RowShard { out_features, in_features, format, codes, groups, scales, zeros, group_index } =
             self.shard(0..self.spec.in_features);
         let group_index = group_index.index;
-        PackedMatrix { out_features, in_features, bits, codes, groups, scale_dtype, scales, zeros, group_index }
+        PackedMatrix { out_features, in_features, format, codes, groups, scales, zeros, group_index }
     }
 
     /// The input rows `rows` as kernels read them, with the groups that they touch and no others.
@@ -186,18 +186,19 @@ impl Unpacked {
                 zeros[n * zero_words + g / per_code_word] |= self.zeros[at] << (bits_of_code * (g % per_code_word));
             }
         }
-        let index = match self.spec.order {
-            Order::Sequential => GroupIndex::Sequential { group_size: self.spec.group_size },
-            Order::Shuffled => GroupIndex::PerRow(touched().map(|g| g as u32).collect()),
+        let (order, index) = match self.spec.order {
+            Order::Sequential => (quant::Order::Consecutive, GroupIndex::Sequential),
+            Order::Shuffled => (quant::Order::PerRow, GroupIndex::PerRow(touched().map(|g| g as u32).collect())),
         };
+        let shift = if self.spec.asymmetric { Shift::Zero } else { Shift::None };
+        let format = Grouped { order, shift, ..Grouped::symmetric(self.spec.bits, self.spec.group_size, dtype) };
         let group_index = ShardGroups { first_row: rows.start, first_group: first, index };
         PackedMatrix {
             out_features,
             in_features,
-            bits: self.spec.bits,
+            format,
             codes,
             groups,
-            scale_dtype: dtype,
             scales,
             zeros: self.spec.asymmetric.then_some(zeros),
             group_index,

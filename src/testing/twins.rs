@@ -162,7 +162,7 @@ pub fn attention((q, of_q): &Bounded, keys: &[&Bounded], values: &[&Bounded], ro
     (expected, (0..q.len()).map(bound).collect())
 }
 
-/// Words of a chunk of 32 activations rounded to int8, as `kernels::rounding::rounded` lays them out.
+/// Words of a chunk of 32 activations rounded to int8, as `kernels::rounding::int8_by_16` lays them out.
 pub const ROUNDED_WORDS: usize = 12;
 
 /// The values that the words of one row of rounded activations stand for, and for each block of 16 its scale, the sum of its

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::gpu::{Dispatch, Gpu, Recorder, Tensor, Tier};
-use crate::kernels::rounding::rounded;
+use crate::kernels::rounding::int8_by_16;
 use crate::kernels::{Planned, Planner, StepRow, Tuning};
 use crate::{Error, Result};
 
@@ -204,7 +204,7 @@ impl Output {
     /// # Errors
     /// [`Error::Memory`] where there is no room.
     pub fn rounded(gpu: &Gpu, rows: usize, width: usize) -> Result<Self> {
-        let words = rounded::tensor(gpu, "rounded", rows + GUARD_ROWS, width)?;
+        let words = int8_by_16::tensor(gpu, "rounded", rows + GUARD_ROWS, width)?;
         let mut before = vec![0; rows * words.stride];
         before.resize(words.rows * words.stride, CANARY);
         Self::filled(gpu, words, before, rows)

@@ -2,8 +2,8 @@
 //! code under test.
 
 use half::{bf16, f16};
-use lapidary::quant::gptq::{self, Layout, ZeroPoints};
-use lapidary::quant::{Dtype, PackedMatrix, awq, compressed_tensors};
+use lapidary::quant::gptq::{self, ZeroPoints};
+use lapidary::quant::{Dtype, Grouped, PackedMatrix, awq, compressed_tensors};
 
 use crate::common::random::Random;
 
@@ -113,7 +113,7 @@ impl Plain {
         let Spec { format, bits, n, k, group_size, scale_dtype, .. } = self.spec;
         let (groups, per_word) = (self.groups, 32 / bits as usize);
         let zero_points = if format == Format::GptqV1 { ZeroPoints::MinusOne } else { ZeroPoints::AsStored };
-        let layout = Layout { bits, in_features: k, out_features: n, groups, group_size, scale_dtype, zero_points };
+        let grouped = Grouped::symmetric(bits, group_size, scale_dtype);
         let table: Vec<u32> = self.group.iter().map(|&g| g as u32).collect();
         let g_idx = (self.spec.order != Order::Sequential).then_some(table.as_slice());
         let zeros = transposed(&self.zeros, groups);
@@ -131,8 +131,17 @@ impl Plain {
             // Symmetric files have none; some write them all the same.
             let is_there = self.spec.asymmetric || self.spec.seed.is_multiple_of(2);
             let zero_points = is_there.then_some(zero_points.as_slice());
-            let raw = compressed_tensors::Raw { packed: &packed, scales: &scales, zero_points, g_idx };
-            return compressed_tensors::pack(&layout, &raw, rows);
+            let (in_features, out_features, packed, scales) = (k, n, &packed[..], &scales[..]);
+            let raw = compressed_tensors::Raw {
+                format: grouped,
+                in_features,
+                out_features,
+                packed,
+                scales,
+                zero_points,
+                g_idx,
+            };
+            return compressed_tensors::pack(&raw, rows);
         }
         let scales = joined(scale_dtype, &transposed(&self.scales, groups));
         let codes = transposed(&self.codes, k);
@@ -149,7 +158,17 @@ impl Plain {
                 (qweight, pack(&zeros, n, bits).into_iter().map(|word| word.wrapping_sub(one)).collect())
             }
         };
-        gptq::pack(&layout, &gptq::Raw { qweight: &qweight, qzeros: &qzeros, scales: &scales, g_idx }, rows)
+        let raw = gptq::Raw {
+            format: grouped,
+            in_features: k,
+            out_features: n,
+            zero_points,
+            qweight: &qweight,
+            qzeros: &qzeros,
+            scales: &scales,
+            g_idx,
+        };
+        gptq::pack(&raw, rows)
     }
 }
 

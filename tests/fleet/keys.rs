@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use lapidary::gemma4::{Config, Cut, LayerConfig};
 use lapidary::gpu::{Gpu, PipelineKey, Tier};
-use lapidary::kernels::{KvDtype, Random, SHADERS, Shader};
+use lapidary::kernels::{KvDtype, SHADERS, Shader};
 use lapidary::model::{Gemma4, Head, Options, Precision};
+use lapidary::quant::Format;
 
 /// A pipeline, and what uses it.
 #[derive(Debug, Clone)]
@@ -68,7 +69,7 @@ fn with(options: &Options, kv: KvDtype, head: Head) -> Options {
 }
 
 /// What all presets make of `gpu`, with layers stored as `linear`, or as synthetic models have them.
-pub(crate) fn planned(gpu: &Arc<Gpu>, linear: Option<Random>) -> Keys {
+pub(crate) fn planned(gpu: &Arc<Gpu>, linear: Option<Format>) -> Keys {
     let mut keys = Keys::new();
     for config in Config::presets().map(short) {
         choices(gpu).iter().for_each(|options| add(&mut keys, gpu, &config, linear, options));
@@ -77,7 +78,7 @@ pub(crate) fn planned(gpu: &Arc<Gpu>, linear: Option<Random>) -> Keys {
 }
 
 /// Adds what one model makes.
-pub(crate) fn add(keys: &mut Keys, gpu: &Arc<Gpu>, config: &Config, linear: Option<Random>, options: &Options) {
+pub(crate) fn add(keys: &mut Keys, gpu: &Arc<Gpu>, config: &Config, linear: Option<Format>, options: &Options) {
     let planned = Gemma4::synthetic_pipelines(gpu, config, linear, options);
     for pipeline in planned.unwrap_or_else(|e| panic!("{options:?}: {e}")) {
         let new = Used { key: pipeline.key.clone(), decodes: false };

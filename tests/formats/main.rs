@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use lapidary::checkpoint::{Checkpoint, MatrixFormat, Projection, Source};
+use lapidary::checkpoint::{Checkpoint, Projection, Source};
 use lapidary::gemma4::{Config, LayerKind, Role};
 use lapidary::quant::Matrix;
 use safetensors::SafeTensors;
@@ -400,9 +400,8 @@ fn summary_of_the_demo_model() {
     assert_eq!(bytes, Tensors::read(&folder).0.values().map(|tensor| tensor.2.len() as u64).sum::<u64>());
     let down = checkpoint.expert_info(0, 0, Projection::Down).unwrap();
     assert_eq!((down.out_features, down.in_features), (256, 80));
-    let MatrixFormat::Packed { bits: 4, group_size: 32, groups: 3, .. } = down.format else {
-        panic!("{:?}", down.format);
-    };
+    let format = down.format.grouped().unwrap();
+    assert_eq!((format.bits, format.group, format.groups(80)), (4, 32, 3), "{format:?}");
 }
 
 /// The embedding rows of the prompt, times the root of the width, are the golden's first activations.

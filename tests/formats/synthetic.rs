@@ -1,8 +1,8 @@
 //! Random GPTQ matrices against the formula.
 
 use half::f16;
-use lapidary::quant::gptq::{self, Layout, Raw, ZeroPoints};
-use lapidary::quant::{Dtype, GroupIndex, Matrix};
+use lapidary::quant::gptq::{self, Raw, ZeroPoints};
+use lapidary::quant::{self, Dtype, GroupIndex, Grouped, Matrix, Shift};
 
 use super::seed::seed;
 use super::{assert_same, rows_of};
@@ -49,10 +49,17 @@ enum Order {
 }
 
 /// One synthetic matrix through `gptq::pack`, whole and in part, against the formula.
-fn check_pack(layout: &Layout, symmetric: bool, order: Order, random: &mut Random) {
-    let (k_count, n_count, groups) = (layout.in_features, layout.out_features, layout.groups);
-    let (bits, per_word, mask) = (layout.bits, 32 / layout.bits as usize, (1u32 << layout.bits) - 1);
-    let stored = match (layout.zero_points, bits) {
+fn check_pack(
+    format: Grouped,
+    shape: [usize; 2],
+    zero_points: ZeroPoints,
+    options: (bool, Order),
+    random: &mut Random,
+) {
+    let ([n_count, k_count], (symmetric, order)) = (shape, options);
+    let (groups, bits, mask) = (k_count.div_ceil(format.group), format.bits, (1u32 << format.bits) - 1);
+    let (per_word, what) = (32 / bits as usize, format!("{format:?} {shape:?} {zero_points:?}"));
+    let stored = match (zero_points, bits) {
         (ZeroPoints::MinusOne, 4) => 0x7777_7777,
         (ZeroPoints::MinusOne, _) => 0x7f7f_7f7f,
         (ZeroPoints::AsStored, 4) => 0x8888_8888,
@@ -61,16 +68,18 @@ fn check_pack(layout: &Layout, symmetric: bool, order: Order, random: &mut Rando
     let qweight = random.words(k_count / per_word * n_count);
     let zero_words = groups * n_count / per_word;
     let qzeros = if symmetric { vec![stored; zero_words] } else { random.words(zero_words) };
-    let scales = random.scales(layout.scale_dtype, groups * n_count);
-    let mut table: Vec<u32> = (0..k_count).map(|k| (k / layout.group_size) as u32).collect();
+    let scales = random.scales(format.scale, groups * n_count);
+    let mut table: Vec<u32> = (0..k_count).map(|k| (k / format.group) as u32).collect();
     if order == Order::Shuffled {
         for k in (1..k_count).rev() {
             table.swap(k, random.next() as usize % (k + 1));
         }
     }
     let g_idx = (order != Order::None).then_some(table.as_slice());
-    let raw = Raw { qweight: &qweight, qzeros: &qzeros, scales: &scales, g_idx };
-    let scale = |i: usize| match layout.scale_dtype {
+    let (in_features, out_features, qweight, qzeros, scales) =
+        (k_count, n_count, &qweight[..], &qzeros[..], &scales[..]);
+    let raw = Raw { format, in_features, out_features, zero_points, qweight, qzeros, scales, g_idx };
+    let scale = |i: usize| match format.scale {
         Dtype::F32 => f32::from_bits(scales[i]),
         Dtype::F16 => f16::from_bits((scales[i / 2] >> (16 * (i % 2))) as u16).to_f32(),
         Dtype::BF16 => f32::from_bits((scales[i / 2] >> (16 * (i % 2))) << 16),
@@ -78,19 +87,21 @@ fn check_pack(layout: &Layout, symmetric: bool, order: Order, random: &mut Rando
     let weight = |n: usize, k: usize| {
         let g = table[k] as usize;
         let code = (qweight[k / per_word * n_count + n] >> (bits as usize * (k % per_word))) & mask;
-        let zeros = layout.zero_points.decode(qzeros[g * (n_count / per_word) + n / per_word], bits);
+        let zeros = zero_points.decode(qzeros[g * (n_count / per_word) + n / per_word], bits);
         let zero = zeros >> (bits as usize * (n % per_word)) & mask;
         scale(g * n_count + n) * (code as f32 - zero as f32)
     };
     for rows in [0..n_count, 0..1, n_count - 1..n_count, 3..n_count - 2, 5..5] {
-        let packed = gptq::pack(layout, &raw, rows.clone());
-        assert_eq!(packed.zeros.is_none(), symmetric, "{layout:?}");
+        let packed = gptq::pack(&raw, rows.clone());
+        assert_eq!(packed.zeros.is_none(), symmetric, "{what}");
+        assert_eq!(packed.format.shift == Shift::None, symmetric, "{what}");
         let moved = order == Order::Shuffled && groups > 1 && !table.is_sorted();
-        assert_eq!(matches!(packed.group_index, GroupIndex::PerRow(_)), moved, "{layout:?}");
+        assert_eq!(matches!(packed.group_index, GroupIndex::PerRow(_)), moved, "{what}");
+        assert_eq!(packed.format.order == quant::Order::PerRow, moved, "{what}");
         let expected: Vec<f32> =
             rows.flat_map(|n| (0..k_count).map(move |k| (n, k))).map(|(n, k)| weight(n, k)).collect();
         let matrix = Matrix::Packed(packed);
-        assert_same(&format!("{layout:?}"), &rows_of(&matrix), &expected);
+        assert_same(&what, &rows_of(&matrix), &expected);
     }
 }
 
@@ -105,18 +116,10 @@ fn synthetic_matrices_equal_the_formula() {
             for scale_dtype in [Dtype::F16, Dtype::BF16, Dtype::F32] {
                 for zero_points in [ZeroPoints::MinusOne, ZeroPoints::AsStored] {
                     for order in [Order::None, Order::Sequential, Order::Shuffled] {
-                        let groups = in_features.div_ceil(group_size);
                         for bits in [4, 8] {
-                            let layout = Layout {
-                                bits,
-                                in_features,
-                                out_features,
-                                groups,
-                                group_size,
-                                scale_dtype,
-                                zero_points,
-                            };
-                            check_pack(&layout, cases % 2 == 0, order, &mut random);
+                            let format = Grouped::symmetric(bits, group_size, scale_dtype);
+                            let (shape, options) = ([out_features, in_features], (cases % 2 == 0, order));
+                            check_pack(format, shape, zero_points, options, &mut random);
                         }
                         cases += 1;
                     }

@@ -1,6 +1,7 @@
 //! `sym` and its like against zero points: one zero point, one matrix, or all of them, stored one way or the other.
 
 use lapidary::checkpoint::Projection;
+use lapidary::quant::{Format, Shift};
 use serde_json::{Value, json};
 
 use super::converted::{awq, compressed, matrices};
@@ -8,6 +9,11 @@ use super::{Model, PREFIX, expect, open};
 
 /// What the zero points of a symmetric 4-bit matrix are, stored minus one and as they are.
 const STORED: [u8; 2] = [0x77, 0x88];
+
+/// Whether a matrix has zero points of its own.
+fn is_asymmetric(format: Format) -> bool {
+    format.grouped().unwrap().shift == Shift::Zero
+}
 
 fn symmetric() -> Model {
     Model::read("moe-autoround-sym")
@@ -68,7 +74,7 @@ fn all_zero_points_stored_the_other_way() {
         assert_eq!(rows, checkpoint.load_rows("layers.2.mlp.up_proj", 3..21).unwrap().to_dense());
         let expert = open(dir.path()).unwrap().expert(3, 5, Projection::Down).unwrap();
         assert_eq!(expert, checkpoint.expert(3, 5, Projection::Down).unwrap());
-        assert!(!checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").unwrap().asymmetric);
+        assert!(!is_asymmetric(checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").unwrap()));
     }
 }
 
@@ -80,7 +86,7 @@ fn without_the_claim_zero_points_are_what_they_are() {
             model.config["quantization_config"] = gptq("gptq", sym.clone());
             let checkpoint = open(model.write().path()).unwrap();
             let contents = checkpoint.contents().unwrap();
-            assert_eq!(contents.matrix("layers.2.mlp.up_proj").unwrap().asymmetric, byte != 0x77, "{sym} {byte:x}");
+            assert_eq!(is_asymmetric(contents.matrix("layers.2.mlp.up_proj").unwrap()), byte != 0x77, "{sym} {byte:x}");
         }
     }
 }
@@ -185,8 +191,8 @@ fn claims_for_single_matrices() {
             model
         };
         let checkpoint = open(config(true, false).write().path()).unwrap();
-        assert!(checkpoint.contents().unwrap().matrix(name).unwrap().asymmetric, "{entry}");
-        assert!(!checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").unwrap().asymmetric, "{entry}");
+        assert!(is_asymmetric(checkpoint.contents().unwrap().matrix(name).unwrap()), "{entry}");
+        assert!(!is_asymmetric(checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").unwrap()), "{entry}");
         let found = contradicts(&entry, &config(false, true), &[&full, "is 10, expected 8"]);
         assert!(!found.contains('\n'), "{found}");
     }
@@ -206,7 +212,7 @@ fn claims_of_other_formats() {
             own.extend(config.as_object().unwrap().clone());
             let checkpoint = open(model.write().path()).unwrap();
             match fits {
-                true => assert!(!checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").unwrap().asymmetric),
+                true => assert!(!is_asymmetric(checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").unwrap())),
                 false => {
                     let needles = ["qzeros", "group 0, row 0 is ", "expected 8", claim];
                     expect("awq", &checkpoint.verify_contents().unwrap_err(), &needles);
@@ -230,7 +236,7 @@ fn claims_of_other_formats() {
             tensor.data.fill(if bits == 4 { 0x88 } else { 0x80 });
         }
         let checkpoint = open(base.write().path()).unwrap();
-        assert!(!checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").unwrap().asymmetric);
+        assert!(!is_asymmetric(checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").unwrap()));
         checkpoint.load("layers.2.mlp.up_proj").unwrap();
         if !fused {
             continue;

@@ -4,8 +4,8 @@ use half::{bf16, f16};
 use lapidary::kernels::product::Product;
 use lapidary::kernels::rows::fill_random;
 use lapidary::kernels::rows::fill_random::Bits;
-use lapidary::kernels::{Random, Weights, product};
-use lapidary::quant::Dtype;
+use lapidary::kernels::{Weights, product};
+use lapidary::quant::{Dtype, Format, Grouped, Shift};
 use lapidary::reference::ops;
 
 use crate::common::{Output, Runner, gpu, tensor};
@@ -60,12 +60,7 @@ fn binades_are_what_they_say() {
 #[test]
 fn random_weights_multiply() {
     let runner = Runner::new();
-    for kind in [
-        Random::Packed { bits: 4, group_size: 128 },
-        Random::Packed { bits: 8, group_size: 32 },
-        Random::Dense(Dtype::BF16),
-        Random::Dense(Dtype::F32),
-    ] {
+    for kind in [Format::int(4, 128), Format::int(8, 32), Format::Dense(Dtype::BF16), Format::Dense(Dtype::F32)] {
         for k in [100, 704, 2816] {
             let weights = Weights::random(&runner.planner, "w", [1, 300, k], kind, 750_000).expect("weights");
             gpu().wait().expect("the device");
@@ -78,5 +73,20 @@ fn random_weights_multiply() {
             let root = (values.iter().map(|v| v * v).sum::<f32>() / 300.0).sqrt();
             assert!((0.3..3.0).contains(&root), "{kind:?}, {k} columns: {root}");
         }
+    }
+}
+
+/// A format that no kernel multiplies by is refused before memory is taken for it.
+#[test]
+fn formats_that_nothing_multiplies_by_are_refused() {
+    let runner = Runner::new();
+    let addend = Grouped { shift: Shift::Addend(Dtype::F32), ..Grouped::symmetric(4, 32, Dtype::F16) };
+    for (format, word) in [
+        (Format::int(6, 32), "6-bit codes are not supported yet"),
+        (Format::Grouped(addend), "groups with an addend (f32) are not supported yet"),
+    ] {
+        let refused = Weights::random(&runner.planner, "w", [1, 8, 64], format, u64::MAX);
+        let refusal = refused.expect_err("a refusal").to_string();
+        assert!(refusal.contains(word), "{word:?} in {refusal:?}");
     }
 }

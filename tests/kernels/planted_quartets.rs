@@ -3,16 +3,16 @@
 use super::planted::{bug, sees};
 use super::product::Path;
 use super::{
-    attention_join, attention_tile, matmul, matmul_grouped, matvec, moe_sum, not_finite, quantize_rows, round,
-    round_rows, sum_shares,
+    attention_join, attention_tile, f16_by_row, int8_by_16, int8_by_32, matmul, matmul_grouped, matvec, moe_sum,
+    not_finite, sum_shares,
 };
 
 #[test]
 fn bugs_of_rounded_rows_are_caught() {
     let all = || {
-        quantize_rows::check_grid();
-        quantize_rows::check_one_hot();
-        quantize_rows::check_no_numbers();
+        int8_by_32::check_grid();
+        int8_by_32::check_one_hot();
+        int8_by_32::check_no_numbers();
     };
     all();
     sees(bug("int8 rows always in order", "if INTERLEAVED {", "if false {"), all);
@@ -23,7 +23,7 @@ fn bugs_of_rounded_rows_are_caught() {
             "vec4<i32>(round(x[start + i] * inverse))",
             "vec4<i32>(x[start + i] * inverse)",
         ),
-        quantize_rows::check_grid,
+        int8_by_32::check_grid,
     );
     sees(bug("int8 rows: 128 steps", "select(127.0 / largest", "select(128.0 / largest"), all);
     sees(bug("int8 rows: a scale of 128", "bitcast<u32>(largest / 127.0)", "bitcast<u32>(largest / 128.0)"), all);
@@ -38,12 +38,12 @@ fn bugs_of_rounded_rows_are_caught() {
     sees(bug("int8 rows: last quad not looked at", "i < 8u; i++", "i < 7u; i++"), all);
     sees(
         bug("int8 rows: scales without padding", "(params.blocks + 3u) / 4u * 4u", "params.blocks"),
-        quantize_rows::check_grid,
+        int8_by_32::check_grid,
     );
     sees(bug("int8 rows: last block", "if block >= params.blocks", "if block + 1u >= params.blocks"), all);
     sees(
         bug("int8 rows: first workgroup only", "let block = group.x * 64u + lane;", "let block = lane;"),
-        quantize_rows::check_grid,
+        int8_by_32::check_grid,
     );
     sees(
         bug(
@@ -51,21 +51,21 @@ fn bugs_of_rounded_rows_are_caught() {
             "most = max(most, bitcast<vec4<u32>>(x[start + i]) & vec4(0x7fffffffu));",
             "most = bitcast<vec4<u32>>(max(bitcast<vec4<f32>>(most), select(abs(x[start + i]), vec4(0.0), x[start + i] != x[start + i])));",
         ),
-        quantize_rows::check_no_numbers,
+        int8_by_32::check_no_numbers,
     );
 }
 
 #[test]
 fn bugs_of_rounded_blocks_are_caught() {
     let all = || {
-        round::check_grid();
-        round::check_one_hot();
+        int8_by_16::check_grid();
+        int8_by_16::check_one_hot();
     };
     all();
     sees(bug("blocks: last one", "if id.x >= params.blocks", "if id.x + 1u >= params.blocks"), all);
     sees(
         bug("blocks: rows overlap", "let to = 3u * id.y * params.chunks", "let to = 2u * id.y * params.chunks"),
-        round::check_grid,
+        int8_by_16::check_grid,
     );
     sees(
         bug(
@@ -84,15 +84,15 @@ fn bugs_of_rounded_blocks_are_caught() {
         ),
         all,
     );
-    sees(bug("blocks: sums of codes alone", "step.x * f32(all.x", "f32(all.x"), round::check_grid);
+    sees(bug("blocks: sums of codes alone", "step.x * f32(all.x", "f32(all.x"), int8_by_16::check_grid);
     sees(bug("blocks: second half in order", "pack4xI8(vec4(ic.xz, id.xz))", "pack4xI8(ic)"), all);
 }
 
 #[test]
 fn bugs_of_rows_in_f16_are_caught() {
     let all = || {
-        round_rows::check_exact();
-        round_rows::check_ends();
+        f16_by_row::check_exact();
+        f16_by_row::check_ends();
     };
     all();
     sees(

@@ -35,10 +35,8 @@ fn with_groups(shard: RowShard, groups: Range<usize>) -> RowShard {
 }
 
 fn group_size(whole: &PackedMatrix) -> usize {
-    match whole.group_index {
-        GroupIndex::Sequential { group_size } => group_size,
-        GroupIndex::PerRow(_) => panic!("a bug of sequential groups"),
-    }
+    assert_eq!(whole.group_index, GroupIndex::Sequential, "a bug of sequential groups");
+    whole.format.group
 }
 
 /// The probes of row shards, three ranks and four: cuts inside a group, one of them inside a word of codes.
@@ -160,29 +158,10 @@ fn wrong_row_shards_are_caught() {
 fn wrong_column_shards_are_caught() {
     let wrong: [(&str, WrongColumns); 2] = [
         ("column shard with a row offset", |whole, outputs| {
-            let PackedMatrix {
-                out_features,
-                in_features,
-                bits,
-                codes,
-                groups,
-                scale_dtype,
-                scales,
-                zeros,
-                group_index: index,
-            } = whole.column_shard(outputs.clone());
+            let PackedMatrix { out_features, in_features, format, codes, groups, scales, zeros, group_index: index } =
+                whole.column_shard(outputs.clone());
             let group_index = ShardGroups { first_row: outputs.start, first_group: 0, index };
-            Matrix::RowShard(RowShard {
-                out_features,
-                in_features,
-                bits,
-                codes,
-                groups,
-                scale_dtype,
-                scales,
-                zeros,
-                group_index,
-            })
+            Matrix::RowShard(RowShard { out_features, in_features, format, codes, groups, scales, zeros, group_index })
         }),
         ("column shard with the neighbour's zero points", |whole, outputs| {
             let start = outputs.start / 8 * 8;

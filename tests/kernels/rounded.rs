@@ -3,8 +3,8 @@
 use lapidary::gpu::{Tensor, Tier};
 use lapidary::kernels::Planned;
 use lapidary::kernels::product::{self, Gated, Product, Rows};
-use lapidary::kernels::rounding::rounded;
-use lapidary::kernels::rounding::rounded::Input;
+use lapidary::kernels::rounding::int8_by_16;
+use lapidary::kernels::rounding::int8_by_16::Input;
 use lapidary::kernels::tuning::{MatvecTuning, Shape};
 use lapidary::quant::Matrix;
 use lapidary::reference::ops;
@@ -47,7 +47,7 @@ pub(super) fn round(runner: &Runner, width: usize, x: &[f32]) -> (Tensor, Vec<f3
     let (rows, out) = (x.len() / width, output(x.len() / width, width));
     // Blocks beyond a row's end are not written, and zero.
     gpu().write(&out.tensor.buffer, 0, &vec![0u32; rows * out.tensor.stride]).expect("an upload");
-    let planned = rounded::plan(&runner.planner, "round", &tensor(width, x), &out.tensor).expect("a plan");
+    let planned = int8_by_16::plan(&runner.planner, "round", &tensor(width, x), &out.tensor).expect("a plan");
     let words = runner.run_raw_rows(planned, &out, rows);
     let mut values = Vec::new();
     for (x, words) in x.chunks_exact(width).zip(words.chunks_exact(out.tensor.stride)) {

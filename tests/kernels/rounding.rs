@@ -10,7 +10,7 @@ use lapidary::kernels::norm::add_norm;
 use lapidary::kernels::norm::add_norm::AddNorm;
 use lapidary::kernels::norm::rms_norm;
 use lapidary::kernels::product::{self, Beside, Gated, Product, Rows};
-use lapidary::kernels::rounding::rounded::Input;
+use lapidary::kernels::rounding::int8_by_16::Input;
 use lapidary::quant::{Dtype, Matrix};
 
 use super::product::upload;
@@ -135,7 +135,7 @@ fn check_beside_with(mut runner: Runner, n_rows: usize, n_experts: usize, n_in: 
     let (words, count) = (zeros(n_rows, n_in), compact(1, &[n_rows as u32]));
     let rows = super::rounded::few_rows(n_rows, &count);
     let rounding =
-        lapidary::kernels::rounding::rounded::plan(&runner.planner, "round", &x, &words.tensor).expect("a plan");
+        lapidary::kernels::rounding::int8_by_16::plan(&runner.planner, "round", &x, &words.tensor).expect("a plan");
     let input = Input { x: &x, rounded: Some(&words.tensor) };
 
     let run = |beside: bool| {

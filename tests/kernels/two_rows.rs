@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use lapidary::gpu::{Tensor, Tier};
 use lapidary::kernels::product::{self, Product, Rows};
-use lapidary::kernels::rounding::rounded::Input;
+use lapidary::kernels::rounding::int8_by_16::Input;
 use lapidary::kernels::tuning::MatvecTuning;
 use lapidary::kernels::{Planned, Weights};
 use lapidary::quant::Matrix;

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use lapidary::checkpoint::{Checkpoint, MatrixFormat, Projection, Source};
+use lapidary::checkpoint::{Checkpoint, Projection, Source};
 use lapidary::gpu::{Gpu, Tier};
 use lapidary::kernels::KvDtype;
 use lapidary::model::{Gemma4, Head, MemoryPlan, Options, Precision, Want};
 use lapidary::parallel::{Parallel, Shares, Split};
+use lapidary::quant::{Format, Grouped, Order, Shift};
 use lapidary::{Bytes, Error, Result};
 
 use super::device::open;
@@ -50,12 +51,12 @@ fn claims(checkpoint: &Checkpoint) -> u64 {
         infos.extend(experts.map(|(e, p)| checkpoint.expert_info(l, e, p).unwrap()));
     }
     // Each row's zero points are whole words, each table a word an input feature in whole chunks.
-    let claim = |format: MatrixFormat, n: usize, k: usize| match format {
-        MatrixFormat::Packed { bits, groups, symmetric, per_row, .. } => {
-            let zeros = if symmetric { 0 } else { n * groups.div_ceil(32 / bits as usize) };
-            zeros + if per_row { k.next_multiple_of(32) } else { 0 }
+    let claim = |format: Format, n: usize, k: usize| match format {
+        Format::Grouped(Grouped { bits, group, shift, order, .. }) => {
+            let zeros = if shift == Shift::None { 0 } else { n * k.div_ceil(group).div_ceil(32 / bits as usize) };
+            zeros + if order == Order::PerRow { k.next_multiple_of(32) } else { 0 }
         }
-        MatrixFormat::Dense(_) => 0,
+        Format::Dense(_) => 0,
     };
     let words: usize = infos.iter().map(|info| claim(info.format, info.out_features, info.in_features)).sum();
     4 * words as u64

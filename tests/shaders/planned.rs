@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use lapidary::gpu::{Imagined, Kind};
-use lapidary::kernels::{Random, SUBGROUP};
-use lapidary::quant::Dtype;
+use lapidary::kernels::SUBGROUP;
+use lapidary::quant::{Dtype, Format};
 
 use super::keys;
 use super::texts::Text;
@@ -47,12 +47,12 @@ pub(crate) fn devices() -> Vec<Imagined> {
 }
 
 /// How checkpoints may hold what presets have as int4.
-const LINEAR: [Option<Random>; 5] = [
+const LINEAR: [Option<Format>; 5] = [
     None,
-    Some(Random::Packed { bits: 8, group_size: 32 }),
-    Some(Random::Dense(Dtype::F32)),
-    Some(Random::Dense(Dtype::F16)),
-    Some(Random::Dense(Dtype::BF16)),
+    Some(Format::int(8, 32)),
+    Some(Format::Dense(Dtype::F32)),
+    Some(Format::Dense(Dtype::F16)),
+    Some(Format::Dense(Dtype::BF16)),
 ];
 
 /// Constants that follow from what a checkpoint's files say alone, with all of their values.

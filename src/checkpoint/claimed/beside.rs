@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use super::entry::{Packing, QuantizationConfig};
+use super::entry::{QuantizationConfig, Reader};
 use super::known;
 use super::method::read_method;
 use crate::Faults;
@@ -49,7 +49,7 @@ pub(super) fn compare(config: &mut QuantizationConfig, faults: &RefCell<Faults>,
         // What else is wrong in it does not matter.
         let ignored = RefCell::default();
         let Some(other) = read_method(&Keys::new(name, &map, &ignored), Some(name)) else { continue };
-        if let (Packing::Gptq(own), Packing::Gptq(others)) = (config.packing, other.packing)
+        if let (Reader::Gptq(own), Reader::Gptq(others)) = (config.reader, other.reader)
             && own != others
             && config.sym_claim != Some(true)
         {

@@ -21,8 +21,8 @@ pub struct QuantizationConfig {
     /// What the file says of symmetry, if anything, and how: `sym is true`.
     pub(crate) sym_claim: Option<bool>,
     pub(super) sym_text: &'static str,
-    /// Which tensors a quantized matrix has.
-    pub(crate) packing: Packing,
+    /// Who reads the tensors of a quantized matrix.
+    pub(crate) reader: Reader,
     /// The key that says how zero points are stored, with its value, for messages.
     pub(crate) format: String,
     /// Keys that nobody knows.
@@ -36,9 +36,9 @@ pub struct QuantizationConfig {
     pub(super) entries: Vec<Entry>,
 }
 
-/// A family of tensors that hold a quantized matrix.
+/// The reader of a family of tensors that hold a quantized matrix; each is a file of `formats`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Packing {
+pub(crate) enum Reader {
     /// `qweight`, `qzeros`, `scales`, `g_idx`, with codes packed along the input features.
     Gptq(ZeroPoints),
     /// `qweight`, `qzeros`, `scales`, with codes packed along the output features.
@@ -97,7 +97,7 @@ impl QuantizationConfig {
 
     /// What the file calls the width of a code, for messages.
     pub(crate) fn bits_key(&self) -> String {
-        self.key(if self.packing == Packing::Compressed { "config_groups: num_bits" } else { "bits" })
+        self.key(if self.reader == Reader::Compressed { "config_groups: num_bits" } else { "bits" })
     }
 
     /// What the file calls the claim that zero points are all alike, for messages.
@@ -131,7 +131,7 @@ impl QuantizationConfig {
             desc_act: false,
             sym_claim: None,
             sym_text: "sym is true",
-            packing: Packing::Gptq(ZeroPoints::MinusOne),
+            reader: Reader::Gptq(ZeroPoints::MinusOne),
             format: String::new(),
             unknown: Vec::new(),
             notes: Vec::new(),

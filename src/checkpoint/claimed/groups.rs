@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::entry::{Entry, Packing, QuantizationConfig};
+use super::entry::{Entry, QuantizationConfig, Reader};
 use super::known;
 use super::name::Name;
 use super::values::{GROUP_SIZE, read_bits, read_group_size};
@@ -67,7 +67,7 @@ pub(super) fn read(keys: &Keys) -> Option<QuantizationConfig> {
         desc_act: rules.iter().all(|(rule, _)| rule.by_group),
         sym_claim: first.sym,
         sym_text: "config_groups says symmetric true",
-        packing: Packing::Compressed,
+        reader: Reader::Compressed,
         format: String::new(),
         unknown,
         notes: Vec::new(),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::entry::{Entry, Packing, QuantizationConfig};
+use super::entry::{Entry, QuantizationConfig, Reader};
 use super::name::Name;
 use super::values::{GROUP_SIZE, read_bits, read_group_size};
 use super::{groups, known};
@@ -20,7 +20,7 @@ pub(super) fn read_method(keys: &Keys, file: Option<&'static str>) -> Option<Qua
         _ => keys.text(method_key).map(str::to_ascii_lowercase),
     };
     let mut config = match method.as_deref() {
-        Some("awq") => read_plain(keys, "awq", (read_version(keys), String::new())),
+        Some("awq") => read_plain(keys, "awq", Stored { reader: read_version(keys), format: String::new() }),
         Some("compressed-tensors") => groups::read(keys)?,
         Some("gptq") => read_plain(keys, "gptq", read_format(keys)),
         Some("auto-round" | "auto_round" | "autoround" | "intel/auto-round") => {
@@ -35,11 +35,17 @@ pub(super) fn read_method(keys: &Keys, file: Option<&'static str>) -> Option<Qua
     Some(config)
 }
 
+/// How quantized matrices are stored, and the key that says so with its value, for messages.
+struct Stored {
+    reader: Reader,
+    format: String,
+}
+
 /// GPTQ, AutoRound and AWQ.
-fn read_plain(keys: &Keys, method: &str, (packing, format): (Packing, String)) -> QuantizationConfig {
+fn read_plain(keys: &Keys, method: &str, Stored { reader, format }: Stored) -> QuantizationConfig {
     let bits_key = one_of(keys, ["bits", "w_bit", "wbits"]);
     let bits = read_bits(keys, bits_key);
-    if packing == Packing::Awq && bits == 8 {
+    if reader == Reader::Awq && bits == 8 {
         keys.fault(bits_key, "4, the only width of AWQ");
     }
     check_data_type(keys, bits);
@@ -62,11 +68,11 @@ fn read_plain(keys: &Keys, method: &str, (packing, format): (Packing, String)) -
         quant_method: method.to_owned(),
         bits,
         group_size,
-        sym: sym_claim.unwrap_or(packing != Packing::Awq),
+        sym: sym_claim.unwrap_or(reader != Reader::Awq),
         desc_act: keys.flag("desc_act").unwrap_or(false),
         sym_claim,
         sym_text: if keys.value("sym").is_some() { "sym is true" } else { "zero_point is false" },
-        packing,
+        reader,
         format,
         file: None,
         has_rules_for_all: false,
@@ -94,18 +100,18 @@ fn check_data_type(keys: &Keys, bits: u32) {
 }
 
 /// AWQ: `version`.
-fn read_version(keys: &Keys) -> Packing {
+fn read_version(keys: &Keys) -> Reader {
     if keys.text("version").is_some_and(|version| !version.eq_ignore_ascii_case("gemm")) {
         keys.fault("version", "\"gemm\" (others are not supported yet)");
     }
     if keys.value("backend").and_then(Value::as_str).is_some_and(|backend| backend.eq_ignore_ascii_case("llm-awq")) {
         keys.fault("backend", "\"autoawq\" (the packing of others is not supported yet)");
     }
-    Packing::Awq
+    Reader::Awq
 }
 
 /// GPTQ: `checkpoint_format`, which newer files call `format`.
-fn read_format(keys: &Keys) -> (Packing, String) {
+fn read_format(keys: &Keys) -> Stored {
     let key = if keys.value("checkpoint_format").is_some() { "checkpoint_format" } else { "format" };
     if let (Some(found), Some(other)) = (keys.text(key), keys.text("format"))
         && !found.eq_ignore_ascii_case(other)
@@ -121,7 +127,7 @@ fn read_format(keys: &Keys) -> (Packing, String) {
             ZeroPoints::MinusOne
         }
     };
-    (Packing::Gptq(zero_points), described(keys, key))
+    Stored { reader: Reader::Gptq(zero_points), format: described(keys, key) }
 }
 
 /// `key` as messages name it, with its value.
@@ -134,33 +140,33 @@ fn described(keys: &Keys, key: &str) -> String {
 
 /// AutoRound: `packing_format`, which old files call `backend`: `auto_round`, a colon and whose packing it is, and perhaps
 /// the kernels that the tool would use.
-fn read_packing(keys: &Keys) -> (Packing, String) {
+fn read_packing(keys: &Keys) -> Stored {
     let old = keys.value("packing_format").is_none() && keys.value("backend").is_some();
     let key = if old { "backend" } else { "packing_format" };
     let Some(text) = keys.text(key) else {
-        return (Packing::Gptq(ZeroPoints::MinusOne), described(keys, key));
+        return Stored { reader: Reader::Gptq(ZeroPoints::MinusOne), format: described(keys, key) };
     };
     let lower = text.to_ascii_lowercase().replace('-', "_");
     let bare = lower.strip_prefix("intel/").unwrap_or(&lower);
     let own = ["auto_round", "autoround"].into_iter().find_map(|own| bare.strip_prefix(own));
     let first = own.unwrap_or(bare).split(':').find(|part| !part.is_empty());
-    let packing = match first {
-        Some("auto_gptq" | "autogptq" | "gptq") => Packing::Gptq(ZeroPoints::MinusOne),
-        Some("auto_awq" | "autoawq" | "awq") => Packing::Awq,
+    let reader = match first {
+        Some("auto_gptq" | "autogptq" | "gptq") => Reader::Gptq(ZeroPoints::MinusOne),
+        Some("auto_awq" | "autoawq" | "awq") => Reader::Awq,
         // As a backend, kernels for the packing that is usual.
-        Some(_) if old && own.is_none() => Packing::Gptq(ZeroPoints::MinusOne),
-        None => Packing::Gptq(ZeroPoints::AsStored),
+        Some(_) if old && own.is_none() => Reader::Gptq(ZeroPoints::MinusOne),
+        None => Reader::Gptq(ZeroPoints::AsStored),
         Some(kernels) if kernels == "gptqmodel" || kernels.starts_with("exllama") || kernels.starts_with("triton") => {
-            Packing::Gptq(ZeroPoints::AsStored)
+            Reader::Gptq(ZeroPoints::AsStored)
         }
         Some(_) => {
             let expected = "\"auto_round:auto_gptq\", \"auto_round:gptq\", \"auto_round:gptqmodel\", \
                             \"auto_round:auto_awq\", \"auto_round:awq\" or \"auto_round\" (others are not supported yet)";
             keys.fault(key, expected);
-            Packing::Gptq(ZeroPoints::MinusOne)
+            Reader::Gptq(ZeroPoints::MinusOne)
         }
     };
-    (packing, described(keys, key))
+    Stored { reader, format: described(keys, key) }
 }
 
 /// `extra_config` of AutoRound (names or regular expressions, names first) and `dynamic` of GPTQModel (`+:` or `-:` and a

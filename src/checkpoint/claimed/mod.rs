@@ -16,7 +16,7 @@ use crate::Faults;
 use crate::gemma4::json::Keys;
 pub(crate) use beside::FILES;
 pub use entry::QuantizationConfig;
-pub(crate) use entry::{Claim, Packing};
+pub(crate) use entry::{Claim, Reader};
 use method::{SUPPORTED, read_method};
 pub(crate) use names::{Rules, Said};
 

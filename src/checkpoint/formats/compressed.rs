@@ -1,10 +1,17 @@
 //! Matrices of compressed-tensors: `weight_packed` and its company, and the fused 3-D tensors of all experts.
 
-use super::matrix_info::{MatrixFormat, MatrixInfo, Slice, Storage};
-use crate::checkpoint::claimed::{Claim, Packing};
+use std::ops::Range;
+
+use super::matrix_info::MatrixInfo;
+use super::numbers::{CompressedNumbers, Numbers, Slice};
+use crate::Result;
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::claimed::{Claim, Reader};
 use crate::checkpoint::resolve::Resolver;
+use crate::checkpoint::verify;
 use crate::gemma4::tensors::Role;
-use crate::quant::Dtype;
+use crate::quant::compressed_tensors::{self, Raw};
+use crate::quant::{Format, Grouped, Matrix, Order, Shift, Values};
 
 /// What stands behind `weight_`, or behind the name of a fused tensor and `_`.
 const PARTS: [&str; 5] = ["packed", "scale", "shape", "zero_point", "g_idx"];
@@ -23,10 +30,7 @@ pub(crate) struct Compressed {
     /// Of a matrix.
     out_features: usize,
     in_features: usize,
-    bits: u32,
-    group_size: usize,
-    groups: usize,
-    scale_dtype: Dtype,
+    format: Grouped,
     claim: Claim,
 }
 
@@ -49,7 +53,7 @@ impl Resolver<'_> {
             self.fault(&format!("{stem}_{part}"), "missing, expected beside the other tensors of a quantized matrix");
         }
         let (packed, scales) = (packed?, scales?);
-        let is_right = |packing| packing == Packing::Compressed;
+        let is_right = |reader| reader == Reader::Compressed;
         let (quantization, said) = self.quantization(base, &format!("{stem}_packed"), is_right)?;
         let [out_features, in_features] = shape;
         let stacked = |dimensions: &[usize]| stack.iter().chain(dimensions).copied().collect::<Vec<usize>>();
@@ -86,10 +90,14 @@ impl Resolver<'_> {
             n_matrices: stack.unwrap_or(1),
             out_features,
             in_features,
-            bits,
-            group_size,
-            groups,
-            scale_dtype: scale_dtype?,
+            format: Grouped {
+                bits,
+                group: group_size,
+                order: if g_idx.is_some() { Order::PerRow } else { Order::Consecutive },
+                scale: scale_dtype?,
+                shift: if zero_points.is_some() { Shift::Zero } else { Shift::None },
+                values: Values::Linear,
+            },
             claim: said.claim(),
         })
     }
@@ -112,29 +120,23 @@ impl Compressed {
     /// `n_rows` output features of matrix number `matrix` from `first_row` on.
     pub(crate) fn slice(&self, role: Role, matrix: usize, first_row: usize, n_rows: usize) -> MatrixInfo {
         let slice = Slice { n_matrices: self.n_matrices, matrix, n_rows: self.out_features, first_row };
-        let row_bytes = 4 * (self.in_features * self.bits as usize).div_ceil(32);
-        let scale_bytes = self.groups * self.scale_dtype.size_bytes();
+        let (bits, groups) = (self.format.bits as usize, self.format.groups(self.in_features));
+        let row_bytes = 4 * (self.in_features * bits).div_ceil(32);
+        let scale_bytes = groups * self.format.scale.size_bytes();
         let mut size_bytes = n_rows * (row_bytes + scale_bytes);
         // What the slices of a matrix, or all matrices, share counts for the first.
         if first_row == 0 {
-            let zero_words = (self.out_features * self.bits as usize).div_ceil(32) * self.groups;
+            let zero_words = (self.out_features * bits).div_ceil(32) * groups;
             size_bytes +=
                 self.zero_points.map_or(0, |_| 4 * zero_words) + self.g_idx.map_or(0, |_| 4 * self.in_features);
         }
         MatrixInfo {
             out_features: n_rows,
             in_features: self.in_features,
-            format: MatrixFormat::Packed {
-                bits: self.bits,
-                group_size: self.group_size,
-                groups: self.groups,
-                scale_dtype: self.scale_dtype,
-                symmetric: self.zero_points.is_none(),
-                per_row: self.g_idx.is_some(),
-            },
+            format: Format::Grouped(self.format),
             role,
             size_bytes: size_bytes as u64 + if slice.is_first() { self.shape_bytes } else { 0 },
-            storage: Storage::Compressed {
+            numbers: Numbers::Compressed(CompressedNumbers {
                 packed: self.packed,
                 scales: self.scales,
                 zero_points: self.zero_points,
@@ -142,7 +144,48 @@ impl Compressed {
                 shape: self.shape,
                 slice,
                 claim: self.claim,
-            },
+            }),
         }
+    }
+}
+
+impl Checkpoint {
+    /// The output features `rows`, with zero points if `format` says so.
+    pub(crate) fn read_compressed(
+        &self,
+        info: &MatrixInfo,
+        format: Grouped,
+        numbers: CompressedNumbers,
+        rows: Range<usize>,
+    ) -> Result<Matrix> {
+        let (k, groups, slice) = (info.in_features, format.groups(info.in_features), numbers.slice);
+        let own_rows = slice.first_row + rows.start..slice.first_row + rows.end;
+        let first = (slice.matrix * slice.n_rows + own_rows.start) as u64;
+        let row_bytes = 4 * k.div_ceil(format.codes_per_word());
+        let packed = self.index.read_words_at(numbers.packed, first * row_bytes as u64, rows.len() * row_bytes)?;
+        let row_bytes = groups * format.scale.size_bytes();
+        let scales = self.index.read_words_at(numbers.scales, first * row_bytes as u64, rows.len() * row_bytes)?;
+        let zero_points = numbers.zero_points.filter(|_| format.shift == Shift::Zero);
+        let zero_points = zero_points.map(|id| self.read_zero_points(id, info, slice)).transpose()?;
+        let g_idx = numbers.g_idx.map(|id| self.read_groups(id, slice.matrix, info)).transpose()?;
+        // compressed-tensors fills a table that it does not use with -1.
+        let g_idx = g_idx.filter(|table| !verify::is_unused(table));
+        let raw = Raw {
+            format,
+            in_features: k,
+            out_features: slice.n_rows,
+            packed: &packed,
+            scales: &scales,
+            zero_points: zero_points.as_deref(),
+            g_idx: g_idx.as_deref(),
+        };
+        Ok(Matrix::Packed(compressed_tensors::pack(&raw, own_rows)))
+    }
+
+    /// All zero points of one matrix of a stack.
+    pub(crate) fn read_zero_points(&self, id: usize, info: &MatrixInfo, slice: Slice) -> Result<Vec<u32>> {
+        let format = info.grouped();
+        let bytes = 4 * slice.n_rows.div_ceil(format.codes_per_word()) * format.groups(info.in_features);
+        self.index.read_words_at(id, (slice.matrix * bytes) as u64, bytes)
     }
 }

@@ -1,10 +1,11 @@
 //! The experts in their layouts: a matrix each, or all of a layer in two fused tensors, with or without a `moe.` segment.
 
 use super::compressed::Compressed;
-use super::matrix_info::{MatrixFormat, MatrixInfo, Storage};
+use super::matrix_info::MatrixInfo;
+use super::numbers::{DenseNumbers, Numbers};
 use crate::checkpoint::resolve::Resolver;
 use crate::gemma4::tensors::{Entry, Place, Placed, Role};
-use crate::quant::Dtype;
+use crate::quant::{Dtype, Format};
 
 /// After so many experts in a row of which there is nothing, the search ends: a configuration can claim any number.
 const MOST_ABSENT: usize = 256;
@@ -52,7 +53,7 @@ impl Resolver<'_> {
                 let Some(info) = self.matrix(std::slice::from_ref(&name), Role::Experts, shape) else { continue };
                 absent = 0;
                 let first = *format.get_or_insert(info.format);
-                if !info.format.stacks_with(first) {
+                if !info.format.stacks_with(&first) {
                     let [found, expected] = [info.format, first].map(|format| format.describe_stack(shape[1]));
                     let what = format!("is {found}, expected {expected} as of the experts before it in this layer");
                     self.fault(&name, &what);
@@ -112,13 +113,13 @@ impl Resolver<'_> {
                         MatrixInfo {
                             out_features,
                             in_features,
-                            format: MatrixFormat::Dense(dtype),
+                            format: Format::Dense(dtype),
                             role: Role::Experts,
                             size_bytes: out_features as u64 * row_bytes,
-                            storage: Storage::Dense {
+                            numbers: Numbers::Dense(DenseNumbers {
                                 tensor: id,
                                 first_byte: (expert * rows + first_row) as u64 * row_bytes,
-                            },
+                            }),
                         }
                     }
                 });

@@ -3,10 +3,11 @@
 //! other matrix tells against it, that is taken, with a note. Anything else contradicts the claim, be it one zero point of one
 //! matrix. A file that says nothing of `sym` means the same if its zero points do.
 
-use super::matrix_info::{MatrixInfo, Storage};
+use super::matrix_info::MatrixInfo;
+use super::numbers::{AwqNumbers, CompressedNumbers, GptqNumbers, Numbers};
 use crate::checkpoint::Checkpoint;
-use crate::checkpoint::claimed::{Claim, Packing};
-use crate::quant::gptq::{self, Layout, OddZero, ZeroPoints};
+use crate::checkpoint::claimed::{Claim, Reader};
+use crate::quant::gptq::{self, OddZero, ZeroPoints};
 use crate::quant::{awq, compressed_tensors};
 use crate::{Faults, Result, threads};
 
@@ -47,48 +48,37 @@ impl Zeros {
 impl Checkpoint {
     /// Those of the matrix of `info`; `None` where it has no zero points.
     pub(crate) fn zeros(&self, info: &MatrixInfo) -> Result<Option<Zeros>> {
-        match info.storage {
-            Storage::Packed { qzeros, packing, claim, .. } => {
-                let (layout, mut words) = (info.layout(), self.index.read_words(qzeros)?);
-                let mut zeros =
-                    Zeros { tensor: qzeros, matrix: None, bits: layout.bits, claim, odd: None, odd_otherwise: None };
-                match packing {
-                    Packing::Gptq(stored) => {
-                        let find = |zero_points| gptq::find_odd_zero(&Layout { zero_points, ..layout }, &words);
-                        zeros.odd = find(stored);
-                        zeros.odd_otherwise = Some(find(stored.other()));
-                    }
-                    _ => {
-                        // Where all are equal their order does not matter.
-                        if gptq::find_odd_zero(&layout, &words).is_some() {
-                            words = awq::repack_zeros(&words);
-                            zeros.odd = gptq::find_odd_zero(&layout, &words);
-                        }
-                    }
-                }
-                Ok(Some(zeros))
+        match info.numbers {
+            Numbers::Dense(_) | Numbers::Compressed(CompressedNumbers { zero_points: None, .. }) => Ok(None),
+            Numbers::Gptq(GptqNumbers { qzeros, zero_points, claim, .. }) => {
+                let (bits, words) = (info.grouped().bits, self.index.read_words(qzeros)?);
+                let find = |zero_points| gptq::find_odd_zero(bits, zero_points, info.out_features, &words);
+                let (odd, odd_otherwise) = (find(zero_points), Some(find(zero_points.other())));
+                Ok(Some(Zeros { tensor: qzeros, matrix: None, bits, claim, odd, odd_otherwise }))
             }
-            Storage::Compressed { zero_points: Some(id), slice, claim, .. } => {
-                let layout = Layout { out_features: slice.n_rows, ..info.layout() };
-                let words = self.read_zero_points(id, &layout, slice)?;
-                Ok(Some(Zeros {
-                    tensor: id,
-                    matrix: Some(slice.matrix).filter(|_| slice.n_matrices > 1),
-                    bits: layout.bits,
-                    claim,
-                    odd: compressed_tensors::find_odd_zero(&layout, &words),
-                    odd_otherwise: None,
-                }))
+            Numbers::Awq(AwqNumbers { qzeros, claim, .. }) => {
+                let (bits, words) = (info.grouped().bits, self.index.read_words(qzeros)?);
+                let find = |words: &[u32]| gptq::find_odd_zero(bits, ZeroPoints::AsStored, info.out_features, words);
+                // Where all are equal their order does not matter.
+                let odd = find(&words).and_then(|_| find(&awq::repack_zeros(&words)));
+                Ok(Some(Zeros { tensor: qzeros, matrix: None, bits, claim, odd, odd_otherwise: None }))
             }
-            _ => Ok(None),
+            Numbers::Compressed(CompressedNumbers { zero_points: Some(id), slice, claim, .. }) => {
+                let format = info.grouped();
+                let (bits, shape) = (format.bits, [slice.n_rows, format.groups(info.in_features)]);
+                let words = self.read_zero_points(id, info, slice)?;
+                let odd = compressed_tensors::find_odd_zero(bits, shape, &words);
+                let matrix = Some(slice.matrix).filter(|_| slice.n_matrices > 1);
+                Ok(Some(Zeros { tensor: id, matrix, bits, claim, odd, odd_otherwise: None }))
+            }
         }
     }
 
     /// Whether any zero point of the whole matrix is not `2^(bits - 1)`.
     pub(crate) fn is_asymmetric(&self, info: &MatrixInfo) -> Result<bool> {
         let Some(zeros) = self.zeros(info)? else { return Ok(false) };
-        let otherwise = match info.storage {
-            Storage::Packed { packing: Packing::Gptq(stored), .. } => self.stored_zeros(stored)? != stored,
+        let otherwise = match info.numbers {
+            Numbers::Gptq(GptqNumbers { zero_points, .. }) => self.stored_zeros(zero_points)? != zero_points,
             _ => {
                 let mut faults = Faults::default();
                 self.settle(&[zeros], &mut faults);
@@ -104,10 +94,13 @@ impl Checkpoint {
         if let Some(otherwise) = self.otherwise.get() {
             return Ok(if *otherwise { said.other() } else { said });
         }
-        let is_open = |info: &&MatrixInfo| matches!(info.storage, Storage::Packed { claim: Claim::Open, .. });
+        let is_open = |info: &&MatrixInfo| match info.numbers {
+            Numbers::Gptq(GptqNumbers { claim, .. }) | Numbers::Awq(AwqNumbers { claim, .. }) => claim == Claim::Open,
+            Numbers::Dense(_) | Numbers::Compressed(_) => false,
+        };
         let mut named: Vec<(&String, &MatrixInfo)> = self.resolved.matrices.iter().collect();
         named.sort_unstable_by_key(|(name, _)| *name);
-        let packed = |info: &&MatrixInfo| matches!(info.storage, Storage::Packed { .. });
+        let packed = |info: &&MatrixInfo| matches!(info.numbers, Numbers::Gptq(_) | Numbers::Awq(_));
         let all = named.into_iter().map(|(_, info)| info).chain(&self.resolved.experts);
         let mut all: Vec<&MatrixInfo> = all.filter(packed).collect();
         if all.iter().all(is_open) {
@@ -130,7 +123,7 @@ impl Checkpoint {
         let against = all.iter().find(|zeros| zeros.tells_against_other());
         let mut is_other = fitting < claims.len() && otherwise == claims.len() && against.is_none();
         if fitting < claims.len() && !is_other {
-            faults.push(self.contradiction(&claims, (fitting, otherwise), against));
+            faults.push(self.contradiction(&claims, against));
             return false;
         }
         if claims.is_empty() && against.is_none() {
@@ -153,8 +146,8 @@ impl Checkpoint {
         };
         let source = self.source.describe();
         let (name, value) = (&self.index.tensors[first.tensor].name, 1 << (first.bits - 1));
-        match config.packing {
-            Packing::Gptq(stored) if is_other => {
+        match config.reader {
+            Reader::Gptq(stored) if is_other => {
                 let (said, found) = (stored.describe(), stored.other().describe());
                 let key = config.key(&config.format);
                 log::warn!(
@@ -163,7 +156,7 @@ impl Checkpoint {
                     claims.len()
                 );
             }
-            Packing::Compressed if first.claim == Claim::Symmetric => {
+            Reader::Compressed if first.claim == Claim::Symmetric => {
                 log::warn!(
                     "{source}: {claim}, and still tensor {name:?} is there; all zero points are {value}, so both agree"
                 );
@@ -172,15 +165,11 @@ impl Checkpoint {
         }
     }
 
-    /// What is wrong with `claims`, of which so many are `fitting`, and so many if they are stored otherwise, what `against`
-    /// is not.
-    fn contradiction(
-        &self,
-        claims: &[&Zeros],
-        (fitting, otherwise): (usize, usize),
-        against: Option<&Zeros>,
-    ) -> String {
+    /// What is wrong with `claims`, some of which do not fit; `against` tells against zero points that are stored otherwise.
+    fn contradiction(&self, claims: &[&Zeros], against: Option<&Zeros>) -> String {
         let Some(config) = &self.quantization else { unreachable!("a claim comes from a configuration") };
+        let fitting = claims.iter().filter(|zeros| zeros.odd.is_none()).count();
+        let otherwise = claims.iter().filter(|zeros| zeros.fits_otherwise()).count();
         // Where all of them fit otherwise, some other matrix tells against it.
         let most_are_other = otherwise > fitting && otherwise < claims.len();
         let odd_of = |zeros: &Zeros| if most_are_other { zeros.odd_otherwise.flatten() } else { zeros.odd };
@@ -197,7 +186,7 @@ impl Checkpoint {
             1 << (first.bits - 1),
             config.sym_claim_text()
         );
-        if let (Packing::Gptq(stored), true) = (config.packing, otherwise > 0) {
+        if let (Reader::Gptq(stored), true) = (config.reader, otherwise > 0) {
             let fits = claims.iter().find(|zeros| zeros.fits_otherwise()).expect("it was counted");
             let (other, name) = (stored.other().describe(), &self.index.tensors[fits.tensor].name);
             text += &format!("; {otherwise} of {} matrices fit if stored {other}, such as {name:?}", claims.len());

@@ -2,7 +2,7 @@
 
 use crate::gemma4::Config;
 use crate::gemma4::tensors::{Dimensions, Entry, Place, Placed, Role, Scope};
-use crate::quant::{Bits, Dtype, Random};
+use crate::quant::{Bits, Dtype, Format, RandomBits};
 
 /// What the text model's tensors begin with in releases.
 const PREFIX: &str = "model.language_model.";
@@ -75,12 +75,12 @@ impl List {
     }
 
     fn dense(&mut self, name: &str, [n, k]: [usize; 2]) {
-        let (words, _) = Random::Dense(Dtype::BF16).bits(k);
-        self.add(format!("{name}.weight"), "BF16", &[n, k], words);
+        let random = RandomBits::of(&Format::Dense(Dtype::BF16), k);
+        self.add(format!("{name}.weight"), "BF16", &[n, k], random.data);
     }
 
     fn int4(&mut self, name: &str, [n, k]: [usize; 2]) {
-        let (codes, scales) = Random::Packed { bits: 4, group_size: self.group_size }.bits(k);
+        let RandomBits { data: codes, scales } = RandomBits::of(&Format::int(4, self.group_size), k);
         let groups = k.div_ceil(self.group_size);
         self.add(format!("{name}.qweight"), "I32", &[k / 8, n], codes);
         self.add(format!("{name}.qzeros"), "I32", &[groups, n / 8], Bits { keep: 0, base: ZERO_POINTS });

@@ -8,7 +8,7 @@ use crate::kernels::experts::moe_sum;
 use crate::kernels::experts::router;
 use crate::kernels::experts::router::Choice;
 use crate::kernels::product::{self, Beside, Gated, Product, Rows, Summed};
-use crate::kernels::rounding::rounded::Input;
+use crate::kernels::rounding::int8_by_16::Input;
 use crate::kernels::{Weights, WeightsBuilder};
 use crate::quant::{Dtype, Matrix};
 use crate::reference::ops;

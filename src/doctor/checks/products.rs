@@ -6,8 +6,8 @@ use crate::Result;
 use crate::gpu::{Tensor, Tier};
 use crate::kernels::Weights;
 use crate::kernels::product::{self, Product, Rows};
-use crate::kernels::rounding::rounded;
-use crate::kernels::rounding::rounded::Input;
+use crate::kernels::rounding::int8_by_16;
+use crate::kernels::rounding::int8_by_16::Input;
 use crate::quant::{DenseMatrix, Dtype, Matrix};
 use crate::testing::bounds::Measure;
 use crate::testing::matrices::{Order, Scales, Spec, Unpacked, columns, dense, file_bytes, interesting, one_hot};
@@ -148,7 +148,7 @@ pub(super) fn round(
 ) -> Result<(Tensor, Tensor, Vec<f32>)> {
     let n_rows = x.len() / width;
     let (x_tensor, out) = (bench.tensor(width, x)?, Output::rounded(bench.gpu(), n_rows, width)?);
-    let planned = rounded::plan(&bench.planner, "round", &x_tensor, &out.tensor)?;
+    let planned = int8_by_16::plan(&bench.planner, "round", &x_tensor, &out.tensor)?;
     let words = bench.run_for(&[planned], n_rows, &out)?;
     twins::measure_rounding(measure, &format!("rounding of {width}"), (x, width), &words);
     Ok((x_tensor, out.tensor, rounded_rows(&words, n_rows, width)))

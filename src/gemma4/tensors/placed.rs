@@ -153,11 +153,14 @@ impl Placed<'_> {
         one * experts as u128
     }
 
-    /// Its row among those of [`Place::Rows`] with the same name, and how many there are, with those that the layer lacks.
-    pub(crate) fn row_of(&self) -> (usize, usize) {
-        let rows = || self.config.tensors.entries().iter().filter(|entry| entry.place == self.entry.place);
-        let row = rows().position(|entry| entry.name == self.entry.name).expect("it is one of them");
-        (row, rows().count())
+    /// The rows of the table at its place, with those that the layer lacks.
+    fn of_place(&self) -> impl Iterator<Item = &Entry> {
+        self.config.tensors.entries().iter().filter(|entry| entry.place == self.entry.place)
+    }
+
+    /// Its row, where several vectors are at one place.
+    pub(crate) fn row(&self) -> usize {
+        self.of_place().position(|entry| entry.name == self.entry.name).expect("it is one of them")
     }
 
     /// Its row in the tensor of all norms, if it is one.
@@ -178,6 +181,17 @@ impl Group<'_> {
         match self.place {
             Place::Stack(name) | Place::Rows(name) => name,
             Place::Norm(_) | Place::Number | Place::File => self.tensors[0].entry.name,
+        }
+    }
+
+    /// `[rows, width]` of vectors at one place, with rows that the layer lacks.
+    ///
+    /// # Panics
+    /// For matrices.
+    pub(crate) fn rows(&self) -> [usize; 2] {
+        match self.tensors[0].dimensions() {
+            Dimensions::Vector(width) => [self.tensors[0].of_place().count(), width],
+            Dimensions::Matrix(_) => panic!("{} is no vector", self.name()),
         }
     }
 

@@ -6,7 +6,7 @@ use super::heads::{Heads, Inputs, Kv, Shares};
 use super::{attention_join, kv};
 use crate::Result;
 use crate::gpu::{Grid, Kind, Tensor};
-use crate::kernels::rounding::rounded;
+use crate::kernels::rounding::int8_by_16;
 use crate::kernels::tuning::AttentionFew;
 use crate::kernels::{Planned, Planner, word};
 
@@ -146,7 +146,7 @@ pub fn plan(
         planned.push(attention_join::plan(planner, label, heads, inputs.rows, out, shares)?);
     }
     if let (Some(rounded), false) = (b.rounded, joins_rounded) {
-        planned.push(rounded::plan(planner, &format!("{label}_round"), b.out, rounded)?);
+        planned.push(int8_by_16::plan(planner, &format!("{label}_round"), b.out, rounded)?);
     }
     Ok(planned)
 }

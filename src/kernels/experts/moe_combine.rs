@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
-use crate::kernels::rounding::rounded;
+use crate::kernels::rounding::int8_by_16;
 use crate::kernels::{Planned, Planner, word};
 
 crate::kernels::params! {
@@ -61,6 +61,6 @@ pub fn plan(planner: &Planner, label: &str, p: &MoeCombine) -> Result<Planned> {
         ("h", p.h.into()),
         ("y", p.y.into()),
     ];
-    let key = rounded::outputs("moe_combine", constants, &mut buffers, [p.rounded, None]);
+    let key = int8_by_16::outputs("moe_combine", constants, &mut buffers, [p.rounded, None]);
     planner.plan(label, key, &params, buffers, Grid::per_row(1))
 }

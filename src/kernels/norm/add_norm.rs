@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
-use crate::kernels::rounding::rounded;
+use crate::kernels::rounding::int8_by_16;
 use crate::kernels::{Planned, Planner, word};
 
 crate::kernels::params! {
@@ -62,6 +62,6 @@ pub fn plan(planner: &Planner, label: &str, x: &Tensor, p: &AddNorm) -> Result<P
         ("y1", y1.into()),
         ("y2", y2.into()),
     ];
-    let key = rounded::outputs("add_norm", constants, &mut buffers, p.rounded);
+    let key = int8_by_16::outputs("add_norm", constants, &mut buffers, p.rounded);
     planner.plan(label, key, &params, buffers, Grid::per_row(1))
 }

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
-use crate::kernels::rounding::rounded;
+use crate::kernels::rounding::int8_by_16;
 use crate::kernels::{Planned, Planner, word};
 
 crate::kernels::params! {
@@ -31,6 +31,6 @@ pub fn plan(
     let params = Params { stride: word(x.stride), weight: word(weight), eps };
     let mut buffers = vec![("x", x.into()), ("norms", norms.into()), ("y", y.into())];
     let constants = planner.held_rows(x.width);
-    let key = rounded::outputs("rms_norm", constants, &mut buffers, [rounded, None]);
+    let key = int8_by_16::outputs("rms_norm", constants, &mut buffers, [rounded, None]);
     planner.plan(label, key, &params, buffers, Grid::per_row(1))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::weights::Kind;
+use super::weights::Spot;
 use crate::gpu::{Gpu, Upload};
 use crate::kernels::Weights;
 use crate::quant::{CHUNK, Matrix, PackedMatrix};
@@ -31,11 +31,10 @@ struct Image {
 impl HostStack {
     /// Room for the matrices of `window`. On a device that only counts, none is taken.
     pub(crate) fn new(gpu: &Gpu, window: &Weights) -> Self {
-        let (row_words, scale_words, zero_words) = match window.kind {
-            Kind::Dense(_) => (window.row_words(), 0, 0),
-            Kind::Packed { bits, scale_dtype, groups, .. } => {
-                (window.row_words(), scale_dtype.words(groups), PackedMatrix::zero_words(groups, bits))
-            }
+        let (row_words, groups) = (window.row_words(), window.extent.groups);
+        let (scale_words, zero_words) = match window.format.grouped() {
+            None => (0, 0),
+            Some(format) => (format.scale.words(groups), PackedMatrix::zero_words(groups, format.bits)),
         };
         let table_words = window.in_features.next_multiple_of(CHUNK);
         let mut images = Vec::new();
@@ -66,8 +65,8 @@ impl HostStack {
     ///
     /// # Errors
     /// As [`Weights::write`].
-    pub(crate) fn write(&self, place: (usize, usize), matrix: &Matrix) -> Result<()> {
-        self.window.write(&mut &*self, place, matrix)
+    pub(crate) fn write(&self, spot: Spot, matrix: &Matrix) -> Result<()> {
+        self.window.write(&mut &*self, spot, matrix)
     }
 
     /// Brings matrix number `index`, counted from the first of the stack, to its place in the window.

@@ -8,9 +8,9 @@ use super::weights::Part;
 use crate::Result;
 use crate::gpu::{Grid, PipelineKey, Tensor, Tier};
 use crate::kernels::experts::moe_group::Groups;
-use crate::kernels::rounding::quantize_rows;
-use crate::kernels::rounding::round_rows;
-use crate::kernels::rounding::round_rows::RoundedRows;
+use crate::kernels::rounding::f16_by_row;
+use crate::kernels::rounding::f16_by_row::F16Rows;
+use crate::kernels::rounding::int8_by_32;
 use crate::kernels::tuning::TileTuning;
 use crate::kernels::{DotTile, MatrixTile, Planned, Planner, Tile, Weights, word};
 
@@ -38,7 +38,7 @@ impl Rows<'_> {
 enum Way {
     Plain(Tile),
     Dot { tile: DotTile, quantized: Tensor },
-    Matrix { tile: MatrixTile, side: u32, rounded: RoundedRows },
+    Matrix { tile: MatrixTile, side: u32, rounded: F16Rows },
 }
 
 /// Plans `y = x w^T`: what is done to x first, and one dispatch for each part of the weights (and each size of tiles).
@@ -63,7 +63,7 @@ pub(crate) fn plan(
     let ways: Vec<Way> = match (planner.matrix_side(), dot_bits(weights)) {
         (Some(side), _) if can_round(weights) => {
             let rounded = planner.rounded_rows(x)?;
-            planned.push(round_rows::plan(planner, &format!("{label}.round"), x, rows.x_rows(), &rounded)?);
+            planned.push(f16_by_row::plan(planner, &format!("{label}.round"), x, rows.x_rows(), &rounded)?);
             let limit = planner.gpu.limits().max_compute_workgroup_storage_size;
             let tiles = if is_grouped { experts.matrix } else { tuning.matrix };
             let tile = |size: &Size| tiles[size.number].within(side, limit);
@@ -72,7 +72,7 @@ pub(crate) fn plan(
         (None, Some(bits)) if planner.tier >= Tier::Dot => {
             let quantized = planner.quantized_rows(x)?;
             let (label, rows) = (format!("{label}.quantize"), rows.x_rows());
-            planned.push(quantize_rows::plan(planner, &label, x, rows, bits == 4, &quantized)?);
+            planned.push(int8_by_32::plan(planner, &label, x, rows, bits == 4, &quantized)?);
             let tiles = if is_grouped { experts.dot } else { [tuning.dot; 2] };
             sizes.iter().map(|size| Way::Dot { tile: tiles[size.number], quantized: quantized.clone() }).collect()
         }

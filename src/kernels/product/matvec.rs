@@ -1,15 +1,15 @@
 //! `matvec.wgsl`: products of one row of x at a time, as they are, gated, or as a weighted sum of experts.
 
 use super::operands::{Rows, Setup, Target, dtype_number};
-use super::weights::{Kind, Part};
+use super::weights::Part;
 use crate::Result;
 use crate::gpu::{Constants, Grid, PipelineKey, Tensor};
 use crate::kernels::experts::router::Choice;
-use crate::kernels::rounding::rounded::{BLOCK, Input};
+use crate::kernels::rounding::int8_by_16::{BLOCK, Input};
 use crate::kernels::tuning::Shape;
 use crate::kernels::tuning::matvec::RowsOfX;
 use crate::kernels::{NamedBuffers, Planned, Planner, Weights, word};
-use crate::quant::CHUNK;
+use crate::quant::{CHUNK, Format};
 
 /// What [`x_rows`] is at most; `MAX_ROWS` of the shader.
 const MAX_ROWS: u32 = 4;
@@ -55,7 +55,7 @@ impl Beside<'_> {
         let is_one = |weights: &Weights| weights.n_matrices == 1 && weights.is_one_part();
         let fits = match self {
             Beside::Product { weights, .. } => {
-                gated.is_some() && matches!(weights.kind, Kind::Dense(_)) && is_one(weights)
+                gated.is_some() && matches!(weights.format, Format::Dense(_)) && is_one(weights)
             }
             Beside::Choice { .. } => gated.is_none(),
         };
@@ -174,7 +174,7 @@ fn add_beside(
         Beside::Product { weights, x, y, .. } => {
             assert_eq!(variant, "packed rounding", "{label}: beside a gated product");
             assert!(x.width == weights.in_features && y.width == weights.out_features, "{label}: shapes beside");
-            let Kind::Dense(dtype) = weights.kind else { unreachable!("{label}: dense weights beside") };
+            let Format::Dense(dtype) = weights.format else { unreachable!("{label}: dense weights beside") };
             constants.extend([
                 ("BESIDE", word(weights.out_features)),
                 ("BESIDE_DTYPE", dtype_number(dtype)),
@@ -243,7 +243,7 @@ fn shape(
         ("SLOTS", of_y.added),
     ];
     if !is_rounded {
-        let is_dense = matches!(weights.kind, Kind::Dense(_));
+        let is_dense = matches!(weights.format, Format::Dense(_));
         constants.push(("BY_WORDS", u32::from(is_dense && tuning.by_words)));
     }
     if let Form::Gated(Some(_)) = form {

@@ -1,10 +1,10 @@
 //! What all products take, of few rows and of many: rows, where the result goes, and how shaders find the weights.
 
-use super::weights::{Kind, Part, Weights, run};
+use super::weights::{Extent, Part, Weights, run};
 use crate::gpu::{Constants, Tensor, Tier};
 use crate::kernels::experts::moe_group::Groups;
 use crate::kernels::{NamedBuffers, Planner, word};
-use crate::quant::{Dtype, PackedMatrix};
+use crate::quant::{Dtype, Format, PackedMatrix};
 
 crate::kernels::params! {
     /// `shaders/common/product.wgsl`.
@@ -125,15 +125,15 @@ impl Setup {
             ..Params::default()
         };
         let mut constants = Vec::new();
-        let mut buffers = weight_buffers(weights.kind, part);
+        let mut buffers = weight_buffers(&weights.format, part);
         buffers.push(("y", y.into()));
-        let variant = match weights.kind {
-            Kind::Dense(dtype) => {
+        let variant = match weights.format {
+            Format::Dense(dtype) => {
                 constants.push(("DTYPE", dtype_number(dtype)));
                 "dense"
             }
-            Kind::Packed { .. } => {
-                add_groups(weights.kind, part, &mut params, &mut constants);
+            Format::Grouped(_) => {
+                add_groups(weights, part, &mut params, &mut constants);
                 "packed"
             }
         };
@@ -142,36 +142,43 @@ impl Setup {
 }
 
 /// What quantized weights add: how their codes are grouped, scaled and shifted.
-fn add_groups(kind: Kind, part: &Part, params: &mut Params, constants: &mut Constants) {
-    let Kind::Packed { bits, scale_dtype, groups, first_row, first_group, .. } = kind else { return };
-    params.scale_words = word(scale_dtype.words(groups));
-    params.zero_words = word(PackedMatrix::zero_words(groups, bits));
+fn add_groups(weights: &Weights, part: &Part, params: &mut Params, constants: &mut Constants) {
+    let (Some(format), Extent { groups, first_row, first_group }) = (weights.format.grouped(), weights.extent) else {
+        return;
+    };
+    params.scale_words = word(format.scale.words(groups));
+    params.zero_words = word(PackedMatrix::zero_words(groups, format.bits));
     params.groups = word(groups);
     params.first_row = word(first_row);
     params.first_group = word(first_group);
-    constants.extend(group_constants(kind, part));
+    constants.extend(group_constants(weights, part));
 }
 
 /// The constants of `common/packed.wgsl` for quantized weights; none for dense ones.
-pub(crate) fn group_constants(kind: Kind, part: &Part) -> Constants {
-    let Kind::Packed { bits, scale_dtype, group_size, first_row, .. } = kind else { return Vec::new() };
+pub(crate) fn group_constants(weights: &Weights, part: &Part) -> Constants {
+    let Some(format) = weights.format.grouped() else { return Vec::new() };
+    // Tables say it all.
+    let (size, run) = match part.g_idx {
+        Some(_) => (weights.in_features, 1),
+        None => (format.group, run(weights.extent.first_row, format.group)),
+    };
     vec![
-        ("BITS", bits),
-        ("SCALE_DTYPE", dtype_number(scale_dtype)),
-        ("GROUP_SIZE", word(group_size)),
+        ("BITS", format.bits),
+        ("SCALE_DTYPE", dtype_number(format.scale)),
+        ("GROUP_SIZE", word(size)),
         ("PER_ROW", u32::from(part.g_idx.is_some())),
-        ("RUN", if part.g_idx.is_some() { 1 } else { run(first_row, group_size) }),
+        ("RUN", run),
         ("HAS_ZEROS", u32::from(part.zeros.is_some())),
     ]
 }
 
 /// The buffers of `common/dense.wgsl` or `common/packed.wgsl`.
-pub(crate) fn weight_buffers(kind: Kind, part: &Part) -> NamedBuffers {
+pub(crate) fn weight_buffers(format: &Format, part: &Part) -> NamedBuffers {
     let data = &part.data;
-    match kind {
-        Kind::Dense(_) => vec![("weights", data.into())],
+    match format {
+        Format::Dense(_) => vec![("weights", data.into())],
         // A binding must be filled also where a constant keeps the shader from reading it.
-        Kind::Packed { .. } => vec![
+        Format::Grouped(_) => vec![
             ("codes", data.into()),
             ("scales", part.scales.as_ref().expect("packed weights have scales").into()),
             ("zeros", part.zeros.as_ref().unwrap_or(data).into()),

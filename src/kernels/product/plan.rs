@@ -12,7 +12,7 @@ use super::{gelu_mul, matmul};
 use crate::Result;
 use crate::gpu::Tensor;
 use crate::kernels::experts::{moe_sum, router};
-use crate::kernels::rounding::rounded::Input;
+use crate::kernels::rounding::int8_by_16::Input;
 use crate::kernels::{Planned, Planner, Weights};
 
 /// What is multiplied with.

@@ -1,27 +1,27 @@
 //! Which tiles products of many rows take, by the weights and by the rows of a step.
 
-use super::weights::{Kind, Part, Weights, run};
+use super::weights::{Part, Weights, run};
 use crate::gpu::Tier;
 use crate::kernels::{Planner, word};
-use crate::quant::Dtype;
+use crate::quant::{Dtype, Format, Grouped};
 
 /// Dense weights of fewer output features stay in f32: there is little to gain, and a router must not lose precision.
 const MIN_ROUNDED_FEATURES: usize = 512;
 
 /// Whether cooperative matrices may multiply such weights: rounded to f16 they must stay what they are.
 pub(crate) fn can_round(weights: &Weights) -> bool {
-    match weights.kind {
-        Kind::Packed { .. } => true,
-        Kind::Dense(Dtype::F32) => false,
-        Kind::Dense(Dtype::F16 | Dtype::BF16) => weights.out_features >= MIN_ROUNDED_FEATURES,
+    match weights.format {
+        Format::Grouped(_) => true,
+        Format::Dense(Dtype::F32) => false,
+        Format::Dense(Dtype::F16 | Dtype::BF16) => weights.out_features >= MIN_ROUNDED_FEATURES,
     }
 }
 
 /// Bits of the codes, where blocks of 32 weights share a scale and codes less the zero point fit 8 bits.
 pub(crate) fn dot_bits(weights: &Weights) -> Option<u32> {
-    let Kind::Packed { bits, group_size, first_row, .. } = weights.kind else { return None };
+    let &Grouped { bits, group, .. } = weights.format.grouped()?;
     let fits = |part: &Part| part.g_idx.is_none() && (bits == 4 || part.zeros.is_none());
-    (run(first_row, group_size) == 32 && weights.parts.iter().all(fits)).then_some(bits)
+    (run(weights.extent.first_row, group) == 32 && weights.parts.iter().all(fits)).then_some(bits)
 }
 
 /// The tiles for steps of some numbers of rows.

@@ -1,12 +1,26 @@
 //! Weight matrices on the device: a stack of equally shaped matrices, cut into parts that fit a binding.
 
-use crate::quant::{CHUNK, DenseMatrix, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, Random};
+use crate::quant::{CHUNK, DenseMatrix, Format, GroupIndex, Grouped, Groups, Matrix, Order, PackedMatrix};
 
-/// What all matrices of a stack have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Dense(Dtype),
-    Packed { bits: u32, scale_dtype: Dtype, groups: usize, group_size: usize, first_row: usize, first_group: usize },
+/// Which groups of their matrices quantized weights store, and where their input rows begin among those of the whole. Nothing
+/// for dense ones; where a table says the group of each row it says it all, and only the number counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Groups that are stored.
+    pub groups: usize,
+    /// The first input row's number in the whole matrix.
+    pub first_row: usize,
+    /// The first stored group's number in the whole matrix.
+    pub first_group: usize,
+}
+
+/// Where in a stack rows go that are written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spot {
+    /// Matrix, counted from the first of the stack.
+    pub matrix: usize,
+    /// The first of its rows.
+    pub row: usize,
 }
 
 /// A part of a stack that fits one binding: whole matrices, or rows of the only one.
@@ -34,7 +48,9 @@ pub struct Weights {
     pub out_features: usize,
     /// Columns of each.
     pub in_features: usize,
-    pub(crate) kind: Kind,
+    /// What all matrices of the stack have in common.
+    pub(crate) format: Format,
+    pub(crate) extent: Extent,
     pub(crate) parts: Vec<Part>,
     pub(crate) size_bytes: u64,
 }
@@ -47,13 +63,11 @@ impl Weights {
 
     /// Bytes of one matrix of the stack as products read it: weights or codes, scales and zero points.
     pub fn matrix_bytes(&self) -> u64 {
-        let side = match self.kind {
-            Kind::Dense(_) => 0,
-            Kind::Packed { bits, scale_dtype, groups, .. } => {
-                let zeros = self.parts.iter().any(|part| part.zeros.is_some());
-                scale_dtype.words(groups) + if zeros { PackedMatrix::zero_words(groups, bits) } else { 0 }
-            }
-        };
+        let side = self.format.grouped().map_or(0, |format| {
+            let zeros = self.parts.iter().any(|part| part.zeros.is_some());
+            let groups = self.extent.groups;
+            format.scale.words(groups) + if zeros { PackedMatrix::zero_words(groups, format.bits) } else { 0 }
+        });
         (self.out_features * (self.row_words() + side)) as u64 * 4
     }
 
@@ -64,67 +78,61 @@ impl Weights {
 
     /// True for codes whose groups do not cut a chunk of input features.
     pub fn has_whole_chunks(&self) -> bool {
-        let Kind::Packed { group_size, first_row, .. } = self.kind else { return false };
-        let whole = group_size.is_multiple_of(CHUNK) && first_row.is_multiple_of(CHUNK);
+        let Some(format) = self.format.grouped() else { return false };
+        let whole = format.group.is_multiple_of(CHUNK) && self.extent.first_row.is_multiple_of(CHUNK);
         whole && self.parts.iter().all(|part| part.g_idx.is_none())
     }
 
     /// Words of weights or codes in a row.
     pub(crate) fn row_words(&self) -> usize {
-        self.kind.row_words(self.in_features)
+        row_words(&self.format, self.in_features)
     }
 }
 
-impl Kind {
-    pub(crate) fn row_words(self, in_features: usize) -> usize {
-        match self {
-            Kind::Dense(dtype) => DenseMatrix::row_words(in_features, dtype),
-            Kind::Packed { bits, .. } => PackedMatrix::code_words(in_features, bits),
-        }
+/// Words of weights or codes in a row.
+pub(crate) fn row_words(format: &Format, in_features: usize) -> usize {
+    match format {
+        Format::Dense(dtype) => DenseMatrix::row_words(in_features, *dtype),
+        Format::Grouped(grouped) => PackedMatrix::code_words(in_features, grouped.bits),
+    }
+}
+
+impl Extent {
+    /// All of a matrix of `format`.
+    pub(crate) fn whole(format: &Format, in_features: usize) -> Self {
+        let groups = format.grouped().map_or(0, |grouped| grouped.groups(in_features));
+        Extent { groups, ..Extent::default() }
     }
 
-    pub(crate) fn of_random(random: Random, in_features: usize) -> Self {
-        match random {
-            Random::Dense(dtype) => Kind::Dense(dtype),
-            Random::Packed { bits, group_size } => Kind::Packed {
-                bits,
-                scale_dtype: Dtype::F16,
-                groups: in_features.div_ceil(group_size),
-                group_size,
-                first_row: 0,
-                first_group: 0,
-            },
+    /// That of weights of `format`, of which this is said.
+    pub(crate) fn of_format(self, format: &Format) -> Self {
+        match format {
+            Format::Dense(_) => Extent::default(),
+            Format::Grouped(Grouped { order: Order::PerRow, .. }) => Extent { first_row: 0, first_group: 0, ..self },
+            Format::Grouped(_) => self,
         }
     }
 
     pub(crate) fn of(matrix: &Matrix) -> Self {
         match matrix {
-            Matrix::Dense(m) => Kind::Dense(m.dtype),
-            Matrix::Packed(m) => Kind::of_packed(m),
-            Matrix::RowShard(m) => Kind::of_packed(m),
+            Matrix::Dense(_) => Extent::default(),
+            Matrix::Packed(m) => Extent::of_packed(m),
+            Matrix::RowShard(m) => Extent::of_packed(m),
         }
     }
 
     fn of_packed<G: Groups>(m: &PackedMatrix<G>) -> Self {
-        let ((first_row, first_group), group_size) = match m.group_index.index() {
-            GroupIndex::Sequential { group_size } => (m.group_index.offset(), *group_size),
-            // The table says it all.
-            GroupIndex::PerRow(_) => ((0, 0), m.in_features),
+        let (first_row, first_group) = match m.group_index.index() {
+            GroupIndex::Sequential => m.group_index.offset(),
+            GroupIndex::PerRow(_) => (0, 0),
         };
-        let (bits, scale_dtype, groups) = (m.bits, m.scale_dtype, m.groups);
-        Kind::Packed { bits, scale_dtype, groups, group_size, first_row, first_group }
+        Extent { groups: m.groups, first_row, first_group }
     }
 
-    /// Kinds that one stack can hold: act-order tables say the group themselves.
-    pub(crate) fn merged(self, other: Kind, per_row: bool) -> Option<Kind> {
-        match (self, other) {
-            (a, b) if a == b => Some(a),
-            (
-                Kind::Packed { bits, scale_dtype, groups, .. },
-                Kind::Packed { bits: b, scale_dtype: d, groups: g, .. },
-            ) if per_row && bits == b && scale_dtype == d && groups == g => Some(self),
-            _ => None,
-        }
+    /// Whether a stack of `format` with this extent can hold a matrix with `other`.
+    pub(crate) fn holds(&self, format: &Format, other: &Extent) -> bool {
+        let by_tables = format.grouped().is_some_and(|grouped| grouped.order == Order::PerRow);
+        self == other || (by_tables && self.groups == other.groups)
     }
 }
 

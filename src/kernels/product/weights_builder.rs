@@ -1,15 +1,14 @@
-//! Filling stacks of weights: matrix by matrix as they come, or in any order and from several threads where the form of
-//! all is known before.
+//! Filling stacks of weights: matrix by matrix as they come, or in any order and from several threads where the format
+//! of all is known before.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
-use super::weights::{Kind, Part, Weights};
+use super::weights::{Extent, Part, Spot, Weights, row_words};
 use crate::error::{Bound, NoRoom};
 use crate::gpu::{Gpu, Recorder, Upload};
 use crate::kernels::Planner;
 use crate::kernels::rows::fill_random;
-use crate::quant::{CHUNK, Dtype, GroupIndex, Groups, Matrix, PackedMatrix, Random, ShardGroups};
+use crate::quant::{CHUNK, Format, Groups, Matrix, Order, PackedMatrix, RandomBits, ShardGroups, Shift};
 use crate::{Error, Result};
 
 /// Uploads a stack matrix by matrix, or a large matrix by row blocks.
@@ -23,7 +22,9 @@ pub struct WeightsBuilder<'a> {
     in_features: usize,
     max_part_bytes: u64,
     size_bytes: u64,
-    kind: Option<Kind>,
+    /// Of the matrices that came so far.
+    format: Option<Format>,
+    extent: Extent,
     parts: Vec<Part>,
     /// Rows uploaded so far, of all matrices.
     rows: usize,
@@ -33,7 +34,7 @@ pub struct WeightsBuilder<'a> {
 }
 
 impl<'a> WeightsBuilder<'a> {
-    /// An empty stack; memory is taken when the first matrix shows its kind.
+    /// An empty stack; memory is taken when the first matrix shows its format.
     pub fn new(gpu: &'a Gpu, label: &str, n_matrices: usize, out_features: usize, in_features: usize) -> Self {
         WeightsBuilder {
             gpu,
@@ -44,7 +45,8 @@ impl<'a> WeightsBuilder<'a> {
             in_features,
             max_part_bytes: gpu.max_binding_bytes(),
             size_bytes: 0,
-            kind: None,
+            format: None,
+            extent: Extent::default(),
             parts: Vec::new(),
             rows: 0,
             per_row: false,
@@ -69,26 +71,24 @@ impl<'a> WeightsBuilder<'a> {
     /// Uploads `matrix` as rows `first_row..` of matrix number `index`.
     ///
     /// # Errors
-    /// [`Error::Memory`] where it does not fit; [`Error::Model`] where it differs in kind from the others of the stack.
+    /// [`Error::Memory`] where it does not fit; [`Error::Model`] where it differs in format from the others of the stack, and for
+    /// a format that no kernel multiplies by.
     pub fn add(&mut self, index: usize, first_row: usize, matrix: &Matrix) -> Result<()> {
         assert_eq!(matrix.in_features(), self.in_features, "{}: columns", self.label);
         assert!(index < self.n_matrices && first_row + matrix.out_features() <= self.out_features, "{}", self.label);
-        let kind = Kind::of(matrix);
-        let per_row = match matrix {
-            Matrix::Dense(_) => false,
-            Matrix::Packed(m) => is_per_row(&m.group_index),
-            Matrix::RowShard(m) => is_per_row(&m.group_index),
-        };
-        match self.kind {
+        let (format, extent) = (matrix.format(), Extent::of(matrix));
+        match self.format {
             None => {
-                self.kind = Some(kind);
-                self.allocate(kind)?;
+                (self.format, self.extent) = (Some(format), extent);
+                self.allocate(&format)?;
             }
             Some(first) => {
-                let merged = first.merged(kind, per_row || self.per_row).ok_or_else(|| {
-                    Error::model(format!("{} {index}: {kind:?}, but the first of the stack is {first:?}", self.label))
+                let both = first.stacked(&format).filter(|both| self.extent.holds(both, &extent));
+                let both = both.ok_or_else(|| {
+                    let (found, first) = ((format, extent), (first, self.extent));
+                    Error::model(format!("{} {index}: {found:?}, but the first of the stack is {first:?}", self.label))
                 })?;
-                self.kind = Some(merged);
+                (self.format, self.extent) = (Some(both), self.extent.of_format(&both));
             }
         }
         self.rows += matrix.out_features();
@@ -97,22 +97,23 @@ impl<'a> WeightsBuilder<'a> {
             Matrix::Packed(m) => self.prepare(index, m)?,
             Matrix::RowShard(m) => self.prepare(index, m)?,
         }
-        write(&self.parts, &mut self.gpu, (index, first_row), matrix)
+        write(&self.parts, &mut self.gpu, Spot { matrix: index, row: first_row }, matrix)
     }
 
     /// Makes room for what only some matrices of a stack have.
     fn prepare<G: Groups>(&mut self, index: usize, m: &PackedMatrix<G>) -> Result<()> {
         if m.zeros.is_some() && self.parts[0].zeros.is_none() {
-            self.allocate_zeros(m.groups, m.bits)?;
+            self.allocate_zeros(m.groups, m.format.bits)?;
             for zeros in self.parts.iter().flat_map(|part| &part.zeros) {
-                let words = vec![PackedMatrix::symmetric_zeros(m.bits); zeros.size() as usize / 4];
+                let words = vec![PackedMatrix::symmetric_zeros(m.format.bits); zeros.size() as usize / 4];
                 self.gpu.write(zeros, 0, &words)?;
             }
         }
-        if is_per_row(&m.group_index) && !self.per_row {
+        if m.format.order == Order::PerRow && !self.per_row {
             self.allocate_tables()?;
             for (earlier, group_index) in std::mem::take(&mut self.sequential) {
-                write_table(&self.parts, &mut self.gpu, earlier, &table(&group_index, self.in_features))?;
+                let table = table(&group_index, m.format.group, self.in_features);
+                write_table(&self.parts, &mut self.gpu, earlier, &table)?;
             }
         }
         if !self.per_row {
@@ -122,19 +123,18 @@ impl<'a> WeightsBuilder<'a> {
         Ok(())
     }
 
-    /// Takes all memory for matrices of `form` at once; [`Weights::write`] fills it, in any order.
+    /// Takes all memory for matrices of `format` at once, of which they store `extent`; [`Weights::write`] fills it, in any order.
     ///
     /// # Errors
-    /// [`Error::Memory`] where it does not fit.
-    pub(crate) fn reserve(mut self, form: &Form) -> Result<Weights> {
-        let kind = form.kind(self.in_features);
-        self.kind = Some(kind);
-        self.allocate(kind)?;
-        if let (Form::Packed { zeros, per_row, .. }, Kind::Packed { bits, groups, .. }) = (form, kind) {
-            if *zeros {
-                self.allocate_zeros(groups, bits)?;
+    /// [`Error::Memory`] where it does not fit; [`Error::Model`] for a format that no kernel multiplies by.
+    pub(crate) fn reserve(mut self, format: Format, extent: Extent) -> Result<Weights> {
+        (self.format, self.extent) = (Some(format), extent.of_format(&format));
+        self.allocate(&format)?;
+        if let Format::Grouped(grouped) = format {
+            if grouped.shift == Shift::Zero {
+                self.allocate_zeros(self.extent.groups, grouped.bits)?;
             }
-            if *per_row {
+            if grouped.order == Order::PerRow {
                 self.allocate_tables()?;
             }
         }
@@ -154,7 +154,8 @@ impl<'a> WeightsBuilder<'a> {
             first_matrix: self.first_matrix,
             out_features: self.out_features,
             in_features: self.in_features,
-            kind: self.kind.expect("a stack has at least one matrix"),
+            format: self.format.expect("a stack has at least one matrix"),
+            extent: self.extent,
             parts: self.parts,
             size_bytes: self.size_bytes,
         })
@@ -167,8 +168,9 @@ impl<'a> WeightsBuilder<'a> {
         Ok(buffer)
     }
 
-    fn allocate(&mut self, kind: Kind) -> Result<()> {
-        let row_bytes = kind.row_words(self.in_features) as u64 * 4;
+    fn allocate(&mut self, format: &Format) -> Result<()> {
+        format.check_runs()?;
+        let row_bytes = row_words(format, self.in_features) as u64 * 4;
         let limit = self.max_part_bytes;
         let matrix_bytes = row_bytes * self.out_features as u64;
         let per_part = (limit / matrix_bytes) as usize;
@@ -183,10 +185,10 @@ impl<'a> WeightsBuilder<'a> {
                 let n_matrices = per_part.max(1).min(self.n_matrices - first_matrix);
                 let n_rows = rows_per_part.min(self.out_features - first_row);
                 let rows = (n_matrices * n_rows) as u64;
-                let scales = match kind {
-                    Kind::Dense(_) => None,
-                    Kind::Packed { scale_dtype, groups, .. } => {
-                        let words = scale_dtype.words(groups) as u64;
+                let scales = match format {
+                    Format::Dense(_) => None,
+                    Format::Grouped(grouped) => {
+                        let words = grouped.scale.words(self.extent.groups) as u64;
                         Some(self.storage(".scales", rows * words * 4)?)
                     }
                 };
@@ -239,28 +241,30 @@ impl Weights {
 
     /// Makes a stack `[matrices, out_features, in_features]` of random weights where it lies, in parts of at most
     /// `max_part_bytes`: no host memory, no upload. Inputs of order 1 give outputs of order 1. The same label, shape and
-    /// kind give the same weights on every device.
+    /// format give the same weights on every device.
     ///
     /// # Errors
     /// [`crate::Error::Memory`] where it does not fit.
+    ///
+    /// # Panics
+    /// As [`RandomBits::of`].
     pub fn random(
         planner: &Planner,
         label: &str,
         shape: [usize; 3],
-        random: Random,
+        format: Format,
         max_part_bytes: u64,
     ) -> Result<Self> {
         let [n_matrices, out_features, in_features] = shape;
         let mut builder = WeightsBuilder::new(planner.gpu, label, n_matrices, out_features, in_features)
             .max_part_bytes(max_part_bytes);
-        let kind = Kind::of_random(random, in_features);
-        builder.kind = Some(kind);
-        builder.allocate(kind)?;
+        (builder.format, builder.extent) = (Some(format), Extent::whole(&format, in_features));
+        builder.allocate(&format)?;
         builder.rows = n_matrices * out_features;
         if planner.gpu.rehearses() {
             return builder.finish();
         }
-        let (data, scales) = random.bits(in_features);
+        let RandomBits { data, scales } = RandomBits::of(&format, in_features);
         let mut seed = label.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(0x0100_0193) ^ u32::from(byte));
         let mut fills = Vec::new();
         for part in &builder.parts {
@@ -279,95 +283,45 @@ impl Weights {
         builder.finish()
     }
 
-    /// Writes `matrix` as rows `first_row..` of matrix number `index`, counted from the first of this stack.
+    /// Writes `matrix` as the rows of the stack from `spot` on.
     ///
     /// # Errors
-    /// [`Error::Model`] where the matrix is not of the form that memory was taken for; [`Error::Run`] where the device has
+    /// [`Error::Model`] where the matrix is not of the format that memory was taken for; [`Error::Run`] where the device has
     /// failed.
-    pub(crate) fn write(
-        &self,
-        to: &mut impl Upload,
-        (index, first_row): (usize, usize),
-        matrix: &Matrix,
-    ) -> Result<()> {
+    pub(crate) fn write(&self, to: &mut impl Upload, spot: Spot, matrix: &Matrix) -> Result<()> {
         assert_eq!(matrix.in_features(), self.in_features, "columns");
-        assert!(index < self.n_matrices && first_row + matrix.out_features() <= self.out_features, "rows");
-        let (zeros, per_row) = match matrix {
-            Matrix::Dense(_) => (false, false),
-            Matrix::Packed(m) => (m.zeros.is_some(), is_per_row(&m.group_index)),
-            Matrix::RowShard(m) => (m.zeros.is_some(), is_per_row(&m.group_index)),
-        };
-        let (kind, first) = (Kind::of(matrix), &self.parts[0]);
-        let (has_zeros, has_table) = (first.zeros.is_some(), first.g_idx.is_some());
-        if self.kind.merged(kind, has_table).is_none() || (zeros && !has_zeros) || (per_row && !has_table) {
-            return Err(Error::model(format!("holds {kind:?}, expected {:?} as when it was verified", self.kind)));
+        assert!(spot.matrix < self.n_matrices && spot.row + matrix.out_features() <= self.out_features, "rows");
+        let (format, extent) = (matrix.format(), Extent::of(matrix));
+        let is_expected = self.format.stacked(&format) == Some(self.format) && self.extent.holds(&self.format, &extent);
+        if !is_expected {
+            let (found, expected) = ((format, extent), (self.format, self.extent));
+            return Err(Error::model(format!("holds {found:?}, expected {expected:?} as when it was verified")));
         }
-        write(&self.parts, to, (index, first_row), matrix)
+        write(&self.parts, to, spot, matrix)
     }
 }
 
-/// What all matrices of a stack have in common, known before they are read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Form {
-    Dense(Dtype),
-    Packed {
-        bits: u32,
-        scale_dtype: Dtype,
-        group_size: usize,
-        /// The first input row's number in the whole matrix.
-        first_row: usize,
-        /// Groups whose scales are stored, by their numbers in the whole matrix.
-        groups: Range<usize>,
-        /// Some matrix has zero points of its own.
-        zeros: bool,
-        /// Some matrix is act-order.
-        per_row: bool,
-    },
-}
-
-impl Form {
-    fn kind(&self, in_features: usize) -> Kind {
-        match self {
-            Form::Dense(dtype) => Kind::Dense(*dtype),
-            &Form::Packed { bits, scale_dtype, group_size, first_row, ref groups, per_row, .. } => {
-                // Tables say it all.
-                let (group_size, first_row, first_group) = match per_row {
-                    true => (in_features, 0, 0),
-                    false => (group_size, first_row, groups.start),
-                };
-                Kind::Packed { bits, scale_dtype, groups: groups.len(), group_size, first_row, first_group }
-            }
-        }
-    }
-}
-
-/// Writes all that `parts` hold of rows `first_row..` of matrix `index`.
-fn write(parts: &[Part], to: &mut impl Upload, place: (usize, usize), matrix: &Matrix) -> Result<()> {
+/// Writes all that `parts` hold of the rows from `spot` on.
+fn write(parts: &[Part], to: &mut impl Upload, spot: Spot, matrix: &Matrix) -> Result<()> {
     match matrix {
-        Matrix::Dense(m) => write_rows(parts, to, |part| Some(&part.data), place, (&m.words, m.out_features)),
-        Matrix::Packed(m) => write_packed(parts, to, place, m),
-        Matrix::RowShard(m) => write_packed(parts, to, place, m),
+        Matrix::Dense(m) => write_rows(parts, to, |part| Some(&part.data), spot, m.out_features, &m.words),
+        Matrix::Packed(m) => write_packed(parts, to, spot, m),
+        Matrix::RowShard(m) => write_packed(parts, to, spot, m),
     }
 }
 
-fn write_packed<G: Groups>(
-    parts: &[Part],
-    to: &mut impl Upload,
-    place: (usize, usize),
-    m: &PackedMatrix<G>,
-) -> Result<()> {
-    assert!(matches!(m.bits, 4 | 8), "codes of {} bits", m.bits);
-    let rows = m.out_features;
-    write_rows(parts, to, |part| Some(&part.data), place, (&m.codes, rows))?;
-    write_rows(parts, to, |part| part.scales.as_ref(), place, (&m.scales, rows))?;
+fn write_packed<G: Groups>(parts: &[Part], to: &mut impl Upload, spot: Spot, m: &PackedMatrix<G>) -> Result<()> {
+    m.check();
+    let (rows, bits) = (m.out_features, m.format.bits);
+    write_rows(parts, to, |part| Some(&part.data), spot, rows, &m.codes)?;
+    write_rows(parts, to, |part| part.scales.as_ref(), spot, rows, &m.scales)?;
     if parts[0].zeros.is_some() {
-        let symmetric =
-            || vec![PackedMatrix::symmetric_zeros(m.bits); rows * PackedMatrix::zero_words(m.groups, m.bits)];
+        let symmetric = || vec![PackedMatrix::symmetric_zeros(bits); rows * PackedMatrix::zero_words(m.groups, bits)];
         let zeros = m.zeros.as_ref().map_or_else(|| Cow::Owned(symmetric()), Cow::Borrowed);
-        write_rows(parts, to, |part| part.zeros.as_ref(), place, (&zeros, rows))?;
+        write_rows(parts, to, |part| part.zeros.as_ref(), spot, rows, &zeros)?;
     }
     if parts[0].g_idx.is_some() {
-        write_table(parts, to, place.0, &table(&m.group_index, m.in_features))?;
+        write_table(parts, to, spot.matrix, &table(&m.group_index, m.format.group, m.in_features))?;
     }
     Ok(())
 }
@@ -377,10 +331,11 @@ fn write_rows(
     parts: &[Part],
     to: &mut impl Upload,
     buffer: impl Fn(&Part) -> Option<&wgpu::Buffer>,
-    (index, first_row): (usize, usize),
-    (words, rows): (&[u32], usize),
+    spot: Spot,
+    rows: usize,
+    words: &[u32],
 ) -> Result<()> {
-    let row_words = words.len() / rows;
+    let (Spot { matrix: index, row: first_row }, row_words) = (spot, words.len() / rows);
     for part in parts.iter().filter(|part| part.holds(index)) {
         let from = first_row.max(part.first_row);
         let end = (first_row + rows).min(part.first_row + part.n_rows);
@@ -404,8 +359,8 @@ fn write_table(parts: &[Part], to: &mut impl Upload, index: usize, table: &[u32]
 }
 
 /// The group of each input row, padded to whole chunks.
-fn table<G: Groups>(group_index: &G, in_features: usize) -> Vec<u32> {
-    let mut table: Vec<u32> = (0..in_features).map(|k| crate::kernels::word(group_index.group(k))).collect();
+fn table<G: Groups>(group_index: &G, size: usize, in_features: usize) -> Vec<u32> {
+    let mut table: Vec<u32> = (0..in_features).map(|k| crate::kernels::word(group_index.group(k, size))).collect();
     table.resize(in_features.next_multiple_of(CHUNK), 0);
     table
 }
@@ -414,8 +369,4 @@ impl Part {
     fn holds(&self, index: usize) -> bool {
         (self.first_matrix..self.first_matrix + self.n_matrices).contains(&index)
     }
-}
-
-fn is_per_row<G: Groups>(groups: &G) -> bool {
-    matches!(groups.index(), GroupIndex::PerRow(_))
 }

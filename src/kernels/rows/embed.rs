@@ -3,9 +3,9 @@
 use crate::Result;
 use crate::gpu::{Grid, PipelineKey, Tensor};
 use crate::kernels::product::operands::{dtype_number, group_constants, weight_buffers};
-use crate::kernels::product::weights::{Kind, Part};
+use crate::kernels::product::weights::{Extent, Part};
 use crate::kernels::{Planned, Planner, Weights, word};
-use crate::quant::{CHUNK, PackedMatrix};
+use crate::quant::{CHUNK, Format, PackedMatrix};
 
 crate::kernels::params! {
     /// `shaders/rows/embed.wgsl`.
@@ -56,13 +56,13 @@ pub fn plan(
             scale,
             ..Params::default()
         };
-        let mut buffers = weight_buffers(table.kind, part);
+        let mut buffers = weight_buffers(&table.format, part);
         buffers.extend([("rows", rows.into()), ("y", y.into()), ("ids", ids.into())]);
-        let (variant, mut constants) = match table.kind {
-            Kind::Dense(dtype) => ("dense", vec![("DTYPE", dtype_number(dtype))]),
-            Kind::Packed { .. } => {
+        let (variant, mut constants) = match table.format {
+            Format::Dense(dtype) => ("dense", vec![("DTYPE", dtype_number(dtype))]),
+            Format::Grouped(_) => {
                 add_groups(table, part, &mut params);
-                ("packed", group_constants(table.kind, part))
+                ("packed", group_constants(table, part))
             }
         };
         // One part writes the zeros.
@@ -74,11 +74,13 @@ pub fn plan(
 
 /// What a quantized table adds: where its codes find scale and zero point.
 fn add_groups(table: &Weights, part: &Part, params: &mut Params) {
-    let Kind::Packed { bits, scale_dtype, groups, first_row, first_group, .. } = table.kind else { return };
+    let (Some(format), Extent { groups, first_row, first_group }) = (table.format.grouped(), table.extent) else {
+        return;
+    };
     params.in_words = word(table.in_features.next_multiple_of(CHUNK) / 8);
     params.rows_per_matrix = word(part.n_rows);
-    params.scale_words = word(scale_dtype.words(groups));
-    params.zero_words = word(PackedMatrix::zero_words(groups, bits));
+    params.scale_words = word(format.scale.words(groups));
+    params.zero_words = word(PackedMatrix::zero_words(groups, format.bits));
     params.groups = word(groups);
     params.first_row = word(first_row);
     params.first_group = word(first_group);

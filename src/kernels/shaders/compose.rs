@@ -19,8 +19,7 @@ pub(super) fn variants(library: &Library, stem: &Snippet) -> Vec<Vec<&'static st
             .collect();
     }
     variants.retain(|words| {
-        let is_used =
-            |word: &str, parts: &[&Snippet]| parts.iter().any(|part| part.head.when.iter().any(|w| *w == word));
+        let is_used = |word: &&'static str, parts: &[&Snippet]| parts.iter().any(|part| part.head.when.contains(word));
         let is_whole = |parts: Vec<&Snippet>| words.iter().all(|word| is_used(word, &parts));
         allows(stem, words) && compose(library, stem, words).is_ok_and(is_whole)
     });

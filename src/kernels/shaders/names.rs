@@ -278,7 +278,7 @@ fn parts_are_told_apart() {
         let twice = |word| others.iter().filter(|other| other.head.when.contains(word)).count() > 1;
         assert!(!snippet.head.when.iter().any(twice), "{part}: a word picks two files");
         let named = |part: &&str| library.common.iter().any(|other| other.head.part == Some(*part));
-        assert!(snippet.head.brings.iter().all(|part| named(&part)), "{}.wgsl brings what is not there", snippet.name);
+        assert!(snippet.head.brings.iter().all(named), "{}.wgsl brings what is not there", snippet.name);
     }
     assert!(
         library.stems.iter().all(|stem| stem.head.part.is_none() && stem.head.when.is_empty()),

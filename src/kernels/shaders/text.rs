@@ -131,8 +131,8 @@ mod tests {
         // Each kernel of a body but those that make codes, lists or choices has one.
         // Queries of chunks are words, in f32 or f16: what attention makes of them shows it.
         let others = [
-            "quantize_rows",
-            "round",
+            "int8_by_32",
+            "int8_by_16",
             "kv_store",
             "moe_group",
             "argmax",

@@ -1,6 +1,5 @@
 //! Where each matrix of a checkpoint goes: how it is cut for the ranks, and what stands with what in one stack.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::layout::{ModelLayout, RankLayout};
@@ -8,12 +7,12 @@ use super::prepared::Reserved;
 use super::uploads::{Source, Target, Uploads};
 use super::weights::{Held, Hosted, ModelWeights, Norm, Stack, Stacked, What};
 use crate::Result;
-use crate::checkpoint::{Checkpoint, Content, Contents, MatrixFormat, MatrixInfo};
+use crate::checkpoint::{Checkpoint, Contents, MatrixInfo};
 use crate::gemma4::tensors::{Group, Place, Placed, Role};
 use crate::gpu::{Gpu, Tensor};
-use crate::kernels::{Form, HostStack, Weights, WeightsBuilder};
+use crate::kernels::{Extent, HostStack, Spot, Weights, WeightsBuilder};
 use crate::parallel::Part;
-use crate::quant::{Dtype, StoredGroups, requantize};
+use crate::quant::{Dtype, Format, Grouped, Order, StoredGroups, requantize};
 
 /// Takes the memory of all weights on the devices of all ranks, and notes what is to be uploaded there. Little is read:
 /// norms and other vectors.
@@ -39,7 +38,8 @@ struct Key {
     label: &'static str,
     /// Of a matrix.
     shape: [usize; 2],
-    form: Form,
+    format: Format,
+    extent: Extent,
 }
 
 /// A matrix of the checkpoint, and its place among those of a stack.
@@ -50,7 +50,8 @@ struct MatrixOf<'a> {
     /// Among the tensors of the stack.
     number: usize,
     info: &'a MatrixInfo,
-    content: Content,
+    /// As its data has it.
+    format: Format,
 }
 
 /// A rank's stack.
@@ -59,8 +60,14 @@ struct Made {
     /// The same for those who write to it.
     shared: Arc<Weights>,
     hosted: Option<Hosted>,
-    /// Of each tensor of the stack the rank's part, and the row at which it begins.
-    places: Vec<(Part, usize)>,
+    /// Of each tensor of the stack.
+    places: Vec<InStack>,
+}
+
+/// A rank's part of a tensor, and the row of the stack at which it begins.
+struct InStack {
+    part: Part,
+    first_row: usize,
 }
 
 /// Takes the memory of all weights of `checkpoint` on the devices of `ranks`; also what is to be uploaded there.
@@ -128,12 +135,10 @@ impl<'a> Loader<'_, 'a> {
 
     /// Vectors without padding, a row each, on each rank's device.
     fn rows(&self, group: &Group) -> Result<Vec<What>> {
-        let vectors = group.tensors.iter().map(|tensor| Ok((tensor.row_of(), self.vector(&tensor.name())?)));
-        let vectors = vectors.collect::<Result<Vec<_>>>()?;
-        let ((_, rows), width) = (vectors[0].0, vectors[0].1.len());
+        let [rows, width] = group.rows();
         let mut values = vec![0.0f32; rows * width];
-        for ((row, _), vector) in &vectors {
-            values[row * width..][..width].copy_from_slice(vector);
+        for tensor in &group.tensors {
+            values[tensor.row() * width..][..width].copy_from_slice(&self.vector(&tensor.name())?);
         }
         let tensors = self.each(|gpu| {
             let tensor = Tensor::compact(gpu, &group.name(), rows, width)?;
@@ -145,7 +150,7 @@ impl<'a> Loader<'_, 'a> {
 
     /// The matrices of a place, in one stack where their formats agree, else each in its own.
     fn stack(&mut self, group: &Group) -> Result<Vec<What>> {
-        let formats: Vec<_> = self.matrices(&group.tensors).iter().map(|matrix| matrix.info.format).collect();
+        let formats: Vec<Format> = self.matrices(&group.tensors).iter().map(|matrix| matrix.info.format).collect();
         // One that is alone in every layer needs no format that others have.
         let stacks: Vec<(&'static str, &[Placed])> = match group.is_alone() || joinable(&formats) {
             true => vec![(group.label(), &group.tensors)],
@@ -167,14 +172,14 @@ impl<'a> Loader<'_, 'a> {
         let one = |expert: usize, number: usize, tensor: &Placed| match tensor.layer {
             Some(l) if tensor.is_of_experts() => {
                 let projection = tensor.projection();
-                let content = contents.expert_matrix(l, expert, projection);
+                let format = contents.expert_matrix(l, expert, projection);
                 let info = checkpoint.expert_matrix(l, expert, projection);
-                MatrixOf { name: tensor.name_of(expert), expert, number, info, content }
+                MatrixOf { name: tensor.name_of(expert), expert, number, info, format }
             }
             _ => {
                 let name = tensor.name();
-                let (info, content) = (checkpoint.known_matrix(&name), contents.known(&name));
-                MatrixOf { name, expert, number, info, content }
+                let (info, format) = (checkpoint.known_matrix(&name), contents.known(&name));
+                MatrixOf { name, expert, number, info, format }
             }
         };
         let n_experts = if tensors[0].is_of_experts() { checkpoint.config.num_experts } else { 1 };
@@ -187,50 +192,55 @@ impl<'a> Loader<'_, 'a> {
     fn one_stack(&mut self, label: &'static str, tensors: &[Placed]) -> Result<Vec<Made>> {
         let of_experts = tensors[0].is_of_experts();
         let sources = self.matrices(tensors);
-        let content = sources.iter().map(|matrix| matrix.content).reduce(Content::or).unwrap_or_default();
         let first = sources[0].info;
-        let stored = stored_groups(content, first);
+        // Formats that cannot be of one stack are found where they are read.
+        let both = |all: Format, matrix: &MatrixOf| all.stacked(&matrix.format).unwrap_or(all);
+        let format = sources.iter().fold(sources[0].format, both);
+        let stored = stored_groups(&format);
         let is_hosted = of_experts && tensors[0].layer.is_some_and(|l| l < self.layout.host_experts);
         let mut all = Vec::new();
         for (rank, RankLayout { gpu, share, .. }) in self.layout.ranks.iter().enumerate() {
-            let parts: Vec<Part> = tensors.iter().map(|tensor| share.part(tensor)).collect();
-            let shapes: Vec<[usize; 2]> = tensors.iter().map(|tensor| share.shape_of(tensor)).collect();
-            let shape = [shapes.iter().map(|shape| shape[0]).sum(), shapes[0][1]];
-            let form = self.form(first, content, (&parts[0], stored));
+            let (mut places, mut shape) = (Vec::new(), [0, 0]);
+            for tensor in tensors {
+                let [n, k] = share.shape_of(tensor);
+                places.push(InStack { part: share.part(tensor), first_row: shape[0] });
+                shape = [shape[0] + n, k];
+            }
+            let (format, extent) = self.on_device(first, format, &places[0].part, stored);
             let (weights, hosted) = match is_hosted {
                 true => {
-                    let window = self.window(rank, Key { label, shape, form })?;
+                    let window = self.window(rank, Key { label, shape, format, extent })?;
                     let weights = self.windows[rank][window].weights.clone();
                     let stack = Arc::new(HostStack::new(gpu, &weights));
                     (weights, Some(Hosted { stack, window }))
                 }
                 false => {
-                    let experts = of_experts.then(|| share.experts.clone());
-                    (self.reserve(rank, &tensors[0].in_layer(label), experts, (shape, &form))?, None)
+                    let builder = self.builder(rank, &tensors[0].in_layer(label), of_experts, shape);
+                    (builder.reserve(format, extent)?, None)
                 }
             };
-            let first_rows = shapes.iter().scan(0, |rows, shape| {
-                let first = *rows;
-                *rows += shape[0];
-                Some(first)
-            });
-            let (places, shared) = (parts.into_iter().zip(first_rows).collect(), Arc::new(weights.clone()));
+            let shared = Arc::new(weights.clone());
             all.push(Made { weights, shared, hosted, places });
         }
-        for MatrixOf { name, expert, number, info, content } in sources {
+        for MatrixOf { name, expert, number, info, format } in sources {
             let mut targets = Vec::new();
             for (RankLayout { gpu, share, .. }, made) in self.layout.ranks.iter().zip(&all) {
                 if of_experts && !share.experts.contains(&expert) {
                     continue;
                 }
                 let first_expert = if of_experts { share.experts.start } else { 0 };
-                let (part, first_row) = made.places[number].clone();
-                let (gpu, weights) = (gpu.clone(), made.shared.clone());
-                let (host, place) = (made.hosted.as_ref().map(|h| h.stack.clone()), (expert - first_expert, first_row));
-                targets.push(Target { gpu, weights, host, part, place, stored });
+                let InStack { part, first_row } = &made.places[number];
+                targets.push(Target {
+                    gpu: gpu.clone(),
+                    weights: made.shared.clone(),
+                    host: made.hosted.as_ref().map(|hosted| hosted.stack.clone()),
+                    part: part.clone(),
+                    spot: Spot { matrix: expert - first_expert, row: *first_row },
+                    stored,
+                });
             }
             let requantized_bits = self.requantized_bits(info);
-            self.uploads.add(Source { name, info, content, requantized_bits, targets });
+            self.uploads.add(Source { name, info, format, requantized_bits, targets });
         }
         Ok(all)
     }
@@ -238,47 +248,28 @@ impl<'a> Loader<'_, 'a> {
     /// The bits of a code, where a matrix is a head that is requantized.
     fn requantized_bits(&self, info: &MatrixInfo) -> Option<u32> {
         let head = if self.checkpoint.config.tie_word_embeddings { Role::Embedding } else { Role::Head };
-        self.layout.head.bits().filter(|_| info.role == head && matches!(info.format, MatrixFormat::Dense(_)))
+        self.layout.head.bits().filter(|_| info.role == head && matches!(info.format, Format::Dense(_)))
     }
 
-    /// What a rank's part of a matrix, or of all that are `content` together, becomes on its device.
-    fn form(&self, info: &MatrixInfo, content: Content, (part, stored): (&Part, StoredGroups)) -> Form {
-        let packed = |bits, scale_dtype, group_size, (first_row, groups)| {
-            let (zeros, per_row) = (content.asymmetric, content.reordered);
-            Form::Packed { bits, scale_dtype, group_size, first_row, groups, zeros, per_row }
-        };
+    /// What a rank's part of a matrix, or of all that are of `format` together, becomes on its device, and which groups it stores.
+    fn on_device(&self, info: &MatrixInfo, format: Format, part: &Part, stored: StoredGroups) -> (Format, Extent) {
         if let Some(bits) = self.requantized_bits(info) {
-            let groups = info.in_features.div_ceil(requantize::GROUP_SIZE);
-            return packed(bits, requantize::SCALE_DTYPE, requantize::GROUP_SIZE, (0, 0..groups));
+            let format = Grouped::symmetric(bits, requantize::GROUP_SIZE, requantize::SCALE_DTYPE);
+            let format = Format::Grouped(format);
+            return (format, Extent::whole(&format, info.in_features));
         }
-        match info.format {
-            // The router is dense in memory, whatever the file holds.
-            _ if info.role == Role::Router => Form::Dense(Dtype::F32),
-            MatrixFormat::Dense(dtype) => Form::Dense(dtype),
-            MatrixFormat::Packed { bits, group_size, groups, scale_dtype, .. } => {
-                let inputs = match part {
-                    Part::Rows(inputs) => inputs.clone(),
-                    Part::Columns(_) | Part::Whole => 0..info.in_features,
-                };
-                let groups = match stored {
-                    StoredGroups::All => 0..groups,
-                    StoredGroups::Touched => inputs.start / group_size..(inputs.end - 1) / group_size + 1,
-                };
-                packed(bits, scale_dtype, group_size, (inputs.start, groups))
-            }
-        }
-    }
-
-    /// Memory for a stack of a rank, of one matrix or one of each of `experts`.
-    fn reserve(
-        &self,
-        rank: usize,
-        label: &str,
-        experts: Option<Range<usize>>,
-        (shape, form): ([usize; 2], &Form),
-    ) -> Result<Weights> {
-        let experts = experts.unwrap_or(0..1);
-        self.builder(&self.layout.ranks[rank], label, experts.len(), shape).first_matrix(experts.start).reserve(form)
+        // The router is dense in memory, whatever the file holds.
+        let format = if info.role == Role::Router { Format::Dense(Dtype::F32) } else { format };
+        let Format::Grouped(grouped) = format else { return (format, Extent::default()) };
+        let inputs = match part {
+            Part::Rows(inputs) => inputs.clone(),
+            Part::Columns(_) | Part::Whole => 0..info.in_features,
+        };
+        let groups = match stored {
+            StoredGroups::All => 0..grouped.groups(info.in_features),
+            StoredGroups::Touched => inputs.start / grouped.group..(inputs.end - 1) / grouped.group + 1,
+        };
+        (format, Extent { groups: groups.len(), first_row: inputs.start, first_group: groups.start })
     }
 
     /// The number of a rank's window for stacks like this one.
@@ -286,34 +277,31 @@ impl<'a> Loader<'_, 'a> {
         if let Some(known) = self.windows[rank].iter().position(|window| window.key == key) {
             return Ok(known);
         }
-        let (label, experts) = (format!("window.{}", key.label), self.layout.ranks[rank].share.experts.clone());
-        let weights = self.reserve(rank, &label, Some(experts), (key.shape, &key.form))?;
+        let builder = self.builder(rank, &format!("window.{}", key.label), true, key.shape);
+        let weights = builder.reserve(key.format, key.extent)?;
         self.windows[rank].push(Window { key, weights });
         Ok(self.windows[rank].len() - 1)
     }
 
-    fn builder<'g>(&self, rank: &'g RankLayout, label: &str, count: usize, [n, k]: [usize; 2]) -> WeightsBuilder<'g> {
-        WeightsBuilder::new(&rank.gpu, label, count, n, k).max_part_bytes(rank.max_part_bytes)
+    /// A stack of a rank, of one matrix or one of each of its experts.
+    fn builder(&self, rank: usize, label: &str, of_experts: bool, [n, k]: [usize; 2]) -> WeightsBuilder<'_> {
+        let RankLayout { gpu, share, max_part_bytes, .. } = &self.layout.ranks[rank];
+        let matrices = if of_experts { share.experts.clone() } else { 0..1 };
+        let builder = WeightsBuilder::new(gpu, label, matrices.len(), n, k).first_matrix(matrices.start);
+        builder.max_part_bytes(*max_part_bytes)
     }
 }
 
-/// Whether matrices of these formats can be one stack: it has one format, and one `g_idx` for all rows of a matrix.
-fn joinable(formats: &[MatrixFormat]) -> bool {
-    let per_row = |format: &MatrixFormat| matches!(format, MatrixFormat::Packed { per_row: true, .. });
-    // Whether zero points are there is known when they are read, and a stack may have both.
-    let same = |format: &MatrixFormat| match (*format, formats[0]) {
-        (
-            MatrixFormat::Packed { bits, group_size, groups, scale_dtype, .. },
-            MatrixFormat::Packed { bits: b, group_size: s, groups: g, scale_dtype: d, .. },
-        ) => (bits, group_size, groups, scale_dtype) == (b, s, g, d),
-        (a, b) => a == b,
-    };
-    formats.iter().all(|format| same(format) && !per_row(format))
+/// Whether matrices of these formats can be one stack: it has one format, and one `g_idx` for all rows of a matrix. Whether zero
+/// points are there is known when they are read, and a stack may have both.
+fn joinable(formats: &[Format]) -> bool {
+    let per_row = |format: &Format| format.grouped().is_some_and(|grouped| grouped.order == Order::PerRow);
+    formats.iter().all(|format| format.stacks_with(&formats[0]) && !per_row(format))
 }
 
 /// Which groups' scales a rank stores of the rows of a matrix: of act-order it touches about all, and each matrix of a stack
 /// others.
-fn stored_groups(content: Content, info: &MatrixInfo) -> StoredGroups {
-    let is_packed = matches!(info.format, MatrixFormat::Packed { .. });
-    if is_packed && content.reordered { StoredGroups::All } else { StoredGroups::Touched }
+fn stored_groups(format: &Format) -> StoredGroups {
+    let is_reordered = format.grouped().is_some_and(|grouped| grouped.order == Order::PerRow);
+    if is_reordered { StoredGroups::All } else { StoredGroups::Touched }
 }

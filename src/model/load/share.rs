@@ -4,12 +4,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::Result;
-use crate::checkpoint::{Checkpoint, MatrixFormat};
+use crate::checkpoint::Checkpoint;
 use crate::error::Usage;
 use crate::gemma4::tensors::{CutBy, Placed, Shape, Size};
 use crate::gemma4::{Config, LayerConfig};
 use crate::gpu::Gpu;
 use crate::parallel::{Cut, Parallel, Part, Split};
+use crate::quant::Format;
 
 /// One rank's share of a model. All ranks of a model cut at the same places.
 #[derive(Debug, Clone)]
@@ -252,11 +253,8 @@ fn group_of(checkpoint: &Checkpoint, size: Size, l: usize) -> usize {
 }
 
 /// Input features that share scales; 1 where there are none.
-fn group_size(format: MatrixFormat) -> usize {
-    match format {
-        MatrixFormat::Dense(_) => 1,
-        MatrixFormat::Packed { group_size, .. } => group_size,
-    }
+fn group_size(format: Format) -> usize {
+    format.grouped().map_or(1, |grouped| grouped.group)
 }
 
 /// The fewest query heads that are whole groups of `o_proj` in every layer.

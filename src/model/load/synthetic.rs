@@ -17,17 +17,17 @@ use super::weights::{Held, ModelWeights, Norm, Stack, Stacked, What};
 use crate::Result;
 use crate::checkpoint::RowReader;
 use crate::gemma4::Config;
-use crate::gemma4::tensors::{Dimensions, Entry, Group, Place, Role, Scope};
+use crate::gemma4::tensors::{Entry, Group, Place, Role, Scope};
 use crate::gpu::{Gpu, Tensor};
-use crate::kernels::{Planner, Random, Weights};
+use crate::kernels::{Planner, Weights};
 use crate::model::Gemma4;
 use crate::model::gemma4::supported;
-use crate::quant::{Dtype, requantize};
+use crate::quant::{Dtype, Format, requantize};
 
 /// Input rows of a quantization group.
 const GROUP_SIZE: usize = 128;
 /// How layers are stored.
-const INT4: Random = Random::Packed { bits: 4, group_size: GROUP_SIZE };
+const INT4: Format = Format::int(4, GROUP_SIZE);
 /// Keeps the residual stream at order 1, however many layers add to it.
 const LAYER_SCALAR: f32 = 0.5;
 
@@ -110,13 +110,13 @@ impl Gemma4 {
     pub fn synthetic_pipelines(
         gpu: &Arc<Gpu>,
         config: &Config,
-        linear: Option<Random>,
+        linear: Option<Format>,
         options: &Options,
     ) -> Result<Vec<PlannedPipeline>> {
         supported(config)?;
         let layout = ModelLayout::synthetic(std::slice::from_ref(gpu), config, GROUP_SIZE, options)?;
-        let kinds = (linear.unwrap_or(INT4), Outliers::NONE);
-        let weights = |layout: &ModelLayout| make_weights(layout, config, kinds, &|_| ());
+        let made = MadeOf { linear: linear.unwrap_or(INT4), outliers: Outliers::NONE };
+        let weights = |layout: &ModelLayout| make_weights(layout, config, made, &|_| ());
         Ok(PlannedPipeline::all(&Rehearsal::of(&layout, weights)?))
     }
 
@@ -131,7 +131,7 @@ impl Gemma4 {
         let resolve = |options: &Options| ModelLayout::synthetic(&gpus, &config, GROUP_SIZE, options);
         let layout = resolve(options)?;
         let make = |layout: &ModelLayout, progress: &dyn Fn(Progress)| {
-            make_weights(layout, &config, (INT4, outliers), progress)
+            make_weights(layout, &config, MadeOf { linear: INT4, outliers }, progress)
         };
         let plan = |options: &Options| rehearse(&resolve(options)?, |layout| make(layout, &|_| ()));
         let advisor = Advisor { options, plan: &plan };
@@ -141,11 +141,19 @@ impl Gemma4 {
     }
 }
 
-/// Random weights of all ranks, whose layers are `linear`.
+/// What a model is made of.
+#[derive(Clone, Copy)]
+struct MadeOf {
+    /// How layers are stored.
+    linear: Format,
+    outliers: Outliers,
+}
+
+/// Random weights of all ranks.
 fn make_weights(
     layout: &ModelLayout,
     config: &Config,
-    (linear, outliers): (Random, Outliers),
+    made: MadeOf,
     progress: &dyn Fn(Progress),
 ) -> Result<Reserved<'static>> {
     let counts = config.parameter_counts();
@@ -157,8 +165,7 @@ fn make_weights(
     let rank = |rank: &RankLayout| {
         let (share, max_part_bytes) = (&rank.share, rank.max_part_bytes);
         let (head, planner) = (layout.head, &Planner::new(&rank.gpu).with_tuning(rank.tuning));
-        Maker { planner, config, share, linear, outliers, progress, max_part_bytes, head, done_bytes, total_bytes }
-            .model()
+        Maker { planner, config, share, made, progress, max_part_bytes, head, done_bytes, total_bytes }.model()
     };
     let weights = layout.ranks.iter().map(rank).collect::<Result<_>>()?;
     Ok(Reserved { weights, uploads: None })
@@ -170,8 +177,7 @@ struct Maker<'a> {
     /// Of the whole model.
     config: &'a Config,
     share: &'a Share,
-    linear: Random,
-    outliers: Outliers,
+    made: MadeOf,
     progress: &'a dyn Fn(Progress),
     max_part_bytes: u64,
     head: Head,
@@ -212,18 +218,18 @@ impl Maker<'_> {
     }
 
     /// How a matrix is stored.
-    fn kind(&self, entry: &Entry) -> Random {
+    fn kind(&self, entry: &Entry) -> Format {
         let head = if self.config.tie_word_embeddings { Role::Embedding } else { Role::Head };
         match (entry.role, self.head.bits()) {
-            (Role::Router, _) => Random::Dense(Dtype::F32),
-            (role, Some(bits)) if role == head => Random::Packed { bits, group_size: requantize::GROUP_SIZE },
-            _ if entry.scope == Scope::Model => Random::Dense(Dtype::BF16),
-            _ => self.linear,
+            (Role::Router, _) => Format::Dense(Dtype::F32),
+            (role, Some(bits)) if role == head => Format::int(bits, requantize::GROUP_SIZE),
+            _ if entry.scope == Scope::Model => Format::Dense(Dtype::BF16),
+            _ => self.made.linear,
         }
     }
 
-    fn stack(&self, label: &str, shape: [usize; 3], random: Random) -> Result<Weights> {
-        let weights = Weights::random(self.planner, label, shape, random, self.max_part_bytes)?;
+    fn stack(&self, label: &str, shape: [usize; 3], format: Format) -> Result<Weights> {
+        let weights = Weights::random(self.planner, label, shape, format, self.max_part_bytes)?;
         self.done_bytes.set(self.done_bytes.get() + weights.matrix_bytes() * shape[0] as u64);
         let (done, total) = (self.done_bytes.get().min(self.total_bytes), self.total_bytes);
         (self.progress)(Progress::Weights { done, total });
@@ -235,7 +241,7 @@ impl Maker<'_> {
     fn norms(&self) -> Result<Tensor> {
         let c = self.config;
         let mut weights = vec![1.0; (c.num_hidden_layers * Norm::COUNT + 1) * c.hidden_size];
-        let outliers = self.outliers.norm(c.hidden_size);
+        let outliers = self.made.outliers.norm(c.hidden_size);
         for tensor in c.tensors() {
             let (Place::Norm(Norm::PostAttention | Norm::PostFeedforward), Some(row)) =
                 (tensor.entry.place, tensor.norm_row())
@@ -250,10 +256,7 @@ impl Maker<'_> {
     /// Rows of 1; without padding, as the loader has them.
     fn ones(&self, group: &Group) -> Result<Tensor> {
         let gpu = self.planner.gpu;
-        let first = &group.tensors[0];
-        let (Dimensions::Vector(width), (_, rows)) = (first.dimensions(), first.row_of()) else {
-            panic!("{} is no vector", group.name());
-        };
+        let [rows, width] = group.rows();
         let tensor = Tensor::compact(gpu, &group.name(), rows, width)?;
         gpu.write(&tensor.buffer, 0, &vec![1.0f32; rows * width])?;
         Ok(tensor)

@@ -6,12 +6,12 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use super::options::Progress;
-use crate::checkpoint::{Checkpoint, Content, MatrixFormat, MatrixInfo};
+use crate::checkpoint::{Checkpoint, MatrixInfo};
 use crate::gpu::{Gpu, UPLOADER_BYTES, Uploader};
-use crate::kernels::{HostStack, Weights};
+use crate::kernels::{HostStack, Spot, Weights};
 use crate::parallel::Part;
 use crate::quant::requantize::{self, Deviation, requantize};
-use crate::quant::{Matrix, StoredGroups};
+use crate::quant::{Format, Matrix, StoredGroups};
 use crate::{Error, Result, threads};
 
 /// Bytes of a file that are read at a time, of the matrices that are larger: what fits a core's cache, and what allocators
@@ -37,7 +37,8 @@ pub(crate) struct Uploads<'a> {
 pub(crate) struct Source<'a> {
     pub name: String,
     pub info: &'a MatrixInfo,
-    pub content: Content,
+    /// As its data has it.
+    pub format: Format,
     /// What a dense matrix becomes.
     pub requantized_bits: Option<u32>,
     pub targets: Vec<Target>,
@@ -50,8 +51,8 @@ pub(crate) struct Target {
     /// Host memory that takes it instead: `weights` are its window.
     pub host: Option<Arc<HostStack>>,
     pub part: Part,
-    /// Matrix of the stack, and the row there at which the part begins.
-    pub place: (usize, usize),
+    /// Where the part begins.
+    pub spot: Spot,
     pub stored: StoredGroups,
 }
 
@@ -77,8 +78,8 @@ impl<'a> Uploads<'a> {
         let (n, source) = (source.info.out_features, Arc::new(source));
         let fits = (BLOCK_BYTES as u128 * n as u128 / u128::from(source.info.size_bytes.max(1))) as usize;
         let fits = match source.info.format {
-            MatrixFormat::Dense(_) => fits.max(1),
-            MatrixFormat::Packed { .. } => fits.max(MIN_PACKED_ROWS),
+            Format::Dense(_) => fits.max(1),
+            Format::Grouped(_) => fits.max(MIN_PACKED_ROWS),
         };
         let block = if fits > BLOCK_ROWS { fits / BLOCK_ROWS * BLOCK_ROWS } else { fits };
         let rows = (0..n).step_by(block).map(|first| first..n.min(first + block));
@@ -122,7 +123,7 @@ impl<'a> Uploads<'a> {
 
     fn upload(&self, job: &Job, uploaders: &mut [Uploader]) -> Result<Option<Deviation>> {
         let (source, mut deviation) = (&job.source, None);
-        let mut matrix = self.checkpoint.load_part(source.info, source.content, job.rows.clone())?;
+        let mut matrix = self.checkpoint.load_part(source.info, source.format, job.rows.clone())?;
         if let (Some(bits), Matrix::Dense(dense)) = (source.requantized_bits, &matrix) {
             let (packed, found) = requantize(&source.name, job.rows.start, dense, bits, requantize::GROUP_SIZE)?;
             (matrix, deviation) = (Matrix::Packed(packed), Some(found));
@@ -151,10 +152,10 @@ impl Job<'_> {
 impl Target {
     /// Uploads what the part takes of `matrix`, which holds the output features `outputs` of the whole.
     fn upload(&self, uploader: &mut Uploader, outputs: &Range<usize>, matrix: &Matrix) -> Result<()> {
-        let (index, first) = self.place;
-        let mut write = |place: (usize, usize), matrix: &Matrix| match &self.host {
-            Some(host) => host.write(place, matrix),
-            None => self.weights.write(uploader, place, matrix),
+        let from = |row: usize| Spot { row: self.spot.row + row, ..self.spot };
+        let mut write = |spot: Spot, matrix: &Matrix| match &self.host {
+            Some(host) => host.write(spot, matrix),
+            None => self.weights.write(uploader, spot, matrix),
         };
         match &self.part {
             Part::Columns(own) => {
@@ -162,20 +163,20 @@ impl Target {
                 if start >= end {
                     return Ok(());
                 }
-                let place = (index, first + start - own.start);
+                let spot = from(start - own.start);
                 match (start..end) == *outputs {
-                    true => write(place, matrix),
+                    true => write(spot, matrix),
                     false => {
                         let own_rows = start - outputs.start..end - outputs.start;
-                        write(place, &matrix.column_shard(own_rows))
+                        write(spot, &matrix.column_shard(own_rows))
                     }
                 }
             }
             Part::Rows(own) if *own != (0..matrix.in_features()) => {
                 let shard = matrix.row_shard(own.clone(), self.stored);
-                write((index, first + outputs.start), &shard)
+                write(from(outputs.start), &shard)
             }
-            Part::Rows(_) | Part::Whole => write((index, first + outputs.start), matrix),
+            Part::Rows(_) | Part::Whole => write(from(outputs.start), matrix),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::kernels::KvDtype;
 use crate::kernels::attention::attention;
 use crate::kernels::choice::{argmax, sample, strip_max, suppress};
 use crate::kernels::experts::moe_group::Groups;
-use crate::kernels::rounding::rounded;
+use crate::kernels::rounding::int8_by_16;
 use crate::model::load::share::Share;
 use crate::model::run::step::FEW_ROWS;
 
@@ -190,7 +190,9 @@ impl GatedActivations {
         Ok(GatedActivations {
             gate_up: new("gate_up", 2 * width)?,
             act: new("act", width)?,
-            act_rounded: few.map(|few| rounded::tensor(gpu, &format!("{label}act_rounded"), few, width)).transpose()?,
+            act_rounded: few
+                .map(|few| int8_by_16::tensor(gpu, &format!("{label}act_rounded"), few, width))
+                .transpose()?,
         })
     }
 }
@@ -199,7 +201,7 @@ impl Activations {
     pub(crate) fn new(gpu: &Gpu, share: &Share, rows: usize, tier: Tier, kv: KvDtype) -> Result<Self> {
         let config = &share.config;
         let few = (tier >= Tier::Dot).then_some(FEW_ROWS);
-        let rounded = |label: &str, width| few.map(|few| rounded::tensor(gpu, label, few, width)).transpose();
+        let rounded = |label: &str, width| few.map(|few| int8_by_16::tensor(gpu, label, few, width)).transpose();
         let hidden = |label: &str, rows| Tensor::new(gpu, label, rows, config.hidden_size);
         let attention = head_shapes(config)
             .into_iter()
@@ -278,7 +280,9 @@ impl MoeActivations {
         Ok(MoeActivations {
             router_x: Tensor::new(gpu, "router_x", rows, config.hidden_size)?,
             x: Tensor::new(gpu, "experts_x", rows, config.hidden_size)?,
-            x_rounded: few.map(|few| rounded::tensor(gpu, "experts_x_rounded", few, config.hidden_size)).transpose()?,
+            x_rounded: few
+                .map(|few| int8_by_16::tensor(gpu, "experts_x_rounded", few, config.hidden_size))
+                .transpose()?,
             router_logits: Tensor::new(gpu, "router_logits", rows, config.num_experts)?,
             ids: Tensor::compact(gpu, "router_ids", rows, config.top_k_experts)?,
             weights: Tensor::compact(gpu, "router_weights", rows, config.top_k_experts)?,

@@ -7,7 +7,7 @@ use crate::Result;
 use crate::gpu::Tensor;
 use crate::kernels::norm::add_norm;
 use crate::kernels::product::{Product, Rows};
-use crate::kernels::rounding::rounded::Input;
+use crate::kernels::rounding::int8_by_16::Input;
 use crate::kernels::{Planned, Planner, product};
 use crate::model::kv::cache::KvCache;
 use crate::model::load::share::Share;

@@ -8,7 +8,7 @@ use crate::kernels::Weights;
 use crate::kernels::experts::router::Choice;
 use crate::kernels::experts::{moe_combine, moe_group};
 use crate::kernels::product::{Beside, Gated, Product, Rows, Summed, gelu_mul};
-use crate::kernels::rounding::rounded::{self, Input};
+use crate::kernels::rounding::int8_by_16::{self, Input};
 use crate::model::load::weights::{GatedWeights, LayerWeights, MoeWeights, Norm, norm_row};
 
 impl<'a> LayerPlan<'a> {
@@ -66,7 +66,7 @@ impl<'a> LayerPlan<'a> {
 
     /// Where gate and up go, for `down_proj` to read.
     fn gated(&self, w: &GatedWeights, b: &'a GatedActivations) -> Gated<'a> {
-        let rounded = self.of.rounded(&b.act_rounded).filter(|_| rounded::suits(&w.down_proj));
+        let rounded = self.of.rounded(&b.act_rounded).filter(|_| int8_by_16::suits(&w.down_proj));
         Gated { gate_up: Some(&b.gate_up), y: &b.act, rounded }
     }
 

@@ -8,8 +8,8 @@ use crate::gpu::{Dispatch, Gpu, PipelineKey};
 use crate::kernels::choice::{argmax, sample, strip_max, suppress};
 use crate::kernels::norm::{per_layer_inputs, rms_norm};
 use crate::kernels::product::{Product, Rows};
-use crate::kernels::rounding::rounded;
-use crate::kernels::rounding::rounded::Input;
+use crate::kernels::rounding::int8_by_16;
+use crate::kernels::rounding::int8_by_16::Input;
 use crate::kernels::rows::{embed, gather_rows};
 use crate::kernels::{Planned, Planner, product};
 use crate::model::kv::cache::KvCache;
@@ -195,7 +195,7 @@ impl PassPlan<'_> {
         let mut planned = vec![gather_rows::plan(planner, "gather_rows", &a.x, &a.chosen, &a.chosen_x)?];
         let (x, rounded) = (&a.chosen_x, a.chosen_x_rounded.as_ref());
         if let Some(rounded) = rounded {
-            planned.push(rounded::plan(planner, "round", x, rounded)?);
+            planned.push(int8_by_16::plan(planner, "round", x, rounded)?);
         }
         let rows = if rounded.is_some() { Rows::Several(&a.chosen_count) } else { Rows::Few };
         planned.extend(self.lm_head(planner, rows, Input { x, rounded })?);

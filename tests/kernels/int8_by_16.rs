@@ -1,9 +1,9 @@
-//! `round.wgsl`: activations rounded to int8 in blocks of 16, by themselves. What kernels round that make them is in
+//! `int8_by_16.wgsl`: activations rounded to int8 in blocks of 16, by themselves. What kernels round that make them is in
 //! `rounding.rs`, the products that read them in `rounded.rs`.
 //!
-//! Bounds are those of `quantize_rows.rs`.
+//! Bounds are those of `int8_by_32.rs`.
 
-use lapidary::kernels::rounding::rounded;
+use lapidary::kernels::rounding::int8_by_16;
 use lapidary::reference::ops;
 
 use super::rounded::{output, round};
@@ -14,7 +14,7 @@ use crate::common::{Output, Runner, is_untouched, tensor};
 /// The words of each row of `x`, with guard words where nothing is to be written.
 fn words_of(x: &[f32], width: usize) -> Vec<Vec<u32>> {
     let (runner, out): (_, Output) = (Runner::new(), output(x.len() / width, width));
-    let planned = rounded::plan(&runner.planner, "round", &tensor(width, x), &out.tensor).expect("a plan");
+    let planned = int8_by_16::plan(&runner.planner, "round", &tensor(width, x), &out.tensor).expect("a plan");
     let words = runner.run_raw_rows(planned, &out, x.len() / width);
     words.chunks_exact(out.tensor.stride).map(<[u32]>::to_vec).collect()
 }
@@ -35,7 +35,7 @@ fn codes_of(words: &[u32]) -> Vec<i8> {
 /// Each block against its twin, and nothing behind the last one.
 fn check(what: &str, x: &[f32], width: usize) {
     for (t, (row, words)) in x.chunks_exact(width).zip(words_of(x, width)).enumerate() {
-        let twin = ops::round(row);
+        let twin = ops::int8_by_16(row);
         for (block, x) in row.chunks(16).enumerate() {
             let what = format!("{what}, width {width}, row {t}, block {block}");
             let (codes, scale, sum) = block_of(&words, block);
@@ -95,7 +95,7 @@ pub(super) fn check_grid() {
             }
         }
         for (t, (row, words)) in x.chunks_exact(width).zip(words_of(&x, width)).enumerate() {
-            let twin = ops::round(row);
+            let twin = ops::int8_by_16(row);
             for block in 0..width.div_ceil(16) {
                 let ((codes, ..), (wanted, ..)) = (block_of(&words, block), block_of(&twin, block));
                 assert_eq!(codes, wanted, "width {width}, row {t}: codes of block {block}");

@@ -1,4 +1,4 @@
-//! `quantize_rows.wgsl`: rows as int8 in blocks with a scale each, which `matmul.wgsl` multiplies with integer products.
+//! `int8_by_32.wgsl`: rows as int8 in blocks with a scale each, which `matmul.wgsl` multiplies with integer products.
 
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
@@ -6,7 +6,7 @@ use crate::kernels::{Planned, Planner, word};
 use crate::quant::CHUNK;
 
 crate::kernels::params! {
-    /// `shaders/rounding/quantize_rows.wgsl`.
+    /// `shaders/rounding/int8_by_32.wgsl`.
     pub struct Params {
         blocks: u32,
     }
@@ -41,7 +41,7 @@ pub fn plan(
     assert!(x.stride.is_multiple_of(CHUNK), "{label}: x is padded");
     assert!(quantized.rows * quantized.stride >= x.rows * row_words(x.stride), "{label}: room for rows");
     let blocks = x.stride / CHUNK;
-    let key = planner.key("quantize_rows", vec![("INTERLEAVED", u32::from(interleaved))]);
+    let key = planner.key("int8_by_32", vec![("INTERLEAVED", u32::from(interleaved))]);
     let grid = Grid { rows_per_row: word(rows_per_row), ..Grid::per_row(blocks.div_ceil(64)) };
     let buffers = vec![("x", x.into()), ("quantized", quantized.into())];
     planner.plan(label, key, &Params { blocks: word(blocks) }, buffers, grid)

@@ -1,10 +1,10 @@
-//! `quantize_rows.wgsl`: rows as int8 in blocks of 32 with a scale each.
+//! `int8_by_32.wgsl`: rows as int8 in blocks of 32 with a scale each.
 //!
 //! Bounds: WGSL's division is good to 2.5 units and a product to half of one, so that the quotient that becomes a code is off
 //! by up to 3 units of itself, 127 at most: a code is right where it is within half of the exact quotient and so much more.
 
-use lapidary::kernels::rounding::quantize_rows;
-use lapidary::kernels::rounding::quantize_rows::row_words;
+use lapidary::kernels::rounding::int8_by_32;
+use lapidary::kernels::rounding::int8_by_32::row_words;
 use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};
@@ -16,7 +16,7 @@ fn quantized(x: &[f32], width: usize, (n_rows, rows_per_row): (usize, usize), in
     let (runner, x) = (Runner::new(), tensor(width, x));
     let words = row_words(x.stride);
     let out = Output::compact(x.rows, words);
-    let planned = quantize_rows::plan(&runner.planner, "quantize", &x, rows_per_row, interleaved, &out.tensor);
+    let planned = int8_by_32::plan(&runner.planner, "quantize", &x, rows_per_row, interleaved, &out.tensor);
     let all = runner.run_one(planned.expect("a plan"), n_rows, &out);
     let (blocks, codes) = (x.stride / 32, x.stride / 4);
     let mut rows = Vec::new();
@@ -54,7 +54,7 @@ fn check(what: &str, x: &[f32], width: usize, interleaved: bool) {
     {
         let row = padded(row);
         let (code_words, scales) = words.split_at(row.len() / 4);
-        let twin = ops::quantize_rows(&row, interleaved);
+        let twin = ops::int8_by_32(&row, interleaved);
         let found = in_order(&codes(code_words), interleaved);
         for (block, (x, codes)) in row.chunks_exact(32).zip(found.chunks_exact(32)).enumerate() {
             let what = format!("{what}, width {width}, row {t}, block {block}");
@@ -108,7 +108,7 @@ pub(super) fn check_grid() {
             let rows = quantized(&x, width, (3, 1), interleaved);
             for (t, (row, words)) in x.chunks_exact(width).zip(&rows).enumerate() {
                 let n_codes = width.next_multiple_of(32) / 4;
-                let twin = ops::quantize_rows(&padded(row), interleaved);
+                let twin = ops::int8_by_32(&padded(row), interleaved);
                 assert_eq!(
                     words[..n_codes],
                     twin[..n_codes],

@@ -47,7 +47,7 @@ pub fn tensor(gpu: &Gpu, label: &str, rows: usize, width: usize) -> Result<Tenso
 }
 
 crate::kernels::params! {
-    /// `shaders/rounding/round.wgsl`.
+    /// `shaders/rounding/int8_by_16.wgsl`.
     pub struct Params {
         stride: u32,
         blocks: u32,
@@ -64,7 +64,7 @@ pub fn plan(planner: &Planner, label: &str, x: &Tensor, rounded: &Tensor) -> Res
     assert!(rounded.width == chunks * CHUNK_WORDS && x.stride.is_multiple_of(CHUNK), "{label}: shapes");
     let params = Params { stride: word(x.stride), blocks: word(blocks), chunks: word(chunks) };
     let buffers = vec![("x", x.into()), ("rounded", rounded.into())];
-    planner.plan(label, planner.key("round", Vec::new()), &params, buffers, Grid::per_row(blocks.div_ceil(64)))
+    planner.plan(label, planner.key("int8_by_16", Vec::new()), &params, buffers, Grid::per_row(blocks.div_ceil(64)))
 }
 
 /// The key of a norm's shader, whose first outputs are also rounded where there are tensors for that; adds these to its

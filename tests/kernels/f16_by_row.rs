@@ -1,12 +1,12 @@
-//! `round_rows.wgsl`: rows in f16 with a power of two each.
+//! `f16_by_row.wgsl`: rows in f16 with a power of two each.
 //!
 //! Powers of two change no bit of a number: factors are exact, and so are values of up to 11 bits. Others go to one of the
 //! two neighbours in f16, as WGSL has it. Where a device has no f16, a text runs that differs in the last step alone: it
 //! packs halves with `pack2x16float`, which every device has.
 
 use half::f16;
-use lapidary::kernels::rounding::round_rows;
-use lapidary::kernels::rounding::round_rows::RoundedRows;
+use lapidary::kernels::rounding::f16_by_row;
+use lapidary::kernels::rounding::f16_by_row::F16Rows;
 use lapidary::reference::ops;
 
 use crate::common::random::{Random, Spread};
@@ -40,8 +40,8 @@ fn rounded(
 ) -> Vec<(Vec<f16>, f32)> {
     let (runner, x) = (Runner::with_threads(threads), tensor(width, x));
     let (values, factors) = (Output::compact(x.rows, x.stride / 2), Output::compact(x.rows, 1));
-    let to = RoundedRows { values: values.tensor.clone(), factors: factors.tensor.clone() };
-    let planned = [round_rows::plan(&runner.planner, "round_rows", &x, rows_per_row, &to).expect("a plan")];
+    let to = F16Rows { values: values.tensor.clone(), factors: factors.tensor.clone() };
+    let planned = [f16_by_row::plan(&runner.planner, "f16_by_row", &x, rows_per_row, &to).expect("a plan")];
     let outputs = [&values, &factors];
     let made = match text {
         Text::Own => runner.run(&planned, n_rows, &outputs),
@@ -75,7 +75,7 @@ fn check(what: &str, x: &[f32], width: usize, is_exact: bool) {
         let rows = rounded(way, x, width, (x.len() / width, 1));
         for (t, (row, (values, factor))) in x.chunks_exact(width).zip(rows).enumerate() {
             let what = format!("{what}, width {width}, {way:?}, row {t}");
-            let (wanted, wanted_factor) = ops::round_rows(row);
+            let (wanted, wanted_factor) = ops::f16_by_row(row);
             assert_eq!(factor, wanted_factor, "{what}: factor");
             assert!(values[width..].iter().all(|v| v.to_f32() == 0.0), "{what}: padding");
             for (k, (&v, &half)) in row.iter().zip(&values).enumerate() {
@@ -155,7 +155,7 @@ fn no_numbers_stay_none() {
                 let rows = rounded(way, &x, 64, (2, 1));
                 let bad: Vec<usize> = (0..64).filter(|&k| !rows[0].0[k].is_finite()).collect();
                 assert_eq!(bad, [at], "{value} at {at}, {way:?}");
-                assert_eq!(rows[1], ops::round_rows(&x[64..]), "{value} at {at}, {way:?}: the other row");
+                assert_eq!(rows[1], ops::f16_by_row(&x[64..]), "{value} at {at}, {way:?}: the other row");
             }
         }
     }
