@@ -23,6 +23,21 @@ pub(crate) struct LayerCache {
     marked: Option<(Tensor, Tensor)>,
 }
 
+/// What a cache is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KvLayout {
+    /// Sequences side by side.
+    pub slots: usize,
+    /// Positions of each.
+    pub context: usize,
+    /// Whether full layers have room for all positions at once, else for few at first.
+    pub is_full: bool,
+    /// How keys and values are held.
+    pub dtype: KvDtype,
+    /// Whether rings can be copied.
+    pub has_marks: bool,
+}
+
 /// What each slot holds, and the buffers of the layers that have keys and values of their own.
 #[derive(Debug)]
 pub(crate) struct KvCache {
@@ -86,15 +101,9 @@ impl<'a> RingPart<'a> {
 }
 
 impl KvCache {
-    /// A cache for `context` positions in each of `slots`: full layers have room for all of them at once where it `is_full`,
-    /// else for few at first. With `has_marks`, rings can be copied.
-    pub(crate) fn new(
-        gpu: &Gpu,
-        config: &Config,
-        slots: usize,
-        (context, is_full): (usize, bool),
-        (dtype, has_marks): (KvDtype, bool),
-    ) -> Result<Self> {
+    /// A cache of the layers of `config`.
+    pub(crate) fn new(gpu: &Gpu, config: &Config, layout: KvLayout) -> Result<Self> {
+        let KvLayout { slots, context, is_full, dtype, has_marks } = layout;
         let mut layers = Vec::new();
         for (l, layer) in config.layers.iter().enumerate() {
             if layer.kv_source.is_some() {
