@@ -7,13 +7,13 @@
 
 mod begun;
 pub mod checks;
-mod dot_probe;
+pub(crate) mod dot_probe;
 mod examine;
 mod golden;
 mod note;
 mod open;
 mod record;
-mod start;
+pub(crate) mod start;
 
 use crate::gpu::{Ability, Tier};
 use crate::kernels::KvDtype;

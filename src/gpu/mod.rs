@@ -8,28 +8,28 @@
 
 mod adapter;
 mod blocking;
-mod buffer;
+pub(crate) mod buffer;
 mod compile;
 mod compiler;
-mod device;
+pub(crate) mod device;
 mod device_tiers;
 mod failure;
 mod kind;
 mod label;
 mod mask;
 mod pace;
-mod pass;
-mod pending;
-mod pipeline;
+pub(crate) mod pass;
+pub(crate) mod pending;
+pub(crate) mod pipeline;
 mod pipeline_cache;
 mod profile;
-mod rehearsal;
-mod specialize;
+pub(crate) mod rehearsal;
+pub(crate) mod specialize;
 mod speed;
 mod testing;
 mod tier;
 mod timing;
-mod upload;
+pub(crate) mod upload;
 mod waiting;
 
 pub use adapter::{AdapterReport, Verdict, adapters, dx12_trouble, no_adapter};

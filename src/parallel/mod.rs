@@ -5,7 +5,7 @@
 //! its columns of the MLP), the matching input features of those behind (row-parallel), whose results are partial sums.
 //! A [`Collective`] adds those up. [`Shares`] says where the cuts fall.
 
-mod collective;
+pub(crate) mod collective;
 mod shares;
 
 use std::ops::Range;

@@ -13,7 +13,7 @@ mod dtype;
 mod format;
 pub mod gptq;
 mod matrix;
-mod random;
+pub(crate) mod random;
 pub mod requantize;
 
 pub use cut::StoredGroups;
