@@ -9,16 +9,18 @@ use std::time::Instant;
 
 use half::f16;
 use lapidary::Result;
-use lapidary::gpu::{Dispatch, Gpu, Kind, Recorder, Tensor, Tier};
-use lapidary::kernels::attention::attention;
-use lapidary::kernels::attention::attention::{Buffers, KvSource};
-use lapidary::kernels::attention::attention_tile;
-use lapidary::kernels::attention::attention_tile::Queries;
-use lapidary::kernels::attention::head_norm_rope::{Heads, Inputs, Kv};
-use lapidary::kernels::rows::fill_random;
-use lapidary::kernels::tuning::AttentionFew;
-use lapidary::kernels::{KvDtype, Planner, StepRow, Tuning};
-use lapidary::quant::Bits;
+use lapidary::gpu::{Gpu, Kind, Tier};
+use lapidary::model::KvDtype;
+use lapidary::testing::gpu::{Dispatch, Recorder, Tensor};
+use lapidary::testing::kernels::attention::attention;
+use lapidary::testing::kernels::attention::attention::{Buffers, KvSource};
+use lapidary::testing::kernels::attention::attention_tile;
+use lapidary::testing::kernels::attention::attention_tile::Queries;
+use lapidary::testing::kernels::attention::head_norm_rope::{Heads, Inputs, Kv};
+use lapidary::testing::kernels::rows::fill_random;
+use lapidary::testing::kernels::tuning::AttentionFew;
+use lapidary::testing::kernels::{Planner, StepRow, Tuning};
+use lapidary::testing::quant::Bits;
 
 const HEADS: usize = 16;
 const CAPACITY: usize = 16 << 10;

@@ -15,9 +15,9 @@ use lapidary::checkpoint::{Checkpoint, Projection, RowReader, Source};
 use lapidary::engine::{Generator, Request, Sampler, Sampling};
 use lapidary::gemma4::{Config, Cut};
 use lapidary::gpu::Gpu;
-use lapidary::kernels::choice::sample::Draw;
 use lapidary::model::{Gemma4, Next, Options, Row, Want};
 use lapidary::parallel::Shares;
+use lapidary::testing::kernels::choice::sample::Draw;
 use lapidary::{Error, Result};
 
 fn checkpoint(folder: &str) -> Checkpoint {

@@ -33,22 +33,19 @@ pub(crate) mod upload;
 mod waiting;
 
 pub use adapter::{AdapterReport, Verdict, adapters, dx12_trouble, no_adapter};
-pub use buffer::{Binding, Tensor, Uniforms};
+pub(crate) use buffer::{Binding, Tensor, Uniforms};
 pub use compiler::Compiler;
-pub use device::{Gpu, IMMEDIATE_BYTES};
+pub use device::Gpu;
 pub use kind::Kind;
 pub use label::Label;
 pub use mask::{Ability, Limit, Mask};
-pub use pass::{Dispatch, Grid, Readback, Recorder};
-pub use pending::Submission;
-pub use pipeline::{Constants, Pipeline, PipelineKey, has_bounds_checks, with_immediates};
+pub(crate) use pass::{Dispatch, Grid, Readback, Recorder};
+pub(crate) use pending::Submission;
+pub(crate) use pipeline::{Constants, Pipeline, PipelineKey};
 #[cfg(feature = "fuzzing")]
 pub(crate) use pipeline_cache::decode as decode_pipelines;
 pub use profile::{Timestamps, Timing};
-pub use rehearsal::Imagined;
-pub use specialize::{Specialized, specialize};
 pub(crate) use speed::TARGET_SECONDS;
 pub use testing::fault_injector::FaultInjector;
 pub use tier::{Tier, Tiers};
-pub(crate) use upload::UPLOADER_BYTES;
-pub use upload::{Upload, Uploader};
+pub(crate) use upload::{UPLOADER_BYTES, Upload, Uploader};

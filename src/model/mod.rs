@@ -15,7 +15,6 @@ pub use crate::kernels::KvDtype;
 pub use gemma4::Gemma4;
 pub use load::memory::{DevicePlan, MemoryPlan};
 pub use load::options::{Head, LoadTimes, Options, Precision, Progress};
-pub use load::pipelines::PlannedPipeline;
 pub use load::synthetic::Outliers;
 pub use run::copy_rate::copy_rate;
 pub use run::rank::RankMemory;

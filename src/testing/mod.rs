@@ -37,13 +37,32 @@ pub mod gpu {
 /// How files' words become matrices, and random ones.
 pub mod quant {
     pub use crate::quant::random::{Bits, RandomBits};
-    pub use crate::quant::{awq, compressed_tensors, cut, gptq, requantize};
+
+    /// AWQ as GPTQ.
+    pub mod awq {
+        pub use crate::quant::awq::*;
+    }
+
+    /// What llm-compressor writes.
+    pub mod compressed_tensors {
+        pub use crate::quant::compressed_tensors::*;
+    }
+
+    /// The GPTQ family.
+    pub mod gptq {
+        pub use crate::quant::gptq::*;
+    }
+
+    /// Dense matrices as quantized ones.
+    pub mod requantize {
+        pub use crate::quant::requantize::*;
+    }
 }
 
 /// How parts of ranks become whole.
 pub mod parallel {
-    pub use crate::parallel::Part;
     pub use crate::parallel::collective::{Collective, HostMemory};
+    pub use crate::parallel::part::Part;
 }
 
 /// What a planned pass compiles.
@@ -53,7 +72,11 @@ pub mod model {
 
 /// Single checks of the doctor's.
 pub mod doctor {
-    pub use crate::doctor::checks;
     pub use crate::doctor::dot_probe::probe;
     pub use crate::doctor::start::Start;
+
+    /// One check for each kind of kernel.
+    pub mod checks {
+        pub use crate::doctor::checks::*;
+    }
 }

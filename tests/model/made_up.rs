@@ -9,7 +9,7 @@ use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, MemoryPlan, Options, Progress, StepShape, Traffic};
 use lapidary::parallel::{Parallel, Split};
 use lapidary::quant::{Matrix, PackedMatrix};
-use lapidary::reference::model::Model;
+use lapidary::testing::reference::model::Model;
 use lapidary::testing::table::{self, CutBy, Entry, Place, Shape, Size, When};
 
 use super::device::open;
