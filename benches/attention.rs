@@ -16,6 +16,7 @@ use lapidary::testing::kernels::attention::attention;
 use lapidary::testing::kernels::attention::attention::{Buffers, KvSource};
 use lapidary::testing::kernels::attention::attention_tile;
 use lapidary::testing::kernels::attention::attention_tile::Queries;
+use lapidary::testing::kernels::attention::head_norm_rope::KvPair;
 use lapidary::testing::kernels::attention::head_norm_rope::{Heads, Inputs, Kv};
 use lapidary::testing::kernels::rows::fill_random;
 use lapidary::testing::kernels::tuning::AttentionFew;
@@ -93,7 +94,12 @@ impl Room {
     }
 
     fn source(&self, layer: &Layer, dtype: KvDtype) -> KvSource<'_> {
-        KvSource { cache: (&self.cache[0], &self.cache[1]), dtype, capacity: CAPACITY, window: layer.window }
+        KvSource {
+            cache: KvPair { k: &self.cache[0], v: &self.cache[1] },
+            dtype,
+            capacity: CAPACITY,
+            window: layer.window,
+        }
     }
 }
 

@@ -59,7 +59,7 @@ fn main() -> Result<()> {
         let greedy = planner.bind_all(&argmax::plan(&planner, "argmax", &logits, &scratch, &ids)?)?;
         let drawn = planner.bind_all(&[
             strip_max::plan(&planner, "strip_max", &logits, &maxima)?,
-            sample::plan(&planner, "sample", (&logits, &maxima), &draws, &ids)?,
+            sample::plan(&planner, "sample", &logits, &maxima, &draws, &ids)?,
         ])?;
         println!("{threads} threads: greedy {:.1} us, strips {:.1} us", chained(&gpu, &greedy)?, {
             chained(&gpu, &drawn[..1])?

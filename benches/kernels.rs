@@ -13,9 +13,11 @@ use lapidary::testing::gpu::{Dispatch, Recorder, Tensor};
 use lapidary::testing::kernels::experts::router;
 use lapidary::testing::kernels::experts::router::Choice;
 use lapidary::testing::kernels::norm::rms_norm;
+use lapidary::testing::kernels::norm::rms_norm::NormRow;
 use lapidary::testing::kernels::product::{self, Gated, Product, Rows};
 use lapidary::testing::kernels::rounding::int8_by_16;
 use lapidary::testing::kernels::rounding::int8_by_16::Input;
+use lapidary::testing::kernels::rounding::int8_by_16::Outputs;
 use lapidary::testing::kernels::{Planned, Planner, Weights};
 
 const HIDDEN: usize = 2816;
@@ -68,7 +70,9 @@ fn kernels(c: &mut Criterion) {
     let to = Gated { gate_up: None, y: &act, rounded: Some(&act_codes) };
     let planned = product::plan(&planner, "gate_up", &Product::gated(&gate_up, Rows::Few, input, to)).expect("a plan");
     bench("mlp.gate_up_proj", planned);
-    let planned = rms_norm::plan(&planner, "norm", (&norms, 0), &x, (&tensor(HIDDEN), Some(&x_codes)), EPS);
+    let (norm, y) = (NormRow { norms: &norms, row: 0 }, tensor(HIDDEN));
+    let to = Outputs { y: &y, rounded: Some(&x_codes) };
+    let planned = rms_norm::plan(&planner, "norm", norm, &x, to, EPS);
     bench("input_norm", vec![planned.expect("a plan")]);
     let compact = |width| Tensor::compact(&gpu, "tensor", 1, width).expect("memory");
     let choice = Choice {

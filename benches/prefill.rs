@@ -167,7 +167,7 @@ impl Case<'_> {
             );
         }
         let groups = Groups::new(planner.gpu, self.ids.rows, shape.top_k, shape.matrices)?;
-        let mut planned = moe_group::plan(planner, "group", (self.ids, self.count), 0..shape.matrices, &groups)?;
+        let mut planned = moe_group::plan(planner, "group", self.ids, self.count, 0..shape.matrices, &groups)?;
         let rows = Rows::Grouped { groups: &groups, repeat: shape.repeat };
         planned.extend(product::plan(planner, "product", &Product::new(self.weights, rows, self.x, self.y))?);
         Ok(planned)

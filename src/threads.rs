@@ -84,7 +84,8 @@ pub(crate) enum NoResult {
 /// # Errors
 /// Where there is no result; on wasm there always is one.
 pub(crate) fn with_stack<T: Send + 'static>(
-    (name, stack_bytes): (&str, usize),
+    name: &str,
+    stack_bytes: usize,
     time: Duration,
     work: impl FnOnce(Arc<AtomicBool>) -> T + Send + 'static,
 ) -> std::result::Result<T, NoResult> {
@@ -149,12 +150,12 @@ mod tests {
             }
             sender.send(()).ok();
         };
-        let error = with_stack(("slow", 1 << 20), Duration::from_millis(10), work).err().unwrap();
+        let error = with_stack("slow", 1 << 20, Duration::from_millis(10), work).err().unwrap();
         assert!(matches!(error, NoResult::TooLong));
         receiver.recv_timeout(Duration::from_secs(60)).unwrap();
         let panics = |_| -> () { contained(|| panic!("on purpose")).unwrap() };
-        assert!(matches!(with_stack(("broken", 1 << 20), Duration::from_secs(60), panics), Err(NoResult::Panicked)));
-        assert!(matches!(with_stack(("done", 1 << 20), Duration::from_secs(60), |_| 7), Ok(7)));
+        assert!(matches!(with_stack("broken", 1 << 20, Duration::from_secs(60), panics), Err(NoResult::Panicked)));
+        assert!(matches!(with_stack("done", 1 << 20, Duration::from_secs(60), |_| 7), Ok(7)));
     }
 
     #[test]

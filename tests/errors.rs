@@ -98,6 +98,62 @@ fn only_the_command_line_names_flags() {
     OF_OTHERS.iter().for_each(|(file, words, _)| assert!(named(file, words), "{file} has no {words:?} any more"));
 }
 
+/// The code of `text` without tests and comments, by lines.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    let code = text.split("#[cfg(test)]").next().unwrap_or(text);
+    code.lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+/// What options can ask for and not get is refused in one place each, so that it has one wording.
+#[test]
+fn each_refusal_of_an_option_is_made_once() {
+    const REFUSALS: [&str; 14] = [
+        "NoContext",
+        "Context",
+        "ContextOnDevice",
+        "NoSlots",
+        "Tier",
+        "Cache",
+        "HostExperts",
+        "SyntheticHostExperts",
+        "ExpertSplit",
+        "Ranks",
+        "EmptyShare",
+        "TooManyRanks",
+        "UnevenShares",
+        "Devices",
+    ];
+    let all = sources(&root().join("src"));
+    for refusal in REFUSALS {
+        let made = [format!("Usage::{refusal} {{"), format!("Usage::{refusal}.into()")];
+        let mut places = Vec::new();
+        for (name, text) in all.iter().filter(|(name, _)| !name.starts_with("error/")) {
+            let lines = code(text).filter(|line| made.iter().any(|made| line.contains(made)));
+            places.extend(lines.map(|line| format!("{name}: {}", line.trim())));
+        }
+        assert_eq!(places.len(), 1, "Usage::{refusal}: {places:#?}");
+    }
+}
+
+/// What was asked for becomes a layout in one file of the model; only advice, which proposes other options, looks at them too.
+#[test]
+fn options_are_resolved_in_one_file() {
+    let mut readers = Vec::new();
+    for (name, text) in sources(&root().join("src/model")) {
+        let reads = |line: &str| {
+            line.match_indices("options.").any(|(at, word)| {
+                !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
+                    && !line[at + word.len()..].starts_with("clone()")
+            })
+        };
+        if code(&text).any(|line| reads(line) || line.contains("= *options") || line.contains("self.options.")) {
+            readers.push(name);
+        }
+    }
+    readers.sort();
+    assert_eq!(readers, ["model/load/advice.rs", "model/load/layout.rs"]);
+}
+
 #[test]
 fn literals_are_read() {
     let texts = |source| literals(source).into_iter().map(|literal| literal.text).collect::<Vec<_>>();

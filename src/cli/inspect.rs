@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use lapidary::checkpoint::Checkpoint;
-use lapidary::error::{Usage, harmless};
+use lapidary::error::harmless;
 use lapidary::gemma4::{Config, LayerKind};
 use lapidary::gpu::Gpu;
 use lapidary::model::{DevicePlan, MemoryPlan};
@@ -38,7 +38,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let mut fits = Ok(());
     if source.is_config_only() {
         let config = Checkpoint::read_config(&source)?;
-        arguments.check_context(&config)?;
+        arguments.run.context.map_or(Ok(()), |asked| config.check_context(asked))?;
         text.push_str(&table(&architecture(&config), 2, &[]));
         text.push_str("\nno tensors in this directory: formats and GPU memory are not known\n");
     } else {
@@ -77,15 +77,6 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
 }
 
 impl Arguments {
-    /// Fails for a context beyond the model's.
-    fn check_context(&self, config: &Config) -> lapidary::Result<()> {
-        let most = config.max_position_embeddings;
-        match self.run.context.filter(|context| *context > most) {
-            Some(asked) => Err(Usage::Context { asked, most }.into()),
-            None => Ok(()),
-        }
-    }
-
     fn has_adapter(&self) -> bool {
         self.run.adapter.is_some() || self.run.ranks.names_adapters()
     }

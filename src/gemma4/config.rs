@@ -8,6 +8,7 @@ use super::fields::{Config, MAX_HEADS, MAX_SIZE, ParameterCounts};
 use super::json::{self, Keys, as_ids};
 use super::read_layers;
 use super::tensors::{Role, Table};
+use crate::error::Usage;
 use crate::quant::Dtype;
 use crate::{Error, Faults, Result};
 
@@ -18,6 +19,19 @@ const MAX_LAYERS: usize = 4096;
 const MAX_EXPERTS: usize = 262_144;
 
 impl Config {
+    /// Fails for a context that the model does not have.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for none at all, and for more than the model's.
+    pub fn check_context(&self, asked: usize) -> Result<()> {
+        let most = self.max_position_embeddings;
+        match asked {
+            0 => Err(Usage::NoContext.into()),
+            _ if asked > most => Err(Usage::Context { asked, most }.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads what `config.json` says of the model.
     ///
     /// # Errors

@@ -6,6 +6,22 @@ use super::Gpu;
 use crate::Result;
 use crate::quant::CHUNK;
 
+/// A place in a buffer.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The buffer.
+    pub buffer: &'a wgpu::Buffer,
+    /// Bytes before it.
+    pub offset: u64,
+}
+
+impl<'a> Place<'a> {
+    /// Where `buffer` begins.
+    pub fn start(buffer: &'a wgpu::Buffer) -> Self {
+        Place { buffer, offset: 0 }
+    }
+}
+
 /// f32 (or u32) values `[rows, width]` on the device. Rows stand `stride` values apart: whole chunks, so that products
 /// read past `width` without a guard. What lies beyond `width` is zero and stays zero.
 #[derive(Debug, Clone)]

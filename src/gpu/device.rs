@@ -87,14 +87,15 @@ impl Gpu {
         });
         let (device, queue) = block_on(request)?
             .map_err(|e| Unfit::NotOpened { device: report.info.name.clone(), why: e.to_string() })?;
-        let gpu = Self::over((device, queue), report, mask, false);
+        let gpu = Self::over(device, queue, report, mask, false);
         let tickets = gpu.storage_with("tickets", &(1..=TICKETS).collect::<Vec<_>>())?;
         gpu.tickets.set(tickets).expect("set once");
         Ok(gpu)
     }
 
     pub(super) fn over(
-        (device, queue): (wgpu::Device, wgpu::Queue),
+        device: wgpu::Device,
+        queue: wgpu::Queue,
         report: AdapterReport,
         mask: &Mask,
         rehearses: bool,

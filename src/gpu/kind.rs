@@ -64,13 +64,13 @@ impl Kind {
             };
         }
         let wgpu::AdapterInfo { vendor, subgroup_min_size: least, subgroup_max_size: most, .. } = adapter.info;
-        of_gpu(vendor, &adapter.info.name, (least, most))
+        of_gpu(vendor, &adapter.info.name, least, most)
     }
 }
 
 /// The kind of a GPU by its maker's number, its name and the sizes of its subgroups. Metal gives no numbers, and wgpu no
 /// sizes for it.
-fn of_gpu(vendor: u32, name: &str, (least, most): (u32, u32)) -> (Kind, String) {
+fn of_gpu(vendor: u32, name: &str, least: u32, most: u32) -> (Kind, String) {
     let says = |maker: &str| name.to_lowercase().starts_with(maker);
     match vendor {
         NVIDIA => (Kind::Nvidia, "NVIDIA".into()),
@@ -132,7 +132,7 @@ mod tests {
             (0x1010, "PowerVR B-Series BXM-4-64", (32, 32), Kind::Unknown),
             (0x14e4, "V3D 7.1.7.0", (16, 16), Kind::Unknown),
         ] {
-            let (found, why) = of_gpu(vendor, name, sizes);
+            let (found, why) = of_gpu(vendor, name, sizes.0, sizes.1);
             assert_eq!(found, kind, "{name}: {why}");
             assert!(!why.is_empty(), "{name}");
         }

@@ -33,7 +33,7 @@ pub(crate) mod upload;
 mod waiting;
 
 pub use adapter::{AdapterReport, Verdict, adapters, dx12_trouble, no_adapter};
-pub(crate) use buffer::{Binding, Tensor, Uniforms};
+pub(crate) use buffer::{Binding, Place, Tensor, Uniforms};
 pub use compiler::Compiler;
 pub use device::Gpu;
 pub use kind::Kind;

@@ -7,7 +7,7 @@ use super::blocking::receive;
 use super::label::Label;
 use super::speed::{Kind, Work};
 use super::timing::Timer;
-use super::{Binding, Gpu, Pipeline, Submission, Tensor};
+use super::{Binding, Gpu, Pipeline, Place, Submission, Tensor};
 use crate::Result;
 
 /// Bytes ahead of the values of a readback: the ticket of the last copy, and what aligns a mapped range.
@@ -63,7 +63,8 @@ impl Dispatch {
         gpu: &Gpu,
         label: &Label,
         pipeline: Arc<Pipeline>,
-        (buffers, immediates): (&[(u32, Binding)], &[u8]),
+        buffers: &[(u32, Binding)],
+        immediates: &[u8],
         grid: Grid,
     ) -> Self {
         let entries: Vec<_> = buffers
@@ -205,10 +206,10 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Copies `size_bytes` from one buffer and offset to another.
-    pub fn copy(&mut self, from: (&wgpu::Buffer, u64), to: (&wgpu::Buffer, u64), size_bytes: u64) {
+    /// Copies `size_bytes` from one place to another.
+    pub fn copy(&mut self, from: Place, to: Place, size_bytes: u64) {
         self.pass = None; // Ends the pass: copies stand between passes.
-        self.encoder().copy_buffer_to_buffer(from.0, from.1, to.0, to.1, size_bytes);
+        self.encoder().copy_buffer_to_buffer(from.buffer, from.offset, to.buffer, to.offset, size_bytes);
     }
 
     /// Fills `buffer` with zeros.
@@ -230,9 +231,10 @@ impl<'a> Recorder<'a> {
     /// Copies the first `rows` rows of `tensor` into a readback made by [`Readback::new`].
     pub fn read_into(&mut self, tensor: &Tensor, rows: usize, readback: &Readback) {
         assert!(rows <= readback.rows && tensor.stride == readback.stride, "a readback of the tensor's shape");
-        self.copy((&tensor.buffer, 0), (&readback.buffer, HEADER_BYTES), tensor.bytes(rows));
+        let to = Place { buffer: &readback.buffer, offset: HEADER_BYTES };
+        self.copy(Place::start(&tensor.buffer), to, tensor.bytes(rows));
         let (tickets, offset, number) = self.gpu.ticket();
-        self.copy((tickets, offset), (&readback.buffer, 0), 4);
+        self.copy(Place { buffer: tickets, offset }, Place::start(&readback.buffer), 4);
         readback.ticket.store(number, Ordering::Relaxed);
     }
 

@@ -47,8 +47,8 @@ impl Gpu {
             required_limits: wgpu::Limits { max_immediate_size, ..wgpu::Limits::downlevel_defaults() },
             ..Default::default()
         });
-        let opened = block_on(request)?.map_err(|e| Unfit::Rehearsal { why: e.to_string() })?;
-        let gpu = Self::over(opened, report, mask, true);
+        let (device, queue) = block_on(request)?.map_err(|e| Unfit::Rehearsal { why: e.to_string() })?;
+        let gpu = Self::over(device, queue, report, mask, true);
         gpu.allocated_bytes.store(Self::taken_bytes(TICKETS_BYTES), Ordering::Relaxed);
         Ok(gpu)
     }

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use super::blocking::receive;
 use super::testing::fault_injector::STAGING;
-use super::{Gpu, Submission};
+use super::{Gpu, Place, Submission};
 use crate::{Error, Result};
 
 /// Bytes of one staging buffer.
@@ -78,7 +78,7 @@ impl Upload for Uploader<'_> {
                 None => self.next()?,
             };
             let (piece, rest) = bytes.split_at(bytes.len().min((STAGING_BYTES - filling.used) as usize));
-            filling.add(piece, (buffer, offset)).map_err(|e| failed(self.gpu, &e))?;
+            filling.add(piece, Place { buffer, offset }).map_err(|e| failed(self.gpu, &e))?;
             self.filling = Some(filling);
             if self.filling.as_ref().is_some_and(|filling| filling.used == STAGING_BYTES) {
                 self.flush();
@@ -123,10 +123,10 @@ impl Drop for Uploader<'_> {
 
 impl Filling {
     /// Stages `piece`, which fits, and records its copy to `to`.
-    fn add(&mut self, piece: &[u8], to: (&wgpu::Buffer, u64)) -> std::result::Result<(), wgpu::MapRangeError> {
+    fn add(&mut self, piece: &[u8], to: Place) -> std::result::Result<(), wgpu::MapRangeError> {
         let (start, len) = (self.used, piece.len() as u64);
         self.buffer.get_mapped_range_mut(start..start + len)?.copy_from_slice(piece);
-        self.encoder.copy_buffer_to_buffer(&self.buffer, start, to.0, to.1, len);
+        self.encoder.copy_buffer_to_buffer(&self.buffer, start, to.buffer, to.offset, len);
         self.used = (start + len).next_multiple_of(ALIGNMENT);
         Ok(())
     }

@@ -100,6 +100,12 @@ impl<'a> Planner<'a> {
         Planner { tier: tiers.many, few_tier: tiers.few, ..self }
     }
 
+    /// With these shapes of workgroups.
+    #[must_use]
+    pub fn with_tuning(self, tuning: Tuning) -> Self {
+        Planner { tuning, ..self }
+    }
+
     /// Rows of the cooperative matrices that products of many rows are made of, if they are.
     pub(super) fn matrix_side(&self) -> Option<u32> {
         self.gpu.matrix_side().filter(|_| self.tier >= Tier::Matrix)
@@ -202,7 +208,7 @@ impl<'a> Planner<'a> {
 
     fn bind_one(&self, one: &Planned, key: &PipelineKey, wgsl: impl FnOnce() -> String) -> Result<Dispatch> {
         let pipeline = self.gpu.pipeline(key, wgsl)?;
-        let dispatch = Dispatch::new(self.gpu, &one.label, pipeline, (&one.buffers, &one.immediates), one.grid);
+        let dispatch = Dispatch::new(self.gpu, &one.label, pipeline, &one.buffers, &one.immediates, one.grid);
         self.gpu.check()?;
         Ok(dispatch)
     }

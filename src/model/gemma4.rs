@@ -8,16 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use web_time::Instant;
 
 use super::load::advice;
-use super::load::advice::{Plan, Rooms};
+use super::load::advice::{Advisor, Rooms};
+use super::load::layout::ModelLayout;
 use super::load::loader;
 use super::load::memory::MemoryPlan;
 use super::load::options::{LoadTimes, Options, Progress};
-use super::load::prepared::{Sizes, take};
-use super::load::share;
-use super::load::share::Share;
+use super::load::prepared::{Reserved, Taken, take};
 use super::load::uploads::Uploads;
-use super::load::weights::ModelWeights;
-use super::pass::plan::PlannedPass;
 use super::run::exchange::Run;
 use super::run::rank::{Rank, RankMemory};
 use super::run::step::{Activation, FEW_ROWS, Output, Row, Want, check_continued};
@@ -76,55 +73,54 @@ impl Gemma4 {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Self> {
         let gpus: Vec<Arc<Gpu>> = gpus.into_iter().map(Into::into).collect();
-        let ranks = share::place(&gpus, checkpoint, options)?;
+        let layout = ModelLayout::files(&gpus, checkpoint, options)?;
         supported(&checkpoint.config)?;
         // Before anything is read, as far as headers tell; then again, as exact as loading itself.
         MemoryPlan::check(&gpus, checkpoint, options)?;
         let start = Instant::now();
         let contents = checkpoint.contents()?;
         let plan = |options: &Options| MemoryPlan::with_contents(&gpus, checkpoint, &contents, options);
-        advice::check(&plan, &checkpoint.config, options)?;
+        let advisor = Advisor { options, plan: &plan };
+        advice::check(&checkpoint.config, advisor)?;
         let verified = start.elapsed();
-        let weights = |ranks: &[_]| loader::reserve(ranks, checkpoint, &contents, options);
-        let mut model = Self::assemble(checkpoint.config.clone(), ranks, options, (&plan, progress), weights)?;
+        let weights = |layout: &ModelLayout| loader::reserve(layout, checkpoint, &contents);
+        let mut model = Self::assemble(&checkpoint.config, &layout, advisor, progress, weights)?;
         model.load_times.weights += verified;
         model.load_times.pipelines += verified;
         Ok(model)
     }
 
     /// A model of `config` on the devices of its ranks: takes all memory, `weights` for the weights of each rank, then compiles
-    /// while what these still lack is uploaded. `plan` says what it takes.
+    /// while what these still lack is uploaded. What was asked for, in `advisor`, is for advice where it does not fit.
     pub(super) fn assemble<'a>(
-        config: Config,
-        ranks: Vec<(Arc<Gpu>, Share)>,
-        options: &Options,
-        (plan, progress): (&Plan, &(dyn Fn(Progress) + Sync)),
-        weights: impl FnOnce(&[(Arc<Gpu>, Share)]) -> Result<(Vec<ModelWeights>, Option<Uploads<'a>>)>,
+        config: &Config,
+        layout: &ModelLayout,
+        advisor: Advisor,
+        progress: &(dyn Fn(Progress) + Sync),
+        weights: impl FnOnce(&ModelLayout) -> Result<Reserved<'a>>,
     ) -> Result<Self> {
         let start = Instant::now();
-        let rooms = Rooms::before(&ranks);
-        let sizes = Sizes::of(&ranks, options)?;
+        let rooms = Rooms::before(layout);
         let load = || {
-            let (planned, uploads) = take(&ranks, sizes, options, weights)?;
-            if let Some(folder) = &options.cache {
-                ranks.iter().for_each(|(gpu, _)| gpu.use_pipeline_cache(folder, &kernels::version()));
+            let taken = take(layout, weights)?;
+            if let Some(folder) = &layout.cache {
+                layout.ranks.iter().for_each(|rank| rank.gpu.use_pipeline_cache(folder, &kernels::version()));
             }
             let before = start.elapsed();
-            let (ranks, head, mut load_times) = bind(planned, uploads, progress)?;
+            let (ranks, head, mut load_times) = bind(taken, progress)?;
             load_times.weights += before;
             load_times.pipelines += before;
             Ok((ranks, head, load_times))
         };
-        let (ranks, head, load_times) = load().map_err(|error| rooms.explain(error, plan, &config, options))?;
+        let (ranks, head, load_times) = load().map_err(|error| rooms.explain(error, config, advisor))?;
         for rank in &ranks {
             rank.gpu.wait()?;
             rank.gpu.save_pipeline_cache();
         }
-        let Sizes { context, chunk_rows } = sizes;
         Ok(Gemma4 {
-            config,
-            context,
-            chunk_rows,
+            config: config.clone(),
+            context: layout.context,
+            chunk_rows: layout.chunk_rows,
             most_rows_run: 0,
             ranks,
             collective: Box::new(HostMemory),
@@ -344,8 +340,7 @@ impl Gemma4 {
 /// Compiles and binds the passes of all ranks while `uploads` run, whose errors come first; also what requantizing the head
 /// changed.
 fn bind(
-    planned: Vec<Rank<PlannedPass>>,
-    uploads: Option<Uploads>,
+    Taken { ranks: planned, uploads }: Taken,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<(Vec<Rank>, Option<Deviation>, LoadTimes)> {
     let (start, streaming) = (Instant::now(), AtomicBool::new(uploads.is_some()));

@@ -10,6 +10,7 @@ use crate::kernels::attention::attention;
 use crate::kernels::attention::attention::{Buffers, KvSource};
 use crate::kernels::attention::attention_tile;
 use crate::kernels::attention::attention_tile::Queries;
+use crate::kernels::attention::head_norm_rope::KvPair;
 use crate::kernels::attention::head_norm_rope::{Heads, Inputs, Kv};
 use crate::kernels::{KvDtype, StepRow};
 use crate::reference::ops;
@@ -271,7 +272,7 @@ impl Step {
         let width = n_kv_heads * dtype.head_words(d);
         let cache = |of| Output::in_place(bench.gpu(), width, &self.cache(of, kv == Kv::Shared));
         let (k, v) = (cache(&self.k)?, cache(&self.v)?);
-        let source = KvSource { cache: (&k.tensor, &v.tensor), dtype, capacity, window };
+        let source = KvSource { cache: KvPair { k: &k.tensor, v: &v.tensor }, dtype, capacity, window };
         let rounded = match rounds {
             true => Some(Output::rounded(bench.gpu(), n_rows, q_width)?),
             false => None,
@@ -283,7 +284,7 @@ impl Step {
         let results = bench.run(&planned, n_rows, &outputs)?;
         let what = format!("{:?}, few rows", self.case);
         if let Some(words) = results.get(3) {
-            twins::measure_rounding(measure, &what, (&results[0], q_width), words);
+            twins::measure_rounding(measure, &what, &results[0], q_width, words);
         }
         self.measure_results(measure, &what, &results[0], Made::Here);
         for (name, of, actual) in [("k", &self.k, &results[1]), ("v", &self.v, &results[2])] {
@@ -346,9 +347,9 @@ impl Step {
         let cache = |of| bench.compact(width, &self.cache(of, !new_rows));
         let own = |of| bench.compact(width, &self.own(of));
         let (k, v, own_k, own_v) = (cache(&self.k)?, cache(&self.v)?, own(&self.k)?, own(&self.v)?);
-        let new = new_rows.then_some((&own_k, &own_v));
+        let new = new_rows.then_some(KvPair { k: &own_k, v: &own_v });
         let buffers = attention_tile::Buffers { q: &q, out: &out.tensor, rows: &rows, row_count: &row_count, new };
-        let source = KvSource { cache: (&k, &v), dtype, capacity, window };
+        let source = KvSource { cache: KvPair { k: &k, v: &v }, dtype, capacity, window };
         let planned = attention_tile::plan(&bench.planner, "attention", self.case.heads(), buffers, source)?;
         let actual = bench.run_for(&[planned], n_rows, &out)?;
         let made = if wanted == Queries::Rows { Made::Before } else { Made::Rounded };

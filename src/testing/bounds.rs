@@ -101,13 +101,7 @@ pub const MAX_NMSE: f64 = 1e-10;
 
 /// Bound of `rms_norm` of one row whose elements may be off by `x_bound`. The sum of squares goes through
 /// `width / threads` additions and a tree; the root halves its relative error; root, division and three products round.
-pub fn norm(
-    (x, x_bound): (&[f32], &[f64]),
-    y: &[f32],
-    weight: impl Fn(usize) -> f32,
-    eps: f32,
-    threads: u32,
-) -> Vec<f64> {
+pub fn norm(x: &[f32], x_bound: &[f64], y: &[f32], weight: impl Fn(usize) -> f32, eps: f32, threads: u32) -> Vec<f64> {
     let abs = |v: f32| f64::from(v).abs();
     // More than 256 lanes add up 32 columns of 32 in sequence, not as trees.
     let tree = if threads > 256 { 64.0 } else { f64::from(threads).log2() };

@@ -24,7 +24,7 @@ pub mod reference {
 
 /// Buffers, pipelines and recorded passes.
 pub mod gpu {
-    pub use crate::gpu::buffer::{Binding, Tensor, Uniforms};
+    pub use crate::gpu::buffer::{Binding, Place, Tensor, Uniforms};
     pub use crate::gpu::device::IMMEDIATE_BYTES;
     pub use crate::gpu::pass::{Dispatch, Grid, Readback, Recorder};
     pub use crate::gpu::pending::Submission;

@@ -87,7 +87,7 @@ pub fn head(x: &[f32], weight: Option<&[f32]>, angles: &[[f32; 2]], threads: u32
     let d = x.len();
     let normed = ops::rms_norm(x, weight, NORM_EPS);
     let exact = vec![0.0; d];
-    let of_normed = norm((x, &exact), &normed, |i| weight.map_or(1.0, |w| w[i]), NORM_EPS, threads);
+    let of_normed = norm(x, &exact, &normed, |i| weight.map_or(1.0, |w| w[i]), NORM_EPS, threads);
     let (value, mut bound) = (ops::head_norm_rope(x, weight, angles, NORM_EPS), of_normed.clone());
     for (i, [cos, sin]) in angles.iter().enumerate() {
         let (cos, sin) = (f64::from(cos.abs()), f64::from(sin.abs()));
@@ -193,7 +193,7 @@ pub fn of_rounding(block: &[f32]) -> f64 {
 }
 
 /// Measures rows of `width` values and what they have become rounded to int8 in blocks of 16.
-pub fn measure_rounding(measure: &mut Measure, what: &str, (x, width): (&[f32], usize), words: &[f32]) {
+pub fn measure_rounding(measure: &mut Measure, what: &str, x: &[f32], width: usize, words: &[f32]) {
     let rows = x.len() / width;
     for (t, (x, words)) in x.chunks_exact(width).zip(words.chunks_exact(words.len() / rows)).enumerate() {
         let words: Vec<u32> = words.iter().map(|word| word.to_bits()).collect();
@@ -208,11 +208,11 @@ pub fn measure_rounding(measure: &mut Measure, what: &str, (x, width): (&[f32], 
 }
 
 /// A norm added to the residual stream: `(h + rms(x) * post) * scalar`, of x that may be off by `of_x`.
-pub fn added_norm(h: &[f32], (x, of_x): (&[f32], &[f64]), post: &[f32], scalar: f32, threads: u32) -> Bounded {
+pub fn added_norm(h: &[f32], x: &[f32], of_x: &[f64], post: &[f32], scalar: f32, threads: u32) -> Bounded {
     let mut expected = h.to_vec();
     ops::add_norm(&mut expected, x, post, scalar, NORM_EPS);
     let normed = ops::rms_norm(x, Some(post), NORM_EPS);
-    let of_normed = norm((x, of_x), &normed, |i| post[i], NORM_EPS, threads);
+    let of_normed = norm(x, of_x, &normed, |i| post[i], NORM_EPS, threads);
     let size = |i: usize| f64::from(h[i].abs()) + f64::from(normed[i].abs());
     let bound = (0..h.len()).map(|i| f64::from(scalar.abs()) * (of_normed[i] + 2.0 * EPS * size(i)));
     let bound = bound.collect();
@@ -222,7 +222,7 @@ pub fn added_norm(h: &[f32], (x, of_x): (&[f32], &[f64]), post: &[f32], scalar: 
 /// The norm of a row that may be off by its bound.
 pub fn normed((x, of_x): &Bounded, weight: &[f32], threads: u32) -> Bounded {
     let y = ops::rms_norm(x, Some(weight), NORM_EPS);
-    let bound = norm((x, of_x), &y, |i| weight[i], NORM_EPS, threads);
+    let bound = norm(x, of_x, &y, |i| weight[i], NORM_EPS, threads);
     (y, bound)
 }
 
@@ -252,7 +252,7 @@ pub fn routed(logits: &[f32], per_expert_scale: &[f32], top_k: usize) -> (Vec<u3
 
 /// The ids that rounding leaves open for a draw with `random`, the right one among them. A weight's exponent is
 /// a product with a rounded reciprocal, and WGSL's exp is off by 3 + 2 |exponent| units; sums add half a unit each time.
-pub fn drawable(logits: &[f32], (top_k, top_p, temperature): (usize, f32, f32), random: f64) -> Vec<u32> {
+pub fn drawable(logits: &[f32], top_k: usize, top_p: f32, temperature: f32, random: f64) -> Vec<u32> {
     let mut order: Vec<usize> = (0..logits.len()).filter(|&id| logits[id] > f32::NEG_INFINITY).collect();
     order.sort_by(|&a, &b| logits[b].partial_cmp(&logits[a]).expect("no NaN").then(a.cmp(&b)));
     order.truncate(top_k);

@@ -231,7 +231,7 @@ fn note(json: &Json, used: &mut Used) -> usize {
 /// Runs `work` on a thread with stack enough for every template that is parsed. A panic there is an error here, and so
 /// is a thread that does not come back in time; it is told to end.
 fn on_own_thread<T: Send + 'static>(work: impl FnOnce(Arc<AtomicBool>) -> T + Send + 'static) -> Result<T> {
-    threads::with_stack(("chat template", STACK_BYTES), TIME, work).map_err(|error| match error {
+    threads::with_stack("chat template", STACK_BYTES, TIME, work).map_err(|error| match error {
         NoResult::NoThread(e) => {
             NoRoom::new(None, "chat template", STACK_BYTES as u64, 0, Bound::Stack(e.to_string())).into()
         }

@@ -194,7 +194,7 @@ fn programs_get_the_code() {
     let budget = object(&["generate", "--json", "--ids", "2,5", "--memory", "1.5MiB"], 4);
     assert_eq!(budget["code"], "E-BUDGET");
     let remedies: Vec<&str> = budget["remedies"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
-    assert!(remedies.contains(&"--context 256") && remedies.contains(&"--kv int8"), "{remedies:?}");
+    assert!(remedies.contains(&"--context 256") && remedies.contains(&"--head int4"), "{remedies:?}");
 }
 
 fn break_final_norm(from: &Path, to: &Path) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lapidary::Error;
 use lapidary::engine::{Generator, Request, Sampling};
 use lapidary::gpu::Gpu;
-use lapidary::testing::gpu::{Readback, Recorder, Tensor};
+use lapidary::testing::gpu::{Place, Readback, Recorder, Tensor};
 
 use super::device::open;
 use super::{checkpoint, generator, load, prompt};
@@ -134,8 +134,8 @@ fn a_wait_ends() {
     let (a, b) = (gpu.storage("a", big).unwrap(), gpu.storage("b", big).unwrap());
     let mut recorder = Recorder::new(&gpu);
     for _ in 0..32 {
-        recorder.copy((&a, 0), (&b, 0), big);
-        recorder.copy((&b, 0), (&a, 0), big);
+        recorder.copy(Place::start(&a), Place::start(&b), big);
+        recorder.copy(Place::start(&b), Place::start(&a), big);
     }
     recorder.submit();
     let error = gpu.wait().unwrap_err();
@@ -182,7 +182,7 @@ fn what_wgpu_refuses_is_an_error() {
     let gpu = open();
     let (a, b) = (gpu.storage("a", 16).unwrap(), gpu.storage("b", 16).unwrap());
     let mut recorder = Recorder::new(&gpu);
-    recorder.copy((&a, 0), (&b, 0), 32);
+    recorder.copy(Place::start(&a), Place::start(&b), 32);
     recorder.submit();
     let error = gpu.wait().unwrap_err();
     assert!(matches!(&error, Error::Run(_)) && error.to_string().starts_with("the device reports:"), "{error}");

@@ -62,7 +62,7 @@ fn check_with(
     for t in 0..n_rows {
         let row = t * width..(t + 1) * width;
         let x = &x[row.clone()];
-        let of_h = twins::added_norm(&h[row.clone()], (x, &vec![0.0; width]), norm(1), scalar, threads);
+        let of_h = twins::added_norm(&h[row.clone()], x, &vec![0.0; width], norm(1), scalar, threads);
         assert_close(&format!("{what}: h of row {t}"), &of_h.0, &results[0][row.clone()], |i| of_h.1[i]);
         for (o, result) in results[1..].iter().enumerate() {
             if o >= n_outputs {

@@ -5,6 +5,7 @@ use lapidary::gpu::Kind;
 use lapidary::model::KvDtype;
 use lapidary::testing::kernels::attention::attention;
 use lapidary::testing::kernels::attention::attention::{Buffers, KvSource};
+use lapidary::testing::kernels::attention::head_norm_rope::KvPair;
 use lapidary::testing::kernels::attention::head_norm_rope::{Heads, Inputs, Kv};
 use lapidary::testing::kernels::tuning::AttentionFew;
 use lapidary::testing::reference::ops::{self, Share};
@@ -97,8 +98,12 @@ fn check(random: &mut Random, case: Case, positions: &[u32], made: Made) {
         eps: 1e-6,
     };
     let cache = Output::compact(1, KvDtype::F32.head_words(d));
-    let source =
-        KvSource { cache: (&cache.tensor, &cache.tensor), dtype: KvDtype::F32, capacity: window.unwrap_or(1), window };
+    let source = KvSource {
+        cache: KvPair { k: &cache.tensor, v: &cache.tensor },
+        dtype: KvDtype::F32,
+        capacity: window.unwrap_or(1),
+        window,
+    };
     let rows = rows_tensor(&step_rows(&rows));
     let inputs = Inputs { qkv: &qkv, kv: Kv::Shared, norms: &norms, rotary: &rotary, rows: &rows };
     let buffers = Buffers { out: &out.tensor, rounded: rounds.then_some(&words.tensor), shares: Some(&shares) };

@@ -7,6 +7,7 @@ use lapidary::testing::kernels::attention::attention::KvSource;
 use lapidary::testing::kernels::attention::attention_tile;
 use lapidary::testing::kernels::attention::attention_tile::Buffers;
 use lapidary::testing::kernels::attention::head_norm_rope::Heads;
+use lapidary::testing::kernels::attention::head_norm_rope::KvPair;
 use lapidary::testing::kernels::tuning::AttentionMany;
 use lapidary::testing::reference::ops;
 
@@ -87,9 +88,9 @@ fn check_with(step: &Step, tuning: AttentionMany) {
         rotary_offset: 0,
         eps: 1e-6,
     };
-    let new = new_rows.then_some((&own_k, &own_v));
+    let new = new_rows.then_some(KvPair { k: &own_k, v: &own_v });
     let buffers = Buffers { q: &q_tensor, out: &out.tensor, rows: &rows, row_count: &row_count, new };
-    let source = KvSource { cache: (&k, &v), dtype: KvDtype::F32, capacity: end, window: None };
+    let source = KvSource { cache: KvPair { k: &k, v: &v }, dtype: KvDtype::F32, capacity: end, window: None };
     let planned = attention_tile::plan(&runner.planner, "attention", heads, buffers, source).expect("a plan");
     let constant = |name| planned.key().constants.iter().find(|(n, _)| *n == name).expect("a constant").1 as usize;
     let block = constant("KEYS");

@@ -3,6 +3,7 @@
 use lapidary::quant::{DenseMatrix, Dtype, Matrix};
 use lapidary::testing::gpu::Tensor;
 use lapidary::testing::kernels::rows::embed;
+use lapidary::testing::kernels::rows::embed::Embed;
 use lapidary::testing::kernels::{StepRow, WeightsBuilder};
 use lapidary::testing::quant::requantize::{GROUP_SIZE, requantize};
 use lapidary::testing::reference::ops;
@@ -33,8 +34,20 @@ fn a_part_of_the_vocabulary() {
         builder.add(0, 0, &table).expect("memory");
         let (weights, y, runner) =
             (builder.finish().expect("a device"), Output::new(tokens.len(), width), Runner::new());
-        let planned = embed::plan(&runner.planner, "embed", &weights, (first, true), (&rows, &rows), &y.tensor, 3.0)
-            .expect("a plan");
+        let planned = embed::plan(
+            &runner.planner,
+            "embed",
+            &Embed {
+                table: &weights,
+                first_token: first,
+                partial: true,
+                rows: &rows,
+                ids: &rows,
+                y: &y.tensor,
+                scale: 3.0,
+            },
+        )
+        .expect("a plan");
         let actual = runner.run(&planned, tokens.len(), &[&y]).remove(0);
         let expected = tokens.iter().flat_map(|&t| ops::embed(&table, first as u32, t, 3.0));
         assert_close(&format!("parts of {part_rows}"), &expected.collect::<Vec<_>>(), &actual, |_| 0.0);
@@ -112,8 +125,12 @@ fn check_table(random: &mut Random, what: &str, table: &Matrix, row_bytes: usize
         let weights = builder.finish().expect("a device");
         let y = Output::new(tokens.len(), width);
         let (runner, scale) = (Runner::new(), (width as f32).sqrt());
-        let planned = embed::plan(&runner.planner, "embed", &weights, (0, false), (&rows, &ids), &y.tensor, scale)
-            .expect("a plan");
+        let planned = embed::plan(
+            &runner.planner,
+            "embed",
+            &Embed { table: &weights, first_token: 0, partial: false, rows: &rows, ids: &ids, y: &y.tensor, scale },
+        )
+        .expect("a plan");
         assert_eq!(planned.len(), N_TOKENS.div_ceil(part_rows), "parts");
         let actual = runner.run(&planned, tokens.len(), &[&y]).remove(0);
         let expected: Vec<f32> = tokens.iter().flat_map(|&t| ops::embed(table, 0, t, scale)).collect();

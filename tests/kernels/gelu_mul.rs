@@ -12,7 +12,7 @@ pub(super) fn check(what: &str, width: usize, gate: &[f32], up: &[f32], rows_per
     let n_rows = gate.len() / width;
     let (runner, y) = (Runner::new(), Output::new(n_rows, width));
     let (gate_tensor, up_tensor) = (tensor(width, gate), tensor(width, up));
-    let planned = gelu_mul::plan(&runner.planner, "gelu_mul", &gate_tensor, (&up_tensor, 0), &y.tensor, rows_per_row);
+    let planned = gelu_mul::plan(&runner.planner, "gelu_mul", &gate_tensor, &up_tensor, 0, &y.tensor, rows_per_row);
     let actual = runner.run_one(planned.expect("a plan"), n_rows / rows_per_row, &y);
     let (expected, tolerance) = twins::gelu_mul(gate, up);
     assert_close(what, &expected, &actual, |i| tolerance[i]);
@@ -39,7 +39,7 @@ fn columns_of_a_wider_tensor() {
     let (gate_tensor, up_tensor) = (tensor(width, &gate), tensor(all, &up));
     for offset in [0, 40, 160] {
         let (runner, y) = (Runner::new(), Output::new(n_rows, width));
-        let planned = gelu_mul::plan(&runner.planner, "gelu_mul", &gate_tensor, (&up_tensor, offset), &y.tensor, 1);
+        let planned = gelu_mul::plan(&runner.planner, "gelu_mul", &gate_tensor, &up_tensor, offset, &y.tensor, 1);
         let actual = runner.run_one(planned.expect("a plan"), n_rows, &y);
         let columns: Vec<f32> = up.chunks_exact(all).flat_map(|row| &row[offset..offset + width]).copied().collect();
         assert_close(&format!("from column {offset}"), &ops::gelu_mul(&gate, &columns), &actual, |i| {

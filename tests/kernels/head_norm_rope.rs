@@ -3,6 +3,7 @@
 use lapidary::model::KvDtype;
 use lapidary::testing::kernels::attention::attention_tile::Queries;
 use lapidary::testing::kernels::attention::head_norm_rope;
+use lapidary::testing::kernels::attention::head_norm_rope::KvPair;
 use lapidary::testing::kernels::attention::head_norm_rope::{Heads, Inputs, Kv, KvTarget};
 use lapidary::testing::reference::ops;
 use lapidary::testing::twins::{NORM_EPS, head, stored};
@@ -52,9 +53,10 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
     let kv_words = heads.n_kv_heads * head_words;
     let (q_out, k_out, v_out) =
         (Output::new(n_rows, q_width), Output::new(kv_rows, kv_words), Output::new(kv_rows, kv_words));
-    let target = match capacity {
-        Some(capacity) => KvTarget::Cache(&k_out.tensor, &v_out.tensor, capacity),
-        None => KvTarget::Rows(&k_out.tensor, &v_out.tensor),
+    let pair = KvPair { k: &k_out.tensor, v: &v_out.tensor };
+    let kv_target = match capacity {
+        Some(capacity) => KvTarget::Cache { cache: pair, capacity },
+        None => KvTarget::Rows(pair),
     };
     let inputs = Inputs {
         qkv: &tensor(qkv.len() / n_rows, &qkv),
@@ -63,9 +65,8 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
         rotary: &tensor(2 * n_pairs, &rotary),
         rows: &rows_tensor(&step),
     };
-    let to = (target, dtype);
-    let planned =
-        head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, (&q_out.tensor, Queries::Rows), to);
+    let to = head_norm_rope::Outputs { q: &q_out.tensor, queries: Queries::Rows, kv: kv_target, dtype };
+    let planned = head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, to);
     let results = runner.run(&[planned.expect("a plan")], n_rows, &[&q_out, &k_out, &v_out]);
     let mut written = vec![false; kv_rows];
     for (t, row) in step.iter().enumerate() {
@@ -138,9 +139,13 @@ fn queries_in_squares() {
             rows: &rows_tensor(&step_rows(&ROWS[..n_rows])),
         };
         let (q, kv) = (Output::compact(rows, 6 * d), Output::new(1, 3 * d));
-        let to = (KvTarget::Rows(&kv.tensor, &kv.tensor), KvDtype::F32);
-        let queries = (&q.tensor, Queries::Squares { side, rows });
-        let planned = head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, queries, to);
+        let to = head_norm_rope::Outputs {
+            q: &q.tensor,
+            queries: Queries::Squares { side, rows },
+            kv: KvTarget::Rows(KvPair { k: &kv.tensor, v: &kv.tensor }),
+            dtype: KvDtype::F32,
+        };
+        let planned = head_norm_rope::plan(&runner.planner, "head_norm_rope", heads, &inputs, to);
         let words = runner.run_raw_rows(planned.expect("a plan"), &q, n_rows);
         let halves: &[u16] = bytemuck::cast_slice(&words);
         let side = side as usize;

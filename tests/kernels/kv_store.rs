@@ -1,5 +1,6 @@
 //! `kv_store.wgsl`: a chunk's keys and values enter the ring.
 
+use lapidary::testing::kernels::attention::head_norm_rope::KvPair;
 use lapidary::testing::kernels::attention::kv_store;
 use lapidary::testing::reference::ops;
 
@@ -17,8 +18,8 @@ pub(super) fn check(random: &mut Random, width: usize, capacity: usize, n_slots:
     let planned = kv_store::plan(
         &runner.planner,
         "kv_store",
-        (&tensor(width, &k), &tensor(width, &v)),
-        (&k_cache.tensor, &v_cache.tensor),
+        KvPair { k: &tensor(width, &k), v: &tensor(width, &v) },
+        KvPair { k: &k_cache.tensor, v: &v_cache.tensor },
         capacity,
         &rows_tensor(&step_rows(rows)),
     );
@@ -26,7 +27,7 @@ pub(super) fn check(random: &mut Random, width: usize, capacity: usize, n_slots:
     for (name, new, result) in [("k", &k, &results[0]), ("v", &v, &results[1])] {
         let words = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
         let mut expected = words(&before);
-        ops::kv_store(&mut expected, &words(new), (width, capacity), &step_rows(rows));
+        ops::kv_store(&mut expected, &words(new), width, capacity, &step_rows(rows));
         for (i, (row, expected)) in result.chunks_exact(width).zip(expected.chunks_exact(width)).enumerate() {
             assert_eq!(words(row), expected, "{what}: {name} row {i} of the ring");
         }

@@ -41,7 +41,7 @@ fn exact(
 ) {
     let (n_out, n_in) = (weights.out_features, weights.in_features);
     let first = weights.first_matrix as u32;
-    let expected = ops::matmul_grouped((x, repeat), (matrices, first), ids);
+    let expected = ops::matmul_grouped(x, repeat, matrices, first, ids);
     let (x, ids_tensor) = (tensor(n_in, x), compact(top_k, ids));
     for table in tables(|table| table.experts.plain) {
         let (runner, y) = (Runner::with_tiles(table), Output::new(ids.len(), n_out));

@@ -64,7 +64,7 @@ fn check_with(runner: &Runner, random: &mut Random, threads: u32, (width, n_rows
         let sum = &experts[row.clone()];
         let mlp = &mlp[row.clone()];
         let (m, of_m) = twins::combined(mlp, sum, [norm(5), norm(0)], threads);
-        let (expected, of_h) = twins::added_norm(&h[row.clone()], (&m, &of_m), norm(3), scalar, threads);
+        let (expected, of_h) = twins::added_norm(&h[row.clone()], &m, &of_m, norm(3), scalar, threads);
         let mut plain = h[row.clone()].to_vec();
         ops::moe_combine(&mut plain, mlp, sum, [norm(5), norm(0), norm(3)], scalar, NORM_EPS);
         assert_close(&format!("{what}: twins of row {t}"), &plain, &expected, |i| of_h[i]);

@@ -21,7 +21,7 @@ pub(super) fn plan_product(
     let count = compact(1, &[ids.rows as u32]);
     let groups = Groups::new(gpu(), ids.rows, ids.width, weights.n_matrices).expect("memory");
     let experts = weights.first_matrix..weights.first_matrix + weights.n_matrices;
-    let mut planned = moe_group::plan(&runner.planner, "moe_group", (ids, &count), experts, &groups).expect("a plan");
+    let mut planned = moe_group::plan(&runner.planner, "moe_group", ids, &count, experts, &groups).expect("a plan");
     let rows = Rows::Grouped { groups: &groups, repeat };
     planned.extend(product::plan(&runner.planner, "experts", &Product::new(weights, rows, x, y)).expect("a plan"));
     planned
@@ -36,7 +36,7 @@ pub(super) fn check(ids: &[u32], top_k: usize, n_rows: usize, experts: std::ops:
         let places = Groups::new(gpu(), rows, top_k, experts.len()).expect("memory").tiles.rows;
         let (pairs, tiles) = (Output::compact(rows, top_k), Output::compact(places, 4));
         let groups = Groups { pairs: pairs.tensor.clone(), tiles: tiles.tensor.clone() };
-        let planned = moe_group::plan(&runner.planner, "moe_group", (&ids_tensor, &count), experts.clone(), &groups);
+        let planned = moe_group::plan(&runner.planner, "moe_group", &ids_tensor, &count, experts.clone(), &groups);
         let actual = runner.run(&planned.expect("a plan"), n_rows, &[&pairs, &tiles]);
         let tile_rows = runner.planner.expert_tile_rows(n_rows, top_k, experts.len()) as usize;
         let (first, held) = (experts.start as u32, experts.len() as u32);

@@ -26,10 +26,16 @@ pub(super) fn check_some() {
             }
             let (runner, sum) = (Runner::new(), Output::new(n_rows, width));
             let (ids_tensor, weights_tensor) = (compact(top_k, &ids), compact(top_k, &weights));
-            let from = (&ids_tensor, &weights_tensor);
-            let planned =
-                moe_sum::plan(&runner.planner, "sum", &tensor(width, &products), from, held.clone(), &sum.tensor)
-                    .expect("a plan");
+            let planned = moe_sum::plan(
+                &runner.planner,
+                "sum",
+                &tensor(width, &products),
+                &ids_tensor,
+                &weights_tensor,
+                held.clone(),
+                &sum.tensor,
+            )
+            .expect("a plan");
             let actual = runner.run_one(planned, n_rows, &sum);
             for t in 0..n_rows {
                 let slots = t * top_k..(t + 1) * top_k;

@@ -1,6 +1,7 @@
 //! `per_layer_inputs.wgsl`: y = (rms(context * scale) * norm + tokens) / sqrt(2), layer by layer.
 
 use lapidary::testing::kernels::norm::per_layer_inputs;
+use lapidary::testing::kernels::norm::per_layer_inputs::PerLayerInputs;
 use lapidary::testing::reference::ops;
 
 use crate::common::random::{Random, Spread};
@@ -13,10 +14,15 @@ pub(super) fn check(random: &mut Random, n_rows: usize, layers: usize, n: usize,
     let (context, tokens) = (random.values(n_rows * width, spread), random.values(n_rows * width, Spread::Normal));
     let norm = random.values(n, Spread::Normal);
     let (runner, y) = (Runner::new(), Output::new(n_rows, width));
-    let from = (&tensor(width, &context), &tensor(width, &tokens));
-    let norm_tensor = compact(n, &norm);
-    let planned =
-        per_layer_inputs::plan(&runner.planner, "per_layer_inputs", from, &norm_tensor, &y.tensor, (scale, eps));
+    let inputs = PerLayerInputs {
+        context: &tensor(width, &context),
+        tokens: &tensor(width, &tokens),
+        norm: &compact(n, &norm),
+        y: &y.tensor,
+        scale,
+        eps,
+    };
+    let planned = per_layer_inputs::plan(&runner.planner, "per_layer_inputs", &inputs);
     let actual = runner.run_one(planned.expect("a plan"), n_rows, &y);
     let parts = context.chunks_exact(n).zip(tokens.chunks_exact(n)).zip(actual.chunks_exact(n));
     for (part, ((context, tokens), actual)) in parts.enumerate() {
@@ -25,7 +31,7 @@ pub(super) fn check(random: &mut Random, n_rows: usize, layers: usize, n: usize,
         let normed = ops::rms_norm(&scaled, Some(&norm), eps);
         let rounding: Vec<f64> = scaled.iter().map(|v| EPS * f64::from(v.abs())).collect();
         let threads = runner.planner.tuning.norms.threads;
-        let tolerance = norm_tolerance((&scaled, &rounding), &normed, |i| norm[i], eps, threads);
+        let tolerance = norm_tolerance(&scaled, &rounding, &normed, |i| norm[i], eps, threads);
         let what = format!("{n_rows} rows, {layers} layers of {n}, part {part}");
         assert_close(&what, &expected, actual, |i| {
             tolerance[i] + 4.0 * EPS * f64::from(expected[i].abs() + tokens[i].abs())

@@ -1,6 +1,8 @@
 //! `rms_norm.wgsl`: y[t] = x[t] / sqrt(mean(x[t]^2) + eps) * norms[weight].
 
 use lapidary::testing::kernels::norm::rms_norm;
+use lapidary::testing::kernels::norm::rms_norm::NormRow;
+use lapidary::testing::kernels::rounding::int8_by_16::Outputs;
 use lapidary::testing::reference::ops;
 
 use crate::common::random::{Random, Spread};
@@ -37,9 +39,9 @@ fn check_with(runner: &Runner, what: &str, threads: u32, norms: &[f32], width: u
     let planned = rms_norm::plan(
         &runner.planner,
         "rms_norm",
-        (&tensor(width, norms), 2),
+        NormRow { norms: &tensor(width, norms), row: 2 },
         &tensor(width, x),
-        (&y.tensor, None),
+        Outputs { y: &y.tensor, rounded: None },
         EPS,
     );
     let actual = runner.run_one(planned.expect("a plan"), n_rows, &y);
@@ -48,7 +50,7 @@ fn check_with(runner: &Runner, what: &str, threads: u32, norms: &[f32], width: u
     let tolerance: Vec<f64> = x
         .chunks_exact(width)
         .zip(expected.chunks_exact(width))
-        .flat_map(|(x, y)| norm_tolerance((x, &exact), y, |i| weight[i], EPS, threads))
+        .flat_map(|(x, y)| norm_tolerance(x, &exact, y, |i| weight[i], EPS, threads))
         .collect();
     assert_close(what, &expected, &actual, |i| tolerance[i]);
 }

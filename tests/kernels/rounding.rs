@@ -10,8 +10,10 @@ use lapidary::testing::kernels::experts::router::Choice;
 use lapidary::testing::kernels::norm::add_norm;
 use lapidary::testing::kernels::norm::add_norm::AddNorm;
 use lapidary::testing::kernels::norm::rms_norm;
+use lapidary::testing::kernels::norm::rms_norm::NormRow;
 use lapidary::testing::kernels::product::{self, Beside, Gated, Product, Rows};
 use lapidary::testing::kernels::rounding::int8_by_16::Input;
+use lapidary::testing::kernels::rounding::int8_by_16::Outputs;
 
 use super::product::upload;
 use super::rounded::{assert_rounded, output};
@@ -59,8 +61,9 @@ fn check_norms_with(runner: &Runner, width: usize, threads: u32, outputs: &[usiz
     let new = || (Output::new(n_rows, width), zeros(n_rows, width));
 
     let (y, words) = new();
-    let to = (&y.tensor, Some(&words.tensor));
-    let planned = rms_norm::plan(&runner.planner, "rms_norm", (&norms, 2), &x, to, 1e-6).expect("a plan");
+    let to = Outputs { y: &y.tensor, rounded: Some(&words.tensor) };
+    let norm = NormRow { norms: &norms, row: 2 };
+    let planned = rms_norm::plan(&runner.planner, "rms_norm", norm, &x, to, 1e-6).expect("a plan");
     check(&format!("rms_norm, {what}"), runner, &[planned], n_rows, &[(&y, &words)]);
 
     for &outputs in outputs {

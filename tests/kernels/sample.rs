@@ -23,7 +23,7 @@ fn drawn(threads: u32, width: usize, logits: &[f32], draws: &[Draw]) -> Vec<u32>
     let maxima = Tensor::compact(gpu(), "maxima", draws.len(), strip_max::strips(width)).expect("memory");
     let planned = [
         strip_max::plan(&runner.planner, "strip_max", &logits, &maxima).expect("a plan"),
-        sample::plan(&runner.planner, "sample", (&logits, &maxima), &compact(sample::DRAW_WORDS, draws), &ids.tensor)
+        sample::plan(&runner.planner, "sample", &logits, &maxima, &compact(sample::DRAW_WORDS, draws), &ids.tensor)
             .expect("a plan"),
     ];
     runner.run(&planned, draws.len(), &[&ids]).remove(0).iter().map(|v| v.to_bits()).collect()
@@ -47,7 +47,7 @@ fn compare(what: &str, threads: u32, width: usize, logits: &[f32], samplings: &[
     for (i, (&id, (wanted, sampling))) in actual.iter().zip(&expected).enumerate() {
         let may_be = {
             let (row, Sampling { top_k, top_p, temperature, .. }) = (&rows[i * width..(i + 1) * width], *sampling);
-            drawable(row, (top_k, top_p, temperature), f64::from(draws[i].random))
+            drawable(row, top_k, top_p, temperature, f64::from(draws[i].random))
         };
         let what = format!("{what}, width {width}, {threads} threads, draw {i}, {sampling:?}");
         assert!(may_be.contains(wanted), "{what}: the sampler's {wanted} is none of {may_be:?}");

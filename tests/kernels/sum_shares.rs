@@ -23,7 +23,7 @@ fn run(case: Case, parts: &[f32], count: usize) -> Vec<f32> {
     let y_width = beside.0 + width + beside.1;
     let (runner, y) = (Runner::new(), Output::new(rows, y_width));
     let (parts, row_count) = (compact(width, parts), compact(1, &[count as u32]));
-    let planned = sum_shares::plan(&runner.planner, "sum_shares", (&parts, shares), &row_count, (&y.tensor, beside.0));
+    let planned = sum_shares::plan(&runner.planner, "sum_shares", &parts, shares, &row_count, &y.tensor, beside.0);
     let actual = runner.run_one(planned.expect("a plan"), rows, &y);
     let mut made = Vec::new();
     for (t, row) in actual.chunks_exact(y_width).enumerate() {

@@ -5,6 +5,7 @@ use crate::gpu::Tier;
 use crate::kernels::KvDtype;
 use crate::kernels::attention::attention_tile::Queries;
 use crate::kernels::attention::head_norm_rope;
+use crate::kernels::attention::head_norm_rope::KvPair;
 use crate::kernels::attention::head_norm_rope::{Heads, Inputs, Kv, KvTarget};
 use crate::kernels::attention::kv_store;
 use crate::reference::ops;
@@ -115,13 +116,13 @@ fn heads(bench: &Workbench, dtype: KvDtype, measure: &mut Measure) -> Result<()>
         let q = Output::new(bench.gpu(), n_rows, n_heads * d)?;
         let k = Output::new(bench.gpu(), kv_rows, kv_words)?;
         let v = Output::new(bench.gpu(), kv_rows, kv_words)?;
-        let target = match to_cache {
-            true => KvTarget::Cache(&k.tensor, &v.tensor, capacity),
-            false => KvTarget::Rows(&k.tensor, &v.tensor),
+        let pair = KvPair { k: &k.tensor, v: &v.tensor };
+        let kv = match to_cache {
+            true => KvTarget::Cache { cache: pair, capacity },
+            false => KvTarget::Rows(pair),
         };
-        let to = (target, dtype);
-        let planned =
-            head_norm_rope::plan(&bench.planner, "head_norm_rope", heads, &inputs, (&q.tensor, Queries::Rows), to)?;
+        let to = head_norm_rope::Outputs { q: &q.tensor, queries: Queries::Rows, kv, dtype };
+        let planned = head_norm_rope::plan(&bench.planner, "head_norm_rope", heads, &inputs, to)?;
         let results = bench.run(&[planned], n_rows, &[&q, &k, &v])?;
         for (t, row) in step.iter().enumerate() {
             let of = |head: usize| &qkv[t * width + head * d..][..d];
@@ -159,8 +160,8 @@ pub(super) fn store(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let planned = kv_store::plan(
         &bench.planner,
         "kv_store",
-        (&bench.tensor(width, &k)?, &bench.tensor(width, &v)?),
-        (&k_cache.tensor, &v_cache.tensor),
+        KvPair { k: &bench.tensor(width, &k)?, v: &bench.tensor(width, &v)? },
+        KvPair { k: &k_cache.tensor, v: &v_cache.tensor },
         capacity,
         &bench.rows(&step_rows(&rows))?,
     )?;

@@ -7,6 +7,7 @@ use crate::kernels::choice::sample;
 use crate::kernels::choice::sample::Draw;
 use crate::kernels::choice::{argmax, strip_max, suppress};
 use crate::kernels::product::{self, Product, Rows};
+use crate::kernels::rows::embed::Embed;
 use crate::kernels::rows::{copy_words, embed, fill_random, gather_rows, not_finite};
 use crate::quant::{Bits, Dtype, Matrix};
 use crate::reference::ops;
@@ -34,7 +35,19 @@ pub(super) fn tables(bench: &Workbench, measure: &mut Measure) -> Result<()> {
             builder = builder.max_part_bytes((part_rows * row_bytes) as u64);
             builder.add(0, 0, &table)?;
             let (weights, y) = (builder.finish()?, Output::new(bench.gpu(), tokens.len(), width)?);
-            let planned = embed::plan(&bench.planner, "embed", &weights, (0, false), (&rows, &rows), &y.tensor, scale)?;
+            let planned = embed::plan(
+                &bench.planner,
+                "embed",
+                &Embed {
+                    table: &weights,
+                    first_token: 0,
+                    partial: false,
+                    rows: &rows,
+                    ids: &rows,
+                    y: &y.tensor,
+                    scale,
+                },
+            )?;
             let actual = bench.run_for(&planned, tokens.len(), &y)?;
             let mut row = vec![0.0; width];
             let mut expected = Vec::new();
@@ -128,12 +141,11 @@ pub(super) fn drawn(bench: &Workbench, measure: &mut Measure) -> Result<()> {
             .collect();
         let ids = Output::compact(bench.gpu(), n_rows, 1)?;
         let draws_tensor = bench.compact(sample::DRAW_WORDS, &draws)?;
-        let from = (&rows_tensor, &maxima.tensor);
-        let planned = sample::plan(&bench.planner, "sample", from, &draws_tensor, &ids.tensor)?;
+        let planned = sample::plan(&bench.planner, "sample", &rows_tensor, &maxima.tensor, &draws_tensor, &ids.tensor)?;
         let actual = bench.run_for(&[planned], n_rows, &ids)?;
         for (i, (row, id)) in rows.chunks_exact(VOCABULARY).zip(&actual).enumerate() {
             let expected = match i < CLEAN {
-                true => twins::drawable(row, (top_k as usize, top_p, temperature), draws[i].random.into()),
+                true => twins::drawable(row, top_k as usize, top_p, temperature, draws[i].random.into()),
                 false => vec![argmax::NOT_FINITE],
             };
             let id = id.to_bits();

@@ -81,7 +81,7 @@ pub(super) fn gates(bench: &Workbench, measure: &mut Measure) -> Result<()> {
         measure.close(&what, &expected, &results[0][p * width..][..width], |i| bound[i]);
     }
     if x.rounded.is_some() {
-        twins::measure_rounding(measure, "gated", (&results[0], width), &results[1]);
+        twins::measure_rounding(measure, "gated", &results[0], width, &results[1]);
     }
     Ok(())
 }
@@ -106,7 +106,7 @@ pub(super) fn gate(bench: &Workbench, measure: &mut Measure) -> Result<()> {
             measure.close(&format!("row {t} of {n_rows}"), &expected, actual, |i| bound[i]);
         }
         if x.rounded.is_some() {
-            twins::measure_rounding(measure, "gated", (&results[0], width), &results[1]);
+            twins::measure_rounding(measure, "gated", &results[0], width, &results[1]);
         }
     }
     Ok(())
@@ -180,7 +180,7 @@ pub(super) fn grouped(bench: &Workbench, measure: &mut Measure) -> Result<()> {
         let y = Output::new(bench.gpu(), ids.len(), n_out)?;
         let count = bench.compact(1, &[n_rows as u32])?;
         let groups = Groups::new(bench.gpu(), n_rows, top_k, N_EXPERTS)?;
-        let mut planned = moe_group::plan(&bench.planner, "moe_group", (&ids_tensor, &count), 0..N_EXPERTS, &groups)?;
+        let mut planned = moe_group::plan(&bench.planner, "moe_group", &ids_tensor, &count, 0..N_EXPERTS, &groups)?;
         let rows = Rows::Grouped { groups: &groups, repeat: top_k };
         planned.extend(product::plan(&bench.planner, "experts", &Product::new(&weights, rows, &x_tensor, &y.tensor))?);
         let actual = bench.run_for(&planned, n_rows, &y)?;
@@ -209,7 +209,7 @@ pub(super) fn grouped_dense(bench: &Workbench, measure: &mut Measure) -> Result<
     let y = Output::new(bench.gpu(), IDS.len(), n_out)?;
     let count = bench.compact(1, &[n_rows as u32])?;
     let groups = Groups::new(bench.gpu(), n_rows, TOP_K, N_EXPERTS)?;
-    let mut planned = moe_group::plan(&bench.planner, "moe_group", (&ids, &count), 0..N_EXPERTS, &groups)?;
+    let mut planned = moe_group::plan(&bench.planner, "moe_group", &ids, &count, 0..N_EXPERTS, &groups)?;
     let rows = Rows::Grouped { groups: &groups, repeat: 1 };
     let x_tensor = bench.tensor(n_in, &x)?;
     planned.extend(product::plan(&bench.planner, "experts", &Product::new(&weights, rows, &x_tensor, &y.tensor))?);
@@ -231,7 +231,7 @@ pub(super) fn groups(bench: &Workbench, measure: &mut Measure) -> Result<()> {
         let pairs = Output::compact(bench.gpu(), n_rows, top_k)?;
         let tiles = Output::compact(bench.gpu(), places, 4)?;
         let groups = Groups { pairs: pairs.tensor.clone(), tiles: tiles.tensor.clone() };
-        let planned = moe_group::plan(&bench.planner, "moe_group", (&ids_tensor, &count), 0..n_experts, &groups)?;
+        let planned = moe_group::plan(&bench.planner, "moe_group", &ids_tensor, &count, 0..n_experts, &groups)?;
         let results = bench.run(&planned, n_rows, &[&pairs, &tiles])?;
         let words = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         let tile_rows = bench.planner.expert_tile_rows(n_rows, top_k, n_experts) as usize;
@@ -253,8 +253,9 @@ pub(super) fn sums_of_products(bench: &Workbench, measure: &mut Measure) -> Resu
     let weights: Vec<f32> = ids.iter().map(|_| random.uniform()).collect();
     let products = random.values(ids.len() * width, Spread::Outliers);
     let sum = Output::new(bench.gpu(), n_rows, width)?;
-    let from = (&bench.compact(top_k, &ids)?, &bench.compact(top_k, &weights)?);
-    let planned = moe_sum::plan(&bench.planner, "sum", &bench.tensor(width, &products)?, from, 0..128, &sum.tensor)?;
+    let (ids_of, weights_of) = (bench.compact(top_k, &ids)?, bench.compact(top_k, &weights)?);
+    let from = bench.tensor(width, &products)?;
+    let planned = moe_sum::plan(&bench.planner, "sum", &from, &ids_of, &weights_of, 0..128, &sum.tensor)?;
     let actual = bench.run_for(&[planned], n_rows, &sum)?;
     for (t, actual) in actual.chunks_exact(width).enumerate() {
         let slots = t * top_k..(t + 1) * top_k;

@@ -5,8 +5,11 @@ use crate::kernels::experts::moe_combine;
 use crate::kernels::experts::moe_combine::MoeCombine;
 use crate::kernels::norm::add_norm;
 use crate::kernels::norm::add_norm::AddNorm;
+use crate::kernels::norm::per_layer_inputs::PerLayerInputs;
+use crate::kernels::norm::rms_norm::NormRow;
 use crate::kernels::norm::{per_layer_inputs, rms_norm};
 use crate::kernels::product::gelu_mul;
+use crate::kernels::rounding::int8_by_16::Outputs;
 use crate::reference::ops;
 use crate::testing::bounds::{EPS, Measure, norm};
 use crate::testing::random::{Random, Spread};
@@ -60,16 +63,23 @@ fn rms(bench: &Workbench, rounds: bool, measure: &mut Measure) -> Result<()> {
         let (norms, x) = (random.values(3 * width, Spread::Normal), random.values(N_ROWS * width, Spread::Outliers));
         let y = Output::new(bench.gpu(), N_ROWS, width)?;
         let words = Output::rounded(bench.gpu(), N_ROWS, width)?;
-        let to = (&y.tensor, rounds.then_some(&words.tensor));
+        let to = Outputs { y: &y.tensor, rounded: rounds.then_some(&words.tensor) };
         let (norms_tensor, x_tensor) = (bench.tensor(width, &norms)?, bench.tensor(width, &x)?);
-        let planned = rms_norm::plan(&bench.planner, "rms_norm", (&norms_tensor, 2), &x_tensor, to, NORM_EPS)?;
+        let planned = rms_norm::plan(
+            &bench.planner,
+            "rms_norm",
+            NormRow { norms: &norms_tensor, row: 2 },
+            &x_tensor,
+            to,
+            NORM_EPS,
+        )?;
         let results = bench.run(&[planned], N_ROWS, &[&y, &words])?;
         for (t, (x, actual)) in x.chunks_exact(width).zip(results[0].chunks_exact(width)).enumerate() {
             let (expected, bound) = twins::normed(&exact(x), &norms[2 * width..], threads(bench));
             measure.close(&format!("width {width}, row {t}"), &expected, actual, |i| bound[i]);
         }
         if rounds {
-            twins::measure_rounding(measure, &format!("width {width}"), (&results[0], width), &results[1]);
+            twins::measure_rounding(measure, &format!("width {width}"), &results[0], width, &results[1]);
         }
     }
     Ok(())
@@ -110,7 +120,7 @@ fn add(bench: &Workbench, rounds: bool, measure: &mut Measure) -> Result<()> {
         for t in 0..N_ROWS {
             let (row, what) = (t * width..(t + 1) * width, format!("width {width}, {n_outputs} outputs, row {t}"));
             let of_x = vec![0.0; width];
-            let of_h = twins::added_norm(&h[row.clone()], (&x[row.clone()], &of_x), norm(1), scalar, threads(bench));
+            let of_h = twins::added_norm(&h[row.clone()], &x[row.clone()], &of_x, norm(1), scalar, threads(bench));
             measure.close(&what, &of_h.0, &results[0][row.clone()], |i| of_h.1[i]);
             for o in 0..n_outputs {
                 let (expected, bound) = twins::normed(&of_h, norm(3 + o), threads(bench));
@@ -118,7 +128,7 @@ fn add(bench: &Workbench, rounds: bool, measure: &mut Measure) -> Result<()> {
             }
         }
         for i in (0..2).filter(|&i| rounded(i).is_some()) {
-            twins::measure_rounding(measure, &format!("width {width}"), (&results[1 + i], width), &results[4 + i]);
+            twins::measure_rounding(measure, &format!("width {width}"), &results[1 + i], width, &results[4 + i]);
         }
     }
     Ok(())
@@ -151,13 +161,13 @@ fn combine(bench: &Workbench, rounds: bool, measure: &mut Measure) -> Result<()>
             let (row, what) = (t * width..(t + 1) * width, format!("width {width}, row {t}"));
             let threads = threads(bench);
             let (m, of_m) = twins::combined(&mlp[row.clone()], &experts[row.clone()], [norm(5), norm(0)], threads);
-            let of_h = twins::added_norm(&h[row.clone()], (&m, &of_m), norm(3), scalar, threads);
+            let of_h = twins::added_norm(&h[row.clone()], &m, &of_m, norm(3), scalar, threads);
             measure.close(&what, &of_h.0, &results[0][row.clone()], |i| of_h.1[i]);
             let (expected, bound) = twins::normed(&of_h, norm(6), threads);
             measure.close(&format!("{what}, next"), &expected, &results[1][row.clone()], |i| bound[i]);
         }
         if rounds {
-            twins::measure_rounding(measure, &format!("width {width}"), (&results[1], width), &results[2]);
+            twins::measure_rounding(measure, &format!("width {width}"), &results[1], width, &results[2]);
         }
     }
     Ok(())
@@ -170,9 +180,15 @@ pub(super) fn per_layer(bench: &Workbench, measure: &mut Measure) -> Result<()> 
     let tokens = random.values(N_ROWS * width, Spread::Normal);
     let weight = random.values(n, Spread::Normal);
     let y = Output::new(bench.gpu(), N_ROWS, width)?;
-    let from = (&bench.tensor(width, &context)?, &bench.tensor(width, &tokens)?);
-    let norm_tensor = bench.compact(n, &weight)?;
-    let planned = per_layer_inputs::plan(&bench.planner, "inputs", from, &norm_tensor, &y.tensor, (scale, NORM_EPS))?;
+    let inputs = PerLayerInputs {
+        context: &bench.tensor(width, &context)?,
+        tokens: &bench.tensor(width, &tokens)?,
+        norm: &bench.compact(n, &weight)?,
+        y: &y.tensor,
+        scale,
+        eps: NORM_EPS,
+    };
+    let planned = per_layer_inputs::plan(&bench.planner, "inputs", &inputs)?;
     let actual = bench.run_for(&[planned], N_ROWS, &y)?;
     let parts = context.chunks_exact(n).zip(tokens.chunks_exact(n)).zip(actual.chunks_exact(n));
     for (part, ((context, tokens), actual)) in parts.enumerate() {
@@ -181,7 +197,7 @@ pub(super) fn per_layer(bench: &Workbench, measure: &mut Measure) -> Result<()> 
         let normed = ops::rms_norm(&scaled, Some(&weight), NORM_EPS);
         let of_scaled: Vec<f64> = scaled.iter().map(|v| EPS * f64::from(v.abs())).collect();
         let threads = bench.planner.tuning.norms.threads;
-        let of_normed = norm((&scaled, &of_scaled), &normed, |i| weight[i], NORM_EPS, threads);
+        let of_normed = norm(&scaled, &of_scaled, &normed, |i| weight[i], NORM_EPS, threads);
         let bound = |i: usize| of_normed[i] + 4.0 * EPS * f64::from(expected[i].abs() + tokens[i].abs());
         measure.close(&format!("part {part}"), &expected, actual, bound);
     }
@@ -198,7 +214,7 @@ pub(super) fn gates(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let up = random.values(N_ROWS * width, Spread::Normal);
     let y = Output::new(bench.gpu(), N_ROWS, width)?;
     let (gate_tensor, up_tensor) = (bench.tensor(width, &gate)?, bench.tensor(width, &up)?);
-    let planned = gelu_mul::plan(&bench.planner, "gelu_mul", &gate_tensor, (&up_tensor, 0), &y.tensor, 1)?;
+    let planned = gelu_mul::plan(&bench.planner, "gelu_mul", &gate_tensor, &up_tensor, 0, &y.tensor, 1)?;
     let actual = bench.run_for(&[planned], N_ROWS, &y)?;
     let (expected, bound) = twins::gelu_mul(&gate, &up);
     measure.close("gates", &expected, &actual, |i| bound[i]);

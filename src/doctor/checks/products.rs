@@ -150,7 +150,7 @@ pub(super) fn round(
     let (x_tensor, out) = (bench.tensor(width, x)?, Output::rounded(bench.gpu(), n_rows, width)?);
     let planned = int8_by_16::plan(&bench.planner, "round", &x_tensor, &out.tensor)?;
     let words = bench.run_for(&[planned], n_rows, &out)?;
-    twins::measure_rounding(measure, &format!("rounding of {width}"), (x, width), &words);
+    twins::measure_rounding(measure, &format!("rounding of {width}"), x, width, &words);
     Ok((x_tensor, out.tensor, rounded_rows(&words, n_rows, width)))
 }
 

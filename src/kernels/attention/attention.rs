@@ -7,6 +7,7 @@ use super::{attention_join, kv};
 use crate::Result;
 use crate::gpu::{Grid, Kind, Tensor};
 use crate::kernels::rounding::int8_by_16;
+use crate::kernels::rounding::int8_by_16::Outputs;
 use crate::kernels::tuning::AttentionFew;
 use crate::kernels::{Planned, Planner, word};
 
@@ -81,9 +82,8 @@ pub fn plan(
     let blocks = source.window.map_or(usize::MAX, |window| window.div_ceil(block as usize));
     let count = tuning.n_shares(n_kv_heads, heads_per_kv).min(blocks);
     let shares = b.shares.filter(|_| count > 1).map(|tensor| {
-        let n_shares = Shares { count, window: source.window.map_or(u32::MAX, word) };
         assert!(tensor.width >= count * n_heads * (head_dim + 4), "{label}: room for shares");
-        (n_shares, tensor)
+        Shares { count, window: source.window.map_or(u32::MAX, word), tensor }
     });
     let params = Params {
         n_heads: word(n_heads),
@@ -94,7 +94,7 @@ pub fn plan(
         capacity: word(source.capacity),
         qkv_stride: word(inputs.qkv.stride),
         q_stride: word(b.out.stride),
-        kv_stride: kv::row_quads(source.cache.0.stride),
+        kv_stride: kv::row_quads(source.cache.k.stride),
         rotated_pairs: word(heads.rotated_pairs),
         rotary_stride: word(inputs.rotary.stride / 2),
         rotary_offset: word(heads.rotary_offset),
@@ -127,22 +127,22 @@ pub fn plan(
         ("ROOM", word(while_scoring.max(at_the_end))),
         ("THREADS", threads),
         ("BLOCK", block),
-        ("SPLITS", shares.map_or(1, |(n_shares, _)| word(n_shares.count))),
+        ("SPLITS", shares.map_or(1, |shares| word(shares.count))),
     ]);
     let buffers = vec![
         ("qkv", inputs.qkv.into()),
         ("norms", inputs.norms.into()),
         ("rotary", inputs.rotary.into()),
         ("rows", inputs.rows.into()),
-        ("k_cache", source.cache.0.into()),
-        ("v_cache", source.cache.1.into()),
-        ("out", shares.map_or(b.out, |(_, tensor)| tensor).into()),
+        ("k_cache", source.cache.k.into()),
+        ("v_cache", source.cache.v.into()),
+        ("out", shares.map_or(b.out, |shares| shares.tensor).into()),
     ];
-    let grid = Grid { z: shares.map_or(1, |(n_shares, _)| word(n_shares.count)), ..Grid::per_row(n_kv_heads * parts) };
+    let grid = Grid { z: shares.map_or(1, |shares| word(shares.count)), ..Grid::per_row(n_kv_heads * parts) };
     let mut planned = vec![planner.plan(label, planner.key("attention", constants), &params, buffers, grid)?];
     let joins_rounded = shares.is_some() && attention_join::can_round(head_dim);
     if let Some(shares) = shares {
-        let out = (b.out, b.rounded.filter(|_| joins_rounded));
+        let out = Outputs { y: b.out, rounded: b.rounded.filter(|_| joins_rounded) };
         planned.push(attention_join::plan(planner, label, heads, inputs.rows, out, shares)?);
     }
     if let (Some(rounded), false) = (b.rounded, joins_rounded) {

@@ -3,6 +3,7 @@
 use super::heads::{Heads, Shares};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
+use crate::kernels::rounding::int8_by_16::Outputs;
 use crate::kernels::{Planned, Planner, word};
 
 crate::kernels::params! {
@@ -29,18 +30,19 @@ pub(crate) fn plan(
     label: &str,
     heads: Heads,
     rows: &Tensor,
-    (out, rounded): (&Tensor, Option<&Tensor>),
-    (n_shares, shares): (Shares, &Tensor),
+    to: Outputs,
+    shares: Shares,
 ) -> Result<Planned> {
-    let params = Params { n_heads: word(heads.n_heads), window: n_shares.window, q_stride: word(out.stride) };
+    let Outputs { y: out, rounded } = to;
+    let params = Params { n_heads: word(heads.n_heads), window: shares.window, q_stride: word(out.stride) };
     let constants = vec![
         ("BLOCK", planner.tuning.attention_few.block),
         ("HEAD_DIM", word(heads.head_dim)),
-        ("SPLITS", word(n_shares.count)),
+        ("SPLITS", word(shares.count)),
         ("THREADS", THREADS),
     ];
     let chunks = (heads.head_dim / 4).div_ceil(COLUMNS);
-    let mut buffers = vec![("shares", shares.into()), ("rows", rows.into()), ("out", out.into())];
+    let mut buffers = vec![("shares", shares.tensor.into()), ("rows", rows.into()), ("out", out.into())];
     let mut key = planner.key("attention_join", constants);
     if let Some(rounded) = rounded {
         assert!(can_round(heads.head_dim), "{label}: chunks of a head");

@@ -1,6 +1,6 @@
 //! `attention_matrix.wgsl`: attention of many rows by cooperative matrices.
 
-use super::heads::{Heads, KvSource};
+use super::heads::{Heads, KvPair, KvSource};
 use super::kv;
 use crate::Result;
 use crate::gpu::{Grid, PipelineKey, Tensor};
@@ -32,7 +32,7 @@ pub struct Buffers<'a> {
     /// `[1, 1]`: how many rows the step has.
     pub row_count: &'a Tensor,
     /// Keys and values of this step's own rows, as the cache holds them; `None` where they are in the cache already.
-    pub new: Option<(&'a Tensor, &'a Tensor)>,
+    pub new: Option<KvPair<'a>>,
 }
 
 /// Subgroups that a workgroup's matrices are made for, as in the shader.
@@ -72,7 +72,8 @@ pub(crate) fn plan(
     planner: &Planner,
     label: &str,
     heads: Heads,
-    (b, q_rows): (Buffers, usize),
+    b: Buffers,
+    q_rows: usize,
     source: KvSource,
 ) -> Result<Planned> {
     let Shape { side, lines, lanes } = shape(planner, heads, source.dtype).expect("asked before");
@@ -84,7 +85,7 @@ pub(crate) fn plan(
         capacity: word(source.capacity),
         q_lines: word(q_rows * heads.heads_per_kv),
         out_stride: word(b.out.stride),
-        kv_stride: kv::row_quads(source.cache.0.stride),
+        kv_stride: kv::row_quads(source.cache.k.stride),
     };
     let mut constants = source.dtype.constants(heads.head_dim);
     constants.extend([
@@ -96,10 +97,10 @@ pub(crate) fn plan(
     let new = b.new.unwrap_or(source.cache);
     let buffers = vec![
         ("q", b.q.into()),
-        ("k_cache", source.cache.0.into()),
-        ("v_cache", source.cache.1.into()),
-        ("k_new", new.0.into()),
-        ("v_new", new.1.into()),
+        ("k_cache", source.cache.k.into()),
+        ("v_cache", source.cache.v.into()),
+        ("k_new", new.k.into()),
+        ("v_new", new.v.into()),
         ("rows", b.rows.into()),
         ("row_count", b.row_count.into()),
         ("out", b.out.into()),

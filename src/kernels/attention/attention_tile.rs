@@ -1,6 +1,6 @@
 //! `attention_tile.wgsl`: attention of many rows, a tile of them at a time.
 
-use super::heads::{Heads, KvSource};
+use super::heads::{Heads, KvPair, KvSource};
 use super::{attention_matrix, kv};
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
@@ -57,10 +57,10 @@ pub fn plan(planner: &Planner, label: &str, heads: Heads, b: Buffers, source: Kv
     heads.check(label);
     assert!(b.q.stride == b.out.stride, "{label}: strides");
     source.check(label, heads);
-    let new_fits = |(k, v): (&Tensor, &Tensor)| [k, v].iter().all(|t| t.stride == source.cache.0.stride);
+    let new_fits = |new: KvPair| [new.k, new.v].iter().all(|t| t.stride == source.cache.k.stride);
     assert!(b.new.is_none_or(new_fits), "{label}: strides of new rows");
     if let Queries::Squares { rows, .. } = queries(planner, heads, b.q, source.dtype) {
-        return attention_matrix::plan(planner, label, heads, (b, rows), source);
+        return attention_matrix::plan(planner, label, heads, b, rows, source);
     }
     let octets = kv::head_octets(head_dim);
     let tuning = planner.tuning.attention_many;
@@ -75,7 +75,7 @@ pub fn plan(planner: &Planner, label: &str, heads: Heads, b: Buffers, source: Kv
         window: source.window.map_or(u32::MAX, word),
         capacity: word(source.capacity),
         q_stride: word(b.q.stride),
-        kv_stride: kv::row_quads(source.cache.0.stride),
+        kv_stride: kv::row_quads(source.cache.k.stride),
     };
     let mut constants = source.dtype.constants(head_dim);
     constants.extend([
@@ -91,10 +91,10 @@ pub fn plan(planner: &Planner, label: &str, heads: Heads, b: Buffers, source: Kv
     let new = b.new.unwrap_or(source.cache);
     let buffers = vec![
         ("q", b.q.into()),
-        ("k_cache", source.cache.0.into()),
-        ("v_cache", source.cache.1.into()),
-        ("k_new", new.0.into()),
-        ("v_new", new.1.into()),
+        ("k_cache", source.cache.k.into()),
+        ("v_cache", source.cache.v.into()),
+        ("k_new", new.k.into()),
+        ("v_new", new.v.into()),
         ("rows", b.rows.into()),
         ("row_count", b.row_count.into()),
         ("out", b.out.into()),

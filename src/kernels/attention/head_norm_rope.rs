@@ -7,7 +7,7 @@ use crate::Result;
 use crate::gpu::{Grid, Tensor};
 use crate::kernels::{KvDtype, Planned, Planner, word};
 
-pub use super::heads::{HEAD_DIM_STEP, Heads, Inputs, Kv, KvTarget, MAX_HEAD_DIM};
+pub use super::heads::{HEAD_DIM_STEP, Heads, Inputs, Kv, KvPair, KvTarget, MAX_HEAD_DIM};
 
 crate::kernels::params! {
     /// `shaders/attention/head_norm_rope.wgsl`.
@@ -29,26 +29,32 @@ crate::kernels::params! {
     }
 }
 
-/// Plans norms and rotation of all heads of a layer; queries go to `q`, which has room for `[rows, heads * head_dim]` of
-/// f32, keys and values to `target` as `dtype`.
+/// Where a step's queries, keys and values go.
+#[derive(Debug, Clone, Copy)]
+pub struct Outputs<'a> {
+    /// Room for queries, `[rows, heads * head_dim]` of f32.
+    pub q: &'a Tensor,
+    /// How they stand there.
+    pub queries: Queries,
+    /// Where keys and values go.
+    pub kv: KvTarget<'a>,
+    /// As what.
+    pub dtype: KvDtype,
+}
+
+/// Plans norms and rotation of all heads of a layer.
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
-pub fn plan(
-    planner: &Planner,
-    label: &str,
-    heads: Heads,
-    inputs: &Inputs,
-    (q, queries): (&Tensor, Queries),
-    (target, dtype): (KvTarget, KvDtype),
-) -> Result<Planned> {
+pub fn plan(planner: &Planner, label: &str, heads: Heads, inputs: &Inputs, to: Outputs) -> Result<Planned> {
+    let Outputs { q, queries, kv: target, dtype } = to;
     let Inputs { qkv, norms, rotary, rows, .. } = *inputs;
     heads.check(label);
     inputs.check(label, heads);
     assert_eq!(q.width, heads.n_heads * heads.head_dim, "{label}: width of q");
     let (k_out, v_out, capacity) = match target {
-        KvTarget::Cache(k, v, capacity) => (k, v, capacity),
-        KvTarget::Rows(k, v) => (k, v, 0),
+        KvTarget::Cache { cache, capacity } => (cache.k, cache.v, capacity),
+        KvTarget::Rows(KvPair { k, v }) => (k, v, 0),
     };
     let heads_out = heads.n_heads + if inputs.kv == Kv::Shared { 0 } else { 2 * heads.n_kv_heads };
     let kv_words = heads.n_kv_heads * dtype.head_words(heads.head_dim);
@@ -77,7 +83,7 @@ pub fn plan(
     constants.extend([
         ("ROOM", word(kv::head_quads(heads.head_dim))),
         ("THREADS", planner.tuning.norms.threads.min(64)),
-        ("TO_CACHE", u32::from(matches!(target, KvTarget::Cache(..)))),
+        ("TO_CACHE", u32::from(matches!(target, KvTarget::Cache { .. }))),
     ]);
     if let Queries::Squares { side, .. } = queries {
         constants.extend([("SQUARES", 1), ("Q_SIDE", side)]);

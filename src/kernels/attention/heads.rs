@@ -8,13 +8,27 @@ pub const MAX_HEAD_DIM: usize = 512;
 /// What head dimensions must be multiples of: shaders turn two vec4 of a head together.
 pub const HEAD_DIM_STEP: usize = 8;
 
+/// Keys and values.
+#[derive(Debug, Clone, Copy)]
+pub struct KvPair<'a> {
+    /// Keys, words of a [`KvDtype`].
+    pub k: &'a Tensor,
+    /// Values, likewise.
+    pub v: &'a Tensor,
+}
+
 /// Where keys and values of a step go, k and v, as words of a [`KvDtype`].
 #[derive(Debug, Clone, Copy)]
 pub enum KvTarget<'a> {
     /// Into the cache: `[slots * capacity, kv_heads * head_words]`.
-    Cache(&'a Tensor, &'a Tensor, usize),
+    Cache {
+        /// The layer's.
+        cache: KvPair<'a>,
+        /// Positions a slot's ring holds.
+        capacity: usize,
+    },
     /// Into rows of their own, `[rows, kv_heads * head_words]`.
-    Rows(&'a Tensor, &'a Tensor),
+    Rows(KvPair<'a>),
 }
 
 /// Sizes of a layer's heads and what its rotation needs.
@@ -101,7 +115,7 @@ impl Inputs<'_> {
 #[derive(Debug, Clone, Copy)]
 pub struct KvSource<'a> {
     /// Keys and values, `[slots * capacity, kv_heads * head_words]` words each.
-    pub cache: (&'a Tensor, &'a Tensor),
+    pub cache: KvPair<'a>,
     /// How they are held.
     pub dtype: KvDtype,
     /// Positions a slot's ring holds.
@@ -112,16 +126,18 @@ pub struct KvSource<'a> {
 
 impl KvSource<'_> {
     pub(crate) fn check(&self, label: &str, heads: Heads) {
-        let (k, v) = self.cache;
+        let KvPair { k, v } = self.cache;
         let words = heads.n_kv_heads * self.dtype.head_words(heads.head_dim);
         assert!(k.stride == v.stride && k.width == words && v.width == words, "{label}: width of the cache");
     }
 }
 
-/// Into how many shares a row's positions go at most.
+/// The shares that a row's positions go into, so many at most.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shares {
+pub(crate) struct Shares<'a> {
     pub count: usize,
     /// As the shaders have it: the largest number for no window.
     pub window: u32,
+    /// What the workgroups make of them.
+    pub tensor: &'a Tensor,
 }

@@ -1,5 +1,6 @@
 //! `kv_store.wgsl`: a chunk's keys and values enter the ring after attention has read what they overwrite.
 
+use super::heads::KvPair;
 use super::kv;
 use crate::Result;
 use crate::gpu::{Grid, Tensor};
@@ -20,19 +21,19 @@ crate::kernels::params! {
 pub fn plan(
     planner: &Planner,
     label: &str,
-    new: (&Tensor, &Tensor),
-    cache: (&Tensor, &Tensor),
+    new: KvPair,
+    cache: KvPair,
     capacity: usize,
     rows: &Tensor,
 ) -> Result<Planned> {
-    assert!([new.1, cache.0, cache.1].iter().all(|t| t.stride == new.0.stride), "{label}: strides");
-    let params = Params { stride: kv::row_quads(new.0.stride), capacity: word(capacity) };
+    assert!([new.v, cache.k, cache.v].iter().all(|t| t.stride == new.k.stride), "{label}: strides");
+    let params = Params { stride: kv::row_quads(new.k.stride), capacity: word(capacity) };
     let buffers = vec![
-        ("k", new.0.into()),
-        ("v", new.1.into()),
+        ("k", new.k.into()),
+        ("v", new.v.into()),
         ("rows", rows.into()),
-        ("k_cache", cache.0.into()),
-        ("v_cache", cache.1.into()),
+        ("k_cache", cache.k.into()),
+        ("v_cache", cache.v.into()),
     ];
     planner.plan(label, planner.key("kv_store", vec![]), &params, buffers, Grid::per_row(1))
 }

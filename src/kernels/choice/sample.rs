@@ -48,7 +48,8 @@ pub const DRAW_WORDS: usize = size_of::<Draw>() / 4;
 pub fn plan(
     planner: &Planner,
     label: &str,
-    (logits, maxima): (&Tensor, &Tensor),
+    logits: &Tensor,
+    maxima: &Tensor,
     draws: &Tensor,
     ids: &Tensor,
 ) -> Result<Planned> {

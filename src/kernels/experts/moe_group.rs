@@ -52,7 +52,8 @@ impl Groups {
 pub fn plan(
     planner: &Planner,
     label: &str,
-    (ids, row_count): (&Tensor, &Tensor),
+    ids: &Tensor,
+    row_count: &Tensor,
     experts: Range<usize>,
     groups: &Groups,
 ) -> Result<Vec<Planned>> {

@@ -25,7 +25,8 @@ pub fn plan(
     planner: &Planner,
     label: &str,
     products: &Tensor,
-    (ids, weights): (&Tensor, &Tensor),
+    ids: &Tensor,
+    weights: &Tensor,
     experts: Range<usize>,
     sum: &Tensor,
 ) -> Result<Planned> {

@@ -14,18 +14,29 @@ crate::kernels::params! {
     }
 }
 
+/// What the kernel reads and writes.
+#[derive(Debug, Clone, Copy)]
+pub struct PerLayerInputs<'a> {
+    /// `[rows, layers * n]`: the product with `per_layer_model_projection`.
+    pub context: &'a Tensor,
+    /// The tokens' rows of `embed_tokens_per_layer`, likewise.
+    pub tokens: &'a Tensor,
+    /// `[1, n]` without padding.
+    pub norm: &'a Tensor,
+    /// Receives what the layers take, likewise.
+    pub y: &'a Tensor,
+    /// What `context` is multiplied with.
+    pub scale: f32,
+    /// Epsilon of the norm.
+    pub eps: f32,
+}
+
 /// Plans `y = (rms(context * scale) * norm + tokens) / sqrt(2)` for every layer's `norm.width` values.
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
-pub fn plan(
-    planner: &Planner,
-    label: &str,
-    (context, tokens): (&Tensor, &Tensor),
-    norm: &Tensor,
-    y: &Tensor,
-    (scale, eps): (f32, f32),
-) -> Result<Planned> {
+pub fn plan(planner: &Planner, label: &str, inputs: &PerLayerInputs) -> Result<Planned> {
+    let PerLayerInputs { context, tokens, norm, y, scale, eps } = *inputs;
     let n = norm.width;
     assert!([context, tokens].iter().all(|t| t.width == y.width && t.stride == y.stride), "{label}: shapes");
     assert!(y.width.is_multiple_of(n), "{label}: whole layers");

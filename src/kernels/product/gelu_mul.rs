@@ -24,7 +24,8 @@ pub fn plan(
     planner: &Planner,
     label: &str,
     gate: &Tensor,
-    (up, up_offset): (&Tensor, usize),
+    up: &Tensor,
+    up_offset: usize,
     y: &Tensor,
     rows_per_row: usize,
 ) -> Result<Planned> {

@@ -134,7 +134,7 @@ fn plan_shares(
         planned.push(one);
     }
     let label = format!("{label}.sum_shares");
-    planned.push(sum_shares::plan(planner, &label, (&parts, shares), count, (target.y, target.column))?);
+    planned.push(sum_shares::plan(planner, &label, &parts, shares, count, target.y, target.column)?);
     Ok(planned)
 }
 

@@ -230,8 +230,8 @@ fn plan_each(
 fn plan_gates_apart(planner: &Planner, label: &str, product: &Product, to: &Gated) -> Result<Vec<Planned>> {
     let both = to.gate_up.expect("room for gate and up, where they are not gated at once");
     let mut planned = plan_each(planner, label, product.matrices, product.rows, product.x, both)?;
-    let (label, up) = (inside(label, "gelu_mul"), (both, to.y.width));
-    planned.push(gelu_mul::plan(planner, &label, both, up, to.y, product.rows.of_y())?);
+    let label = inside(label, "gelu_mul");
+    planned.push(gelu_mul::plan(planner, &label, both, both, to.y.width, to.y, product.rows.of_y())?);
     Ok(planned)
 }
 
@@ -249,7 +249,7 @@ fn plan_sum(planner: &Planner, label: &str, product: &Product, to: &Summed) -> R
     }
     let products = to.products.expect("room for products, where they are not added up at once");
     let mut planned = plan_each(planner, label, product.matrices, rows, x, products)?;
-    planned.push(moe_sum::plan(planner, "moe_sum", products, (ids, factors), to.held.clone(), to.y)?);
+    planned.push(moe_sum::plan(planner, "moe_sum", products, ids, factors, to.held.clone(), to.y)?);
     Ok(planned)
 }
 

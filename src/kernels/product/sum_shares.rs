@@ -30,9 +30,11 @@ impl Planner<'_> {
 pub fn plan(
     planner: &Planner,
     label: &str,
-    (parts, shares): (&Tensor, usize),
+    parts: &Tensor,
+    shares: usize,
     row_count: &Tensor,
-    (y, column): (&Tensor, usize),
+    y: &Tensor,
+    column: usize,
 ) -> Result<Planned> {
     assert!(parts.stride == parts.width && column + parts.width <= y.width, "{label}: widths");
     let params = Params {

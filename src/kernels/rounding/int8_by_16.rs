@@ -19,6 +19,15 @@ pub struct Input<'a> {
     pub rounded: Option<&'a Tensor>,
 }
 
+/// Where a kernel's result goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Outputs<'a> {
+    /// The result as it is.
+    pub y: &'a Tensor,
+    /// Receives it rounded too, as [`tensor`] has it.
+    pub rounded: Option<&'a Tensor>,
+}
+
 impl<'a> From<&'a Tensor> for Input<'a> {
     fn from(x: &'a Tensor) -> Self {
         Input { x, rounded: None }

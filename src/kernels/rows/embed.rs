@@ -28,21 +28,31 @@ crate::kernels::params! {
     }
 }
 
-/// Plans the look-up of each row's token, one dispatch for each part of the table. The table's first row is that of token
-/// `first_token`; `partial` says that it lacks rows, whose tokens get zeros. `ids` are the
-/// tokens of rows that say so ([`crate::kernels::StepRow::ID_OF`]).
+/// What is looked up.
+#[derive(Debug, Clone, Copy)]
+pub struct Embed<'a> {
+    /// `[tokens, width]`.
+    pub table: &'a Weights,
+    /// The token of the table's first row.
+    pub first_token: usize,
+    /// Whether the table lacks rows, whose tokens get zeros.
+    pub partial: bool,
+    /// The step's rows.
+    pub rows: &'a Tensor,
+    /// The tokens of rows that say so ([`crate::kernels::StepRow::ID_OF`]).
+    pub ids: &'a Tensor,
+    /// Receives the rows, `[rows, width]`.
+    pub y: &'a Tensor,
+    /// What they are multiplied with.
+    pub scale: f32,
+}
+
+/// Plans the look-up of each row's token, one dispatch for each part of the table.
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where parameters do not fit.
-pub fn plan(
-    planner: &Planner,
-    label: &str,
-    table: &Weights,
-    (first_token, partial): (usize, bool),
-    (rows, ids): (&Tensor, &Tensor),
-    y: &Tensor,
-    scale: f32,
-) -> Result<Vec<Planned>> {
+pub fn plan(planner: &Planner, label: &str, embed: &Embed) -> Result<Vec<Planned>> {
+    let Embed { table, first_token, partial, rows, ids, y, scale } = *embed;
     assert_eq!(y.width, table.in_features, "{label}: width of y");
     let plan_part = |part: &Part| {
         let mut params = Params {

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::gemma4::{Config, LayerConfig, LayerKind};
-use crate::gpu::{Gpu, Recorder, Tensor};
+use crate::gpu::{Gpu, Place, Recorder, Tensor};
 use crate::kernels::KvDtype;
 use crate::model::run::step::FEW_ROWS;
 use crate::quant::CHUNK;
@@ -21,6 +21,21 @@ pub(crate) struct LayerCache {
     kind: LayerKind,
     /// Keys and values of the ring as they were where a slot was marked, of the same shape.
     marked: Option<(Tensor, Tensor)>,
+}
+
+/// What a cache is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KvLayout {
+    /// Sequences side by side.
+    pub slots: usize,
+    /// Positions of each.
+    pub context: usize,
+    /// Whether full layers have room for all positions at once, else for few at first.
+    pub is_full: bool,
+    /// How keys and values are held.
+    pub dtype: KvDtype,
+    /// Whether rings can be copied.
+    pub has_marks: bool,
 }
 
 /// What each slot holds, and the buffers of the layers that have keys and values of their own.
@@ -70,16 +85,25 @@ impl LayerCache {
     }
 }
 
+/// A slot's part of a ring and of the ring's copy.
+struct RingPart<'a> {
+    ring: &'a wgpu::Buffer,
+    copy: &'a wgpu::Buffer,
+    /// Where it begins in both.
+    offset: u64,
+    bytes: u64,
+}
+
+impl<'a> RingPart<'a> {
+    fn of(&self, buffer: &'a wgpu::Buffer) -> Place<'a> {
+        Place { buffer, offset: self.offset }
+    }
+}
+
 impl KvCache {
-    /// A cache for `context` positions in each of `slots`: full layers have room for all of them at once where it `is_full`,
-    /// else for few at first. With `has_marks`, rings can be copied.
-    pub(crate) fn new(
-        gpu: &Gpu,
-        config: &Config,
-        slots: usize,
-        (context, is_full): (usize, bool),
-        (dtype, has_marks): (KvDtype, bool),
-    ) -> Result<Self> {
+    /// A cache of the layers of `config`.
+    pub(crate) fn new(gpu: &Gpu, config: &Config, layout: KvLayout) -> Result<Self> {
+        let KvLayout { slots, context, is_full, dtype, has_marks } = layout;
         let mut layers = Vec::new();
         for (l, layer) in config.layers.iter().enumerate() {
             if layer.kv_source.is_some() {
@@ -135,17 +159,22 @@ impl KvCache {
             return;
         }
         let mut recorder = Recorder::new(gpu);
-        copies.for_each(|(ring, copy, from, bytes)| recorder.copy((ring, from), (copy, from), bytes));
+        copies.for_each(|part| recorder.copy(part.of(part.ring), part.of(part.copy), part.bytes));
         recorder.submit();
         self.slots[slot].mark = Some(self.slots[slot].now);
     }
 
-    /// The buffers of each ring and of its copy, and where the part of `slot` begins and how many bytes it has.
-    fn rings(&self, slot: usize) -> impl Iterator<Item = (&wgpu::Buffer, &wgpu::Buffer, u64, u64)> {
+    /// Of each ring and its copy the part of `slot`.
+    fn rings(&self, slot: usize) -> impl Iterator<Item = RingPart<'_>> {
         let marked = self.layers.iter().flatten().filter_map(|layer| Some((layer, layer.marked.as_ref()?)));
         marked.flat_map(move |(layer, (k, v))| {
-            let (from, bytes) = (k.bytes(slot * layer.capacity), k.bytes(layer.capacity));
-            [(&layer.k.buffer, &k.buffer, from, bytes), (&layer.v.buffer, &v.buffer, from, bytes)]
+            let (offset, bytes) = (k.bytes(slot * layer.capacity), k.bytes(layer.capacity));
+            [(&layer.k, k), (&layer.v, v)].map(|(ring, copy)| RingPart {
+                ring: &ring.buffer,
+                copy: &copy.buffer,
+                offset,
+                bytes,
+            })
         })
     }
 
@@ -166,7 +195,7 @@ impl KvCache {
             _ if reaches(now, len) => Slot { now: Held { len, ..now }, mark },
             Some(held) if reaches(held, held.len) => {
                 let mut recorder = Recorder::new(gpu);
-                self.rings(slot).for_each(|(ring, copy, from, bytes)| recorder.copy((copy, from), (ring, from), bytes));
+                self.rings(slot).for_each(|part| recorder.copy(part.of(part.copy), part.of(part.ring), part.bytes));
                 recorder.submit();
                 Slot { now: held, mark }
             }
@@ -249,7 +278,9 @@ impl KvCache {
             for slot in 0..slots {
                 let (from, to) = (old.k.bytes(slot * old.capacity), old.k.bytes(slot * new.capacity));
                 for (a, b) in [(&old.k, &new.k), (&old.v, &new.v)] {
-                    recorder.copy((&a.buffer, from), (&b.buffer, to), a.bytes(old.capacity));
+                    let (from, to) =
+                        (Place { buffer: &a.buffer, offset: from }, Place { buffer: &b.buffer, offset: to });
+                    recorder.copy(from, to, a.bytes(old.capacity));
                 }
             }
             released += 2 * old.k.bytes(old.k.rows);

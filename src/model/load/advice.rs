@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::layout::{ModelLayout, RankLayout};
 use super::memory::{DevicePlan, MemoryPlan};
 use super::options::{Head, Options};
-use super::share::Share;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Advice, Bound, NoRoom, Remedy};
 use crate::gemma4::Config;
@@ -18,11 +18,18 @@ const MIN_CONTEXT: usize = 256;
 /// What a model takes with these options.
 pub(crate) type Plan<'a> = dyn Fn(&Options) -> Result<MemoryPlan> + 'a;
 
-/// Fails where the plan exceeds the budget of `options`.
+/// What was asked for, and what a model takes with other options: what advice is made from.
+#[derive(Clone, Copy)]
+pub(crate) struct Advisor<'a> {
+    pub options: &'a Options,
+    pub plan: &'a Plan<'a>,
+}
+
+/// Fails where the plan exceeds the budget that was asked for.
 ///
 /// # Errors
-/// [`Error::Memory`] with what was asked, what the plan says, and what would fit; those of `plan`.
-pub(crate) fn check(plan: &Plan, config: &Config, options: &Options) -> Result<()> {
+/// [`Error::Memory`] with what was asked, what the plan says, and what would fit; those of the plan.
+pub(crate) fn check(config: &Config, Advisor { options, plan }: Advisor) -> Result<()> {
     let Some(budget) = options.memory else { return Ok(()) };
     let asked = plan(options)?;
     let Some(device) = asked.devices.iter().find(|device| device.total() > budget) else { return Ok(()) };
@@ -41,7 +48,7 @@ impl MemoryPlan {
     pub fn check(gpus: &[Arc<Gpu>], checkpoint: &Checkpoint, options: &Options) -> Result<()> {
         let claimed = checkpoint.claimed_contents();
         let plan = |options: &Options| Self::with_contents(gpus, checkpoint, &claimed, options);
-        check(&plan, &checkpoint.config, options)
+        check(&checkpoint.config, Advisor { options, plan: &plan })
     }
 }
 
@@ -49,9 +56,9 @@ impl MemoryPlan {
 pub(crate) struct Rooms(Vec<(Arc<Gpu>, u64)>);
 
 impl Rooms {
-    pub(crate) fn before(ranks: &[(Arc<Gpu>, Share)]) -> Self {
+    pub(crate) fn before(layout: &ModelLayout) -> Self {
         let mut gpus: Vec<(Arc<Gpu>, u64)> = Vec::new();
-        for (gpu, _) in ranks {
+        for RankLayout { gpu, .. } in &layout.ranks {
             if gpus.iter().all(|(known, _)| !Arc::ptr_eq(known, gpu)) {
                 gpus.push((gpu.clone(), gpu.allocated_bytes()));
             }
@@ -60,13 +67,13 @@ impl Rooms {
     }
 
     /// `error` of a load; with advice where it is of a device that had no room for a buffer.
-    pub(crate) fn explain(&self, error: Error, plan: &Plan, config: &Config, options: &Options) -> Error {
+    pub(crate) fn explain(&self, error: Error, config: &Config, advisor: Advisor) -> Error {
         let room = |(gpu, before): &(Arc<Gpu>, u64)| gpu.refused_at().map(|bytes| bytes.saturating_sub(*before));
         let rooms: Vec<Option<u64>> = self.0.iter().map(room).collect();
         match rooms.iter().any(Option::is_some) {
             true => {
                 let rooms = rooms.iter().map(|room| room.unwrap_or(u64::MAX)).collect();
-                explain(error, plan, (config, options), rooms)
+                explain(error, config, advisor, rooms)
             }
             false => error,
         }
@@ -75,7 +82,7 @@ impl Rooms {
 
 /// `error`, which a device gave that had no room, with what the plan says and what would fit in what was taken before:
 /// `rooms` are bytes for each device.
-fn explain(error: Error, plan: &Plan, (config, options): (&Config, &Options), rooms: Vec<u64>) -> Error {
+fn explain(error: Error, config: &Config, Advisor { options, plan }: Advisor, rooms: Vec<u64>) -> Error {
     let Error::Memory(mut no_room) = error else { return error };
     // Advice is for what is there once the cache is full.
     let options = Options { memory: Some(0), ..options.clone() };

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::options::Options;
-use super::share::Share;
+use super::layout::{ModelLayout, RankLayout};
+use super::prepared::Reserved;
 use super::uploads::{Source, Target, Uploads};
 use super::weights::{Held, Hosted, ModelWeights, Norm, Stack, Stacked, What};
 use crate::Result;
@@ -17,10 +17,9 @@ use crate::quant::{Dtype, Format, Grouped, Order, StoredGroups, requantize};
 /// Takes the memory of all weights on the devices of all ranks, and notes what is to be uploaded there. Little is read:
 /// norms and other vectors.
 struct Loader<'r, 'a> {
-    ranks: &'r [(Arc<Gpu>, Share)],
     checkpoint: &'a Checkpoint,
     contents: &'r Contents,
-    options: &'r Options,
+    layout: &'r ModelLayout,
     uploads: Uploads<'a>,
     /// For each rank the windows of experts that stay in host memory.
     windows: Vec<Vec<Window>>,
@@ -73,15 +72,14 @@ struct InStack {
 
 /// Takes the memory of all weights of `checkpoint` on the devices of `ranks`; also what is to be uploaded there.
 pub(crate) fn reserve<'a>(
-    ranks: &[(Arc<Gpu>, Share)],
+    layout: &ModelLayout,
     checkpoint: &'a Checkpoint,
     contents: &Contents,
-    options: &Options,
-) -> Result<(Vec<ModelWeights>, Option<Uploads<'a>>)> {
-    let uploads = Uploads::new(checkpoint, ranks.iter().map(|(gpu, _)| gpu.clone()));
-    let windows = ranks.iter().map(|_| Vec::new()).collect();
-    let mut loader = Loader { ranks, checkpoint, contents, options, uploads, windows };
-    Ok((loader.model()?, Some(loader.uploads)))
+) -> Result<Reserved<'a>> {
+    let uploads = Uploads::new(checkpoint, layout.ranks.iter().map(|rank| rank.gpu.clone()));
+    let windows = layout.ranks.iter().map(|_| Vec::new()).collect();
+    let mut loader = Loader { checkpoint, contents, layout, uploads, windows };
+    Ok(Reserved { weights: loader.model()?, uploads: Some(loader.uploads) })
 }
 
 impl<'a> Loader<'_, 'a> {
@@ -89,14 +87,14 @@ impl<'a> Loader<'_, 'a> {
     fn model(&mut self) -> Result<Vec<ModelWeights>> {
         let config = &self.checkpoint.config;
         let norms = self.norms()?;
-        let mut held: Vec<Vec<Held>> = self.ranks.iter().map(|_| Vec::new()).collect();
+        let mut held: Vec<Vec<Held>> = self.layout.ranks.iter().map(|_| Vec::new()).collect();
         for group in config.groups() {
             let all = match group.place {
                 Place::Norm(_) => continue, // They are in one tensor, which is there.
                 Place::Stack(_) => self.stack(&group)?,
                 Place::Rows(_) => self.rows(&group)?,
-                Place::Number => vec![What::Number(self.vector(&group.name())?[0]); self.ranks.len()],
-                Place::File => vec![What::File(self.checkpoint.row_reader(&group.name())?); self.ranks.len()],
+                Place::Number => vec![What::Number(self.vector(&group.name())?[0]); self.layout.ranks.len()],
+                Place::File => vec![What::File(self.checkpoint.row_reader(&group.name())?); self.layout.ranks.len()],
             };
             held.iter_mut().zip(all).for_each(|(rank, what)| rank.push(Held::new(&group, what)));
         }
@@ -108,12 +106,12 @@ impl<'a> Loader<'_, 'a> {
 
     /// What `upload` makes of one value on each rank's device.
     fn each(&self, upload: impl Fn(&Gpu) -> Result<Tensor>) -> Result<Vec<Tensor>> {
-        self.ranks.iter().map(|(gpu, _)| upload(gpu)).collect()
+        self.layout.ranks.iter().map(|rank| upload(&rank.gpu)).collect()
     }
 
     /// The values of a vector; where nothing is behind the devices, as many zeros, and nothing is read.
     fn vector(&self, name: &str) -> Result<Vec<f32>> {
-        match self.ranks.iter().all(|(gpu, _)| gpu.rehearses()) {
+        match self.layout.ranks.iter().all(|rank| rank.gpu.rehearses()) {
             true => Ok(vec![0.0; self.checkpoint.vector_len(name)]),
             false => self.checkpoint.vector(name),
         }
@@ -158,7 +156,7 @@ impl<'a> Loader<'_, 'a> {
             true => vec![(group.label(), &group.tensors)],
             false => group.tensors.iter().map(|tensor| (tensor.entry.name, std::slice::from_ref(tensor))).collect(),
         };
-        let mut all: Vec<Stack> = self.ranks.iter().map(|_| Stack::default()).collect();
+        let mut all: Vec<Stack> = self.layout.ranks.iter().map(|_| Stack::default()).collect();
         for (label, tensors) in stacks {
             for (stack, made) in all.iter_mut().zip(self.one_stack(label, tensors)?) {
                 stack.matrices.push(Stacked { label, weights: made.weights });
@@ -199,9 +197,9 @@ impl<'a> Loader<'_, 'a> {
         let both = |all: Format, matrix: &MatrixOf| all.stacked(&matrix.format).unwrap_or(all);
         let format = sources.iter().fold(sources[0].format, both);
         let stored = stored_groups(&format);
-        let is_hosted = of_experts && tensors[0].layer.is_some_and(|l| l < self.options.host_experts);
+        let is_hosted = of_experts && tensors[0].layer.is_some_and(|l| l < self.layout.host_experts);
         let mut all = Vec::new();
-        for (rank, (gpu, share)) in self.ranks.iter().enumerate() {
+        for (rank, RankLayout { gpu, share, .. }) in self.layout.ranks.iter().enumerate() {
             let (mut places, mut shape) = (Vec::new(), [0, 0]);
             for tensor in tensors {
                 let [n, k] = share.shape_of(tensor);
@@ -226,7 +224,7 @@ impl<'a> Loader<'_, 'a> {
         }
         for MatrixOf { name, expert, number, info, format } in sources {
             let mut targets = Vec::new();
-            for ((gpu, share), made) in self.ranks.iter().zip(&all) {
+            for (RankLayout { gpu, share, .. }, made) in self.layout.ranks.iter().zip(&all) {
                 if of_experts && !share.experts.contains(&expert) {
                     continue;
                 }
@@ -250,7 +248,7 @@ impl<'a> Loader<'_, 'a> {
     /// The bits of a code, where a matrix is a head that is requantized.
     fn requantized_bits(&self, info: &MatrixInfo) -> Option<u32> {
         let head = if self.checkpoint.config.tie_word_embeddings { Role::Embedding } else { Role::Head };
-        self.options.head.bits().filter(|_| info.role == head && matches!(info.format, Format::Dense(_)))
+        self.layout.head.bits().filter(|_| info.role == head && matches!(info.format, Format::Dense(_)))
     }
 
     /// What a rank's part of a matrix, or of all that are of `format` together, becomes on its device, and which groups it stores.
@@ -287,13 +285,10 @@ impl<'a> Loader<'_, 'a> {
 
     /// A stack of a rank, of one matrix or one of each of its experts.
     fn builder(&self, rank: usize, label: &str, of_experts: bool, [n, k]: [usize; 2]) -> WeightsBuilder<'_> {
-        let (gpu, share) = &self.ranks[rank];
+        let RankLayout { gpu, share, max_part_bytes, .. } = &self.layout.ranks[rank];
         let matrices = if of_experts { share.experts.clone() } else { 0..1 };
         let builder = WeightsBuilder::new(gpu, label, matrices.len(), n, k).first_matrix(matrices.start);
-        match self.options.max_part_bytes {
-            Some(bytes) => builder.max_part_bytes(bytes),
-            None => builder,
-        }
+        builder.max_part_bytes(*max_part_bytes)
     }
 }
 

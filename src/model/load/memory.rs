@@ -3,12 +3,10 @@
 
 use std::sync::Arc;
 
+use super::layout::{ModelLayout, Rehearsed};
 use super::loader;
 use super::options::Options;
-use super::prepared::{Sizes, take};
-use super::share::{self, Share};
-use super::uploads::Uploads;
-use super::weights::ModelWeights;
+use super::prepared::{Reserved, Taken, take};
 use crate::Result;
 use crate::checkpoint::{Checkpoint, Contents};
 use crate::error::{Part, Planned};
@@ -74,8 +72,12 @@ impl MemoryPlan {
         contents: &Contents,
         options: &Options,
     ) -> Result<Self> {
-        let ranks = share::place(gpus, checkpoint, options)?;
-        rehearse(&ranks, options, |ranks| loader::reserve(ranks, checkpoint, contents, options))
+        Self::of_files(&ModelLayout::files(gpus, checkpoint, options)?, checkpoint, contents)
+    }
+
+    /// As [`MemoryPlan::with_contents`], of a layout that is there already.
+    pub(crate) fn of_files(layout: &ModelLayout, checkpoint: &Checkpoint, contents: &Contents) -> Result<Self> {
+        rehearse(layout, |layout| loader::reserve(layout, checkpoint, contents))
     }
 
     /// Bytes on all devices once the model is loaded: what [`crate::model::Gemma4::allocated_bytes`] says then, of devices that hold
@@ -120,13 +122,12 @@ impl DevicePlan {
     }
 }
 
-/// Takes what [`take`] would take of the devices of `ranks`, of devices that only count.
+/// Takes what [`take`] would take of the devices of `layout`, of devices that only count.
 pub(crate) fn rehearse<'a>(
-    ranks: &[(Arc<Gpu>, Share)],
-    options: &Options,
-    weights: impl FnOnce(&[(Arc<Gpu>, Share)]) -> Result<(Vec<ModelWeights>, Option<Uploads<'a>>)>,
+    layout: &ModelLayout,
+    weights: impl FnOnce(&ModelLayout) -> Result<Reserved<'a>>,
 ) -> Result<MemoryPlan> {
-    Ok(Rehearsal::of(ranks, options, weights)?.plan())
+    Ok(Rehearsal::of(layout, weights)?.plan())
 }
 
 /// A model that was loaded on devices that only count, up to where its pipelines would be compiled.
@@ -134,41 +135,27 @@ pub(crate) struct Rehearsal {
     /// Each device that only counts, once.
     devices: Vec<Arc<Gpu>>,
     pub(crate) ranks: Vec<Rank<PlannedPass>>,
-    sizes: Sizes,
+    context: usize,
+    chunk_rows: usize,
     staging: u64,
 }
 
 impl Rehearsal {
     pub(crate) fn of<'a>(
-        ranks: &[(Arc<Gpu>, Share)],
-        options: &Options,
-        weights: impl FnOnce(&[(Arc<Gpu>, Share)]) -> Result<(Vec<ModelWeights>, Option<Uploads<'a>>)>,
+        layout: &ModelLayout,
+        weights: impl FnOnce(&ModelLayout) -> Result<Reserved<'a>>,
     ) -> Result<Self> {
-        let mut devices: Vec<(&Arc<Gpu>, Arc<Gpu>)> = Vec::new();
-        let mut counting = Vec::new();
-        for (gpu, share) in ranks {
-            let known =
-                devices.iter().find(|(known, _)| Arc::ptr_eq(known, gpu)).map(|(_, rehearsal)| rehearsal.clone());
-            let rehearsal = match known {
-                Some(rehearsal) => rehearsal,
-                None => {
-                    devices.push((gpu, Arc::new(gpu.rehearsal()?)));
-                    devices[devices.len() - 1].1.clone()
-                }
-            };
-            counting.push((rehearsal, share.clone()));
-        }
-        let sizes = Sizes::of(&counting, options)?;
-        let (ranks, uploads) = take(&counting, sizes, options, weights)?;
+        let Rehearsed { layout, devices } = layout.rehearsal()?;
+        let Taken { ranks, uploads } = take(&layout, weights)?;
         let staging = uploads.map_or(0, |uploads| uploads.staging_bytes());
-        Ok(Rehearsal { devices: devices.into_iter().map(|(_, gpu)| gpu).collect(), ranks, sizes, staging })
+        Ok(Rehearsal { devices, ranks, context: layout.context, chunk_rows: layout.chunk_rows, staging })
     }
 
     fn plan(&self) -> MemoryPlan {
         MemoryPlan {
             devices: self.devices.iter().map(|gpu| self.device(gpu)).collect(),
-            context: self.sizes.context,
-            chunk_rows: self.sizes.chunk_rows,
+            context: self.context,
+            chunk_rows: self.chunk_rows,
             host_experts: self.ranks.iter().map(|rank| rank.weights().hosted().1).sum(),
         }
     }

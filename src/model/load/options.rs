@@ -1,17 +1,14 @@
-//! How a model is laid out on the device, and how far its loading is.
+//! What is asked of a model, and how far its loading is. What becomes of it is in `layout.rs`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::{Remedy, Usage};
-use crate::gemma4::Config;
-use crate::gpu::{Ability, AdapterReport, Gpu, Tier, Tiers};
+use crate::cache_folder;
+use crate::gpu::Tier;
 use crate::kernels::KvDtype;
-use crate::model::kv::cache::largest_position_bytes;
 use crate::parallel::Parallel;
-use crate::{Error, Result, cache_folder};
 
-/// How a model is laid out on the device.
+/// How a model is to be laid out on its devices.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Positions a sequence can have; `None` for the model's own limit, cut to what the device can address.
@@ -43,17 +40,6 @@ pub struct Options {
     pub cache: Option<PathBuf>,
 }
 
-/// Rows of a prefill chunk that `gpu` takes at most. Larger chunks fill the experts' tiles, but a submission must not run so
-/// long that a driver thinks the device hangs.
-pub(crate) fn most_chunk_rows(gpu: &Gpu) -> usize {
-    let adapter = gpu.adapter();
-    match (gpu.has_cpu_kernels(), adapter.is_card()) {
-        (true, _) => 256,
-        (false, true) => usize::MAX,
-        (false, false) => 512,
-    }
-}
-
 /// How exact the computation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
@@ -62,79 +48,6 @@ pub enum Precision {
     Exact,
     /// Activations in int8 or f16 where that is faster, KV cache in f16.
     Fast,
-}
-
-impl Options {
-    /// The kernels that run on `gpu`.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] where a tier was asked for that the device does not have.
-    pub fn tiers(&self, gpu: &Gpu) -> Result<Tiers> {
-        let strongest = gpu.strongest_tier();
-        // No kernel uses f16 without matrices yet: those of the tier below run.
-        let asked = self.tier.map(|tier| if tier == Tier::F16 { Tier::Dot } else { tier });
-        match (self.precision, asked) {
-            (_, Some(tier)) if tier > strongest => {
-                // DX12 has no cooperative matrices with any compiler.
-                let dxc_has_it = tier == Tier::Dot && !gpu.mask().has(Ability::Dot);
-                Err(too_strong(self.tier.unwrap_or(tier), gpu.adapter(), strongest, dxc_has_it))
-            }
-            (Precision::Exact, _) => Ok(Tiers::all(Tier::Plain)),
-            (Precision::Fast, tier) => Ok(tier.map_or(gpu.default_tiers(), Tiers::all)),
-        }
-    }
-
-    /// As [`Options::kv`], on a device that may do without some of the formats.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] where one was asked for that `gpu` does without.
-    pub(crate) fn kv_on(&self, gpu: &Gpu) -> Result<KvDtype> {
-        let is_off = |kv| match kv {
-            KvDtype::F32 => false,
-            KvDtype::F16 => gpu.mask().has(Ability::KvF16),
-            KvDtype::Int8 => gpu.mask().has(Ability::KvInt8),
-        };
-        match (self.kv(), self.kv) {
-            (kv, _) if !is_off(kv) => Ok(kv),
-            (_, None) => Ok(KvDtype::F32),
-            (_, Some(kv)) => {
-                let device = gpu.adapter().info.name.clone();
-                Err(Usage::Cache { device, asked: format!("{kv:?}") }.into())
-            }
-        }
-    }
-
-    /// Fails for experts that the model does not have.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] with what was asked for and what there is.
-    pub(crate) fn check_host_experts(&self, config: &Config) -> Result<()> {
-        let layers = if config.is_moe() { config.num_hidden_layers } else { 0 };
-        match self.host_experts {
-            asked if asked > layers => Err(Usage::HostExperts { asked, layers }.into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// How the KV cache holds keys and values.
-    pub fn kv(&self) -> KvDtype {
-        self.kv.unwrap_or(match self.precision {
-            Precision::Exact => KvDtype::F32,
-            Precision::Fast => KvDtype::F16,
-        })
-    }
-}
-
-/// What is said where `tier` was asked for on an adapter that has at most `strongest`: also why and what would help, where the
-/// other compiler has that tier.
-fn too_strong(tier: Tier, adapter: &AdapterReport, strongest: Tier, dxc_has_it: bool) -> Error {
-    let how = adapter.compiler.as_ref().filter(|_| dxc_has_it).and_then(|compiler| compiler.remedy());
-    Error::Usage(Usage::Tier {
-        device: adapter.info.name.clone(),
-        asked: tier.to_string(),
-        strongest: strongest.to_string(),
-        remedies: how.into_iter().map(|how| Remedy::Compiler { how }).collect(),
-    })
 }
 
 /// What becomes of a dense head, which is the embedding too where they are tied: in bf16 it is half of what a token of
@@ -216,48 +129,4 @@ pub enum Progress {
         /// In all.
         total: usize,
     },
-}
-
-/// The context to plan for: what was asked, or the model's own, within what one binding of a full layer can hold.
-pub(crate) fn context_length(config: &Config, options: &Options, gpu: &Gpu) -> Result<usize> {
-    let position_bytes = largest_position_bytes(config, options.kv_on(gpu)?) * options.slots as u64;
-    let fits = (gpu.max_binding_bytes() / position_bytes.max(1)) as usize;
-    match options.context {
-        None => Ok(config.max_position_embeddings.min(fits)),
-        Some(0) => Err(Usage::NoContext.into()),
-        Some(asked) if asked > config.max_position_embeddings => {
-            Err(Usage::Context { asked, most: config.max_position_embeddings }.into())
-        }
-        Some(asked) if asked > fits => {
-            Err(Usage::ContextOnDevice { device: gpu.adapter().info.name.clone(), asked, most: fits }.into())
-        }
-        Some(asked) => Ok(asked),
-    }
-}
-
-#[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-    use crate::gpu::Compiler;
-
-    #[test]
-    fn a_tier_that_fxc_has_not_is_refused_with_a_remedy() {
-        let mut adapter = Gpu::imagined().unwrap().adapter().clone();
-        let said = |adapter: &AdapterReport| too_strong(Tier::Dot, adapter, Tier::Plain, true).to_string();
-        let plain = "tier dot was asked for, but the strongest that \"a GPU\" can run is plain";
-        assert_eq!(said(&adapter), plain);
-        adapter.compiler = Some(Compiler::Dxc("dxcompiler.dll".into()));
-        assert_eq!(said(&adapter), plain);
-        adapter.compiler = Some(Compiler::Fxc(None));
-        let fxc = said(&adapter);
-        assert!(
-            fxc.starts_with(plain) && fxc.contains("FXC") && fxc.contains("for DXC: put dxcompiler.dll into "),
-            "{fxc}"
-        );
-        assert!(!fxc.contains('\n'));
-        // What no compiler would bring.
-        let matrix = too_strong(Tier::Matrix, &adapter, Tier::Plain, false).to_string();
-        assert_eq!(matrix, plain.replace("dot", "matrix"));
-    }
 }

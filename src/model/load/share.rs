@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::options::Options;
 use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::error::Usage;
@@ -97,10 +96,8 @@ fn shares(checkpoint: &Checkpoint, parallel: &Parallel) -> Result<Vec<Share>> {
 ///
 /// # Errors
 /// As [`shares`]; [`crate::Error::Usage`] for more devices than ranks.
-pub(crate) fn place(gpus: &[Arc<Gpu>], checkpoint: &Checkpoint, options: &Options) -> Result<Vec<(Arc<Gpu>, Share)>> {
-    let shares = shares(checkpoint, &options.parallel)?;
-    options.check_host_experts(&checkpoint.config)?;
-    spread(gpus, shares)
+pub(crate) fn place(gpus: &[Arc<Gpu>], checkpoint: &Checkpoint, parallel: &Parallel) -> Result<Vec<(Arc<Gpu>, Share)>> {
+    spread(gpus, shares(checkpoint, parallel)?)
 }
 
 /// As [`place`], of a model without files whose layers all have groups of so many inputs.
@@ -121,7 +118,7 @@ pub(crate) fn place_uniform(
 }
 
 fn spread(gpus: &[Arc<Gpu>], shares: Vec<Share>) -> Result<Vec<(Arc<Gpu>, Share)>> {
-    if gpus.len() > shares.len() {
+    if gpus.is_empty() || gpus.len() > shares.len() {
         return Err(Usage::Devices { devices: gpus.len(), ranks: shares.len() }.into());
     }
     let n_ranks = shares.len();

@@ -6,15 +6,16 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::advice;
+use super::advice::{self, Advisor};
+use super::layout::{ModelLayout, RankLayout};
 use super::memory::{Rehearsal, rehearse};
 use super::options::{Head, Options, Progress};
 use super::pipelines::PlannedPipeline;
-use super::share::{Share, place_uniform};
+use super::prepared::Reserved;
+use super::share::Share;
 use super::weights::{Held, ModelWeights, Norm, Stack, Stacked, What};
 use crate::Result;
 use crate::checkpoint::RowReader;
-use crate::error::Usage;
 use crate::gemma4::Config;
 use crate::gemma4::tensors::{Entry, Group, Place, Role, Scope};
 use crate::gpu::{Gpu, Tensor};
@@ -113,10 +114,10 @@ impl Gemma4 {
         options: &Options,
     ) -> Result<Vec<PlannedPipeline>> {
         supported(config)?;
-        let ranks = place_uniform(std::slice::from_ref(gpu), config, GROUP_SIZE, &options.parallel)?;
+        let layout = ModelLayout::synthetic(std::slice::from_ref(gpu), config, GROUP_SIZE, options)?;
         let made = MadeOf { linear: linear.unwrap_or(INT4), outliers: Outliers::NONE };
-        let weights = |ranks: &[_]| Ok((make_weights(ranks, config, made, options, &|_| ())?, None));
-        Ok(PlannedPipeline::all(&Rehearsal::of(&ranks, options, weights)?))
+        let weights = |layout: &ModelLayout| make_weights(layout, config, made, &|_| ());
+        Ok(PlannedPipeline::all(&Rehearsal::of(&layout, weights)?))
     }
 
     fn make(
@@ -127,17 +128,16 @@ impl Gemma4 {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Self> {
         supported(&config)?;
-        if options.host_experts > 0 {
-            return Err(Usage::SyntheticHostExperts.into());
-        }
-        let ranks = place_uniform(&gpus, &config, GROUP_SIZE, &options.parallel)?;
-        let make = |ranks: &[_], options: &Options, progress: &dyn Fn(Progress)| {
-            Ok((make_weights(ranks, &config, MadeOf { linear: INT4, outliers }, options, progress)?, None))
+        let resolve = |options: &Options| ModelLayout::synthetic(&gpus, &config, GROUP_SIZE, options);
+        let layout = resolve(options)?;
+        let make = |layout: &ModelLayout, progress: &dyn Fn(Progress)| {
+            make_weights(layout, &config, MadeOf { linear: INT4, outliers }, progress)
         };
-        let plan = |options: &Options| rehearse(&ranks, options, |ranks| make(ranks, options, &|_| ()));
-        advice::check(&plan, &config, options)?;
-        let weights = |ranks: &[_]| make(ranks, options, &|done| progress(done));
-        Self::assemble(config.clone(), ranks.clone(), options, (&plan, progress), weights)
+        let plan = |options: &Options| rehearse(&resolve(options)?, |layout| make(layout, &|_| ()));
+        let advisor = Advisor { options, plan: &plan };
+        advice::check(&config, advisor)?;
+        let weights = |layout: &ModelLayout| make(layout, &|done| progress(done));
+        Self::assemble(&config, &layout, advisor, progress, weights)
     }
 }
 
@@ -151,24 +151,24 @@ struct MadeOf {
 
 /// Random weights of all ranks.
 fn make_weights(
-    ranks: &[(Arc<Gpu>, Share)],
+    layout: &ModelLayout,
     config: &Config,
     made: MadeOf,
-    options: &Options,
     progress: &dyn Fn(Progress),
-) -> Result<Vec<ModelWeights>> {
+) -> Result<Reserved<'static>> {
     let counts = config.parameter_counts();
     // 4 bits and a share of an f16 scale; what little is dense beside that does not show on a bar.
     let int4 = (counts.text + counts.experts) * (4 * GROUP_SIZE as u64 + 16) / (8 * GROUP_SIZE as u64);
-    let head = options.head.bits().map_or(16, |bits| u64::from(bits) + 1);
+    let head = layout.head.bits().map_or(16, |bits| u64::from(bits) + 1);
     let total_bytes = int4 + (counts.embedding + counts.head) * head / 8;
     let done_bytes = &Cell::new(0);
-    let rank = |(gpu, share): &(Arc<Gpu>, Share)| {
-        let max_part_bytes = options.max_part_bytes.unwrap_or(gpu.max_binding_bytes());
-        let (head, planner) = (options.head, &Planner::new(gpu));
+    let rank = |rank: &RankLayout| {
+        let (share, max_part_bytes) = (&rank.share, rank.max_part_bytes);
+        let (head, planner) = (layout.head, &Planner::new(&rank.gpu).with_tuning(rank.tuning));
         Maker { planner, config, share, made, progress, max_part_bytes, head, done_bytes, total_bytes }.model()
     };
-    ranks.iter().map(rank).collect()
+    let weights = layout.ranks.iter().map(rank).collect::<Result<_>>()?;
+    Ok(Reserved { weights, uploads: None })
 }
 
 /// Makes the weights of a rank; the twin of [`super::loader`].

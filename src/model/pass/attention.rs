@@ -5,7 +5,7 @@ use super::layer::LayerPlan;
 use super::op::Body;
 use crate::Result;
 use crate::gemma4::LayerKind;
-use crate::kernels::attention::head_norm_rope::{Heads, Inputs, Kv, KvTarget};
+use crate::kernels::attention::head_norm_rope::{Heads, Inputs, Kv, KvPair, KvTarget};
 use crate::kernels::attention::{attention, attention_tile, head_norm_rope, kv_store};
 use crate::kernels::product::Product;
 use crate::kernels::rounding::int8_by_16::{self, Input};
@@ -27,7 +27,7 @@ impl<'a> LayerPlan<'a> {
         let cache = of.cache.layer(layer.kv_source.unwrap_or(l)).expect("a source of keys has a cache");
         let inputs = Inputs { qkv: &b.qkv, kv, norms: &w.qk_norm, rotary: &a.rotary, rows: &a.rows };
         let source = attention::KvSource {
-            cache: (&cache.k, &cache.v),
+            cache: KvPair { k: &cache.k, v: &cache.v },
             dtype: of.cache.dtype(),
             capacity: cache.capacity,
             window: (layer.kind == LayerKind::Sliding).then_some(c.sliding_window),
@@ -41,14 +41,18 @@ impl<'a> LayerPlan<'a> {
         } else {
             // A chunk may be longer than the ring's spare room: its keys stay apart until attention has read the ring.
             let apart = layer.kind == LayerKind::Sliding;
-            let target = match apart {
-                true => KvTarget::Rows(&b.k_new, &b.v_new),
-                false => KvTarget::Cache(&cache.k, &cache.v, cache.capacity),
+            let new = KvPair { k: &b.k_new, v: &b.v_new };
+            let to = head_norm_rope::Outputs {
+                q: &b.q,
+                queries: attention_tile::queries(of.planner, heads, &b.q, source.dtype),
+                kv: match apart {
+                    true => KvTarget::Rows(new),
+                    false => KvTarget::Cache { cache: source.cache, capacity: cache.capacity },
+                },
+                dtype: source.dtype,
             };
-            let to = (target, source.dtype);
-            let q = (&b.q, attention_tile::queries(of.planner, heads, &b.q, source.dtype));
-            self.push(head_norm_rope::plan(of.planner, "head_norm_rope", heads, &inputs, q, to)?);
-            let new = apart.then_some((&b.k_new, &b.v_new));
+            self.push(head_norm_rope::plan(of.planner, "head_norm_rope", heads, &inputs, to)?);
+            let new = apart.then_some(new);
             let buffers = attention_tile::Buffers { q: &b.q, out: &b.out, rows: &a.rows, row_count: &a.row_count, new };
             self.push(attention_tile::plan(of.planner, "attention", heads, buffers, source)?);
             if apart && !self.feeds_others() && kv != Kv::Shared {
@@ -99,7 +103,8 @@ impl<'a> LayerPlan<'a> {
     fn kv_store(&mut self) -> Result<()> {
         let of = self.of;
         let (b, cache) = (self.buffers(), of.cache.layer(self.l).expect("it has keys of its own"));
-        let (new, old) = ((&b.k_new, &b.v_new), (&cache.k, &cache.v));
+        let new = KvPair { k: &b.k_new, v: &b.v_new };
+        let old = KvPair { k: &cache.k, v: &cache.v };
         let planned = kv_store::plan(of.planner, "kv_store", new, old, cache.capacity, &of.activations.rows)?;
         self.push(planned);
         Ok(())

@@ -50,8 +50,7 @@ impl<'a> LayerPlan<'a> {
             Body::Chunk => Rows::Grouped { groups: &moe.groups, repeat },
         };
         if of.body == Body::Chunk {
-            let from = (ids, &a.row_count);
-            for planned in moe_group::plan(of.planner, "moe_group", from, held.clone(), &moe.groups)? {
+            for planned in moe_group::plan(of.planner, "moe_group", ids, &a.row_count, held.clone(), &moe.groups)? {
                 self.push(planned);
             }
         }
@@ -101,8 +100,8 @@ impl<'a> LayerPlan<'a> {
         let b = a.per_layer.as_ref().expect("the configuration has per-layer inputs");
         self.product("per_layer_input_gate", Product::new(&w.0, of.rows(), &a.h, &b.gate))?;
         let n = of.share.config.hidden_size_per_layer_input;
-        let inputs = (&b.inputs, self.l * n + of.share.per_layer.start);
-        self.push(gelu_mul::plan(of.planner, "per_layer.gelu_mul", &b.gate, inputs, &b.act, 1)?);
+        let first = self.l * n + of.share.per_layer.start;
+        self.push(gelu_mul::plan(of.planner, "per_layer.gelu_mul", &b.gate, &b.inputs, first, &b.act, 1)?);
         self.product("per_layer_projection", Product::new(&w.1, of.rows(), &b.act, &a.attn))?;
         self.all_reduce(&a.attn);
         self.join("after_per_layer", Norm::PostPerLayerInput, &a.attn, scalar)

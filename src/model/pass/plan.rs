@@ -6,11 +6,12 @@ use super::op::{Body, Op};
 use crate::Result;
 use crate::gpu::{Dispatch, Gpu, PipelineKey};
 use crate::kernels::choice::{argmax, sample, strip_max, suppress};
-use crate::kernels::norm::{per_layer_inputs, rms_norm};
+use crate::kernels::norm::per_layer_inputs::{self, PerLayerInputs};
+use crate::kernels::norm::rms_norm::{self, NormRow};
 use crate::kernels::product::{Product, Rows};
-use crate::kernels::rounding::int8_by_16;
-use crate::kernels::rounding::int8_by_16::Input;
-use crate::kernels::rows::{embed, gather_rows};
+use crate::kernels::rounding::int8_by_16::{self, Input, Outputs};
+use crate::kernels::rows::embed::{self, Embed};
+use crate::kernels::rows::gather_rows;
 use crate::kernels::{Planned, Planner, product};
 use crate::model::kv::cache::KvCache;
 use crate::model::load::share::Share;
@@ -139,11 +140,15 @@ impl PassPlan<'_> {
         let mut ops: Vec<Op> = embed::plan(
             planner,
             "embed",
-            &w.embed_tokens,
-            (self.share.vocab.start, partial),
-            (&a.rows, &a.ids),
-            &a.h,
-            scale,
+            &Embed {
+                table: &w.embed_tokens,
+                first_token: self.share.vocab.start,
+                partial,
+                rows: &a.rows,
+                ids: &a.ids,
+                y: &a.h,
+                scale,
+            },
         )?
         .into_iter()
         .map(Op::Dispatch)
@@ -160,14 +165,20 @@ impl PassPlan<'_> {
             if let Some(part) = &b.context_part {
                 ops.push(Op::AllGather { from: part.clone(), to: b.context.clone() });
             }
-            let (from, norm) = ((&b.context, &b.tokens), &p.per_layer_projection_norm);
-            let numbers = ((c.hidden_size as f32).powf(-0.5), c.rms_norm_eps);
-            let planned = per_layer_inputs::plan(planner, "per_layer_inputs", from, norm, &b.inputs, numbers)?;
+            let inputs = PerLayerInputs {
+                context: &b.context,
+                tokens: &b.tokens,
+                norm: &p.per_layer_projection_norm,
+                y: &b.inputs,
+                scale: (c.hidden_size as f32).powf(-0.5),
+                eps: c.rms_norm_eps,
+            };
+            let planned = per_layer_inputs::plan(planner, "per_layer_inputs", &inputs)?;
             ops.push(Op::Dispatch(planned));
             ops.push(Op::capture("per_layer_inputs".into(), &b.inputs));
         }
-        let input = (&w.norms, norm_row(0, Norm::Input));
-        let y = (&a.x, a.x_rounded.as_ref().filter(|_| body != Body::Chunk));
+        let input = NormRow { norms: &w.norms, row: norm_row(0, Norm::Input) };
+        let y = Outputs { y: &a.x, rounded: a.x_rounded.as_ref().filter(|_| body != Body::Chunk) };
         ops.push(Op::Dispatch(rms_norm::plan(planner, "input_norm", input, &a.h, y, c.rms_norm_eps)?));
         for l in 0..c.num_hidden_layers {
             ops.extend(layer::plan(plan, l)?);
@@ -208,7 +219,7 @@ impl PassPlan<'_> {
         let suppress = suppress::plan(planner, "suppress", &a.suppressed, &a.logits)?;
         let argmax = argmax::plan(planner, "argmax", &a.logits, &a.argmax_parts, &a.ids)?;
         let strip_max = strip_max::plan(planner, "strip_max", &a.logits, &a.strip_maxima)?;
-        let sample = sample::plan(planner, "sample", (&a.logits, &a.strip_maxima), &a.draws, &a.ids)?;
+        let sample = sample::plan(planner, "sample", &a.logits, &a.strip_maxima, &a.draws, &a.ids)?;
         let list = |planned: Vec<Planned>| planned.into_iter().map(Op::Dispatch).collect();
         Ok([list(vec![suppress]), list(argmax.into()), list(vec![strip_max, sample])])
     }

@@ -5,8 +5,8 @@ use super::rank::Rank;
 use super::step::{Row, Want};
 use crate::error::{NotFinite, Usage};
 use crate::gpu::{Dispatch, Label, Recorder, Tensor};
+use crate::kernels::Planned;
 use crate::kernels::rows::not_finite;
-use crate::kernels::{Planned, Planner};
 use crate::model::gemma4::Gemma4;
 use crate::model::pass::op::{Body, Op};
 use crate::model::pass::plan::PassPlan;
@@ -104,7 +104,7 @@ impl Suspect {
 
 impl Watched {
     fn new(rank: &Rank, body: Body) -> Result<Self> {
-        let planner = Planner::new(&rank.gpu).with_tiers(rank.tiers);
+        let planner = rank.planner();
         let plan = PassPlan {
             share: &rank.share,
             weights: rank.weights(),

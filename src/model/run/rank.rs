@@ -7,7 +7,7 @@ use super::under_way::Ahead;
 use super::windows::Windows;
 use crate::Result;
 use crate::gpu::{Gpu, Readback, Tensor, Tiers};
-use crate::kernels::Planner;
+use crate::kernels::{Planner, Tuning};
 use crate::model::kv::cache::KvCache;
 use crate::model::load::share::Share;
 use crate::model::load::weights::ModelWeights;
@@ -33,6 +33,7 @@ pub(crate) struct Prepared {
     pub activations: Activations,
     pub cache: KvCache,
     pub tiers: Tiers,
+    pub tuning: Tuning,
     pub activation_bytes: u64,
 }
 
@@ -45,6 +46,8 @@ pub(crate) struct Rank<P = Pass> {
     pub cache: KvCache,
     /// The kernels that it runs with.
     pub tiers: Tiers,
+    /// The shapes of their workgroups.
+    pub tuning: Tuning,
     pub pass: P,
     pub ids: Readback,
     pub logits: Readback,
@@ -64,10 +67,10 @@ impl Rank<PlannedPass> {
     /// Plans the pass, and takes the memory that it needs beside activations, cache and weights: from here on nothing more
     /// is taken until the cache grows.
     pub(crate) fn plan(prepared: Prepared, weights: ModelWeights) -> Result<Self> {
-        let Prepared { gpu, share, activations, cache, tiers, activation_bytes } = prepared;
+        let Prepared { gpu, share, activations, cache, tiers, tuning, activation_bytes } = prepared;
         let before = gpu.allocated_bytes();
         let plan = PassPlan { share: &share, weights: &weights, activations: &activations, cache: &cache };
-        let pass = plan.plan(&Planner::new(&gpu).with_tiers(tiers))?;
+        let pass = plan.plan(&Planner::new(&gpu).with_tiers(tiers).with_tuning(tuning))?;
         let planner_bytes = gpu.allocated_bytes() - before;
         let ids = Readback::new(&gpu, &activations.ids, FEW_ROWS)?;
         let logits = Readback::new(&gpu, &activations.logits, FEW_ROWS)?;
@@ -86,6 +89,7 @@ impl Rank<PlannedPass> {
             activations,
             cache,
             tiers,
+            tuning,
             pass,
             ids,
             logits,
@@ -107,6 +111,7 @@ impl Rank<PlannedPass> {
             activations: self.activations,
             cache: self.cache,
             tiers: self.tiers,
+            tuning: self.tuning,
             ids: self.ids,
             logits: self.logits,
             ahead: self.ahead,
@@ -120,6 +125,11 @@ impl Rank<PlannedPass> {
 }
 
 impl<P> Rank<P> {
+    /// A planner of its kernels.
+    pub(crate) fn planner(&self) -> Planner<'_> {
+        Planner::new(&self.gpu).with_tiers(self.tiers).with_tuning(self.tuning)
+    }
+
     /// What it multiplies with.
     pub(crate) fn weights(&self) -> &ModelWeights {
         &self.weights
@@ -168,7 +178,7 @@ impl Rank {
                 cache: &self.cache,
             };
             let before = self.gpu.allocated_bytes();
-            let pass = plan.plan(&Planner::new(&self.gpu).with_tiers(self.tiers))?;
+            let pass = plan.plan(&self.planner())?;
             let planner_bytes = self.gpu.allocated_bytes() - before;
             self.pass = pass.bind(&self.gpu, &|_, _| ())?;
             // The old pass was the only one to hold what its plan took.

@@ -76,7 +76,7 @@ pub fn attention_join(shares: &[Share]) -> Vec<f32> {
 }
 
 /// Puts a step's `new` rows of `width` words into the rings of their slots: later ones replace earlier ones.
-pub fn kv_store(cache: &mut [u32], new: &[u32], (width, capacity): (usize, usize), rows: &[StepRow]) {
+pub fn kv_store(cache: &mut [u32], new: &[u32], width: usize, capacity: usize, rows: &[StepRow]) {
     for (row, new) in rows.iter().zip(new.chunks_exact(width)) {
         let place = row.slot as usize * capacity + row.position as usize % capacity;
         cache[place * width..][..width].copy_from_slice(new);

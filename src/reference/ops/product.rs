@@ -26,8 +26,10 @@ pub fn matmul(x: &[f32], w: &Matrix) -> Vec<f32> {
 /// `y[p] = w x[p / repeat]` with the matrix `w = stack[ids[p] - first_matrix]`; `None` for rows whose matrix is not among
 /// these.
 pub fn matmul_grouped(
-    (x, repeat): (&[f32], usize),
-    (stack, first_matrix): (&[Matrix], u32),
+    x: &[f32],
+    repeat: usize,
+    stack: &[Matrix],
+    first_matrix: u32,
     ids: &[u32],
 ) -> Vec<Option<Vec<f32>>> {
     let row = |p: usize, id: u32| {
