@@ -6,11 +6,12 @@
 use std::time::Instant;
 
 use lapidary::Result;
-use lapidary::gpu::{Dispatch, Gpu, Recorder, Tensor};
-use lapidary::kernels::Planner;
-use lapidary::kernels::choice::sample;
-use lapidary::kernels::choice::sample::Draw;
-use lapidary::kernels::choice::{argmax, strip_max};
+use lapidary::gpu::Gpu;
+use lapidary::testing::gpu::{Dispatch, Recorder, Tensor};
+use lapidary::testing::kernels::Planner;
+use lapidary::testing::kernels::choice::sample;
+use lapidary::testing::kernels::choice::sample::Draw;
+use lapidary::testing::kernels::choice::{argmax, strip_max};
 
 const VOCAB: usize = 262_144;
 

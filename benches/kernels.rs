@@ -7,17 +7,18 @@
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use lapidary::gpu::{Dispatch, Gpu, Recorder, Tensor};
-use lapidary::kernels::experts::router;
-use lapidary::kernels::experts::router::Choice;
-use lapidary::kernels::norm::rms_norm;
-use lapidary::kernels::norm::rms_norm::NormRow;
-use lapidary::kernels::product::{self, Gated, Product, Rows};
-use lapidary::kernels::rounding::int8_by_16;
-use lapidary::kernels::rounding::int8_by_16::Input;
-use lapidary::kernels::rounding::int8_by_16::Outputs;
-use lapidary::kernels::{Planned, Planner, Weights};
+use lapidary::gpu::Gpu;
 use lapidary::quant::Format;
+use lapidary::testing::gpu::{Dispatch, Recorder, Tensor};
+use lapidary::testing::kernels::experts::router;
+use lapidary::testing::kernels::experts::router::Choice;
+use lapidary::testing::kernels::norm::rms_norm;
+use lapidary::testing::kernels::norm::rms_norm::NormRow;
+use lapidary::testing::kernels::product::{self, Gated, Product, Rows};
+use lapidary::testing::kernels::rounding::int8_by_16;
+use lapidary::testing::kernels::rounding::int8_by_16::Input;
+use lapidary::testing::kernels::rounding::int8_by_16::Outputs;
+use lapidary::testing::kernels::{Planned, Planner, Weights};
 
 const HIDDEN: usize = 2816;
 const QKV: usize = 8192;

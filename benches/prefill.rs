@@ -4,12 +4,13 @@
 //! `cargo bench --bench prefill -- [ROWS...] [TEXT...]`: only these numbers of rows, only lines whose shape or tile has one
 //! of these texts.
 
-use lapidary::gpu::{Gpu, Kind, Recorder, Tensor, Tier, Timing};
-use lapidary::kernels::experts::moe_group;
-use lapidary::kernels::experts::moe_group::Groups;
-use lapidary::kernels::product::{self, Product, Rows};
-use lapidary::kernels::{DotTile, MatrixTile, Planned, Planner, Tile, Tuning, Weights};
+use lapidary::gpu::{Gpu, Kind, Tier, Timing};
 use lapidary::quant::{Dtype, Format};
+use lapidary::testing::gpu::{Recorder, Tensor};
+use lapidary::testing::kernels::experts::moe_group;
+use lapidary::testing::kernels::experts::moe_group::Groups;
+use lapidary::testing::kernels::product::{self, Product, Rows};
+use lapidary::testing::kernels::{DotTile, MatrixTile, Planned, Planner, Tile, Tuning, Weights};
 
 /// Runs that are timed; the fastest counts.
 const RUNS: usize = 4;

@@ -51,10 +51,10 @@
 //! | 1 | [`gpu`] | the only place that creates wgpu objects: adapters, buffers, pipelines, recorded passes |
 //! | 1 | [`quant`] | CPU only: the one format of matrices and their one packed layout, group indices, dequantization; GPTQ, compressed-tensors, AWQ |
 //! | 1 | [`gemma4`] | configuration, presets, the table of the model's tensors; no files, no GPU |
-//! | 2 | [`kernels`] | one `.rs` for each `shaders/*/*.wgsl`, in families: parameters, plan, binding |
+//! | 2 | `kernels` | one `.rs` for each `shaders/*/*.wgsl`, in families: parameters, plan, binding |
 //! | 2 | [`checkpoint`] | files to configuration and named tensors; every fault found before anything is uploaded |
 //! | 2 | [`parallel`] | ranks: shares, cuts and collectives; no GPU, no files |
-//! | 3 | [`reference`](mod@reference) | the same mathematics on the CPU in plain loops: the oracle of every test |
+//! | 3 | `reference` | the same mathematics on the CPU in plain loops: the oracle of every test |
 //! | 3 | [`model`] | Gemma 4: weights, activations, KV cache, layers, the pass over rows |
 //! | 4 | [`engine`] | sequences, sampling, stop rules; token ids only, never text |
 //! | 4 | [`text`] | tokenizer, chat template, streamed decoding, thinking; text only, never tensors |
@@ -62,6 +62,17 @@
 //! | 4 | [`doctor`] | checks of kernels and model on the user's adapter, against the reference |
 //! | 5 | [`chat`] | conversations: opening, settings, prompts that fit, streamed answers; no flags, no terminal |
 //! | 6 | `cli` | the binary: one file a subcommand; the feature `cli`, without which the library is alone |
+//!
+//! [`product`] is a door to floors 1 and 2.
+//!
+//! # What is public
+//!
+//! What a program needs that has a model inside: to open files and devices ([`checkpoint`], [`gpu`], [`doctor`]), to plan and
+//! load a model ([`model`], [`gemma4`], [`parallel`]), to run it by ids ([`engine`]), by text ([`text`]) or as a conversation
+//! ([`chat`]), to read and multiply its matrices ([`quant`], [`product`]), and to tell what failed ([`error`]). Kernels, passes,
+//! the reference and the readers of file formats are private, so that they can change. Tests, measurements and fuzz targets reach
+//! them through `testing`, which is hidden and no promise. A test counts what is public (`tests/surface.rs`). Types of
+//! [`wgpu`] are in a few signatures, so the crate is re-exported.
 //!
 //! `quant`, `checkpoint`, `reference` and `text` never mention wgpu. `kernels` knows tensors and numbers, not layers or
 //! names. `gpu` takes one constant from `quant`: the chunk that rows are padded to.
@@ -88,12 +99,12 @@
 //! looked up on the host, the next step takes it from there and is under way before the host knows it.
 //!
 //! **Shapes.** How many lanes a workgroup has and how much a lane holds depends on the kind of device ([`gpu::Kind`]): registers
-//! that suffice on one card spill on another. [`kernels::tuning`] has a table for each kind; `docs/fleet.md` says what vendors'
+//! that suffice on one card spill on another. `kernels::tuning` has a table for each kind; `docs/fleet.md` says what vendors'
 //! compilers make of them.
 //!
 //! **Precision and tier.** [`model::Precision::Exact`] computes in f32 throughout. [`model::Precision::Fast`] lets the
 //! kernels of a [`gpu::Tier`] round activations: to int8 for integer dot products, in blocks of 16 where rows are few
-//! ([`kernels::rounding::int8_by_16`]) and of 32 in chunks, to f16 for cooperative matrices; keys and values to f16. Residual stream,
+//! (`kernels::rounding::int8_by_16`) and of 32 in chunks, to f16 for cooperative matrices; keys and values to f16. Residual stream,
 //! norms, router and sums stay f32; beyond the plain tier lanes add up within subgroups where there are such. Weights that integers do not suit take the exact kernels.
 //!
 //! **When a device fails.** The first error of a device is what every later call on it gives; a loss is
@@ -134,15 +145,16 @@ pub mod fuzzing;
 pub mod gemma4;
 pub mod gpu;
 mod kept;
-pub mod kernels;
+mod kernels;
 pub mod model;
 #[cfg(test)]
 #[path = "../tests/common/not_run.rs"]
 mod not_run;
 pub mod parallel;
 pub mod paths;
+pub mod product;
 pub mod quant;
-pub mod reference;
+mod reference;
 #[cfg(test)]
 #[path = "../tests/common/seed.rs"]
 mod seed;
@@ -156,3 +168,4 @@ pub use bytes::Bytes;
 pub use cache_folder::cache_folder;
 pub use contained::panics_are_contained;
 pub use error::{Error, Faults, Result};
+pub use wgpu;

@@ -10,11 +10,12 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-use lapidary::doctor::checks::CHECKS;
-use lapidary::doctor::{Examination, Note, Outcome, Record, Report, Stage, Start, Watch, open_checked};
+use lapidary::doctor::{Examination, Note, Outcome, Record, Report, Stage, Watch, open_checked};
 use lapidary::gpu::{Gpu, Mask, Tier, Tiers};
-use lapidary::kernels::SHADERS;
 use lapidary::testing::bounds::Measure;
+use lapidary::testing::doctor::Start;
+use lapidary::testing::doctor::checks::CHECKS;
+use lapidary::testing::kernels::SHADERS;
 use lapidary::testing::workbench::{Bug, Workbench};
 
 /// Examines kernels alone.

@@ -23,9 +23,10 @@ use std::sync::Arc;
 use expected::Expected;
 use keys::Keys;
 use lapidary::gemma4::{Config, Cut, LayerKind};
-use lapidary::gpu::{Gpu, Imagined, Kind, PipelineKey};
-use lapidary::kernels::KvDtype;
+use lapidary::gpu::{Gpu, Kind};
+use lapidary::model::KvDtype;
 use lapidary::model::{Gemma4, Head, Options, Precision, Row, Want};
+use lapidary::testing::gpu::{Imagined, PipelineKey};
 use results::{Compiled, Results};
 use serde_json::json;
 

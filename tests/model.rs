@@ -36,12 +36,12 @@ use std::path::Path;
 use fixtures::{Set, assert_within, sets};
 use lapidary::checkpoint::{Checkpoint, Source, write_random};
 use lapidary::gemma4::Cut;
-use lapidary::kernels::KvDtype;
+use lapidary::model::KvDtype;
 use lapidary::model::{Gemma4, Head, Options, Want};
 use lapidary::parallel::{Parallel, Shares};
 use lapidary::quant::Matrix;
-use lapidary::quant::requantize::{GROUP_SIZE, requantize};
-use lapidary::reference;
+use lapidary::testing::quant::requantize::{GROUP_SIZE, requantize};
+use lapidary::testing::reference;
 use steps::{ACTIVATIONS, LOGITS, assert_golden, greedy, load, prefill, rows};
 
 /// On a device of its own, which counts its bytes alone.

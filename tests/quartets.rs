@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use lapidary::kernels::SHADERS;
+use lapidary::testing::kernels::SHADERS;
 
 /// Hosts that stand in the file of another stem: shader, file, why.
 const HOSTS: [(&str, &str, &str); 1] =

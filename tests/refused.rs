@@ -15,9 +15,9 @@ use lapidary::checkpoint::{Checkpoint, Projection, RowReader, Source};
 use lapidary::engine::{Generator, Request, Sampler, Sampling};
 use lapidary::gemma4::{Config, Cut};
 use lapidary::gpu::Gpu;
-use lapidary::kernels::choice::sample::Draw;
 use lapidary::model::{Gemma4, Next, Options, Row, Want};
 use lapidary::parallel::Shares;
+use lapidary::testing::kernels::choice::sample::Draw;
 use lapidary::{Error, Result};
 
 fn checkpoint(folder: &str) -> Checkpoint {
@@ -48,7 +48,7 @@ fn row(slot: usize, position: usize, token: u32) -> Row {
 
 #[test]
 fn steps() {
-    let mut model = load(&Options { slots: 2, context: Some(40), chunk_rows: 16, ..Options::default() }).unwrap();
+    let mut model = load(&Options { slots: 2, context: Some(40), chunk_rows: 16, ..Options::exact() }).unwrap();
     let mut step = |rows: &[Row]| model.step(rows, Want::Nothing);
     refused(step(&[]), "E-ROWS", &["a step of 0 rows", "expected 1 to 16"]);
     let many: Vec<Row> = (0..17).map(|i| row(0, i, 5)).collect();
@@ -79,7 +79,7 @@ fn steps() {
 
 #[test]
 fn steps_ahead() {
-    let mut model = load(&Options { slots: 2, context: Some(40), ..Options::default() }).unwrap();
+    let mut model = load(&Options { slots: 2, context: Some(40), ..Options::exact() }).unwrap();
     let next = |slot, token| Next { slot, token, draw: None };
     refused(model.next_ids(), "E-AHEAD", &["none is under way"]);
     refused(model.submit(&[], &[]), "E-AHEAD", &["a step of 0 rows"]);
@@ -102,7 +102,7 @@ fn steps_ahead() {
 #[test]
 fn generators() {
     let checkpoint = dense();
-    let model = load(&Options { context: Some(40), ..Options::default() }).unwrap();
+    let model = load(&Options { context: Some(40), ..Options::exact() }).unwrap();
     let mut generator = Generator::new(model, checkpoint.stop_ids(), &[]);
     let request = Request { sampling: Sampling::GREEDY, max_tokens: Some(2) };
     let go_on = &mut |_| ControlFlow::Continue(());
@@ -124,15 +124,15 @@ fn generators() {
 
 #[test]
 fn options() {
-    refused(load(&Options { context: Some(0), ..Options::default() }), "E-CONTEXT", &["a context of 0"]);
-    refused(load(&Options { context: Some(usize::MAX), ..Options::default() }), "E-CONTEXT", &["the model's is"]);
-    refused(load(&Options { slots: 0, ..Options::default() }), "E-SLOT", &["0 slots"]);
-    refused(load(&Options { host_experts: 1, ..Options::default() }), "E-HOST-EXPERTS", &["no experts"]);
+    refused(load(&Options { context: Some(0), ..Options::exact() }), "E-CONTEXT", &["a context of 0"]);
+    refused(load(&Options { context: Some(usize::MAX), ..Options::exact() }), "E-CONTEXT", &["the model's is"]);
+    refused(load(&Options { slots: 0, ..Options::exact() }), "E-SLOT", &["0 slots"]);
+    refused(load(&Options { host_experts: 1, ..Options::exact() }), "E-HOST-EXPERTS", &["no experts"]);
     let none: Vec<Arc<Gpu>> = Vec::new();
-    let loaded = Gemma4::load_on(none, &dense(), &Options::default(), &|_| ());
+    let loaded = Gemma4::load_on(none, &dense(), &Options::exact(), &|_| ());
     refused(loaded, "E-DEVICES", &["0 adapters for 1 rank, expected at least one"]);
     let two = vec![device().clone(), device().clone()];
-    refused(Gemma4::load_on(two, &dense(), &Options::default(), &|_| ()), "E-DEVICES", &["at most one"]);
+    refused(Gemma4::load_on(two, &dense(), &Options::exact(), &|_| ()), "E-DEVICES", &["at most one"]);
     refused(Shares::equal(0), "E-RANKS", &["0 ranks"]);
     refused(Shares::equal(1000), "E-RANKS", &["1000 ranks"]);
     refused("0,1".parse::<Shares>(), "E-RANKS", &["rank 0 has 0"]);

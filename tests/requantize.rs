@@ -5,8 +5,8 @@ mod common;
 use common::fresh;
 use common::matrices::{DTYPES, file_bytes};
 use common::random::Random;
-use lapidary::quant::requantize::{Deviation, GROUP_SIZE, requantize, size_bytes};
 use lapidary::quant::{DenseMatrix, Dtype, PackedMatrix};
+use lapidary::testing::quant::requantize::{Deviation, GROUP_SIZE, requantize, size_bytes};
 
 /// The smallest f16 above zero: the finest step that a scale can be.
 const SMALLEST_SCALE: f32 = 5.960_464_5e-8;

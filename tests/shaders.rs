@@ -15,8 +15,8 @@ mod writers;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use lapidary::gpu::IMMEDIATE_BYTES;
-use lapidary::kernels::{self, SHADERS};
+use lapidary::testing::gpu::IMMEDIATE_BYTES;
+use lapidary::testing::kernels::{self, SHADERS};
 use naga::{AddressSpace, Module, StorageAccess, TypeInner};
 use texts::{Case, Text, for_each, for_each_of, has_matrices, name, parse, texts, validate};
 

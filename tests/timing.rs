@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use lapidary::gpu::{Dispatch, Gpu, Recorder, Timestamps};
-use lapidary::kernels::Planner;
-use lapidary::kernels::rows::fill_random;
-use lapidary::kernels::rows::fill_random::Bits;
+use lapidary::gpu::{Gpu, Timestamps};
+use lapidary::testing::gpu::{Dispatch, Recorder};
+use lapidary::testing::kernels::Planner;
+use lapidary::testing::kernels::rows::fill_random;
+use lapidary::testing::kernels::rows::fill_random::Bits;
 
 /// Fills of a buffer of its own each.
 fn fills(gpu: &Gpu, count: usize) -> Vec<Dispatch> {

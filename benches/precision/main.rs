@@ -16,7 +16,7 @@ use clap::builder::PossibleValuesParser;
 use lapidary::checkpoint::{Checkpoint, Source};
 use lapidary::gemma4::{Config, Cut};
 use lapidary::gpu::{Gpu, Tier};
-use lapidary::kernels::KvDtype;
+use lapidary::model::KvDtype;
 use lapidary::model::{Gemma4, Head, Options, Outliers, Precision};
 use lapidary::{Error, Result};
 

@@ -5,10 +5,10 @@
 //!
 //! 1. [`required_text`] opens tokenizer and templates, [`check_vocabulary`] compares them with the model.
 //! 2. [`Settings`] are how answers are sampled: what was [`Asked`], and for the rest what the checkpoint's makers want.
-//! 3. [`generator`] loads the model, and loads it again where the device is lost.
+//! 3. [`generator()`] loads the model, and loads it again where the device is lost.
 //! 4. A [`Session`] holds what has been said and makes a prompt of it that fits the context; [`check_prompt`] is for prompts
 //!    that come from elsewhere.
-//! 5. [`answer`] streams one answer: ids become pieces of text, sorted into answer, thinking and tool calls.
+//! 5. [`answer()`] streams one answer: ids become pieces of text, sorted into answer, thinking and tool calls.
 //!
 //! [`Chat`] puts 2 to 5 together for one conversation with one model.
 

@@ -53,7 +53,7 @@ impl Chat {
         Ok(Chat::new(text, generator, settings))
     }
 
-    /// A conversation that begins, with a generator that [`generator`] has made.
+    /// A conversation that begins, with a generator that [`generator()`] has made.
     pub fn new(text: TextModel, generator: Generator, settings: Settings) -> Chat {
         Chat { text, generator, settings, session: Session::default() }
     }
@@ -87,11 +87,11 @@ impl Chat {
         self.session.prompt(&self.text, message, context, Session::room(self.settings.max_tokens(), context))
     }
 
-    /// The answer to `prompt` as `request` says ([`Settings::request`]), with `watch` as for [`answer`]. It is kept with its
+    /// The answer to `prompt` as `request` says ([`Settings::request`]), with `watch` as for [`answer()`]. It is kept with its
     /// message, unless it was ended before it began.
     ///
     /// # Errors
-    /// Those of [`answer`]; the conversation is as it was then.
+    /// Those of [`answer()`]; the conversation is as it was then.
     pub fn answer(
         &mut self,
         prompt: &Fitted,

@@ -5,8 +5,7 @@ use std::str::FromStr;
 
 use lapidary::doctor;
 use lapidary::gpu::{Ability, Gpu, Kind, Mask, Tier};
-use lapidary::kernels::KvDtype;
-use lapidary::model::{self, Head, Options};
+use lapidary::model::{self, Head, KvDtype, Options};
 use lapidary::{Bytes, Error, Result, cache_folder};
 
 use super::fault::flags;

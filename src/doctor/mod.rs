@@ -1,32 +1,32 @@
 //! Checks on the user's own adapter: does it compute what the reference does?
 //!
-//! [`checks`] runs each kernel that an adapter would use on shapes that hurt, and compares what comes out with
+//! `checks` runs each kernel that an adapter would use on shapes that hurt, and compares what comes out with
 //! [`crate::reference::ops`] within bounds that are derived ([`crate::testing::twins`], [`crate::testing::bounds`]). The tests of kernels use the same twins,
 //! and plant bugs in shaders to see that checks see them ([`crate::testing::workbench`]). [`Examination`] runs all of it, and a model, and
 //! where something fails again without what that needs.
 
 mod begun;
-pub mod checks;
-mod dot_probe;
+pub(crate) mod checks;
+pub(crate) mod dot_probe;
 mod examine;
 mod golden;
 mod note;
 mod open;
 mod record;
-mod start;
+pub(crate) mod start;
 
 use crate::gpu::{Ability, Tier};
 use crate::kernels::KvDtype;
-use crate::testing::bounds::Measure;
 
+pub use crate::testing::bounds::Measure;
 pub use begun::withdraw;
-pub use dot_probe::{DotTimes, Race, probe};
+pub use dot_probe::{DotTimes, Race};
 pub use examine::{Examination, Progress, Report, Round, Stage, Watch};
 pub use golden::Demo;
 pub use note::Note;
 pub use open::open;
 pub use record::{Failure, Record};
-pub use start::{Start, open_checked};
+pub use start::open_checked;
 
 /// What a check has found.
 #[derive(Debug, Clone)]

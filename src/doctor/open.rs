@@ -7,7 +7,7 @@ use crate::{Result, cache_folder};
 
 /// Opens the default adapter, or the one that `adapter` is a part of the name, driver or API of, as `lapidary chat` does: at
 /// its first start it is checked, which takes seconds, and what failed is left unused at every start. What is known is kept in
-/// [`cache_folder`]; where there is none, nothing is checked. `note` gets lines for people.
+/// [`cache_folder()`]; where there is none, nothing is checked. `note` gets lines for people.
 ///
 /// # Errors
 /// Those of [`Gpu::open`], and where no check can run.

@@ -7,15 +7,16 @@
 
 mod gemma4;
 mod kv;
-mod load;
+pub(crate) mod load;
 mod pass;
 mod run;
 
+pub use crate::kernels::KvDtype;
 pub use gemma4::Gemma4;
 pub use load::memory::{DevicePlan, MemoryPlan};
 pub use load::options::{Head, LoadTimes, Options, Precision, Progress};
-pub use load::pipelines::PlannedPipeline;
 pub use load::synthetic::Outliers;
+pub use run::copy_rate::copy_rate;
 pub use run::rank::RankMemory;
 pub use run::step::{Activation, Output, Row, Want};
 pub use run::traffic::{StepShape, Traffic};

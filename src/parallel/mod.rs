@@ -1,16 +1,16 @@
 //! Ranks: who holds which part of which matrix, and how their results become one. No GPU, no files.
 //!
 //! A model that is cut for tensor parallelism is a row of **ranks**. Each runs the same pass on a **part** of the
-//! matrices ([`Part`]): some output features of those whose results it needs itself (column-parallel: queries of its heads,
+//! matrices (`Part`): some output features of those whose results it needs itself (column-parallel: queries of its heads,
 //! its columns of the MLP), the matching input features of those behind (row-parallel), whose results are partial sums.
-//! A [`Collective`] adds those up. [`Shares`] says where the cuts fall.
+//! A `Collective` adds those up. [`Shares`] says where the cuts fall.
 
-mod collective;
+pub(crate) mod collective;
+pub(crate) mod part;
 mod shares;
 
-use std::ops::Range;
-
-pub use collective::{Collective, HostMemory};
+pub(crate) use collective::{Collective, HostMemory};
+pub(crate) use part::Part;
 pub use shares::{MAX_RANKS, Shares};
 
 /// What is cut.
@@ -42,15 +42,4 @@ pub struct Parallel {
     pub split: Split,
     /// Where cuts fall.
     pub cut: Cut,
-}
-
-/// Which part of a weight matrix `[out_features, in_features]` a rank holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
-    /// All of it.
-    Whole,
-    /// Some output features (column-parallel): results are complete.
-    Columns(Range<usize>),
-    /// Some input features (row-parallel): results of all ranks must be added up.
-    Rows(Range<usize>),
 }

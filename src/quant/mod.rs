@@ -2,22 +2,23 @@
 //!
 //! [`Format`] says how a matrix is, in whatever file it lies. Every source of 4 or 8 bits turns into one layout, [`PackedMatrix`]: codes packed along the input dimension, scales
 //! (and, where the file is really asymmetric, zero points) per group, and a [`GroupIndex`] that says which group an input
-//! row belongs to. [`cut`] makes shards of it and joins them again. No shader knows a file format. [`gptq`] reads the
-//! GPTQ family, [`awq`] turns AWQ into it, [`compressed_tensors`] reads what llm-compressor writes, and [`requantize`]
+//! row belongs to. `cut` makes shards of it and joins them again. No shader knows a file format. `gptq` reads the
+//! GPTQ family, `awq` turns AWQ into it, `compressed_tensors` reads what llm-compressor writes, and `requantize`
 //! makes such a matrix of a dense one.
 
-pub mod awq;
-pub mod compressed_tensors;
-pub mod cut;
+pub(crate) mod awq;
+pub(crate) mod compressed_tensors;
+pub(crate) mod cut;
 mod dtype;
 mod format;
-pub mod gptq;
+pub(crate) mod gptq;
 mod matrix;
-mod random;
-pub mod requantize;
+pub(crate) mod random;
+pub(crate) mod requantize;
 
 pub use cut::StoredGroups;
 pub use dtype::Dtype;
 pub use format::{Codebook, Format, Grouped, Order, Shift, Values};
 pub use matrix::{CHUNK, DenseMatrix, GroupIndex, Groups, Matrix, PackedMatrix, RowShard, ShardGroups};
-pub use random::{Bits, RandomBits};
+pub(crate) use random::{Bits, RandomBits};
+pub use requantize::Deviation;

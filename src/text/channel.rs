@@ -15,7 +15,7 @@ pub enum Kind {
 
 /// What the splitter says about one id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub(super) enum Event {
     /// The id is text of this kind.
     Text(Kind),
     /// The id belongs to the line behind `<|channel>` that names the channel.
@@ -29,7 +29,7 @@ pub enum Event {
 /// Follows the markers through the ids of a turn. It starts in the answer; prompts that open or close a channel for the
 /// model are followed by pushing their last turn first, see [`super::Reply::new`].
 #[derive(Debug, Clone)]
-pub struct ChannelSplitter {
+pub(super) struct ChannelSplitter {
     channel_open: Option<u32>,
     channel_close: Option<u32>,
     call_open: Option<u32>,
@@ -42,7 +42,7 @@ pub struct ChannelSplitter {
 
 impl ChannelSplitter {
     /// A splitter for this vocabulary. A marker that the vocabulary does not have never comes.
-    pub fn new(tokenizer: &Tokenizer) -> Self {
+    pub(super) fn new(tokenizer: &Tokenizer) -> Self {
         let special = |name: &str| tokenizer.token_id(name).filter(|id| tokenizer.is_special(*id));
         Self {
             channel_open: special("<|channel>"),
@@ -59,22 +59,22 @@ impl ChannelSplitter {
     }
 
     /// The kind of the text that comes next.
-    pub fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> Kind {
         self.kind
     }
 
     /// Whether the next text belongs to the line that names the channel.
-    pub fn in_name(&self) -> bool {
+    pub(super) fn in_name(&self) -> bool {
         self.in_name
     }
 
     /// The channel's name is complete; what follows is thinking.
-    pub fn end_name(&mut self) {
+    pub(super) fn end_name(&mut self) {
         self.in_name = false;
     }
 
     /// Takes the next id.
-    pub fn push(&mut self, id: u32) -> Event {
+    pub(super) fn push(&mut self, id: u32) -> Event {
         let is = |marker: Option<u32>| marker == Some(id);
         let in_call = self.kind == Kind::ToolCall;
         let (kind, in_name, event) = if self.ends.contains(&id) {

@@ -7,7 +7,7 @@
 //!    the template wrote; a user who types `<turn|>` sends text.
 //! 3. [`TextModel::ids`] encodes the prompt with the [`Tokenizer`].
 //! 4. Generated ids go through a [`Reply`], which decodes them as they come ([`StreamDecoder`]) and sorts them into
-//!    answer, thinking and tool calls ([`ChannelSplitter`]).
+//!    answer, thinking and tool calls (by the markers among them).
 //!
 //! Files come from strangers: sizes are capped, templates have a budget of steps, and a panic in a parser is an error.
 
@@ -31,7 +31,7 @@ use templates::Templates;
 use crate::checkpoint::Source;
 use crate::error::Result;
 
-pub use channel::{ChannelSplitter, Event, Kind};
+pub use channel::Kind;
 pub use conversation::{Conversation, Message, Role};
 pub use reply::Reply;
 pub use special::{Piece, Prompt, Specials};

@@ -10,9 +10,10 @@ use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use lapidary::gpu::{Gpu, Kind, Recorder, Tensor, Tier};
-use lapidary::kernels::tuning::{MatvecTuning, Shape};
-use lapidary::kernels::{Planned, SHADERS, StepRow, Tuning};
+use lapidary::gpu::{Gpu, Kind, Tier};
+use lapidary::testing::gpu::{Recorder, Tensor};
+use lapidary::testing::kernels::tuning::{MatvecTuning, Shape};
+use lapidary::testing::kernels::{Planned, SHADERS, StepRow, Tuning};
 use lapidary::testing::workbench;
 use lapidary::testing::workbench::Workbench;
 pub(crate) use lapidary::testing::workbench::{Bug, by_row, is_untouched, step_rows};

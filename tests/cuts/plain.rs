@@ -2,8 +2,9 @@
 //! code under test.
 
 use half::{bf16, f16};
-use lapidary::quant::gptq::{self, ZeroPoints};
-use lapidary::quant::{Dtype, Grouped, PackedMatrix, awq, compressed_tensors};
+use lapidary::quant::{Dtype, Grouped, PackedMatrix};
+use lapidary::testing::quant::gptq::{self, ZeroPoints};
+use lapidary::testing::quant::{awq, compressed_tensors};
 
 use crate::common::random::Random;
 

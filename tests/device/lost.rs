@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use lapidary::Error;
 use lapidary::engine::{Generator, Request, Sampling};
-use lapidary::gpu::{Gpu, Place, Readback, Recorder, Tensor};
+use lapidary::gpu::Gpu;
+use lapidary::testing::gpu::{Place, Readback, Recorder, Tensor};
 
 use super::device::open;
 use super::{checkpoint, generator, load, prompt};

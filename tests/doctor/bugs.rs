@@ -1,9 +1,9 @@
 //! A bug for each check of the doctor, and that the check sees it under every table of shapes.
 
-use lapidary::doctor::checks::{CHECKS, Check};
 use lapidary::gpu::{Gpu, Kind, Tier};
-use lapidary::kernels::{SHADERS, Tuning};
 use lapidary::testing::bounds::Measure;
+use lapidary::testing::doctor::checks::{CHECKS, Check};
+use lapidary::testing::kernels::{SHADERS, Tuning};
 use lapidary::testing::workbench::{Bug, Workbench};
 
 /// For each check a bug that it must see, also in its short form; several where tables compile different paths, of which each

@@ -6,8 +6,9 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lapidary::gpu::{Gpu, Kind, PipelineKey, specialize};
-use lapidary::kernels::source;
+use lapidary::gpu::{Gpu, Kind};
+use lapidary::testing::gpu::{PipelineKey, specialize};
+use lapidary::testing::kernels::source;
 use serde_json::Value;
 use wgpu::naga::AddressSpace;
 

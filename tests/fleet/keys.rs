@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lapidary::gemma4::{Config, Cut, LayerConfig};
-use lapidary::gpu::{Gpu, PipelineKey, Tier};
-use lapidary::kernels::{KvDtype, SHADERS, Shader};
+use lapidary::gpu::{Gpu, Tier};
+use lapidary::model::KvDtype;
 use lapidary::model::{Gemma4, Head, Options, Precision};
 use lapidary::quant::Format;
+use lapidary::testing::gpu::PipelineKey;
+use lapidary::testing::kernels::{SHADERS, Shader};
 
 /// A pipeline, and what uses it.
 #[derive(Debug, Clone)]

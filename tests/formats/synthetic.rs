@@ -1,8 +1,8 @@
 //! Random GPTQ matrices against the formula.
 
 use half::f16;
-use lapidary::quant::gptq::{self, Raw, ZeroPoints};
 use lapidary::quant::{self, Dtype, GroupIndex, Grouped, Matrix, Shift};
+use lapidary::testing::quant::gptq::{self, Raw, ZeroPoints};
 
 use super::seed::seed;
 use super::{assert_same, rows_of};

@@ -1,7 +1,7 @@
 //! `add_norm.wgsl`: h = (h + rms(x) * post) * scalar, and the norms of up to three blocks that read h next.
 
-use lapidary::kernels::norm::add_norm;
-use lapidary::kernels::norm::add_norm::AddNorm;
+use lapidary::testing::kernels::norm::add_norm;
+use lapidary::testing::kernels::norm::add_norm::AddNorm;
 use lapidary::testing::twins;
 use lapidary::testing::twins::NORM_EPS;
 

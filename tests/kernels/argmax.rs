@@ -1,8 +1,8 @@
 //! `argmax.wgsl`: the index of each row's largest value, the lowest on a tie.
 
-use lapidary::gpu::Tensor;
-use lapidary::kernels::choice::argmax;
-use lapidary::reference::ops;
+use lapidary::testing::gpu::Tensor;
+use lapidary::testing::kernels::choice::argmax;
+use lapidary::testing::reference::ops;
 
 use crate::common::random::Spread;
 use crate::common::{Output, Runner, fresh, gpu, tensor};

@@ -1,11 +1,11 @@
 //! `attention.wgsl` and `attention_tile.wgsl`: softmax attention over the cache and the step's own rows, windowed or whole.
 
 use lapidary::gpu::Kind;
-use lapidary::kernels::KvDtype;
-use lapidary::kernels::attention::head_norm_rope::Kv;
-use lapidary::kernels::tuning::{AttentionFew, AttentionMany};
+use lapidary::model::KvDtype;
 pub(super) use lapidary::testing::attention_step::{Case, Step};
 use lapidary::testing::bounds::Measure;
+use lapidary::testing::kernels::attention::head_norm_rope::Kv;
+use lapidary::testing::kernels::tuning::{AttentionFew, AttentionMany};
 
 use crate::common::Runner;
 use crate::common::random::Random;

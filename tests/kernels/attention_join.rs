@@ -2,13 +2,13 @@
 //! `attention.wgsl` makes are in `attention.rs`.
 
 use lapidary::gpu::Kind;
-use lapidary::kernels::KvDtype;
-use lapidary::kernels::attention::attention;
-use lapidary::kernels::attention::attention::{Buffers, KvSource};
-use lapidary::kernels::attention::head_norm_rope::KvPair;
-use lapidary::kernels::attention::head_norm_rope::{Heads, Inputs, Kv};
-use lapidary::kernels::tuning::AttentionFew;
-use lapidary::reference::ops::{self, Share};
+use lapidary::model::KvDtype;
+use lapidary::testing::kernels::attention::attention;
+use lapidary::testing::kernels::attention::attention::{Buffers, KvSource};
+use lapidary::testing::kernels::attention::head_norm_rope::KvPair;
+use lapidary::testing::kernels::attention::head_norm_rope::{Heads, Inputs, Kv};
+use lapidary::testing::kernels::tuning::AttentionFew;
+use lapidary::testing::reference::ops::{self, Share};
 
 use super::rounded::assert_rounded;
 use super::rounding::zeros;

@@ -2,10 +2,10 @@
 //! keys and values that are not in f16 already are rounded to it; the rest is as exact as in f32.
 
 use lapidary::gpu::Tier;
-use lapidary::kernels::KvDtype;
-use lapidary::kernels::attention::attention_tile::Queries;
-use lapidary::reference::ops;
+use lapidary::model::KvDtype;
 use lapidary::testing::bounds::Measure;
+use lapidary::testing::kernels::attention::attention_tile::Queries;
+use lapidary::testing::reference::ops;
 use lapidary::testing::twins;
 
 use super::attention::{Case, Step, chunk};

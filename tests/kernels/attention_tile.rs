@@ -2,14 +2,14 @@
 //! cache, windows and rings are in `attention.rs`.
 
 use lapidary::gpu::Kind;
-use lapidary::kernels::KvDtype;
-use lapidary::kernels::attention::attention::KvSource;
-use lapidary::kernels::attention::attention_tile;
-use lapidary::kernels::attention::attention_tile::Buffers;
-use lapidary::kernels::attention::head_norm_rope::Heads;
-use lapidary::kernels::attention::head_norm_rope::KvPair;
-use lapidary::kernels::tuning::AttentionMany;
-use lapidary::reference::ops;
+use lapidary::model::KvDtype;
+use lapidary::testing::kernels::attention::attention::KvSource;
+use lapidary::testing::kernels::attention::attention_tile;
+use lapidary::testing::kernels::attention::attention_tile::Buffers;
+use lapidary::testing::kernels::attention::head_norm_rope::Heads;
+use lapidary::testing::kernels::attention::head_norm_rope::KvPair;
+use lapidary::testing::kernels::tuning::AttentionMany;
+use lapidary::testing::reference::ops;
 
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::{EPS, assert_close};

@@ -1,6 +1,6 @@
 //! `copy_words.wgsl`: y[i] = x[i].
 
-use lapidary::kernels::rows::copy_words;
+use lapidary::testing::kernels::rows::copy_words;
 
 use crate::common::{Output, Runner, compact, fresh};
 

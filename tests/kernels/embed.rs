@@ -1,12 +1,12 @@
 //! `embed.wgsl`: y[t] = table[token(t)] * scale, from a dense or quantized table in one part or in several.
 
-use lapidary::gpu::Tensor;
-use lapidary::kernels::rows::embed;
-use lapidary::kernels::rows::embed::Embed;
-use lapidary::kernels::{StepRow, WeightsBuilder};
-use lapidary::quant::requantize::{GROUP_SIZE, requantize};
 use lapidary::quant::{DenseMatrix, Dtype, Matrix};
-use lapidary::reference::ops;
+use lapidary::testing::gpu::Tensor;
+use lapidary::testing::kernels::rows::embed;
+use lapidary::testing::kernels::rows::embed::Embed;
+use lapidary::testing::kernels::{StepRow, WeightsBuilder};
+use lapidary::testing::quant::requantize::{GROUP_SIZE, requantize};
+use lapidary::testing::reference::ops;
 
 use crate::common::matrices::{DTYPES, Order, Scales, Spec, Unpacked, dense, file_bytes};
 use crate::common::random::Random;

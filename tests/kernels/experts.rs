@@ -1,9 +1,9 @@
 //! `matvec.wgsl` and `matmul_grouped.wgsl` with experts: each row of y has a matrix of its own out of a stack, which may lie in several parts.
 
-use lapidary::kernels::WeightsBuilder;
-use lapidary::kernels::product::{self, Product, Rows};
 use lapidary::quant::Matrix;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::WeightsBuilder;
+use lapidary::testing::kernels::product::{self, Product, Rows};
+use lapidary::testing::reference::ops;
 
 use super::moe_group;
 use super::product::tolerances;

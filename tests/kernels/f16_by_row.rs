@@ -5,9 +5,9 @@
 //! packs halves with `pack2x16float`, which every device has.
 
 use half::f16;
-use lapidary::kernels::rounding::f16_by_row;
-use lapidary::kernels::rounding::f16_by_row::F16Rows;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::rounding::f16_by_row;
+use lapidary::testing::kernels::rounding::f16_by_row::F16Rows;
+use lapidary::testing::reference::ops;
 
 use crate::common::random::{Random, Spread};
 use crate::common::{Output, Runner, gpu, is_untouched, tensor};

@@ -1,12 +1,12 @@
 //! `fill_random.wgsl`: words[i] = (hash(seed + i) & keep) | base, bit for bit.
 
 use half::{bf16, f16};
-use lapidary::kernels::product::Product;
-use lapidary::kernels::rows::fill_random;
-use lapidary::kernels::rows::fill_random::Bits;
-use lapidary::kernels::{Weights, product};
 use lapidary::quant::{Dtype, Format, Grouped, Shift};
-use lapidary::reference::ops;
+use lapidary::testing::kernels::product::Product;
+use lapidary::testing::kernels::rows::fill_random;
+use lapidary::testing::kernels::rows::fill_random::Bits;
+use lapidary::testing::kernels::{Weights, product};
+use lapidary::testing::reference::ops;
 
 use crate::common::{Output, Runner, gpu, tensor};
 

@@ -1,7 +1,7 @@
 //! `gather_rows.wgsl`: y[i] = x[chosen[i]].
 
-use lapidary::kernels::rows::gather_rows;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::rows::gather_rows;
+use lapidary::testing::reference::ops;
 
 use crate::common::random::Spread;
 use crate::common::tolerance::assert_close;

@@ -1,7 +1,7 @@
 //! `gelu_mul.wgsl`: y = gelu(gate) * up with the tanh form of GELU.
 
-use lapidary::kernels::product::gelu_mul;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::product::gelu_mul;
+use lapidary::testing::reference::ops;
 use lapidary::testing::twins;
 
 use crate::common::random::{Random, Spread};

@@ -1,11 +1,11 @@
 //! `head_norm_rope.wgsl`: norms of q, k and v heads, rotation of q and k, and the way into the KV cache.
 
-use lapidary::kernels::KvDtype;
-use lapidary::kernels::attention::attention_tile::Queries;
-use lapidary::kernels::attention::head_norm_rope;
-use lapidary::kernels::attention::head_norm_rope::KvPair;
-use lapidary::kernels::attention::head_norm_rope::{Heads, Inputs, Kv, KvTarget};
-use lapidary::reference::ops;
+use lapidary::model::KvDtype;
+use lapidary::testing::kernels::attention::attention_tile::Queries;
+use lapidary::testing::kernels::attention::head_norm_rope;
+use lapidary::testing::kernels::attention::head_norm_rope::KvPair;
+use lapidary::testing::kernels::attention::head_norm_rope::{Heads, Inputs, Kv, KvTarget};
+use lapidary::testing::reference::ops;
 use lapidary::testing::twins::{NORM_EPS, head, stored};
 
 use crate::common::random::{Random, Spread};

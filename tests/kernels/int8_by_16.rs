@@ -3,8 +3,8 @@
 //!
 //! Bounds are those of `int8_by_32.rs`.
 
-use lapidary::kernels::rounding::int8_by_16;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::rounding::int8_by_16;
+use lapidary::testing::reference::ops;
 
 use super::rounded::{output, round};
 use crate::common::random::{Random, Spread};

@@ -3,9 +3,9 @@
 //! Bounds: WGSL's division is good to 2.5 units and a product to half of one, so that the quotient that becomes a code is off
 //! by up to 3 units of itself, 127 at most: a code is right where it is within half of the exact quotient and so much more.
 
-use lapidary::kernels::rounding::int8_by_32;
-use lapidary::kernels::rounding::int8_by_32::row_words;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::rounding::int8_by_32;
+use lapidary::testing::kernels::rounding::int8_by_32::row_words;
+use lapidary::testing::reference::ops;
 
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::{EPS, assert_close};

@@ -1,8 +1,8 @@
 //! `kv_store.wgsl`: a chunk's keys and values enter the ring.
 
-use lapidary::kernels::attention::head_norm_rope::KvPair;
-use lapidary::kernels::attention::kv_store;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::attention::head_norm_rope::KvPair;
+use lapidary::testing::kernels::attention::kv_store;
+use lapidary::testing::reference::ops;
 
 use crate::common::random::{Random, Spread};
 use crate::common::{Output, Runner, fresh, rows_tensor, step_rows, tensor};

@@ -5,10 +5,10 @@
 //! twin's number to the bit.
 
 use lapidary::gpu::{Kind, Tier};
-use lapidary::kernels::product::{self, Product, Rows};
-use lapidary::kernels::{Tuning, Weights};
 use lapidary::quant::{DenseMatrix, Matrix};
-use lapidary::reference::ops;
+use lapidary::testing::kernels::product::{self, Product, Rows};
+use lapidary::testing::kernels::{Tuning, Weights};
+use lapidary::testing::reference::ops;
 
 use super::product::{Path, product, upload};
 use super::rounded_tiles::{dot_tiles, expected, matrix_tiles, on_grid, runner};

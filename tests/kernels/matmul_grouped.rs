@@ -2,9 +2,9 @@
 //! those of rounded inputs in `rounded_tiles.rs`.
 
 use lapidary::gpu::{Kind, Tier};
-use lapidary::kernels::{Tuning, Weights, WeightsBuilder};
 use lapidary::quant::Matrix;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::{Tuning, Weights, WeightsBuilder};
+use lapidary::testing::reference::ops;
 
 use super::matmul::{whole, whole_codes, whole_matrix};
 use super::moe_group::plan_product;

@@ -1,9 +1,9 @@
 //! `matvec.wgsl` gated and as a weighted sum: the forms that it has beside plain products (`product.rs`, `experts.rs`).
 
-use lapidary::kernels::product::{Gated, Product, Rows, Summed, plan as plan_product};
-use lapidary::kernels::{Weights, WeightsBuilder};
 use lapidary::quant::{Dtype, Matrix};
-use lapidary::reference::ops;
+use lapidary::testing::kernels::product::{Gated, Product, Rows, Summed, plan as plan_product};
+use lapidary::testing::kernels::{Weights, WeightsBuilder};
+use lapidary::testing::reference::ops;
 use lapidary::testing::twins::{gated, products};
 
 use super::matmul::{whole, whole_codes, whole_matrix};

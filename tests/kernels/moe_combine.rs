@@ -1,8 +1,8 @@
 //! `moe_combine.wgsl`: three norms and the end of a mixture-of-experts layer.
 
-use lapidary::kernels::experts::moe_combine;
-use lapidary::kernels::experts::moe_combine::MoeCombine;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::experts::moe_combine;
+use lapidary::testing::kernels::experts::moe_combine::MoeCombine;
+use lapidary::testing::reference::ops;
 use lapidary::testing::twins;
 use lapidary::testing::twins::NORM_EPS;
 

@@ -1,11 +1,11 @@
 //! `moe_group.wgsl`: pairs of rows and slots by expert, and their tiles.
 
-use lapidary::gpu::Tensor;
-use lapidary::kernels::experts::moe_group;
-use lapidary::kernels::experts::moe_group::Groups;
-use lapidary::kernels::product::{self, Product, Rows};
-use lapidary::kernels::{Planned, Tile, Weights};
-use lapidary::reference::ops;
+use lapidary::testing::gpu::Tensor;
+use lapidary::testing::kernels::experts::moe_group;
+use lapidary::testing::kernels::experts::moe_group::Groups;
+use lapidary::testing::kernels::product::{self, Product, Rows};
+use lapidary::testing::kernels::{Planned, Tile, Weights};
+use lapidary::testing::reference::ops;
 
 use crate::common::{Output, Runner, compact, fresh, gpu, is_untouched, tables};
 

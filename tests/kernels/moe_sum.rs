@@ -1,7 +1,7 @@
 //! `moe_sum.wgsl`: the weighted sum of the chosen experts that a rank holds.
 
-use lapidary::kernels::experts::moe_sum;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::experts::moe_sum;
+use lapidary::testing::reference::ops;
 
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::{EPS, assert_close};

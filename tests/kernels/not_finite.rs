@@ -1,7 +1,7 @@
 //! `not_finite.wgsl`: a flag of its own for each buffer that holds a NaN or an infinity.
 
-use lapidary::kernels::rows::not_finite;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::rows::not_finite;
+use lapidary::testing::reference::ops;
 
 use crate::common::{Output, Runner, compact, fresh, gpu};
 

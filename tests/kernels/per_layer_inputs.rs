@@ -1,8 +1,8 @@
 //! `per_layer_inputs.wgsl`: y = (rms(context * scale) * norm + tokens) / sqrt(2), layer by layer.
 
-use lapidary::kernels::norm::per_layer_inputs;
-use lapidary::kernels::norm::per_layer_inputs::PerLayerInputs;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::norm::per_layer_inputs;
+use lapidary::testing::kernels::norm::per_layer_inputs::PerLayerInputs;
+use lapidary::testing::reference::ops;
 
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::{EPS, assert_close, norm_tolerance};

@@ -24,7 +24,7 @@ use super::probes::{interesting, probe, probe_experts, probe_grouped};
 use super::product::Path;
 use super::{moe_group, rounded_tiles};
 use lapidary::gpu::{Kind, Tier};
-use lapidary::kernels::Tuning;
+use lapidary::testing::kernels::Tuning;
 
 use crate::common::matrices::{Order, Scales, Spec, Unpacked};
 use crate::common::random::Random;

@@ -1,7 +1,7 @@
 //! Bugs planted in attention, in what comes before it and in the way into the cache: each is seen.
 
-use lapidary::kernels::KvDtype;
-use lapidary::kernels::attention::head_norm_rope::Kv;
+use lapidary::model::KvDtype;
+use lapidary::testing::kernels::attention::head_norm_rope::Kv;
 
 use super::head_norm_rope::heads;
 use super::planted::{bug, sees};

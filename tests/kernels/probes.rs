@@ -3,12 +3,12 @@
 
 use std::ops::Range;
 
-use lapidary::kernels::experts::moe_group::Groups;
-use lapidary::kernels::product::{self, Product, Rows};
-use lapidary::kernels::{Tuning, WeightsBuilder};
 use lapidary::quant::Matrix;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::experts::moe_group::Groups;
+use lapidary::testing::kernels::product::{self, Product, Rows};
+use lapidary::testing::kernels::{Tuning, WeightsBuilder};
 pub(super) use lapidary::testing::matrices::{columns, interesting, one_hot};
+use lapidary::testing::reference::ops;
 
 use super::product::{Path, product, upload};
 use crate::common::matrices::{DTYPES, EDGE_SCALES, Order, Spec, Unpacked};

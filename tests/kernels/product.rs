@@ -1,10 +1,10 @@
 //! `matvec.wgsl` and `matmul.wgsl`: y = x w^T with dense and packed weights, whole, in parts and as shards.
 
 use lapidary::gpu::Kind;
-use lapidary::kernels::product::{self, Product, Rows};
-use lapidary::kernels::{Tuning, Weights, WeightsBuilder};
 use lapidary::quant::{Dtype, Matrix};
-use lapidary::reference::ops;
+use lapidary::testing::kernels::product::{self, Product, Rows};
+use lapidary::testing::kernels::{Tuning, Weights, WeightsBuilder};
+use lapidary::testing::reference::ops;
 pub(super) use lapidary::testing::twins::of_products as tolerances;
 
 use crate::common::matrices::{DTYPES, Order, Scales, Spec, Unpacked, dense};

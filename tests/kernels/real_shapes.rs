@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use lapidary::kernels::product::{self, Product, Rows};
-use lapidary::kernels::{Weights, WeightsBuilder};
 use lapidary::quant::{Matrix, PackedMatrix, StoredGroups};
+use lapidary::testing::kernels::product::{self, Product, Rows};
+use lapidary::testing::kernels::{Weights, WeightsBuilder};
 
 use super::probes::{columns, one_hot};
 use super::product::{Path, product, upload};

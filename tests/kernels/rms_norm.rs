@@ -1,9 +1,9 @@
 //! `rms_norm.wgsl`: y[t] = x[t] / sqrt(mean(x[t]^2) + eps) * norms[weight].
 
-use lapidary::kernels::norm::rms_norm;
-use lapidary::kernels::norm::rms_norm::NormRow;
-use lapidary::kernels::rounding::int8_by_16::Outputs;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::norm::rms_norm;
+use lapidary::testing::kernels::norm::rms_norm::NormRow;
+use lapidary::testing::kernels::rounding::int8_by_16::Outputs;
+use lapidary::testing::reference::ops;
 
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::{assert_close, norm_tolerance};

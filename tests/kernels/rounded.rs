@@ -1,13 +1,14 @@
 //! Activations rounded to int8, and the products of `matvec.wgsl` that read them; `round.rs` has the rounding alone.
 
-use lapidary::gpu::{Tensor, Tier};
-use lapidary::kernels::Planned;
-use lapidary::kernels::product::{self, Gated, Product, Rows};
-use lapidary::kernels::rounding::int8_by_16;
-use lapidary::kernels::rounding::int8_by_16::Input;
-use lapidary::kernels::tuning::{MatvecTuning, Shape};
+use lapidary::gpu::Tier;
 use lapidary::quant::Matrix;
-use lapidary::reference::ops;
+use lapidary::testing::gpu::Tensor;
+use lapidary::testing::kernels::Planned;
+use lapidary::testing::kernels::product::{self, Gated, Product, Rows};
+use lapidary::testing::kernels::rounding::int8_by_16;
+use lapidary::testing::kernels::rounding::int8_by_16::Input;
+use lapidary::testing::kernels::tuning::{MatvecTuning, Shape};
+use lapidary::testing::reference::ops;
 use lapidary::testing::twins;
 
 use super::product::{tolerances, upload};

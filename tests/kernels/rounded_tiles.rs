@@ -7,10 +7,10 @@
 //! is left is the addition in f32: a matrix unit may cut off bits at each step of 8 or more input features.
 
 use lapidary::gpu::{Kind, Tier};
-use lapidary::kernels::product::{self, Product, Rows};
-use lapidary::kernels::{Tuning, WeightsBuilder};
 use lapidary::quant::{Dtype, Matrix};
-use lapidary::reference::ops;
+use lapidary::testing::kernels::product::{self, Product, Rows};
+use lapidary::testing::kernels::{Tuning, WeightsBuilder};
+use lapidary::testing::reference::ops;
 use lapidary::testing::twins;
 
 use super::moe_group;

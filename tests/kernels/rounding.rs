@@ -1,19 +1,19 @@
 //! Kernels that round what they make for the products behind them, and what stands beside these products.
 
 use lapidary::gpu::Tier;
-use lapidary::kernels::Planned;
-use lapidary::kernels::experts::moe_combine;
-use lapidary::kernels::experts::moe_combine::MoeCombine;
-use lapidary::kernels::experts::router;
-use lapidary::kernels::experts::router::Choice;
-use lapidary::kernels::norm::add_norm;
-use lapidary::kernels::norm::add_norm::AddNorm;
-use lapidary::kernels::norm::rms_norm;
-use lapidary::kernels::norm::rms_norm::NormRow;
-use lapidary::kernels::product::{self, Beside, Gated, Product, Rows};
-use lapidary::kernels::rounding::int8_by_16::Input;
-use lapidary::kernels::rounding::int8_by_16::Outputs;
 use lapidary::quant::{Dtype, Matrix};
+use lapidary::testing::kernels::Planned;
+use lapidary::testing::kernels::experts::moe_combine;
+use lapidary::testing::kernels::experts::moe_combine::MoeCombine;
+use lapidary::testing::kernels::experts::router;
+use lapidary::testing::kernels::experts::router::Choice;
+use lapidary::testing::kernels::norm::add_norm;
+use lapidary::testing::kernels::norm::add_norm::AddNorm;
+use lapidary::testing::kernels::norm::rms_norm;
+use lapidary::testing::kernels::norm::rms_norm::NormRow;
+use lapidary::testing::kernels::product::{self, Beside, Gated, Product, Rows};
+use lapidary::testing::kernels::rounding::int8_by_16::Input;
+use lapidary::testing::kernels::rounding::int8_by_16::Outputs;
 
 use super::product::upload;
 use super::rounded::{assert_rounded, output};
@@ -137,8 +137,8 @@ fn check_beside_with(mut runner: Runner, n_rows: usize, n_experts: usize, n_in: 
     let scale = compact(n_experts, &random.values(n_experts, Spread::Uniform));
     let (words, count) = (zeros(n_rows, n_in), compact(1, &[n_rows as u32]));
     let rows = super::rounded::few_rows(n_rows, &count);
-    let rounding =
-        lapidary::kernels::rounding::int8_by_16::plan(&runner.planner, "round", &x, &words.tensor).expect("a plan");
+    let rounding = lapidary::testing::kernels::rounding::int8_by_16::plan(&runner.planner, "round", &x, &words.tensor)
+        .expect("a plan");
     let input = Input { x: &x, rounded: Some(&words.tensor) };
 
     let run = |beside: bool| {

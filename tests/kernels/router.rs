@@ -1,7 +1,7 @@
 //! `router.wgsl`: the top_k experts by softmax, renormalized, times per_expert_scale.
 
-use lapidary::kernels::experts::router;
-use lapidary::kernels::experts::router::Choice;
+use lapidary::testing::kernels::experts::router;
+use lapidary::testing::kernels::experts::router::Choice;
 use lapidary::testing::twins::routed;
 
 use crate::common::random::{Random, Spread};

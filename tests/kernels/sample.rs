@@ -1,10 +1,10 @@
 //! `sample.wgsl` behind `strip_max.wgsl`: the token that the CPU's sampler draws from the same logits with the same seed.
 
 use lapidary::engine::{Sampler, Sampling};
-use lapidary::gpu::Tensor;
-use lapidary::kernels::choice::sample::Draw;
-use lapidary::kernels::choice::{argmax, sample, strip_max};
-use lapidary::reference::ops;
+use lapidary::testing::gpu::Tensor;
+use lapidary::testing::kernels::choice::sample::Draw;
+use lapidary::testing::kernels::choice::{argmax, sample, strip_max};
+use lapidary::testing::reference::ops;
 use lapidary::testing::twins::drawable;
 
 use crate::common::random::{Random, Spread};

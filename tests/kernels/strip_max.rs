@@ -1,7 +1,7 @@
 //! `strip_max.wgsl`: the largest of each strip of 64, in an order of integers.
 
-use lapidary::kernels::choice::strip_max;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::choice::strip_max;
+use lapidary::testing::reference::ops;
 
 use crate::common::random::Spread;
 use crate::common::{Output, Runner, fresh, tensor};

@@ -1,7 +1,7 @@
 //! `sum_shares.wgsl`: `y[t, n] = sum_s parts[s, t, n]`.
 
-use lapidary::kernels::product::sum_shares;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::product::sum_shares;
+use lapidary::testing::reference::ops;
 
 use crate::common::random::{Random, Spread};
 use crate::common::tolerance::{EPS, assert_close};

@@ -1,7 +1,7 @@
 //! `suppress.wgsl`: the logits of ids that must not be chosen become minus infinity, all others stay.
 
-use lapidary::kernels::choice::suppress;
-use lapidary::reference::ops;
+use lapidary::testing::kernels::choice::suppress;
+use lapidary::testing::reference::ops;
 
 use crate::common::random::Spread;
 use crate::common::{Output, Runner, compact, fresh};

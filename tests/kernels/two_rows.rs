@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use lapidary::gpu::{Tensor, Tier};
-use lapidary::kernels::product::{self, Product, Rows};
-use lapidary::kernels::rounding::int8_by_16::Input;
-use lapidary::kernels::tuning::MatvecTuning;
-use lapidary::kernels::{Planned, Weights};
+use lapidary::gpu::Tier;
 use lapidary::quant::Matrix;
+use lapidary::testing::gpu::Tensor;
+use lapidary::testing::kernels::product::{self, Product, Rows};
+use lapidary::testing::kernels::rounding::int8_by_16::Input;
+use lapidary::testing::kernels::tuning::MatvecTuning;
+use lapidary::testing::kernels::{Planned, Weights};
 
 use super::planted::{bug, sees};
 use super::probes::{columns, interesting, one_hot};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use lapidary::gpu::Tier;
-use lapidary::kernels::choice::sample::Draw;
 use lapidary::model::{Gemma4, Next, Options, Precision, Row, Want};
+use lapidary::testing::kernels::choice::sample::Draw;
 
 use super::steps::{load, prefill};
 use super::{demo, demo_cases};

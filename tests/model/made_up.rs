@@ -9,7 +9,7 @@ use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, MemoryPlan, Options, Progress, StepShape, Traffic};
 use lapidary::parallel::{Parallel, Split};
 use lapidary::quant::{Matrix, PackedMatrix};
-use lapidary::reference::model::Model;
+use lapidary::testing::reference::model::Model;
 use lapidary::testing::table::{self, CutBy, Entry, Place, Shape, SizeOf, When};
 
 use super::device::open;
@@ -146,7 +146,7 @@ fn check_traffic(model: &Gemma4) {
 #[test]
 fn it_is_planned_loaded_and_counted() {
     let (plain, made_up) = (MadeUp::new(&[]), MadeUp::new(&more()));
-    let (gpu, options) = (Arc::new(open()), Options::default());
+    let (gpu, options) = (Arc::new(open()), Options::exact());
     let [without, with] = [&plain, &made_up].map(|model| plan(&gpu, &model.checkpoint, &options));
     let (device, before) = (&with.devices[0], &without.devices[0]);
     // Buffers take multiples of 16 bytes, which all of these are.
@@ -178,12 +178,12 @@ fn ranks_cut_it() {
     let MadeUp { checkpoint, folder: _folder } = MadeUp::new(&more());
     let gpu = Arc::new(open());
     let parallel = |split| Parallel { shares: "3,1".parse().unwrap(), split, ..Parallel::default() };
-    let options = Options { parallel: parallel(Split::Tensor), ..Options::default() };
+    let options = Options { parallel: parallel(Split::Tensor), ..Options::exact() };
     let (model, _) = load(&gpu, &checkpoint, &options);
     let (whole, parts) = (wide(&checkpoint, 1), table::held(&model, "extra.wide_proj", Some(1)).unwrap());
     assert_eq!(parts, [whole.column_shard(0..60).codes, whole.column_shard(60..80).codes]);
 
-    let options = Options { parallel: parallel(Split::Expert), host_experts: 2, ..Options::default() };
+    let options = Options { parallel: parallel(Split::Expert), host_experts: 2, ..Options::exact() };
     let lengths = |model: &Gemma4, l| -> Vec<usize> {
         let parts = table::held(model, "experts.extra_proj", Some(l)).unwrap();
         parts.iter().map(Vec::len).collect()
@@ -201,7 +201,7 @@ fn ranks_cut_it() {
 #[test]
 fn synthetic_models_have_it() {
     let config = |more: &[Entry]| table::config(&config_json(), more).unwrap();
-    let make = |more: &[Entry]| Gemma4::synthetic(open(), config(more), &Options::default(), &|_| ()).unwrap();
+    let make = |more: &[Entry]| Gemma4::synthetic(open(), config(more), &Options::exact(), &|_| ()).unwrap();
     let (model, without) = (make(&more()), make(&[]));
     check_traffic(&model);
     let taken = |model: &Gemma4| model.ranks().map(|(.., memory)| memory.weights).sum::<u64>();
@@ -220,7 +220,7 @@ fn what_a_layer_lacks_is_a_row_of_zeros() {
     // No layer of this model has values of its own where it is full attention.
     let more = [vector("extra.first", When::OwnValues), vector("extra.second", When::Always)];
     let MadeUp { checkpoint, folder: _folder } = MadeUp::new(&more);
-    let model = Gemma4::load(open(), &checkpoint, &Options::default(), &|_| ()).unwrap();
+    let model = Gemma4::load(open(), &checkpoint, &Options::exact(), &|_| ()).unwrap();
     let rows = |l| table::held(&model, "extra.rows", Some(l)).unwrap().remove(0);
     let (one, zero) = (1.0f32.to_bits(), 0);
     assert_eq!(rows(0), [one; 16]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lapidary::checkpoint::{Checkpoint, Projection, Source};
 use lapidary::gpu::{Gpu, Tier};
-use lapidary::kernels::KvDtype;
+use lapidary::model::KvDtype;
 use lapidary::model::{Gemma4, Head, MemoryPlan, Options, Precision, Want};
 use lapidary::parallel::{Parallel, Shares, Split};
 use lapidary::quant::{Format, Grouped, Order, Shift};

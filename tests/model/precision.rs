@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use lapidary::gpu::Tier;
-use lapidary::kernels::KvDtype;
+use lapidary::model::KvDtype;
 use lapidary::model::{Gemma4, Head, Options, Precision};
 
 use super::compare::{Difference, Sequence, Summary, differences, entropy};

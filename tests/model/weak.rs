@@ -8,8 +8,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use lapidary::gemma4::{Config, Cut};
-use lapidary::gpu::{Ability, Gpu, Mask, PipelineKey, Tier};
+use lapidary::gpu::{Ability, Gpu, Mask, Tier};
 use lapidary::model::{Gemma4, Options, Precision, Want};
+use lapidary::testing::gpu::PipelineKey;
 
 use super::compare::{Summary, differences};
 use super::device::open_without;

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-use lapidary::gpu::{Imagined, Kind};
-use lapidary::kernels::SUBGROUP;
+use lapidary::gpu::Kind;
 use lapidary::quant::{Dtype, Format};
+use lapidary::testing::gpu::Imagined;
+use lapidary::testing::kernels::SUBGROUP;
 
 use super::keys;
 use super::texts::Text;

@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{fs, io};
 
-use lapidary::gpu::{Imagined, Kind, has_bounds_checks};
+use lapidary::gpu::Kind;
+use lapidary::testing::gpu::{Imagined, has_bounds_checks};
 use naga::back::hlsl::ShaderModel;
 use naga::proc::BoundsCheckPolicy;
 use texts::{Case, Text, for_each_text, has_matrices, texts};

@@ -1,8 +1,8 @@
 //! All shader texts, as devices get them.
 #![allow(dead_code, reason = "each binary uses its own part")]
 
-use lapidary::gpu::{Imagined, specialize, with_immediates};
-use lapidary::kernels::{SHADERS, Shader};
+use lapidary::testing::gpu::{Imagined, specialize, with_immediates};
+use lapidary::testing::kernels::{SHADERS, Shader};
 use naga::Module;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 

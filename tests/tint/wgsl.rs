@@ -11,7 +11,8 @@ mod texts;
 
 use std::collections::BTreeMap;
 
-use lapidary::gpu::{Imagined, Kind};
+use lapidary::gpu::Kind;
+use lapidary::testing::gpu::Imagined;
 use serde_json::json;
 use texts::{Text, has_matrices, name, parse, texts, validate};
 

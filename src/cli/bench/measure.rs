@@ -4,15 +4,9 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lapidary::Result;
-use lapidary::gpu::{Gpu, Recorder, Timestamps, Timing};
-use lapidary::kernels::Planner;
-use lapidary::kernels::rows::copy_words;
-use lapidary::model::{Gemma4, Next, Row, StepShape, Want};
+use lapidary::gpu::{Gpu, Timestamps, Timing};
+use lapidary::model::{Gemma4, Next, Row, StepShape, Want, copy_rate};
 
-/// Bytes of the buffer that is copied, if the device binds as many: more than any cache.
-const COPY_BYTES: u64 = 256 << 20;
-/// Seconds that a measurement of the copy rate should take at least.
-const COPY_SECONDS: f64 = 0.05;
 /// Decode steps of a profile: more say nothing new.
 const PROFILED_STEPS: usize = 16;
 
@@ -108,34 +102,6 @@ pub(super) fn distinct(model: &Gemma4) -> Vec<&Gpu> {
     let mut gpus: Vec<&Gpu> = model.ranks().map(|(gpu, ..)| gpu).collect();
     gpus.dedup_by(|a, b| std::ptr::eq(*a, *b));
     gpus
-}
-
-/// Bytes that the device reads and writes in a second of copying a large buffer.
-///
-/// # Errors
-/// [`lapidary::Error::Memory`] where there is no room for the buffers.
-fn copy_rate(gpu: &Gpu) -> Result<f64> {
-    let bytes = COPY_BYTES.min(gpu.max_binding_bytes());
-    let (x, y) = (gpu.storage("copy.x", bytes)?, gpu.storage("copy.y", bytes)?);
-    let planner = Planner::new(gpu);
-    let copy = planner.bind_all(&[copy_words::plan(&planner, "copy_words", &x, &y)?])?.remove(0);
-    let seconds = |count: usize| -> Result<f64> {
-        let mut recorder = Recorder::new(gpu);
-        (0..count).for_each(|_| recorder.dispatch(&copy, 1));
-        gpu.wait()?;
-        let start = Instant::now();
-        recorder.submit();
-        gpu.wait()?;
-        Ok(start.elapsed().as_secs_f64())
-    };
-    seconds(1)?;
-    let count = (COPY_SECONDS / seconds(1)?).clamp(1.0, 1000.0) as usize;
-    let mut best = f64::INFINITY;
-    for _ in 0..3 {
-        best = best.min(seconds(count)?);
-    }
-    gpu.forget_bytes(x.size() + y.size());
-    Ok((2 * x.size()) as f64 * count as f64 / best)
 }
 
 /// A model under measurement.

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::kernels::{Planned, Planner, flat_grid, word};
-pub use crate::quant::Bits;
+pub use crate::quant::random::Bits;
 
 crate::kernels::params! {
     /// `shaders/rows/fill_random.wgsl`.

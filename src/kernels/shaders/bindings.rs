@@ -50,7 +50,7 @@ fn uses(wgsl: &str, name: &str) -> bool {
     wgsl.lines().map(in_line).sum::<usize>() > 1
 }
 
-/// The variable of a kernel's parameters, which are bound for it: [`crate::gpu::with_immediates`] knows it too.
+/// The variable of a kernel's parameters, which are bound for it: [`crate::gpu::pipeline::with_immediates`] knows it too.
 const PARAMS: &str = "params";
 
 /// Buffers by the numbers of the variables that they are named after; those of parameters are not among them.
@@ -86,7 +86,8 @@ pub(in crate::kernels) fn numbered(
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::gpu::{Imagined, Tensor};
+    use crate::gpu::Tensor;
+    use crate::gpu::rehearsal::Imagined;
     use crate::kernels::{Planned, Planner};
 
     fn declared_in(wgsl: &'static str) -> Vec<(&'static str, u32, bool)> {

@@ -84,7 +84,7 @@ pub(crate) fn version() -> String {
     text
 }
 
-/// The text for a key, with parameters in a uniform buffer: [`crate::gpu::with_immediates`] gives the other.
+/// The text for a key, with parameters in a uniform buffer: [`crate::gpu::pipeline::with_immediates`] gives the other.
 ///
 /// # Panics
 /// If no shader of [`SHADERS`] has the key's stem and variant.
@@ -110,7 +110,7 @@ pub const SUBGROUP: &str = "SUBGROUP";
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::gpu::specialize;
+    use crate::gpu::specialize::specialize;
 
     fn outputs(shader: &Shader, subgroups: bool) -> Vec<&'static str> {
         let outputs = shader.bindings(subgroups).iter().filter(|one| one.is_float_output);

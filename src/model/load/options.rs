@@ -75,7 +75,7 @@ impl Head {
 
 impl Default for Options {
     /// What `lapidary chat` takes where nothing else is asked for: [`Precision::Fast`], a head of 8 bits, compiled pipelines in
-    /// the cache folder ([`crate::cache_folder`]).
+    /// the cache folder ([`crate::cache_folder()`]).
     fn default() -> Self {
         Options {
             context: None,

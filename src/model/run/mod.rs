@@ -1,6 +1,7 @@
 //! A step: ranks, exchange between them, what was asked for and what comes back.
 
 pub(crate) mod ahead;
+pub(crate) mod copy_rate;
 pub(crate) mod exchange;
 pub(crate) mod fault;
 mod held;

@@ -1,0 +1,10 @@
+//! One product on a GPU: rows of activations times a matrix of weights in any of its formats, as `examples/hello_kernel.rs`
+//! shows it.
+//!
+//! [`Weights::upload`] takes a [`crate::quant::Matrix`], [`plan()`] checks shapes and chooses a kernel, [`Planner::bind_all`]
+//! compiles and binds it, and a [`Recorder`] runs it as often as it is told.
+
+pub use crate::gpu::buffer::Tensor;
+pub use crate::gpu::pass::{Dispatch, Readback, Recorder};
+pub use crate::kernels::product::{Product, Rows, plan};
+pub use crate::kernels::{Planned, Planner, Weights};
