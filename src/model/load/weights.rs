@@ -117,6 +117,13 @@ pub(crate) struct PerLayerWeights {
     pub per_layer_projection_norm: Tensor,
 }
 
+/// What takes a layer's share of the per-layer inputs.
+#[derive(Debug)]
+pub(crate) struct PerLayerGate {
+    pub per_layer_input_gate: Weights,
+    pub per_layer_projection: Weights,
+}
+
 /// The weights of one layer.
 #[derive(Debug)]
 pub(crate) struct LayerWeights {
@@ -127,8 +134,7 @@ pub(crate) struct LayerWeights {
     pub qk_norm: Tensor,
     pub mlp: GatedWeights,
     pub moe: Option<MoeWeights>,
-    /// `per_layer_input_gate` and `per_layer_projection`.
-    pub per_layer: Option<(Weights, Weights)>,
+    pub per_layer: Option<PerLayerGate>,
     pub layer_scalar: f32,
 }
 
@@ -275,7 +281,10 @@ impl Find<'_> {
             qk_norm: self.rows("self_attn.qk_norm"),
             mlp: gated("mlp"),
             moe: self.find("router.proj").is_some().then(moe),
-            per_layer: has_gate.then(|| (self.one("per_layer_input_gate"), self.one("per_layer_projection"))),
+            per_layer: has_gate.then(|| PerLayerGate {
+                per_layer_input_gate: self.one("per_layer_input_gate"),
+                per_layer_projection: self.one("per_layer_projection"),
+            }),
             layer_scalar: *layer_scalar,
         }
     }

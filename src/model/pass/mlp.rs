@@ -4,12 +4,11 @@ use super::activations::{GatedActivations, MoeActivations, mlp_widths};
 use super::layer::LayerPlan;
 use super::op::Body;
 use crate::Result;
-use crate::kernels::Weights;
 use crate::kernels::experts::router::Choice;
 use crate::kernels::experts::{moe_combine, moe_group};
 use crate::kernels::product::{Beside, Gated, Product, Rows, Summed, gelu_mul};
 use crate::kernels::rounding::int8_by_16::{self, Input};
-use crate::model::load::weights::{GatedWeights, LayerWeights, MoeWeights, Norm, norm_row};
+use crate::model::load::weights::{GatedWeights, LayerWeights, MoeWeights, Norm, PerLayerGate, norm_row};
 
 impl<'a> LayerPlan<'a> {
     /// (10): `down(gelu(gate x) * up x)`, with the router, which reads nothing of it, beside it.
@@ -95,14 +94,14 @@ impl<'a> LayerPlan<'a> {
     }
 
     /// (13) and (14): the layer's share of the per-layer inputs.
-    pub(super) fn per_layer(&mut self, w: &'a (Weights, Weights), scalar: f32) -> Result<()> {
+    pub(super) fn per_layer(&mut self, w: &'a PerLayerGate, scalar: f32) -> Result<()> {
         let (of, a) = (self.of, self.of.activations);
         let b = a.per_layer.as_ref().expect("the configuration has per-layer inputs");
-        self.product("per_layer_input_gate", Product::new(&w.0, of.rows(), &a.h, &b.gate))?;
+        self.product("per_layer_input_gate", Product::new(&w.per_layer_input_gate, of.rows(), &a.h, &b.gate))?;
         let n = of.share.config.hidden_size_per_layer_input;
         let first = self.l * n + of.share.per_layer.start;
         self.push(gelu_mul::plan(of.planner, "per_layer.gelu_mul", &b.gate, &b.inputs, first, &b.act, 1)?);
-        self.product("per_layer_projection", Product::new(&w.1, of.rows(), &b.act, &a.attn))?;
+        self.product("per_layer_projection", Product::new(&w.per_layer_projection, of.rows(), &b.act, &a.attn))?;
         self.all_reduce(&a.attn);
         self.join("after_per_layer", Norm::PostPerLayerInput, &a.attn, scalar)
     }
