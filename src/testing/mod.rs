@@ -1,4 +1,4 @@
-//! What tests and the doctor share: made-up matrices and steps, twins of kernels on buffers, derived bounds.
+//! What tests and the doctor share: made-up matrices, steps and rows of the table of tensors, twins of kernels on buffers, derived bounds.
 
 pub mod attention_step;
 pub mod bounds;
