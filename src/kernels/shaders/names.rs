@@ -274,9 +274,7 @@ fn heads_are_as_narrow_as_can_be() {
                 let is_given =
                     |name: &&str| parts.iter().any(|part| part.head.part == Some(brought) && part.head.has(name));
                 let needs = parts.iter().flat_map(|part| &part.head.needs);
-                needs
-                    .filter(|need| Some(need.part) == snippet.head.part)
-                    .any(|need| need.names.iter().any(|n| is_given(&n)))
+                needs.filter(|need| Some(need.part) == snippet.head.part).any(|need| need.names.iter().any(&is_given))
             });
             assert!(is_needed, "{}.wgsl brings {brought}, which nobody needs of it", snippet.name);
         }
