@@ -49,7 +49,7 @@
 //! | floor | module | what |
 //! |---|---|---|
 //! | 1 | [`gpu`] | the only place that creates wgpu objects: adapters, buffers, pipelines, recorded passes |
-//! | 1 | [`quant`] | CPU only: the one packed layout of weights, group indices, dequantization; GPTQ, compressed-tensors, AWQ |
+//! | 1 | [`quant`] | CPU only: the one format of matrices and their one packed layout, group indices, dequantization; GPTQ, compressed-tensors, AWQ |
 //! | 1 | [`gemma4`] | configuration, presets, the table of the model's tensors; no files, no GPU |
 //! | 2 | `kernels` | one `.rs` for each `shaders/*/*.wgsl`, in families: parameters, plan, binding |
 //! | 2 | [`checkpoint`] | files to configuration and named tensors; every fault found before anything is uploaded |
@@ -79,9 +79,14 @@
 //!
 //! # The data's way
 //!
+//! **Tensors.** `gemma4/tensors` has one table of the model's tensors: name, shape, what for, how ranks cut it, where it goes, which
+//! layers have it. Whatever looks for tensors in files, writes them, takes memory for them, uploads them, makes them up, counts
+//! what reading them costs or multiplies by them on the CPU iterates this table. Only the forward pass names them, since it is the
+//! equations.
+//!
 //! **Load.** [`checkpoint::Checkpoint::open`] parses and validates every header and reports all faults at once;
-//! `contents` reads what indexes or scales ([`model::Gemma4::load`] calls it before it touches the device). Then the form
-//! of every matrix is known, and all memory is taken: activations, KV cache, weights, what the planned pass needs. Before that,
+//! `contents` reads what indexes or scales ([`model::Gemma4::load`] calls it before it touches the device). Then the
+//! [`quant::Format`] of every matrix is known, and all memory is taken: activations, KV cache, weights, what the planned pass needs. Before that,
 //! [`model::MemoryPlan`] rehearses the same on devices that only count, where a budget is to be kept. Then threads read blocks of matrices, repack them to the one layout, cut
 //! them for the ranks and write them to their devices through staging buffers of their own, while pipelines compile. Host
 //! memory holds a few blocks a thread, never a second copy of the model; of experts that are to stay there

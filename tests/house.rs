@@ -1,13 +1,17 @@
-//! How the files of `src` hang together: no two of them use each other, directly or in a circle.
+//! How the files of `src` hang together: no two of them use each other, directly or in a circle; and what functions take: names,
+//! no tuples.
 
 #[path = "house/reader.rs"]
 mod reader;
+#[path = "house/tuples.rs"]
+mod tuples;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use reader::{Edges, Tree, circles};
+use tuples::tuples_taken;
 
 /// All files in `folder` and below.
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -28,8 +32,8 @@ fn described(edges: &Edges, circles: &[BTreeSet<String>]) -> String {
     lines.join("\n")
 }
 
-#[test]
-fn no_two_files_use_each_other() {
+/// Names and texts of the files of `src`.
+fn sources() -> Vec<(String, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut texts = Vec::new();
     for path in files(&src) {
@@ -38,6 +42,12 @@ fn no_two_files_use_each_other() {
             texts.push((name, fs::read_to_string(&path).expect("a file")));
         }
     }
+    texts
+}
+
+#[test]
+fn no_two_files_use_each_other() {
+    let texts = sources();
     let tree = Tree::read(texts.iter().map(|(name, text)| (name.as_str(), text.as_str())));
     let edges = tree.edges();
     // What every reader must see: a plain path, one through a door, one of the program into the library, a call of a child.
@@ -132,4 +142,38 @@ fn tests_comments_and_strings_are_no_uses() {
     assert_eq!(circles_of(&[("a.rs", "use crate::b::B;"), ("b.rs", behind)]), ["a.rs b.rs"]);
     let both = "#[cfg(any(test, windows))]\nuse crate::a::A;";
     assert_eq!(circles_of(&[("a.rs", "use crate::b::B;"), ("b.rs", both)]), ["a.rs b.rs"]);
+}
+
+/// Functions that take a tuple all the same: file, function, why.
+const TUPLES: [(&str, &str, &str); 1] = [("text/jinja/value.rs", "show", "an entry of a map, as maps give them")];
+
+#[test]
+fn parameters_have_names() {
+    let mut lines = Vec::new();
+    for (file, text) in &sources() {
+        let is_known = |name: &str| TUPLES.iter().any(|(f, n, _)| f == file && *n == name);
+        let taken = tuples_taken(text).into_iter().filter(|(name, _)| !is_known(name));
+        lines.extend(taken.map(|(name, count)| format!("{file}: fn {name} takes {count}")));
+    }
+    assert!(lines.is_empty(), "tuples where a struct with a name would do:\n{}", lines.join("\n"));
+    for (file, name, why) in TUPLES {
+        let is_there = |(f, text): &(String, String)| f == file && tuples_taken(text).iter().any(|(n, _)| n == name);
+        assert!(sources().iter().any(is_there) && !why.is_empty(), "{file}: fn {name} takes no tuple any more");
+    }
+}
+
+#[test]
+fn tuples_are_found() {
+    let count = |text: &str| tuples_taken(text).iter().map(|(_, count)| count).sum::<usize>();
+    assert_eq!(count("fn f(a: u8, (b, c): (u8, u8)) {}"), 1);
+    assert_eq!(count("pub fn f<T: Fn((u8, u8)) -> u8>(&self, a: &mut (T, u8), b: &(u8, u8)) -> (u8, u8) { x }"), 2);
+    for none in [
+        "fn f(a: u8, b: [(u8, u8); 2], c: Vec<(u8, u8)>) -> (u8, u8) {}",
+        "fn f(g: impl Fn((u8, u8)) -> u8, h: &(dyn Fn(u8, u8) + Sync), nothing: ()) {}",
+        "fn f(Pair { a, b }: Pair) { let (c, d): (u8, u8) = (a, b); }",
+        "#[cfg(test)]\nmod tests { fn f(a: (u8, u8)) {} }",
+        "type F = fn(u8, u8);",
+    ] {
+        assert_eq!(count(none), 0, "{none}");
+    }
 }

@@ -185,9 +185,9 @@ impl Examination<'_> {
 
     /// Runs `checks` on `gpu`. `done` is called after each.
     fn check_kernels(&self, gpu: &Gpu, checks: &[&Check], done: &(dyn Fn() + Sync)) -> Vec<Finding> {
-        let (how, watch) = ((self.brief, self.bug), self.watch);
+        let (brief, bug, watch) = (self.brief, self.bug, self.watch);
         let work = |(): &mut (), check: &&Check| {
-            let finding = watched(watch, check.name, || run(gpu, check, how));
+            let finding = watched(watch, check.name, || run(gpu, check, brief, bug));
             done();
             Ok(finding)
         };
@@ -233,7 +233,7 @@ fn watched<T>(watch: &Watch, name: &str, work: impl FnOnce() -> T) -> T {
 const MAX_THREADS: usize = 8;
 
 /// Runs a check, with a bug as if its shaders had it.
-fn run(gpu: &Gpu, check: &Check, (brief, bug): (bool, Option<Bug>)) -> Finding {
+fn run(gpu: &Gpu, check: &Check, brief: bool, bug: Option<Bug>) -> Finding {
     let start = Instant::now();
     let mut bench = Workbench::new(gpu, check.tier, bug);
     bench.brief = brief;

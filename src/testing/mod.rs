@@ -1,5 +1,5 @@
 //! The door through which tests, measurements and fuzz targets reach what no other program needs, and what they share with the
-//! doctor: made-up matrices and steps, twins of kernels on buffers, derived bounds. None of it is public in the sense of a
+//! doctor: made-up matrices, steps and rows of the table of tensors, twins of kernels on buffers, derived bounds. None of it is public in the sense of a
 //! promise: it changes with the inside.
 //!
 //! Modules that are named as those of the crate ([`kernels`], [`gpu`], ...) lead to what is private in these.

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::checkpoint::{Checkpoint, Source, Written, write_model};
 use crate::gemma4::Config;
 use crate::gemma4::json;
-pub use crate::gemma4::tensors::{CutBy, Entry, Norm, Place, Scope, Shape, Size, Table, When};
+pub use crate::gemma4::tensors::{CutBy, Entry, Norm, Place, Scope, Shape, SizeOf, Table, When};
 use crate::model::Gemma4;
 
 /// The configuration that `config_json` says, with the tensors `more`.

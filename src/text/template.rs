@@ -119,19 +119,19 @@ impl ChatTemplate {
             input_bytes += note(message, &mut used);
         }
         let guard = Guard::new(specials, &used)?;
-        let size = (messages.len(), input_bytes);
-        let pairs = (size.0 as u64).saturating_pow(2);
+        let n_messages = messages.len();
+        let pairs = (n_messages as u64).saturating_pow(2);
         let steps = STEPS.saturating_add(STEPS_PER_PAIR.saturating_mul(pairs)).saturating_add(input_bytes as u64);
         let steps = steps.min(STEPS_MAX);
         let output = OUTPUT_BYTES + 4 * input_bytes;
         let variables = self.variables(conversation, messages);
-        match self.run(variables, &guard, (steps, output))? {
+        match self.run(variables, &guard, steps, output)? {
             Ok(text) => Ok(specials.split(&text, &guard)),
             Err(Fault::Failed(text)) if self.fails_anyway(&text, &guard)? => Err(Error::model(format!(
                 "chat template: fails, whatever the conversation is: {}",
                 harmless(&guard.show(&text), QUOTED)
             ))),
-            Err(fault) => Err(failure(fault, &guard, size, steps)),
+            Err(fault) => Err(failure(fault, &guard, n_messages, input_bytes, steps)),
         }
     }
 
@@ -154,7 +154,8 @@ impl ChatTemplate {
         &self,
         variables: Vec<(String, Variable)>,
         guard: &Guard,
-        (steps, output): (u64, usize),
+        steps: u64,
+        output: usize,
     ) -> Result<std::result::Result<String, Fault>> {
         let (source, guard) = (self.source.clone(), guard.clone());
         on_own_thread(move |given_up| jinja::render(&source, variables, guard, Limits { steps, output, given_up }))
@@ -164,7 +165,7 @@ impl ChatTemplate {
     fn fails_anyway(&self, text: &str, guard: &Guard) -> Result<bool> {
         let plain = Conversation::new(vec![Message::new(Role::User, "Hello")]);
         let messages = plain.messages.iter().map(|m| self.message(m)).collect();
-        let failed = self.run(self.variables(&plain, messages), guard, (STEPS, OUTPUT_BYTES))?;
+        let failed = self.run(self.variables(&plain, messages), guard, STEPS, OUTPUT_BYTES)?;
         Ok(matches!(failed, Err(Fault::Failed(other)) if other == text))
     }
 
@@ -242,7 +243,7 @@ fn on_own_thread<T: Send + 'static>(work: impl FnOnce(Arc<AtomicBool>) -> T + Se
 
 /// Says whose fault a failed rendering is: the conversation's (the template refused it, something it needs is not there,
 /// or it is too long) or the template's.
-fn failure(fault: Fault, guard: &Guard, (messages, bytes): (usize, usize), steps: u64) -> Error {
+fn failure(fault: Fault, guard: &Guard, messages: usize, bytes: usize, steps: u64) -> Error {
     let shown = |text: &str| harmless(&guard.show(text), QUOTED);
     let template = |fault| Error::Usage(Usage::Template(fault));
     let large = messages > SMALL.0 || bytes > SMALL.1;

@@ -226,7 +226,7 @@ fn behind_bracket(tokens: &[&str], at: usize) -> usize {
 }
 
 /// The tokens without items that only tests have; also the names of modules among these that are files.
-fn without_tests(tokens: Vec<&str>) -> (Vec<&str>, Vec<String>) {
+pub(crate) fn without_tests(tokens: Vec<&str>) -> (Vec<&str>, Vec<String>) {
     let (mut kept, mut modules, mut at) = (Vec::new(), Vec::new(), 0);
     while at < tokens.len() {
         let is_test = |words: &[&str]| tokens[at..].starts_with(words);
@@ -251,7 +251,7 @@ fn without_tests(tokens: Vec<&str>) -> (Vec<&str>, Vec<String>) {
 }
 
 /// Names, `::` and other characters, without comments, strings and lifetimes.
-fn tokens(text: &str) -> Vec<&str> {
+pub(crate) fn tokens(text: &str) -> Vec<&str> {
     let (mut found, mut rest) = (Vec::new(), text);
     while let Some(first) = rest.chars().next() {
         let name = rest.len() - rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_').len();

@@ -10,7 +10,7 @@ use lapidary::model::{Gemma4, MemoryPlan, Options, Progress, StepShape, Traffic}
 use lapidary::parallel::{Parallel, Split};
 use lapidary::quant::{Matrix, PackedMatrix};
 use lapidary::testing::reference::model::Model;
-use lapidary::testing::table::{self, CutBy, Entry, Place, Shape, Size, When};
+use lapidary::testing::table::{self, CutBy, Entry, Place, Shape, SizeOf, When};
 
 use super::device::open;
 
@@ -24,9 +24,9 @@ const VECTOR: usize = 24;
 /// A matrix of each layer that ranks cut like the MLP, one of each expert, a vector of each layer.
 fn more() -> [Entry; 3] {
     [
-        Entry::of_layer("extra.wide_proj", Role::Mlp, Shape::Matrix(Size::Mlp, Size::Hidden)).cut(CutBy::Outputs),
-        Entry::of_experts("experts.extra_proj", Shape::Matrix(Size::Expert, Size::Hidden)).cut(CutBy::Outputs),
-        Entry::of_layer("extra.scale", Role::Norms, Shape::Vector(Size::Fixed(VECTOR))),
+        Entry::of_layer("extra.wide_proj", Role::Mlp, Shape::Matrix(SizeOf::Mlp, SizeOf::Hidden)).cut(CutBy::Outputs),
+        Entry::of_experts("experts.extra_proj", Shape::Matrix(SizeOf::Expert, SizeOf::Hidden)).cut(CutBy::Outputs),
+        Entry::of_layer("extra.scale", Role::Norms, Shape::Vector(SizeOf::Fixed(VECTOR))),
     ]
 }
 
@@ -215,7 +215,7 @@ fn synthetic_models_have_it() {
 #[test]
 fn what_a_layer_lacks_is_a_row_of_zeros() {
     let vector = |name, when| {
-        Entry::of_layer(name, Role::Norms, Shape::Vector(Size::Fixed(8))).when(when).at(Place::Rows("extra.rows"))
+        Entry::of_layer(name, Role::Norms, Shape::Vector(SizeOf::Fixed(8))).when(when).at(Place::Rows("extra.rows"))
     };
     // No layer of this model has values of its own where it is full attention.
     let more = [vector("extra.first", When::OwnValues), vector("extra.second", When::Always)];
@@ -232,6 +232,6 @@ fn what_a_layer_lacks_is_a_row_of_zeros() {
 #[test]
 #[should_panic(expected = "a second row \"mlp.up_proj\"")]
 fn a_name_is_in_the_table_once() {
-    let again = Entry::of_layer("mlp.up_proj", Role::Mlp, Shape::Matrix(Size::Mlp, Size::Hidden));
+    let again = Entry::of_layer("mlp.up_proj", Role::Mlp, Shape::Matrix(SizeOf::Mlp, SizeOf::Hidden));
     let _ = table::config(&config_json(), &[again]);
 }

@@ -287,17 +287,12 @@ pub(super) fn choice(bench: &Workbench, measure: &mut Measure) -> Result<()> {
         };
         let planned = router::plan(&bench.planner, "router", choice)?;
         let results = bench.run(&[planned], n_rows, &[&ids, &weights])?;
-        measure_choice(measure, (&logits, &scale, top_k), &results[0], &results[1]);
+        measure_choice(measure, &logits, &scale, top_k, &results[0], &results[1]);
     }
     Ok(())
 }
 
-fn measure_choice(
-    measure: &mut Measure,
-    (logits, scale, top_k): (&[f32], &[f32], usize),
-    ids: &[f32],
-    weights: &[f32],
-) {
+fn measure_choice(measure: &mut Measure, logits: &[f32], scale: &[f32], top_k: usize, ids: &[f32], weights: &[f32]) {
     for (t, logits) in logits.chunks_exact(scale.len()).enumerate() {
         let (expected_ids, (expected, bound)) = twins::routed(logits, scale, top_k);
         let ids: Vec<u32> = ids[t * top_k..][..top_k].iter().map(|id| id.to_bits()).collect();
@@ -355,7 +350,7 @@ pub(super) fn beside(bench: &Workbench, measure: &mut Measure) -> Result<()> {
         let act_values = rounded_rows(&results[1], n_rows, width);
         let (expected, bound) = twins::products(&act_values, &down);
         measure.close("product beside the choice", &expected, &actual[0], |i| bound[i]);
-        measure_choice(measure, (&chosen_from, &scale, top_k), &actual[1], &actual[2]);
+        measure_choice(measure, &chosen_from, &scale, top_k, &actual[1], &actual[2]);
     }
     Ok(())
 }

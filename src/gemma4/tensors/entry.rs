@@ -55,14 +55,14 @@ pub enum When {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// `[length]`, never quantized.
-    Vector(Size),
+    Vector(SizeOf),
     /// `[out_features, in_features]`; may be quantized.
-    Matrix(Size, Size),
+    Matrix(SizeOf, SizeOf),
 }
 
 /// A size that a configuration tells. Ranks cut some of them, each at borders of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Size {
+pub enum SizeOf {
     /// The same in all models.
     Fixed(usize),
     /// Width of the residual stream.
@@ -89,7 +89,7 @@ pub enum Size {
     Expert,
 }
 
-/// What of a tensor a rank holds. Where the cuts fall is what the [`Size`] of the side says that is cut.
+/// What of a tensor a rank holds. Where the cuts fall is what the [`SizeOf`] of the side says that is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CutBy {
     /// All of it.

@@ -9,7 +9,7 @@ mod role;
 mod table;
 mod text;
 
-pub use entry::{CutBy, Entry, Norm, Place, Scope, Shape, Size, When};
-pub(crate) use placed::{Dimensions, Group, Placed};
+pub use entry::{CutBy, Entry, Norm, Place, Scope, Shape, SizeOf, When};
+pub(crate) use placed::{AtPlace, Dimensions, Placed};
 pub use role::Role;
 pub use table::Table;

@@ -1,6 +1,6 @@
 //! The rows of the table with the sizes of a configuration, layer by layer.
 
-use super::entry::{Entry, Norm, Place, Scope, Shape, Size, When};
+use super::entry::{Entry, Norm, Place, Scope, Shape, SizeOf, When};
 use crate::gemma4::fields::Config;
 
 /// A tensor that the model has, or one of each expert of a layer.
@@ -23,7 +23,7 @@ pub(crate) enum Dimensions {
 
 /// Tensors of one layer, or of the model, that are at one place in a loaded model.
 #[derive(Debug, Clone)]
-pub(crate) struct Group<'a> {
+pub(crate) struct AtPlace<'a> {
     pub(crate) place: Place,
     /// In the table's order.
     pub(crate) tensors: Vec<Placed<'a>>,
@@ -43,20 +43,20 @@ impl Config {
     }
 
     /// As [`Self::tensors`], those at one place together, where the first of them is.
-    pub(crate) fn groups(&self) -> Vec<Group<'_>> {
-        let mut groups: Vec<Group> = Vec::new();
+    pub(crate) fn places(&self) -> Vec<AtPlace<'_>> {
+        let mut all: Vec<AtPlace> = Vec::new();
         for layer in [None].into_iter().chain((0..self.layers.len()).map(Some)) {
-            let first = groups.len();
+            let first = all.len();
             for tensor in self.tensors_at(layer) {
                 let place = tensor.entry.place;
                 let is_shared = matches!(place, Place::Stack(_) | Place::Rows(_));
-                match groups[first..].iter_mut().find(|group| is_shared && group.place == place) {
-                    Some(group) => group.tensors.push(tensor),
-                    None => groups.push(Group { place, tensors: vec![tensor] }),
+                match all[first..].iter_mut().find(|at| is_shared && at.place == place) {
+                    Some(at) => at.tensors.push(tensor),
+                    None => all.push(AtPlace { place, tensors: vec![tensor] }),
                 }
             }
         }
-        groups
+        all
     }
 
     fn has(&self, entry: &Entry, layer: Option<usize>) -> bool {
@@ -75,21 +75,21 @@ impl Config {
     ///
     /// # Panics
     /// For a size of layers without one.
-    pub(crate) fn size(&self, size: Size, layer: Option<usize>) -> usize {
+    pub(crate) fn size(&self, size: SizeOf, layer: Option<usize>) -> usize {
         let layer = || &self.layers[layer.expect("a size of a layer")];
         match size {
-            Size::Fixed(size) => size,
-            Size::Hidden => self.hidden_size,
-            Size::Vocab => self.vocab_size,
-            Size::PerLayerVocab => self.vocab_size_per_layer_input,
-            Size::PerLayer => self.hidden_size_per_layer_input,
-            Size::AllPerLayer => self.hidden_size_per_layer_input * self.num_hidden_layers,
-            Size::HeadDim => layer().head_dim,
-            Size::Queries => self.num_attention_heads * layer().head_dim,
-            Size::Keys => layer().num_key_value_heads * layer().head_dim,
-            Size::Mlp => layer().intermediate_size,
-            Size::Experts => self.num_experts,
-            Size::Expert => self.moe_intermediate_size,
+            SizeOf::Fixed(size) => size,
+            SizeOf::Hidden => self.hidden_size,
+            SizeOf::Vocab => self.vocab_size,
+            SizeOf::PerLayerVocab => self.vocab_size_per_layer_input,
+            SizeOf::PerLayer => self.hidden_size_per_layer_input,
+            SizeOf::AllPerLayer => self.hidden_size_per_layer_input * self.num_hidden_layers,
+            SizeOf::HeadDim => layer().head_dim,
+            SizeOf::Queries => self.num_attention_heads * layer().head_dim,
+            SizeOf::Keys => layer().num_key_value_heads * layer().head_dim,
+            SizeOf::Mlp => layer().intermediate_size,
+            SizeOf::Experts => self.num_experts,
+            SizeOf::Expert => self.moe_intermediate_size,
         }
     }
 }
@@ -170,7 +170,7 @@ impl Placed<'_> {
     }
 }
 
-impl Group<'_> {
+impl AtPlace<'_> {
     /// The name of the place, relative to the text model.
     pub(crate) fn name(&self) -> String {
         self.tensors[0].in_layer(self.label())

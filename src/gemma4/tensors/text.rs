@@ -1,7 +1,7 @@
 //! The rows of the text model.
 
 use super::entry::Shape::{Matrix, Vector};
-use super::entry::Size::{
+use super::entry::SizeOf::{
     AllPerLayer, Expert, Experts, Fixed, HeadDim, Hidden, Keys, Mlp, PerLayer, PerLayerVocab, Queries, Vocab,
 };
 use super::entry::{CutBy, Entry, Norm, Place, When};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::compose::{compose, variants};
-use super::head::Given;
+use super::head::{AROUND, Given};
 use super::library::{Library, Snippet};
 use super::rules::SUBGROUPS;
 
@@ -250,6 +250,35 @@ fn files_need_what_their_heads_say() {
                 text(),
             );
             assert_eq!(said.len(), found.len(), "{}.wgsl: needs a name twice", snippet.name);
+        }
+    }
+}
+
+/// Where one part alone gives a name, heads say which; and what a part brings is needed of it somewhere.
+#[test]
+fn heads_are_as_narrow_as_can_be() {
+    let library = Library::read();
+    let texts = texts(&library);
+    for snippet in library.common.iter().chain(&library.stems) {
+        let own = || texts.iter().filter(|parts| parts.iter().any(|part| part.name == snippet.name));
+        let around = snippet.head.needs.iter().filter(|need| need.part == AROUND).flat_map(|need| &need.names);
+        for name in around {
+            let gives = |part: &&&Snippet| part.name != snippet.name && part.head.has(name);
+            let givers: BTreeSet<_> =
+                own().flat_map(|parts| parts.iter().find(gives)).map(|part| part.head.part).collect();
+            let only = givers.iter().next().copied().flatten().filter(|_| givers.len() == 1);
+            assert_eq!(only, None, "{}.wgsl: this part alone gives {name}, which it says is around", snippet.name);
+        }
+        for &brought in &snippet.head.brings {
+            let is_needed = own().any(|parts| {
+                let is_given =
+                    |name: &&str| parts.iter().any(|part| part.head.part == Some(brought) && part.head.has(name));
+                let needs = parts.iter().flat_map(|part| &part.head.needs);
+                needs
+                    .filter(|need| Some(need.part) == snippet.head.part)
+                    .any(|need| need.names.iter().any(|n| is_given(&n)))
+            });
+            assert!(is_needed, "{}.wgsl brings {brought}, which nobody needs of it", snippet.name);
         }
     }
 }

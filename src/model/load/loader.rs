@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::layout::{ModelLayout, RankLayout};
 use super::prepared::Reserved;
 use super::uploads::{Source, Target, Uploads};
-use super::weights::{Held, Hosted, ModelWeights, Norm, Stack, Stacked, What};
+use super::weights::{Held, HeldAs, Hosted, ModelWeights, Norm, Stack, Stacked};
 use crate::Result;
 use crate::checkpoint::{Checkpoint, Contents, MatrixInfo};
-use crate::gemma4::tensors::{Group, Place, Placed, Role};
+use crate::gemma4::tensors::{AtPlace, Place, Placed, Role};
 use crate::gpu::{Gpu, Tensor};
 use crate::kernels::{Extent, HostStack, Spot, Weights, WeightsBuilder};
 use crate::parallel::Part;
@@ -88,15 +88,15 @@ impl<'a> Loader<'_, 'a> {
         let config = &self.checkpoint.config;
         let norms = self.norms()?;
         let mut held: Vec<Vec<Held>> = self.layout.ranks.iter().map(|_| Vec::new()).collect();
-        for group in config.groups() {
-            let all = match group.place {
+        for at in config.places() {
+            let all = match at.place {
                 Place::Norm(_) => continue, // They are in one tensor, which is there.
-                Place::Stack(_) => self.stack(&group)?,
-                Place::Rows(_) => self.rows(&group)?,
-                Place::Number => vec![What::Number(self.vector(&group.name())?[0]); self.layout.ranks.len()],
-                Place::File => vec![What::File(self.checkpoint.row_reader(&group.name())?); self.layout.ranks.len()],
+                Place::Stack(_) => self.stack(&at)?,
+                Place::Rows(_) => self.rows(&at)?,
+                Place::Number => vec![HeldAs::Number(self.vector(&at.name())?[0]); self.layout.ranks.len()],
+                Place::File => vec![HeldAs::File(self.checkpoint.row_reader(&at.name())?); self.layout.ranks.len()],
             };
-            held.iter_mut().zip(all).for_each(|(rank, what)| rank.push(Held::new(&group, what)));
+            held.iter_mut().zip(all).for_each(|(rank, held_as)| rank.push(Held::new(&at, held_as)));
         }
         let windows = std::mem::take(&mut self.windows).into_iter();
         let windows = windows.map(|windows| windows.into_iter().map(|window| window.weights).collect());
@@ -134,27 +134,27 @@ impl<'a> Loader<'_, 'a> {
     }
 
     /// Vectors without padding, a row each, on each rank's device.
-    fn rows(&self, group: &Group) -> Result<Vec<What>> {
-        let [rows, width] = group.rows();
+    fn rows(&self, at: &AtPlace) -> Result<Vec<HeldAs>> {
+        let [rows, width] = at.rows();
         let mut values = vec![0.0f32; rows * width];
-        for tensor in &group.tensors {
+        for tensor in &at.tensors {
             values[tensor.row() * width..][..width].copy_from_slice(&self.vector(&tensor.name())?);
         }
         let tensors = self.each(|gpu| {
-            let tensor = Tensor::compact(gpu, &group.name(), rows, width)?;
+            let tensor = Tensor::compact(gpu, &at.name(), rows, width)?;
             gpu.write(&tensor.buffer, 0, &values)?;
             Ok(tensor)
         })?;
-        Ok(tensors.into_iter().map(What::Rows).collect())
+        Ok(tensors.into_iter().map(HeldAs::Rows).collect())
     }
 
     /// The matrices of a place, in one stack where their formats agree, else each in its own.
-    fn stack(&mut self, group: &Group) -> Result<Vec<What>> {
-        let formats: Vec<Format> = self.matrices(&group.tensors).iter().map(|matrix| matrix.info.format).collect();
+    fn stack(&mut self, at: &AtPlace) -> Result<Vec<HeldAs>> {
+        let formats: Vec<Format> = self.matrices(&at.tensors).iter().map(|matrix| matrix.info.format).collect();
         // One that is alone in every layer needs no format that others have.
-        let stacks: Vec<(&'static str, &[Placed])> = match group.is_alone() || joinable(&formats) {
-            true => vec![(group.label(), &group.tensors)],
-            false => group.tensors.iter().map(|tensor| (tensor.entry.name, std::slice::from_ref(tensor))).collect(),
+        let stacks: Vec<(&'static str, &[Placed])> = match at.is_alone() || joinable(&formats) {
+            true => vec![(at.label(), &at.tensors)],
+            false => at.tensors.iter().map(|tensor| (tensor.entry.name, std::slice::from_ref(tensor))).collect(),
         };
         let mut all: Vec<Stack> = self.layout.ranks.iter().map(|_| Stack::default()).collect();
         for (label, tensors) in stacks {
@@ -163,7 +163,7 @@ impl<'a> Loader<'_, 'a> {
                 stack.hosted.extend(made.hosted);
             }
         }
-        Ok(all.into_iter().map(What::Stack).collect())
+        Ok(all.into_iter().map(HeldAs::Stack).collect())
     }
 
     /// All matrices that `tensors` stand for, those of an expert one after the other.

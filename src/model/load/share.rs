@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::error::Usage;
-use crate::gemma4::tensors::{CutBy, Placed, Shape, Size};
+use crate::gemma4::tensors::{CutBy, Placed, Shape, SizeOf};
 use crate::gemma4::{Config, LayerConfig};
 use crate::gpu::Gpu;
 use crate::parallel::{Cut, Parallel, Part, Split};
@@ -57,10 +57,10 @@ impl Units {
         let c = &checkpoint.config;
         let group = |size, l| group_of(checkpoint, size, l);
         Units {
-            heads: heads_unit(c, |l| group(Size::Queries, l)),
-            expert: group(Size::Expert, 0),
-            per_layer: group(Size::PerLayer, 0),
-            mlp: (0..c.num_hidden_layers).map(|l| group(Size::Mlp, l)).collect(),
+            heads: heads_unit(c, |l| group(SizeOf::Queries, l)),
+            expert: group(SizeOf::Expert, 0),
+            per_layer: group(SizeOf::PerLayer, 0),
+            mlp: (0..c.num_hidden_layers).map(|l| group(SizeOf::Mlp, l)).collect(),
         }
     }
 
@@ -216,19 +216,19 @@ impl Share {
     }
 
     /// What the rank has of a size of the whole model.
-    fn range(&self, size: Size, tensor: &Placed) -> Range<usize> {
+    fn range(&self, size: SizeOf, tensor: &Placed) -> Range<usize> {
         let l = || tensor.layer.expect("a size of a layer");
         let head_dim = || self.config.layers[l()].head_dim;
         match size {
-            Size::Vocab => self.vocab.clone(),
-            Size::PerLayer => self.per_layer.clone(),
-            Size::AllPerLayer => self.per_layer_context.clone(),
-            Size::Queries => scaled(&self.heads, head_dim()),
+            SizeOf::Vocab => self.vocab.clone(),
+            SizeOf::PerLayer => self.per_layer.clone(),
+            SizeOf::AllPerLayer => self.per_layer_context.clone(),
+            SizeOf::Queries => scaled(&self.heads, head_dim()),
             // The heads that its queries read, also where other ranks' queries do.
-            Size::Keys => scaled(&self.layers[l()].kv_heads, head_dim()),
-            Size::Mlp => self.layers[l()].mlp.clone(),
-            Size::Expert => self.expert_columns.clone(),
-            Size::Fixed(_) | Size::Hidden | Size::PerLayerVocab | Size::HeadDim | Size::Experts => {
+            SizeOf::Keys => scaled(&self.layers[l()].kv_heads, head_dim()),
+            SizeOf::Mlp => self.layers[l()].mlp.clone(),
+            SizeOf::Expert => self.expert_columns.clone(),
+            SizeOf::Fixed(_) | SizeOf::Hidden | SizeOf::PerLayerVocab | SizeOf::HeadDim | SizeOf::Experts => {
                 0..self.config.size(size, tensor.layer)
             }
         }
@@ -240,7 +240,7 @@ fn scaled(range: &Range<usize>, factor: usize) -> Range<usize> {
 }
 
 /// How much of `size` must stay together in layer `l`: whole groups of every matrix whose inputs are cut there.
-fn group_of(checkpoint: &Checkpoint, size: Size, l: usize) -> usize {
+fn group_of(checkpoint: &Checkpoint, size: SizeOf, l: usize) -> usize {
     let is_cut = |tensor: &Placed| {
         tensor.entry.cut == CutBy::Inputs && matches!(tensor.entry.shape, Shape::Matrix(_, inputs) if inputs == size)
     };

@@ -13,11 +13,11 @@ use super::options::{Head, Options, Progress};
 use super::pipelines::PlannedPipeline;
 use super::prepared::Reserved;
 use super::share::Share;
-use super::weights::{Held, ModelWeights, Norm, Stack, Stacked, What};
+use super::weights::{Held, HeldAs, ModelWeights, Norm, Stack, Stacked};
 use crate::Result;
 use crate::checkpoint::RowReader;
 use crate::gemma4::Config;
-use crate::gemma4::tensors::{Entry, Group, Place, Role, Scope};
+use crate::gemma4::tensors::{AtPlace, Entry, Place, Role, Scope};
 use crate::gpu::{Gpu, Tensor};
 use crate::kernels::{Planner, Weights};
 use crate::model::Gemma4;
@@ -190,31 +190,31 @@ impl Maker<'_> {
     fn model(self) -> Result<ModelWeights> {
         let norms = self.norms()?;
         let mut held = Vec::new();
-        for group in self.config.groups() {
-            let what = match group.place {
+        for at in self.config.places() {
+            let held_as = match at.place {
                 Place::Norm(_) => continue, // They are in one tensor, which is there.
-                Place::Stack(label) => self.matrices(&group, label)?,
-                Place::Rows(_) => What::Rows(self.ones(&group)?),
-                Place::Number => What::Number(LAYER_SCALAR),
+                Place::Stack(label) => self.matrices(&at, label)?,
+                Place::Rows(_) => HeldAs::Rows(self.ones(&at)?),
+                Place::Number => HeldAs::Number(LAYER_SCALAR),
                 Place::File => {
-                    let [rows, width] = group.tensors[0].matrix();
-                    What::File(RowReader::random(rows, width))
+                    let [rows, width] = at.tensors[0].matrix();
+                    HeldAs::File(RowReader::random(rows, width))
                 }
             };
-            held.push(Held::new(&group, what));
+            held.push(Held::new(&at, held_as));
         }
         self.planner.gpu.wait()?;
         Ok(ModelWeights::new(held, self.config.num_hidden_layers, norms, Vec::new()))
     }
 
     /// The rank's part of the matrices of a place, one behind the other in one stack.
-    fn matrices(&self, group: &Group, label: &'static str) -> Result<What> {
-        let first = &group.tensors[0];
-        let shapes: Vec<[usize; 2]> = group.tensors.iter().map(|tensor| self.share.shape_of(tensor)).collect();
+    fn matrices(&self, at: &AtPlace, label: &'static str) -> Result<HeldAs> {
+        let first = &at.tensors[0];
+        let shapes: Vec<[usize; 2]> = at.tensors.iter().map(|tensor| self.share.shape_of(tensor)).collect();
         let n_matrices = if first.is_of_experts() { self.share.experts.len() } else { 1 };
         let shape = [n_matrices, shapes.iter().map(|shape| shape[0]).sum(), shapes[0][1]];
-        let weights = self.stack(&group.name(), shape, self.kind(first.entry))?;
-        Ok(What::Stack(Stack { matrices: vec![Stacked { label, weights }], hosted: Vec::new() }))
+        let weights = self.stack(&at.name(), shape, self.kind(first.entry))?;
+        Ok(HeldAs::Stack(Stack { matrices: vec![Stacked { label, weights }], hosted: Vec::new() }))
     }
 
     /// How a matrix is stored.
@@ -254,10 +254,10 @@ impl Maker<'_> {
     }
 
     /// Rows of 1; without padding, as the loader has them.
-    fn ones(&self, group: &Group) -> Result<Tensor> {
+    fn ones(&self, at: &AtPlace) -> Result<Tensor> {
         let gpu = self.planner.gpu;
-        let [rows, width] = group.rows();
-        let tensor = Tensor::compact(gpu, &group.name(), rows, width)?;
+        let [rows, width] = at.rows();
+        let tensor = Tensor::compact(gpu, &at.name(), rows, width)?;
         gpu.write(&tensor.buffer, 0, &vec![1.0f32; rows * width])?;
         Ok(tensor)
     }

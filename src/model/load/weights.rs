@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::checkpoint::RowReader;
-use crate::gemma4::tensors::{Group, Role, Scope};
+use crate::gemma4::tensors::{AtPlace, Role, Scope};
 use crate::gpu::Tensor;
 use crate::kernels::product::joined::{Joined, Named};
 use crate::kernels::{HostStack, Weights};
@@ -24,12 +24,12 @@ pub(crate) struct Held {
     pub layer: Option<usize>,
     pub role: Role,
     pub scope: Scope,
-    pub what: What,
+    pub held_as: HeldAs,
 }
 
 /// In what form tensors are held.
 #[derive(Debug, Clone)]
-pub(crate) enum What {
+pub(crate) enum HeldAs {
     Stack(Stack),
     /// Rows without padding, on the device.
     Rows(Tensor),
@@ -57,35 +57,35 @@ pub(crate) struct Stacked {
 }
 
 impl Held {
-    pub(crate) fn new(group: &Group, what: What) -> Self {
-        let first = &group.tensors[0];
+    pub(crate) fn new(at: &AtPlace, held_as: HeldAs) -> Self {
+        let first = &at.tensors[0];
         let (role, scope) = (first.entry.role, first.entry.scope);
-        Held { label: group.label(), layer: first.layer, role, scope, what }
+        Held { label: at.label(), layer: first.layer, role, scope, held_as }
     }
 
     /// The matrices, if there are any.
     pub(crate) fn matrices(&self) -> &[Stacked] {
-        match &self.what {
-            What::Stack(stack) => &stack.matrices,
-            What::Rows(_) | What::Number(_) | What::File(_) => &[],
+        match &self.held_as {
+            HeldAs::Stack(stack) => &stack.matrices,
+            HeldAs::Rows(_) | HeldAs::Number(_) | HeldAs::File(_) => &[],
         }
     }
 
     fn hosted(&self) -> &[Hosted] {
-        match &self.what {
-            What::Stack(stack) => &stack.hosted,
-            What::Rows(_) | What::Number(_) | What::File(_) => &[],
+        match &self.held_as {
+            HeldAs::Stack(stack) => &stack.hosted,
+            HeldAs::Rows(_) | HeldAs::Number(_) | HeldAs::File(_) => &[],
         }
     }
 
     /// Bytes on the device that are its own: windows are not.
     fn size_bytes(&self) -> u64 {
-        match &self.what {
-            What::Stack(stack) if stack.hosted.is_empty() => {
+        match &self.held_as {
+            HeldAs::Stack(stack) if stack.hosted.is_empty() => {
                 stack.matrices.iter().map(|stacked| stacked.weights.size_bytes()).sum()
             }
-            What::Rows(tensor) => tensor.bytes(tensor.rows),
-            What::Stack(_) | What::Number(_) | What::File(_) => 0,
+            HeldAs::Rows(tensor) => tensor.bytes(tensor.rows),
+            HeldAs::Stack(_) | HeldAs::Number(_) | HeldAs::File(_) => 0,
         }
     }
 }
@@ -171,7 +171,7 @@ impl ModelWeights {
             per_layer_model_projection: find.one("per_layer_model_projection"),
             per_layer_projection_norm: find.rows("per_layer_projection_norm.weight"),
         });
-        let has_head = find.what("lm_head").is_some();
+        let has_head = find.find("lm_head").is_some();
         ModelWeights {
             embed_tokens: find.one("embed_tokens"),
             lm_head: has_head.then(|| find.one("lm_head")),
@@ -217,8 +217,8 @@ struct Find<'h> {
 }
 
 impl Find<'_> {
-    fn what(&self, label: &str) -> Option<&What> {
-        self.held().find(|held| held.label == label).map(|held| &held.what)
+    fn find(&self, label: &str) -> Option<&HeldAs> {
+        self.held().find(|held| held.label == label).map(|held| &held.held_as)
     }
 
     fn held(&self) -> impl Iterator<Item = &Held> {
@@ -241,15 +241,15 @@ impl Find<'_> {
     }
 
     fn rows(&self, label: &str) -> Tensor {
-        match self.what(label) {
-            Some(What::Rows(tensor)) => tensor.clone(),
+        match self.find(label) {
+            Some(HeldAs::Rows(tensor)) => tensor.clone(),
             _ => panic!("no rows {label:?} in the table of tensors"),
         }
     }
 
     fn file(&self, label: &str) -> Option<RowReader> {
-        match self.what(label) {
-            Some(What::File(reader)) => Some(reader.clone()),
+        match self.find(label) {
+            Some(HeldAs::File(reader)) => Some(reader.clone()),
             _ => None,
         }
     }
@@ -265,8 +265,8 @@ impl Find<'_> {
             experts: gated("experts"),
             hosted: self.held().flat_map(Held::hosted).cloned().collect(),
         };
-        let has_gate = self.what("per_layer_input_gate").is_some();
-        let Some(What::Number(layer_scalar)) = self.what("layer_scalar") else {
+        let has_gate = self.find("per_layer_input_gate").is_some();
+        let Some(HeldAs::Number(layer_scalar)) = self.find("layer_scalar") else {
             panic!("no layer_scalar in the table of tensors");
         };
         LayerWeights {
@@ -274,7 +274,7 @@ impl Find<'_> {
             o_proj: self.one("self_attn.o_proj"),
             qk_norm: self.rows("self_attn.qk_norm"),
             mlp: gated("mlp"),
-            moe: self.what("router.proj").is_some().then(moe),
+            moe: self.find("router.proj").is_some().then(moe),
             per_layer: has_gate.then(|| (self.one("per_layer_input_gate"), self.one("per_layer_projection"))),
             layer_scalar: *layer_scalar,
         }

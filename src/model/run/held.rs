@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::gpu::{Recorder, Tensor};
 use crate::model::Gemma4;
-use crate::model::load::weights::{Held, What};
+use crate::model::load::weights::{Held, HeldAs};
 
 impl Gemma4 {
     /// The words that each rank's device holds of the place `label` in `layer`: rows, weights or codes. Empty where it holds
@@ -31,7 +31,7 @@ impl Gemma4 {
 }
 
 fn buffers(held: &Held) -> Vec<wgpu::Buffer> {
-    if let What::Rows(tensor) = &held.what {
+    if let HeldAs::Rows(tensor) = &held.held_as {
         return vec![tensor.buffer.clone()];
     }
     let parts = held.matrices().iter().flat_map(|stacked| &stacked.weights.parts);
