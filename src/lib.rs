@@ -92,6 +92,12 @@
 //! memory holds a few blocks a thread, never a second copy of the model; of experts that are to stay there
 //! ([`model::Options::host_experts`]), the only one.
 //!
+//! **Plan.** What was asked for ([`model::Options`]) is resolved once for the devices at hand, into a layout; only that travels on.
+//! A layer says what it computes: products with what becomes of them, attention, norms. Which kernels that takes, and what
+//! is fused, `kernels` decides by rows, tier and how weights lie on the device; products have one entrance (`kernels::product::plan`).
+//! A shader's text is composed of snippets, each of which says at its head what it needs and gives, and its buffers are found by
+//! their names in it.
+//!
 //! **Run.** Text becomes ids becomes a **step**: a list of rows `(slot, position, token)`. One row is a decode step, many
 //! rows of a slot a prefill chunk, rows of several slots a batch. There is one forward pass, and it takes rows. It is a
 //! flat list of dispatches over named, preallocated buffers in one compute pass, planned for one row, for two, for up to
@@ -111,6 +117,16 @@
 //! [`Error::DeviceLost`]. With each result that goes to the host goes a number that was never used for it before, so that
 //! what was not computed is no result. [`engine::Generator::recovering`] loads the model again after a loss, runs all ids
 //! again and goes on with the answer.
+//!
+//! # What is still awkward
+//!
+//! * A slot owns a ring and a buffer that grows, and its rollback is bounded by the ring; to grow plans the pass again.
+//! * A step runs in two ways: one waits for its choice, one runs ahead of it. Steps of more than 16 rows take other attention kernels
+//!   than decode steps, and several sequences in one of them take turns.
+//! * [`engine::Generator`] gives one answer at a time.
+//! * Ranks run one after the other in one loop of one process, and wait for the host at each exchange.
+//! * The per-layer embeddings of E2B and E4B are looked up on the host, which keeps their steps from running ahead.
+//! * [`quant::Format`] says more than kernels can multiply: float addends and tables of values are refused by name.
 //!
 //! # Invariants
 //!
