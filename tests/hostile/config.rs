@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lapidary::checkpoint::GenerationConfig;
+use lapidary::checkpoint::{Configuration, GenerationConfig};
 use lapidary::gemma4::Config;
 use serde_json::{Value, json};
 
@@ -125,7 +125,7 @@ fn configurations_that_cannot_be() {
     ];
     for (path, value, needles) in cases {
         let shown = format!("{path} {value}");
-        let error = Config::parse(changed(&config, path, value).to_string().as_bytes()).expect_err(&shown);
+        let error = Configuration::parse(changed(&config, path, value).to_string().as_bytes()).expect_err(&shown);
         let found = expect(&shown, &error, needles);
         assert!(found.contains("config.json: "), "{found}");
     }
