@@ -11,7 +11,7 @@ pub(crate) mod dot_probe;
 mod examine;
 mod golden;
 mod note;
-mod open;
+mod opening;
 mod record;
 pub(crate) mod start;
 
@@ -24,7 +24,7 @@ pub use dot_probe::{DotTimes, Race};
 pub use examine::{Examination, Progress, Report, Round, Stage, Watch};
 pub use golden::Demo;
 pub use note::Note;
-pub use open::open;
+pub use opening::open;
 pub use record::{Failure, Record};
 pub use start::open_checked;
 
