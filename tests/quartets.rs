@@ -102,7 +102,7 @@ impl Trees {
         let all = [
             (self.shaders.named(&shader).next().is_some(), format!("shader: no {shader} below shaders/")),
             (
-                self.hosts.named(&host).any(|text| text.contains(&format!("\"{stem}\""))),
+                self.hosts.named(&host).any(|text| code(text).contains(&format!("\"{stem}\""))),
                 format!("host: no {host} below src/kernels/ that plans \"{stem}\""),
             ),
             (
@@ -124,7 +124,7 @@ impl Trees {
             ),
             (has_name(&self.list, &format!("mod {stem};")), format!("test: no `mod {stem};` in tests/kernels.rs")),
             (
-                planted().any(|(_, text)| has_name(text, &format!("{stem}::"))),
+                planted().any(|(_, text)| has_name(&code(text), &format!("{stem}::"))),
                 format!("bugs: no planted*.rs below tests/kernels/ calls `{stem}::`"),
             ),
         ];
@@ -134,6 +134,12 @@ impl Trees {
 
 fn name_of(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// A file's lines without comments and imports.
+fn code(text: &str) -> String {
+    let is_code = |line: &&str| !line.trim_start().starts_with("//") && !line.trim_start().starts_with("use ");
+    text.lines().filter(is_code).collect::<Vec<_>>().join("\n")
 }
 
 /// The lines of documentation that a file begins with.

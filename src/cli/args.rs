@@ -170,7 +170,7 @@ impl KernelArguments {
     }
 }
 
-/// `--adapter` of a command that opens none: who gives it to all commands can give it to this one too.
+/// Accepted and ignored, so that scripts can pass `--adapter` to every command.
 #[derive(Debug, clap::Args)]
 pub(super) struct IdleAdapter {
     /// Taken as by every command, but without effect: this one opens no adapter

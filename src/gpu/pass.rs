@@ -26,7 +26,7 @@ pub struct Grid {
     pub more_rows: u32,
     /// Workgroups along z.
     pub z: u32,
-    /// Steps of fewer rows do without it, and steps of more: what suits them better is planned beside it.
+    /// Rows of the steps that run this dispatch, least and most; steps of other sizes have a dispatch of their own.
     pub step_rows: (u32, u32),
 }
 

@@ -21,7 +21,8 @@ pub struct StepRow {
 }
 
 impl StepRow {
-    /// Set in a token that is not known yet: the rest is the row whose id of the step before it is. `ID_OF` of the shader.
+    /// Flag of a token that is not known yet: the other bits are the row of the step before whose chosen id it is. `ID_OF` of the
+    /// shader.
     pub const ID_OF: u32 = 1 << 31;
 }
 

@@ -11,8 +11,8 @@ mod rows;
 
 pub use attention::{Share, attention, attention_join, attention_matrix, attention_tile, kv_pack, kv_store, kv_unpack};
 pub use choice::{argmax, sample, strip_max, suppress};
-pub use experts::{moe_group, moe_sum, router};
-pub use norm::{add_norm, gelu, gelu_mul, head_norm_rope, moe_combine, per_layer_inputs, rms_norm, rope};
+pub use experts::{moe_combine, moe_group, moe_sum, router};
+pub use norm::{add_norm, gelu, gelu_mul, head_norm_rope, per_layer_inputs, rms_norm, rope};
 pub use product::{matmul, matmul_grouped, matvec, softcap, sum_shares};
 pub use rounding::{f16_by_row, int8_by_16, int8_by_32};
 pub use rows::{embed, fill_random, gather_rows, not_finite};

@@ -1,4 +1,4 @@
-//! Activations rounded to int8, and the products of `matvec.wgsl` that read them; `round.rs` has the rounding alone.
+//! Activations rounded to int8, and the products of `matvec.wgsl` that read them; `int8_by_16.rs` has the rounding alone.
 
 use lapidary::gpu::Tier;
 use lapidary::quant::Matrix;

@@ -2,14 +2,19 @@
 
 use lapidary::gemma4::{Config, Cut};
 use lapidary::gpu::{Label, Tier};
-use lapidary::model::{Gemma4, Options, Precision, Row, Want};
+use lapidary::model::{Gemma4, Options, Precision, Row, StepShape, Want};
 
-/// Labels of the dispatches of a decode step of so many slots.
-fn labels(name: &str, experts: Option<usize>, slots: usize) -> Vec<Label> {
+/// A model of two layers.
+fn model(name: &str, experts: Option<usize>, slots: usize) -> Gemma4 {
     let config = Config::preset(name, Cut { layers: Some(2), experts, vocab: Some(512) }).unwrap();
     let options =
         Options { context: Some(64), slots, precision: Precision::Fast, tier: Some(Tier::Dot), ..Options::exact() };
-    let mut model = Gemma4::synthetic(super::device::open(), config, &options, &|_| ()).unwrap();
+    Gemma4::synthetic(super::device::open(), config, &options, &|_| ()).unwrap()
+}
+
+/// Labels of the dispatches of a decode step of so many slots.
+fn labels(name: &str, experts: Option<usize>, slots: usize) -> Vec<Label> {
+    let mut model = model(name, experts, slots);
     let timestamps = model.gpu().timestamps().unwrap();
     model.gpu().start_profile(timestamps).unwrap();
     let rows: Vec<Row> = (0..slots).map(|slot| Row { slot, position: 0, token: 7 }).collect();
@@ -38,5 +43,20 @@ fn a_batch_takes_the_dispatches_of_one_sequence() {
     let alone = labels("26b-a4b", Some(8), 1);
     for slots in [2, 3] {
         assert_eq!(labels("26b-a4b", Some(8), slots), alone, "{slots} slots");
+    }
+}
+
+/// What is counted as traffic is counted under the name of a dispatch, where `bench --profile` looks for it.
+#[test]
+fn traffic_has_the_names_of_dispatches() {
+    for (name, experts) in [("26b-a4b", Some(8)), ("e2b", None), ("31b", None)] {
+        let names: Vec<String> = labels(name, experts, 1).into_iter().map(|label| label.name).collect();
+        let traffic = model(name, experts, 1).traffic(StepShape { rows: 1, slots: 1, positions: 1, logits: 1 });
+        assert!(traffic.len() >= 5, "{name}: {traffic:?}");
+        for one in traffic.iter().filter(|one| one.bytes > 0.0) {
+            // The router's product has no dispatch of its own where it runs beside the dense MLP's.
+            let is_dispatched = names.iter().any(|name| name == one.label) || one.label == "router.proj";
+            assert!(is_dispatched, "{name}: {} is in no label of {names:?}", one.label);
+        }
     }
 }

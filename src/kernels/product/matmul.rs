@@ -59,7 +59,7 @@ pub(crate) fn plan(
             Size::of_experts(planner, groups.pairs.rows, groups.pairs.width, weights.n_matrices)
         }
     };
-    // Each size has its way, all of one kind.
+    // One tiling for each size; all use the same arithmetic.
     let ways: Vec<Way> = match (planner.matrix_side(), dot_bits(weights)) {
         (Some(side), _) if can_round(weights) => {
             let rounded = planner.rounded_rows(x)?;

@@ -64,7 +64,7 @@ impl Beside<'_> {
     }
 }
 
-/// NamedBuffers that a product binds with something beside it.
+/// Buffers that a product binds with something beside it.
 const BUFFERS_BESIDE: u32 = 12;
 
 /// Whether gate and up of each matrix lie in one part, so that both are at hand where they are multiplied.

@@ -3,6 +3,7 @@
 use super::weights::{Extent, Part, Weights, run};
 use crate::gpu::{Constants, Tensor, Tier};
 use crate::kernels::experts::moe_group::Groups;
+use crate::kernels::rounding::int8_by_16;
 use crate::kernels::{NamedBuffers, Planner, word};
 use crate::quant::{Dtype, Format, PackedMatrix};
 
@@ -68,6 +69,17 @@ impl Rows<'_> {
         }
     }
 
+    /// Of a tensor of rounded activations, if there is one, what kernels are to round into it for products of such rows: products
+    /// of many rows round by themselves.
+    pub(crate) fn rounded<'t>(self, tensor: &'t Option<Tensor>) -> Option<&'t Tensor> {
+        tensor.as_ref().filter(|_| self.are_few())
+    }
+
+    /// As [`Self::rounded`], where the only product that reads it is the one with `weights`.
+    pub(crate) fn rounded_for<'t>(self, tensor: &'t Option<Tensor>, weights: &Weights) -> Option<&'t Tensor> {
+        self.rounded(tensor).filter(|_| int8_by_16::suits(weights))
+    }
+
     /// Whether kernels of few rows take them.
     pub(crate) fn are_few(self) -> bool {
         match self {
@@ -96,8 +108,8 @@ pub(crate) struct Target<'a> {
     pub softcap: f32,
 }
 
-/// What any product with a part of some weights has: its parameters, the constants and the buffers of the weights and of
-/// y, and the name of the variant.
+/// What all products with a part of some weights have in common: parameters, constants, the buffers of the weights and of y, the
+/// variant.
 pub(crate) struct Setup {
     pub params: Params,
     pub constants: Constants,

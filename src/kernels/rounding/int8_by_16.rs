@@ -38,8 +38,13 @@ impl Input<'_> {
     /// What `weights` are multiplied with in the planner's tier: rounded activations where there are such, and the
     /// weights' groups do not cut a chunk.
     pub(crate) fn rounded_for(&self, planner: &Planner, weights: &Weights) -> Option<&Tensor> {
-        self.rounded.filter(|_| planner.few_tier >= Tier::Dot && suits(weights))
+        self.rounded.filter(|_| is_read_in(planner.few_tier) && suits(weights))
     }
+}
+
+/// Whether products of few rows read rounded activations in `tier`.
+pub(crate) fn is_read_in(tier: Tier) -> bool {
+    tier >= Tier::Dot
 }
 
 /// Whether kernels can multiply `weights` by rounded activations, which then are worth making.

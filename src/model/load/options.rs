@@ -15,7 +15,7 @@ pub struct Options {
     pub context: Option<usize>,
     /// Sequences that the KV cache holds side by side.
     pub slots: usize,
-    /// Rows of a prefill chunk, at most: software adapters and GPUs that are no cards of their own take fewer.
+    /// Rows of a prefill chunk, at most: software adapters and integrated GPUs use smaller chunks.
     pub chunk_rows: usize,
     /// Bytes of weights that one buffer holds at most; `None` for what the device binds at once.
     pub max_part_bytes: Option<u64>,

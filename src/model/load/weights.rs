@@ -127,7 +127,7 @@ pub(crate) struct PerLayerGate {
 /// The weights of one layer.
 #[derive(Debug)]
 pub(crate) struct LayerWeights {
-    /// `q_proj`; `k_proj` where the layer has keys and values of its own; `v_proj` where it has not K = V.
+    /// `q_proj`; `k_proj` where the layer has keys and values of its own; `v_proj`, unless K = V.
     pub qkv: Joined,
     pub o_proj: Weights,
     /// `q_norm` and `k_norm`, `[2, head_dim]` without padding.

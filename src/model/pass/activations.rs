@@ -200,7 +200,7 @@ impl GatedActivations {
 impl Activations {
     pub(crate) fn new(gpu: &Gpu, share: &Share, rows: usize, tier: Tier, kv: KvDtype) -> Result<Self> {
         let config = &share.config;
-        let few = (tier >= Tier::Dot).then_some(FEW_ROWS);
+        let few = int8_by_16::is_read_in(tier).then_some(FEW_ROWS);
         let rounded = |label: &str, width| few.map(|few| int8_by_16::tensor(gpu, label, few, width)).transpose();
         let hidden = |label: &str, rows| Tensor::new(gpu, label, rows, config.hidden_size);
         let attention = head_shapes(config)

@@ -8,7 +8,7 @@ use crate::gemma4::LayerKind;
 use crate::kernels::attention::head_norm_rope::{Heads, Inputs, Kv, KvPair, KvTarget};
 use crate::kernels::attention::{attention, attention_tile, head_norm_rope, kv_store};
 use crate::kernels::product::Product;
-use crate::kernels::rounding::int8_by_16::{self, Input};
+use crate::kernels::rounding::int8_by_16::Input;
 use crate::model::load::weights::LayerWeights;
 
 impl<'a> LayerPlan<'a> {
@@ -32,7 +32,7 @@ impl<'a> LayerPlan<'a> {
             capacity: cache.capacity,
             window: (layer.kind == LayerKind::Sliding).then_some(c.sliding_window),
         };
-        let rounded = of.rounded(&b.out_rounded).filter(|_| int8_by_16::suits(&w.o_proj));
+        let rounded = of.rows().rounded_for(&b.out_rounded, &w.o_proj);
         if of.body != Body::Chunk {
             let buffers = attention::Buffers { out: &b.out, rounded, shares: Some(&b.shares) };
             for planned in attention::plan(of.planner, "attention", heads, &inputs, buffers, source)? {

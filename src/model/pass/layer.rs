@@ -37,9 +37,9 @@ impl<'a> BodyPlan<'a> {
         rows.on(self.planner)
     }
 
-    /// What kernels round for the products behind them: chunks do that by themselves.
+    /// Where kernels round for the products behind them.
     pub(super) fn rounded(&self, tensor: &'a Option<Tensor>) -> Option<&'a Tensor> {
-        tensor.as_ref().filter(|_| self.body != Body::Chunk)
+        self.rows().rounded(tensor)
     }
 
     /// What the next block reads, normed.

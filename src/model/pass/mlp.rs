@@ -7,7 +7,7 @@ use crate::Result;
 use crate::kernels::experts::router::Choice;
 use crate::kernels::experts::{moe_combine, moe_group};
 use crate::kernels::product::{Beside, Gated, Product, Rows, Summed, gelu_mul};
-use crate::kernels::rounding::int8_by_16::{self, Input};
+use crate::kernels::rounding::int8_by_16::Input;
 use crate::model::load::weights::{GatedWeights, LayerWeights, MoeWeights, Norm, PerLayerGate, norm_row};
 
 impl<'a> LayerPlan<'a> {
@@ -64,7 +64,7 @@ impl<'a> LayerPlan<'a> {
 
     /// Where gate and up go, for `down_proj` to read.
     fn gated(&self, w: &GatedWeights, b: &'a GatedActivations) -> Gated<'a> {
-        let rounded = self.of.rounded(&b.act_rounded).filter(|_| int8_by_16::suits(&w.down_proj));
+        let rounded = self.of.rows().rounded_for(&b.act_rounded, &w.down_proj);
         Gated { gate_up: Some(&b.gate_up), y: &b.act, rounded }
     }
 

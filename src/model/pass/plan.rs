@@ -178,7 +178,7 @@ impl PassPlan<'_> {
             ops.push(Op::capture("per_layer_inputs".into(), &b.inputs));
         }
         let input = NormRow { norms: &w.norms, row: norm_row(0, Norm::Input) };
-        let y = Outputs { y: &a.x, rounded: a.x_rounded.as_ref().filter(|_| body != Body::Chunk) };
+        let y = Outputs { y: &a.x, rounded: plan.rows().rounded(&a.x_rounded) };
         ops.push(Op::Dispatch(rms_norm::plan(planner, "input_norm", input, &a.h, y, c.rms_norm_eps)?));
         for l in 0..c.num_hidden_layers {
             ops.extend(layer::plan(plan, l)?);
@@ -208,7 +208,7 @@ impl PassPlan<'_> {
         if let Some(rounded) = rounded {
             planned.push(int8_by_16::plan(planner, "round", x, rounded)?);
         }
-        let rows = if rounded.is_some() { Rows::Several(&a.chosen_count) } else { Rows::Few };
+        let rows = Rows::Several(&a.chosen_count).on(planner);
         planned.extend(self.lm_head(planner, rows, Input { x, rounded })?);
         Ok(planned.into_iter().map(Op::Dispatch).collect())
     }

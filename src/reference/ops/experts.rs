@@ -1,5 +1,7 @@
 //! Who goes to which expert, and what comes back.
 
+use super::norm::{add_norm, rms_norm};
+
 /// The `top_k` most probable experts of one row, by descending probability, the lower index first on a tie, and their
 /// weights: the softmax over all experts, renormalized over the chosen ones, times `per_expert_scale`.
 pub fn router(logits: &[f32], per_expert_scale: &[f32], top_k: usize) -> (Vec<u32>, Vec<f32>) {
@@ -35,4 +37,15 @@ pub fn moe_group(ids: &[u32], first_expert: u32, n_experts: u32, tile_rows: usiz
 pub fn moe_sum(chosen: &[(f32, &[f32])], width: usize) -> Vec<f32> {
     let sum = |i: usize| chosen.iter().map(|(weight, product)| f64::from(*weight) * f64::from(product[i])).sum::<f64>();
     (0..width).map(|i| sum(i) as f32).collect()
+}
+
+/// The end of a mixture-of-experts layer for one row: `m = rms(mlp) * post_1 + rms(experts) * post_2`, then
+/// `h = (h + rms(m) * post) * scalar`. `experts` is the weighted sum of the chosen experts.
+pub fn moe_combine(h: &mut [f32], mlp: &[f32], experts: &[f32], norms: [&[f32]; 3], scalar: f32, eps: f32) {
+    let [post_1, post_2, post] = norms;
+    let mut m = rms_norm(mlp, Some(post_1), eps);
+    for (m, e) in m.iter_mut().zip(rms_norm(experts, Some(post_2), eps)) {
+        *m += e;
+    }
+    add_norm(h, &m, post, scalar, eps);
 }

@@ -19,17 +19,6 @@ pub fn add_norm(h: &mut [f32], x: &[f32], post: &[f32], scalar: f32, eps: f32) {
     }
 }
 
-/// The end of a mixture-of-experts layer for one row: `m = rms(mlp) * post_1 + rms(experts) * post_2`, then
-/// `h = (h + rms(m) * post) * scalar`. `experts` is the weighted sum of the chosen experts.
-pub fn moe_combine(h: &mut [f32], mlp: &[f32], experts: &[f32], norms: [&[f32]; 3], scalar: f32, eps: f32) {
-    let [post_1, post_2, post] = norms;
-    let mut m = rms_norm(mlp, Some(post_1), eps);
-    for (m, e) in m.iter_mut().zip(rms_norm(experts, Some(post_2), eps)) {
-        *m += e;
-    }
-    add_norm(h, &m, post, scalar, eps);
-}
-
 /// One layer's per-layer input of one row: `(rms(context * scale) * norm + tokens) / sqrt(2)`.
 pub fn per_layer_inputs(context: &[f32], tokens: &[f32], norm: &[f32], scale: f32, eps: f32) -> Vec<f32> {
     let scaled: Vec<f32> = context.iter().map(|v| v * scale).collect();
