@@ -44,24 +44,24 @@
 //!
 //! # The floors
 //!
-//! An import points to a lower floor, to [`error`], or within its module. [`decode`], [`paths`], `bytes`, `cache_folder`, `contained`, `strict`, `threads` and `kept` are below all.
+//! An import points to a lower floor, to [`error`], or within its module; `tests/house.rs` checks it. [`decode`], [`paths`], `bytes`, `cache_folder`, `contained`, `strict`, `threads` and `kept` are below all.
 //!
 //! | floor | module | what |
 //! |---|---|---|
-//! | 1 | [`gpu`] | the only place that creates wgpu objects: adapters, buffers, pipelines, recorded passes |
 //! | 1 | [`quant`] | CPU only: the one format of matrices and their one packed layout, group indices, dequantization; GPTQ, compressed-tensors, AWQ |
-//! | 1 | [`gemma4`] | configuration, presets, the table of the model's tensors; no files, no GPU |
-//! | 2 | `kernels` | one `.rs` for each `shaders/*/*.wgsl`, in families: parameters, plan, binding |
-//! | 2 | [`checkpoint`] | files to configuration and named tensors; every fault found before anything is uploaded |
-//! | 2 | [`parallel`] | ranks: shares, cuts and collectives; no GPU, no files |
-//! | 3 | `reference` | the same mathematics on the CPU in plain loops: the oracle of every test |
-//! | 3 | [`model`] | Gemma 4: weights, activations, KV cache, layers, the pass over rows |
-//! | 4 | [`engine`] | sequences, sampling, stop rules; token ids only, never text |
-//! | 4 | [`text`] | tokenizer, chat template, streamed decoding, thinking; text only, never tensors |
-//! | 4 | `testing` | made-up matrices and steps, twins on buffers, derived bounds: what tests and doctor share |
-//! | 4 | [`doctor`] | checks of kernels and model on the user's adapter, against the reference |
-//! | 5 | [`chat`] | conversations: opening, settings, prompts that fit, streamed answers; no flags, no terminal |
-//! | 6 | `cli` | the binary: one file a subcommand; the feature `cli`, without which the library is alone |
+//! | 1 | [`parallel`] | ranks: shares, cuts and collectives; no GPU, no files |
+//! | 2 | [`gpu`] | the only place that creates wgpu objects: adapters, buffers, pipelines, recorded passes |
+//! | 2 | [`gemma4`] | configuration, presets, the table of the model's tensors; no files, no GPU |
+//! | 3 | `kernels` | one `.rs` for each `shaders/*/*.wgsl`, in families: parameters, plan, binding |
+//! | 3 | [`checkpoint`] | files to configuration and named tensors; every fault found before anything is uploaded |
+//! | 4 | `reference` | the same mathematics on the CPU in plain loops: the oracle of every test |
+//! | 4 | [`model`] | Gemma 4: weights, activations, KV cache, layers, the pass over rows |
+//! | 5 | [`engine`] | sequences, sampling, stop rules; token ids only, never text |
+//! | 5 | [`text`] | tokenizer, chat template, streamed decoding, thinking; text only, never tensors |
+//! | 5 | `testing` | made-up matrices and steps, twins on buffers, derived bounds: what tests and doctor share; a door for tests that leads to all floors |
+//! | 6 | [`doctor`] | checks of kernels and model on the user's adapter, against the reference |
+//! | 7 | [`chat`] | conversations: opening, settings, prompts that fit, streamed answers; no flags, no terminal |
+//! | 8 | `cli` | the binary: one file a subcommand; the feature `cli`, without which the library is alone |
 //!
 //! [`product`] is a door to floors 1 and 2.
 //!

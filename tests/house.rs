@@ -6,7 +6,7 @@ mod reader;
 #[path = "house/tuples.rs"]
 mod tuples;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -142,6 +142,52 @@ fn tests_comments_and_strings_are_no_uses() {
     assert_eq!(circles_of(&[("a.rs", "use crate::b::B;"), ("b.rs", behind)]), ["a.rs b.rs"]);
     let both = "#[cfg(any(test, windows))]\nuse crate::a::A;";
     assert_eq!(circles_of(&[("a.rs", "use crate::b::B;"), ("b.rs", both)]), ["a.rs b.rs"]);
+}
+
+/// The floors of modules, of the table in `src/lib.rs`; what is not in it is below all.
+fn floors(lib: &str) -> BTreeMap<String, usize> {
+    let row = |line: &str| {
+        let (floor, rest) = line.strip_prefix("//! | ")?.split_once(" | ")?;
+        let name = rest.split('`').nth(1)?;
+        Some((name.to_owned(), floor.parse().ok()?))
+    };
+    lib.lines().filter_map(row).collect()
+}
+
+/// Uses of a higher floor, or of another module on the same one.
+fn upward(edges: &Edges, floors: &BTreeMap<String, usize>) -> Vec<String> {
+    let module = |file: &str| file.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned();
+    let mut found = Vec::new();
+    for (file, all) in edges {
+        let from = module(file);
+        let Some(floor) = floors.get(&from) else { continue };
+        for (used, path) in all {
+            let to = module(used);
+            if to != from && floors.get(&to).is_some_and(|other| other >= floor) {
+                found.push(format!("{file} (floor {floor}) uses {used} by {path}"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn imports_point_down_the_floors() {
+    let texts = sources();
+    let lib = texts.iter().find(|(name, _)| name == "lib.rs").map_or("", |(_, text)| text.as_str());
+    let floors = floors(lib);
+    assert!(floors.len() >= 14, "the table of floors was not read: {floors:?}");
+    let edges = Tree::read(texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))).edges();
+    let found = upward(&edges, &floors);
+    assert!(found.is_empty(), "imports that do not point down:\n{}", found.join("\n"));
+    // One that does not is found.
+    let files = [
+        ("gpu/a.rs", "use crate::model::b::B;"),
+        ("gpu/mod.rs", "mod a;"),
+        ("model/b.rs", "pub struct B;"),
+        ("model/mod.rs", "pub mod b;"),
+    ];
+    assert_eq!(upward(&Tree::read(files).edges(), &floors).len(), 1);
 }
 
 /// Functions that take a tuple all the same: file, function, why.
