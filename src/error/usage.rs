@@ -103,6 +103,18 @@ pub enum Usage {
         /// How many there are.
         found: usize,
     },
+    /// A tensor, matrix or product whose parts do not go together.
+    #[error("{name}: {what}: found {found}, expected {expected}")]
+    Shape {
+        /// Its label.
+        name: String,
+        /// What of it.
+        what: &'static str,
+        /// What that is.
+        found: String,
+        /// What it should be.
+        expected: String,
+    },
     /// A context that holds nothing.
     #[error("a context of 0 holds no token, expected at least 1")]
     NoContext,
@@ -367,6 +379,7 @@ impl Usage {
             Usage::PresetWithout { .. } | Usage::PresetSize { .. } => "E-PRESET-SIZE",
             Usage::Tensor { .. } | Usage::Expert { .. } => "E-TENSOR",
             Usage::Range { .. } => "E-RANGE",
+            Usage::Shape { .. } => "E-SHAPE",
             Usage::NoContext | Usage::Context { .. } | Usage::ContextOnDevice { .. } => "E-CONTEXT",
             Usage::NoSlots | Usage::Slot { .. } => "E-SLOT",
             Usage::Tier { .. } => "E-TIER",
