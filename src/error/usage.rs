@@ -1,6 +1,6 @@
 //! Requests that cannot be met as they are.
 
-use super::remedy::{Remedy, Speller};
+use super::remedy::{Remedy, Speller, any_of};
 
 /// What is wrong with a request: options, a prompt, a step, a conversation, an argument. Nothing was changed by it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -413,7 +413,31 @@ impl Usage {
     pub(super) fn message(&self, spell: &Speller) -> String {
         match self.remedies() {
             [] => self.to_string(),
-            remedies => format!("{self}, since FXC compiles its shaders; for {}", spell(remedies)),
+            // Another compiler helps where the one that there is has not the tier.
+            remedies @ [Remedy::Compiler { .. }] => {
+                format!("{self}, since FXC compiles its shaders; for {}", spell(remedies))
+            }
+            remedies => format!("{self}; what helps: {}", any_of(remedies, spell)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::remedy::plain;
+    use super::*;
+
+    #[test]
+    fn a_tier_is_explained_by_its_remedy() {
+        let said = |remedies| {
+            let (device, asked, strongest) = ("a GPU".into(), "dot".into(), "plain".into());
+            Usage::Tier { device, asked, strongest, remedies }.message(&plain)
+        };
+        let refused = "tier dot was asked for, but the strongest that \"a GPU\" can run is plain";
+        assert_eq!(said(Vec::new()), refused);
+        let fxc = format!("{refused}, since FXC compiles its shaders; for DXC: put it there");
+        assert_eq!(said(vec![Remedy::Compiler { how: "put it there".into() }]), fxc);
+        let others = format!("{refused}; what helps: the doctor, or ignoring the record of its checks");
+        assert_eq!(said(vec![Remedy::Examine, Remedy::IgnoreRecord]), others);
     }
 }
