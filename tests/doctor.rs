@@ -164,9 +164,8 @@ fn crashes_are_counted() {
     std::fs::remove_file(Record::path(folder.path(), gpu.adapter(), gpu.kind())).expect("a record");
     crash(one);
     crash(one);
-    let why = format!(
-        "is used unchecked: 2 starts ended in the middle of the check \"{one}\"; lapidary doctor runs it again"
-    );
+    let why =
+        format!("is used unchecked: 2 starts ended in the middle of the check \"{one}\"; the doctor runs it again");
     for _ in 0..2 {
         let lines = start(folder.path(), &|name, _| panic!("{name} is run again"));
         assert!(lines.len() == 1 && lines[0].ends_with(&why), "{lines:?}");

@@ -1,5 +1,5 @@
 //! Errors: what the sources say of them, all of it read from there. Each code is in `docs/errors.md`, and no message of the
-//! library names a flag of the command line.
+//! library names a flag or a command of the command line.
 
 #[path = "errors/literals.rs"]
 mod literals;
@@ -75,20 +75,42 @@ fn names_a_flag(text: &str) -> bool {
     })
 }
 
+/// The program's commands, as the command line declares them.
+fn commands(cli: &str) -> Vec<String> {
+    let (_, rest) = cli.split_once("enum Command {").expect("the commands");
+    let (all, _) = rest.split_once("\n}").expect("their end");
+    let names = all.lines().filter_map(|line| line.trim().split_once('(')).map(|(name, _)| name.to_lowercase());
+    names.filter(|name| name.chars().all(|c| c.is_ascii_lowercase())).collect()
+}
+
+/// Whether `text` names one of the program's `commands`, as one types it.
+fn names_a_command(text: &str, commands: &[String]) -> bool {
+    text.match_indices("lapidary ").any(|(at, program)| {
+        let word = text[at + program.len()..].split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or("");
+        commands.iter().any(|command| command == word)
+    })
+}
+
 /// The library says what would help, the command line how it is asked for.
 #[test]
 fn only_the_command_line_names_flags() {
     let all = sources(&root().join("src"));
     let is_program = |name: &str| name.starts_with("cli/") || name.starts_with("serve/") || name == "main.rs";
+    let (_, cli) = all.iter().find(|(name, _)| name == "cli/mod.rs").expect("the command line");
+    let commands = commands(cli);
+    assert!(commands.len() > 4 && commands.iter().any(|command| command == "doctor"), "{commands:?}");
+    assert!(names_a_command("see lapidary doctor, or", &commands) && names_a_command("`lapidary doctor`", &commands));
+    assert!(!names_a_command("lapidary checks", &commands));
     let mut found = Vec::new();
     for (name, text) in all.iter().filter(|(name, _)| !is_program(name)) {
-        for Literal { line, text } in literals(text).into_iter().filter(|literal| names_a_flag(literal.text)) {
+        let names = |text: &str| names_a_flag(text) || names_a_command(text, &commands);
+        for Literal { line, text } in literals(text).into_iter().filter(|literal| names(literal.text)) {
             if !OF_OTHERS.iter().any(|(file, words, _)| file == name && text.contains(words)) {
                 found.push(format!("src/{name}:{line}: {text:?}"));
             }
         }
     }
-    assert!(found.is_empty(), "flags in the library:\n{}", found.join("\n"));
+    assert!(found.is_empty(), "flags or commands in the library:\n{}", found.join("\n"));
     // What the reader must see: the program's own, and each exception.
     let named = |file: &str, word: &str| {
         let (_, text) = all.iter().find(|(name, _)| name == file).unwrap_or_else(|| panic!("no {file}"));
@@ -135,23 +157,52 @@ fn each_refusal_of_an_option_is_made_once() {
     }
 }
 
+/// Files of the model that name the type of options and look into none: whatever they are given they hand on.
+const HAND_OPTIONS_ON: [&str; 4] =
+    ["model/gemma4.rs", "model/load/memory.rs", "model/load/synthetic.rs", "model/mod.rs"];
+
+/// Whether `line` has the word `word`.
+fn has_word(line: &str, word: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let ends = |at: usize| !line[..at].ends_with(is_part) && !line[at + word.len()..].starts_with(is_part);
+    line.match_indices(word).any(|(at, _)| ends(at))
+}
+
+/// Whether `line` of a file that hands options on does more with them: as arguments they are called `options` and nothing else.
+fn looks_into_options(line: &str) -> bool {
+    let names = has_word(line, "Options") && !line.trim_start().trim_start_matches("pub ").starts_with("use ");
+    let is_argument = line.matches("Options").count() == line.matches("options: &Options").count();
+    let is_renamed = ["= options", "= &options", "= *options"].iter().any(|with| line.contains(with));
+    let reads = has_word(line, "options") && line.contains("options.") && !line.contains("options.clone()");
+    (names && !is_argument) || is_renamed || reads
+}
+
 /// What was asked for becomes a layout in one file of the model; only advice, which proposes other options, looks at them too.
 #[test]
 fn options_are_resolved_in_one_file() {
-    let mut readers = Vec::new();
+    let (mut readers, mut others) = (Vec::new(), Vec::new());
     for (name, text) in sources(&root().join("src/model")) {
-        let reads = |line: &str| {
-            line.match_indices("options.").any(|(at, word)| {
-                !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
-                    && !line[at + word.len()..].starts_with("clone()")
-            })
-        };
-        if code(&text).any(|line| reads(line) || line.contains("= *options") || line.contains("self.options.")) {
+        if !code(&text).any(|line| has_word(line, "Options")) {
+            continue;
+        }
+        if HAND_OPTIONS_ON.contains(&name.as_str()) {
+            others.extend(code(&text).filter(|line| looks_into_options(line)).map(|line| format!("{name}: {line}")));
+        } else {
             readers.push(name);
         }
     }
     readers.sort();
-    assert_eq!(readers, ["model/load/advice.rs", "model/load/layout.rs"]);
+    assert_eq!(readers, ["model/load/advice.rs", "model/load/layout.rs", "model/load/options.rs"]);
+    assert!(others.is_empty(), "{others:#?}");
+    for line in [
+        "let Options { context, .. } = options;",
+        "let asked = options;",
+        "let slots = options.slots;",
+        "fn f(asked: &Options) {",
+    ] {
+        assert!(looks_into_options(line), "{line}");
+    }
+    assert!(!looks_into_options("fn f(options: &Options) {") && !looks_into_options("g(gpu, options)?"));
 }
 
 #[test]

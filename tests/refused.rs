@@ -17,6 +17,8 @@ use lapidary::gemma4::{Config, Cut};
 use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, Next, Options, Row, Want};
 use lapidary::parallel::Shares;
+use lapidary::product::{Planner, Product, Recorder, Rows, Tensor, Weights, plan};
+use lapidary::quant::{Dtype, GroupIndex, Grouped, Matrix, PackedMatrix};
 use lapidary::testing::kernels::choice::sample::Draw;
 use lapidary::{Error, Result};
 
@@ -137,6 +139,72 @@ fn options() {
     refused(Shares::equal(1000), "E-RANKS", &["1000 ranks"]);
     refused("0,1".parse::<Shares>(), "E-RANKS", &["rank 0 has 0"]);
     refused("a".parse::<Shares>(), "E-VALUE", &["shares: found \"a\""]);
+}
+
+/// A matrix of zeros, two and a half groups wide.
+fn packed() -> PackedMatrix {
+    PackedMatrix {
+        out_features: 8,
+        in_features: 80,
+        format: Grouped::symmetric(4, 32, Dtype::F16),
+        codes: vec![0; 8 * 12],
+        groups: 3,
+        scales: vec![0; 8 * 2],
+        zeros: None,
+        group_index: GroupIndex::Sequential,
+    }
+}
+
+#[test]
+fn matrices() {
+    let upload = |change: fn(&mut PackedMatrix)| {
+        let mut matrix = packed();
+        change(&mut matrix);
+        Weights::upload(device(), "w", &Matrix::Packed(matrix))
+    };
+    assert!(upload(|_| ()).is_ok());
+    refused(upload(|m| m.out_features = 0), "E-SHAPE", &["w: output features: found 0"]);
+    refused(upload(|m| m.in_features = 0), "E-SHAPE", &["w: input features: found 0"]);
+    refused(upload(|m| m.in_features = usize::MAX), "E-SHAPE", &["w: input features"]);
+    refused(upload(|m| m.codes.clear()), "E-SHAPE", &["words of codes: found 0, expected 96"]);
+    refused(upload(|m| m.scales.push(0)), "E-SHAPE", &["words of scales: found 17, expected 16"]);
+    refused(upload(|m| m.zeros = Some(vec![0; 8])), "E-SHAPE", &["zero points: found some, expected none"]);
+    refused(upload(|m| m.format.group = 0), "E-SHAPE", &["input features of a group"]);
+    let table = |m: &mut PackedMatrix| m.group_index = GroupIndex::PerRow(vec![0; 80]);
+    refused(upload(table), "E-SHAPE", &["table of groups: found some, expected none"]);
+}
+
+#[test]
+fn products() {
+    let gpu = device();
+    let weights = Weights::upload(gpu, "w", &Matrix::Packed(packed())).unwrap();
+    let planner = Planner::new(gpu);
+    let tensor = |rows, width| Tensor::new(gpu, "t", rows, width).unwrap();
+    let planned = |rows, x: &Tensor, y: &Tensor| plan(&planner, "p", &Product::new(&weights, rows, x, y));
+    let (x, y) = (tensor(2, 80), tensor(2, 8));
+    let ids = Tensor::compact(gpu, "ids", 1, 2).unwrap();
+    let experts = |ids, repeat| Rows::Experts { ids, repeat, several: false };
+    for rows in [Rows::Few, Rows::Two, Rows::Several(&ids), Rows::Many(&ids), experts(&ids, 2)] {
+        assert!(planned(rows, &x, &y).is_ok(), "{rows:?}");
+        refused(planned(rows, &tensor(2, 64), &y), "E-SHAPE", &["p: width of x: found 64, expected 80"]);
+        refused(planned(rows, &x, &tensor(2, 9)), "E-SHAPE", &["p: width of y: found 9, expected 8"]);
+        let compact = Tensor::compact(gpu, "x", 2, 80).unwrap();
+        refused(planned(rows, &compact, &y), "E-SHAPE", &["p: stride of x: found 80", "whole chunks of 32"]);
+        refused(planned(rows, &tensor(0, 80), &y), "E-SHAPE", &["p: rows of x: found 0"]);
+    }
+    refused(planned(experts(&ids, 0), &x, &y), "E-SHAPE", &["p: rows of y for one of x: found 0"]);
+    refused(planned(experts(&tensor(1, 2), 1), &x, &y), "E-SHAPE", &["p: stride of the experts' ids"]);
+
+    refused(Tensor::from_rows(gpu, "t", 3, &[0.0; 4]), "E-SHAPE", &["t: values: found 4, expected whole rows of 3"]);
+    refused(Tensor::from_rows(gpu, "t", 0, &[]), "E-SHAPE", &["t: values"]);
+    refused(x.write_rows(gpu, &[0.0; 240]), "E-SHAPE", &["found 240, expected whole rows of 80, at most 2"]);
+    let mut recorder = Recorder::new(gpu);
+    refused(recorder.read_back(&y, 3), "E-SHAPE", &["rows: found 3, expected at most 2"]);
+    let readback = recorder.read_back(&y, 1).unwrap();
+    recorder.submit();
+    refused(readback.read::<f32>(gpu, 2), "E-SHAPE", &["rows: found 2, expected at most 1"]);
+    refused(readback.read::<u16>(gpu, 1), "E-SHAPE", &["bytes of a value: found 2, expected 4"]);
+    assert_eq!(readback.read::<f32>(gpu, 1).unwrap(), [0.0; 8]);
 }
 
 #[test]

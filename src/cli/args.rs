@@ -8,7 +8,7 @@ use lapidary::gpu::{Ability, Gpu, Kind, Mask, Tier};
 use lapidary::model::{self, Head, KvDtype, Options};
 use lapidary::{Bytes, Error, Result, cache_folder};
 
-use super::fault::flags;
+use super::fault::said;
 use super::terminal::note;
 
 /// Which model.
@@ -162,9 +162,7 @@ impl KernelArguments {
             asked.tiers(&gpu).map(|_| gpu)
         };
         match self.device.cache() {
-            Some(folder) => {
-                doctor::open_checked(&open, &self.device.disable, &folder, &|said| note(said.message(&flags)))
-            }
+            Some(folder) => doctor::open_checked(&open, &self.device.disable, &folder, &|about| note(said(&about))),
             None => open(&self.device.disable),
         }
     }

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use lapidary::Error;
+use lapidary::doctor::Note;
 use lapidary::error::{LINE_CHARACTERS, Remedy, harmless};
 use serde_json::{Value, json};
 
@@ -23,6 +24,14 @@ pub(super) fn flags(together: &[Remedy]) -> String {
         other => other.to_string(),
     };
     together.iter().map(flag).collect::<Vec<_>>().join(" ")
+}
+
+/// What a start says of its adapter. The line says itself what the doctor does.
+pub(super) fn said(note: &Note) -> String {
+    note.message(&|remedies| match remedies {
+        [Remedy::Examine] => "lapidary doctor".to_owned(),
+        others => flags(others),
+    })
 }
 
 /// What is said about an error: one line, or a list of faults with a line each; cut where it quotes without end. Who sits at

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::begun::{Asked, Turn};
 use super::checks::CHECKS;
 use super::examine::{Examination, Watch};
-use super::note::Note;
+use super::note::{Examines, Note};
 use super::record::Record;
 use crate::Result;
 use crate::error::Remedy;
@@ -72,17 +72,17 @@ impl Start<'_> {
         let name = gpu.adapter().info.name.clone();
         if record.is_bad() {
             let failed = record.failures().last().map_or("", |failure| failure.check.as_str());
-            self.say(format!(
-                "\"{name}\" computes wrongly, also with plain kernels (\"{failed}\"): its answers may be wrong; see lapidary doctor"
-            ));
+            let text = format!(
+                "\"{name}\" computes wrongly, also with plain kernels (\"{failed}\"): its answers may be wrong"
+            );
+            (self.note)(Note::with_doctor(text, Examines::More));
         }
         let all = self.without.and(&off);
         let gpu = if all == *self.without { gpu } else { (self.open)(&all)? };
         if !off.is_empty() {
             let first = record.failures().first().map_or("", |failure| failure.check.as_str());
-            let text =
-                format!("\"{name}\" is used without {off}, which failed a check (\"{first}\"); see lapidary doctor");
-            (self.note)(Note { text, remedy: Some(Remedy::IgnoreRecord) });
+            let text = format!("\"{name}\" is used without {off}, which failed a check (\"{first}\")");
+            (self.note)(Note::with_doctor(text, Examines::More).or(Remedy::IgnoreRecord));
         }
         record.apply(&gpu);
         Ok(gpu)
@@ -100,9 +100,9 @@ impl Start<'_> {
             Asked::Alone => None,
         };
         if let Some((check, count)) = turn.as_ref().and_then(Turn::fatal_check) {
-            self.say(format!(
-                "\"{name}\" is used unchecked: {count} starts ended in the middle of the check \"{check}\"; lapidary doctor runs it again"
-            ));
+            let text =
+                format!("\"{name}\" is used unchecked: {count} starts ended in the middle of the check \"{check}\"");
+            (self.note)(Note::with_doctor(text, Examines::Again));
             return Ok(None);
         }
         self.check(gpu, turn).map(Some)
@@ -141,14 +141,15 @@ impl Start<'_> {
         // Before others get their turn.
         record.keep(self.folder, &report);
         let checks = report.rounds.last().map_or(0, |round| round.findings.len());
-        self.say(format!(
-            "first start on \"{}\" ({}): {checks} of {} checks in {:.1} s, {}; lapidary doctor runs them all",
+        let text = format!(
+            "first start on \"{}\" ({}): {checks} of {} checks in {:.1} s, {}",
             report.adapter.info.name,
             report.adapter.driver(),
             CHECKS.iter().filter(|check| check.tier <= gpu.strongest_tier().max(Tier::Plain)).count(),
             report.seconds,
             if record.failures().is_empty() { "all passed" } else { "not all passed" },
-        ));
+        );
+        (self.note)(Note::with_doctor(text, Examines::All));
         Ok(record)
     }
 }

@@ -220,9 +220,35 @@ impl std::fmt::Display for Lost {
         if let Some(losses) = self.losses {
             write!(
                 f,
-                "; that was the {losses}rd time within a minute: a newer driver, a shorter context or another adapter may help"
+                "; that was the {} time within a minute: a newer driver, a shorter context or another adapter may help",
+                ordinal(losses)
             )?;
         }
         self.not_opened.as_ref().map_or(Ok(()), |why| write!(f, "; it cannot be opened again: {why}"))
+    }
+}
+
+/// `count` as the number of one in a row: 1st, 2nd, 3rd, 4th.
+fn ordinal(count: usize) -> String {
+    let end = match (count % 10, count % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{count}{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_counted_in_words() {
+        let counts = [1, 2, 3, 4, 11, 12, 13, 21, 102, 113];
+        assert_eq!(counts.map(ordinal), ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "113th"]);
+        let lost = Lost { losses: Some(3), ..Lost::new("a GPU", "gone") };
+        assert!(lost.to_string().starts_with("the device was lost: gone; that was the 3rd time within a minute: a"));
     }
 }

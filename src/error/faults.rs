@@ -15,8 +15,11 @@ struct Fault {
 
 impl Fault {
     fn message(&self, spell: &Speller) -> String {
+        let spelled = |remedy| spell(std::slice::from_ref(remedy));
         match &self.remedy {
-            Some(remedy) => format!("{} ({} allows others)", self.text, spell(std::slice::from_ref(remedy))),
+            // The fault says which links are allowed.
+            Some(remedy @ Remedy::FollowLinks) => format!("{} ({} allows others)", self.text, spelled(remedy)),
+            Some(remedy) => format!("{} (what helps: {})", self.text, spelled(remedy)),
             None => self.text.clone(),
         }
     }
@@ -112,6 +115,17 @@ impl fmt::Display for Faults {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_remedy_has_words_of_its_own() {
+        let said = |remedy| {
+            let mut faults = Faults::default();
+            faults.push_with("a fault", remedy);
+            faults.to_string()
+        };
+        assert_eq!(said(Remedy::FollowLinks), "a fault (following links allows others)");
+        assert_eq!(said(Remedy::ExactPrecision), "a fault (what helps: exact precision)");
+    }
 
     #[test]
     fn a_million_faults_are_a_short_text() {

@@ -66,6 +66,21 @@ impl Error {
         Error::Usage(Usage::Tensor { what, name: name.to_owned() })
     }
 
+    /// Ok where `is_right`; else `what` of the tensor, matrix or product `name` is `found`, and not as `expected`.
+    pub(crate) fn check_shape(
+        name: &str,
+        what: &'static str,
+        is_right: bool,
+        found: &dyn fmt::Display,
+        expected: &dyn fmt::Display,
+    ) -> Result<()> {
+        if is_right {
+            return Ok(());
+        }
+        let (found, expected) = (found.to_string(), expected.to_string());
+        Err(Error::Usage(Usage::Shape { name: name.to_owned(), what, found, expected }))
+    }
+
     /// A failed read or write of `path`.
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Error::Io { path: path.into(), source }

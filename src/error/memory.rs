@@ -49,6 +49,7 @@ pub enum Bound {
 
 /// What a model takes on one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Planned {
     /// Positions that a sequence can have.
     pub context: usize,
@@ -62,6 +63,7 @@ pub struct Planned {
 
 /// Bytes for one purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Part {
     /// What they are for.
     pub name: &'static str,

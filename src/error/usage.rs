@@ -1,6 +1,6 @@
 //! Requests that cannot be met as they are.
 
-use super::remedy::{Remedy, Speller};
+use super::remedy::{Remedy, Speller, any_of};
 
 /// What is wrong with a request: options, a prompt, a step, a conversation, an argument. Nothing was changed by it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -102,6 +102,18 @@ pub enum Usage {
         asked: std::ops::Range<usize>,
         /// How many there are.
         found: usize,
+    },
+    /// A tensor, matrix or product whose parts do not go together.
+    #[error("{name}: {what}: found {found}, expected {expected}")]
+    Shape {
+        /// Its label.
+        name: String,
+        /// What of it.
+        what: &'static str,
+        /// What that is.
+        found: String,
+        /// What it should be.
+        expected: String,
     },
     /// A context that holds nothing.
     #[error("a context of 0 holds no token, expected at least 1")]
@@ -367,6 +379,7 @@ impl Usage {
             Usage::PresetWithout { .. } | Usage::PresetSize { .. } => "E-PRESET-SIZE",
             Usage::Tensor { .. } | Usage::Expert { .. } => "E-TENSOR",
             Usage::Range { .. } => "E-RANGE",
+            Usage::Shape { .. } => "E-SHAPE",
             Usage::NoContext | Usage::Context { .. } | Usage::ContextOnDevice { .. } => "E-CONTEXT",
             Usage::NoSlots | Usage::Slot { .. } => "E-SLOT",
             Usage::Tier { .. } => "E-TIER",
@@ -400,7 +413,31 @@ impl Usage {
     pub(super) fn message(&self, spell: &Speller) -> String {
         match self.remedies() {
             [] => self.to_string(),
-            remedies => format!("{self}, since FXC compiles its shaders; for {}", spell(remedies)),
+            // Another compiler helps where the one that there is has not the tier.
+            remedies @ [Remedy::Compiler { .. }] => {
+                format!("{self}, since FXC compiles its shaders; for {}", spell(remedies))
+            }
+            remedies => format!("{self}; what helps: {}", any_of(remedies, spell)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::remedy::plain;
+    use super::*;
+
+    #[test]
+    fn a_tier_is_explained_by_its_remedy() {
+        let said = |remedies| {
+            let (device, asked, strongest) = ("a GPU".into(), "dot".into(), "plain".into());
+            Usage::Tier { device, asked, strongest, remedies }.message(&plain)
+        };
+        let refused = "tier dot was asked for, but the strongest that \"a GPU\" can run is plain";
+        assert_eq!(said(Vec::new()), refused);
+        let fxc = format!("{refused}, since FXC compiles its shaders; for DXC: put it there");
+        assert_eq!(said(vec![Remedy::Compiler { how: "put it there".into() }]), fxc);
+        let others = format!("{refused}; what helps: the doctor, or ignoring the record of its checks");
+        assert_eq!(said(vec![Remedy::Examine, Remedy::IgnoreRecord]), others);
     }
 }

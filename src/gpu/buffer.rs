@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 
 use super::Gpu;
-use crate::Result;
 use crate::quant::CHUNK;
+use crate::{Error, Result};
 
 /// A place in a buffer.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,8 @@ impl Tensor {
     /// # Errors
     /// [`crate::Error::Memory`] where it does not fit.
     pub fn new(gpu: &Gpu, label: &str, rows: usize, width: usize) -> Result<Self> {
-        Self::with_stride(gpu, label, rows, width, width.next_multiple_of(CHUNK))
+        let stride = width.checked_next_multiple_of(CHUNK).unwrap_or(usize::MAX);
+        Self::with_stride(gpu, label, rows, width, stride)
     }
 
     /// A zero-filled tensor without padding.
@@ -54,16 +55,19 @@ impl Tensor {
     }
 
     fn with_stride(gpu: &Gpu, label: &str, rows: usize, width: usize, stride: usize) -> Result<Self> {
-        let buffer = gpu.storage(label, (rows * stride * 4) as u64)?;
+        // Too much for any device is refused like much, and rounding it up must not overflow.
+        let bytes = (rows as u64).saturating_mul(stride as u64).saturating_mul(4).min(u64::MAX >> 1);
+        let buffer = gpu.storage(label, bytes)?;
         Ok(Tensor { buffer, rows, width, stride })
     }
 
     /// A padded tensor that holds `values`, row by row.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where it does not fit.
+    /// [`crate::Error::Memory`] where it does not fit; [`crate::Error::Usage`] where `values` are no whole rows.
     pub fn from_rows(gpu: &Gpu, label: &str, width: usize, values: &[f32]) -> Result<Self> {
-        assert_eq!(values.len() % width, 0, "{label}: whole rows");
+        let is_whole = width > 0 && values.len().is_multiple_of(width);
+        Error::check_shape(label, "values", is_whole, &values.len(), &format_args!("whole rows of {width}"))?;
         let tensor = Self::new(gpu, label, values.len() / width, width)?;
         tensor.write_rows(gpu, values)?;
         Ok(tensor)
@@ -72,8 +76,13 @@ impl Tensor {
     /// Writes `values`, `[rows, width]` without padding, into the first rows.
     ///
     /// # Errors
-    /// [`crate::Error::Run`] where the device has failed.
+    /// [`crate::Error::Run`] where the device has failed; [`crate::Error::Usage`] where `values` are no whole rows, or more
+    /// than there are.
     pub fn write_rows(&self, gpu: &Gpu, values: &[f32]) -> Result<()> {
+        let (width, most) = (self.width, self.rows.saturating_mul(self.width));
+        let is_whole = width > 0 && self.stride >= width && values.len().is_multiple_of(width) && values.len() <= most;
+        let expected = format_args!("whole rows of {width}, at most {}", self.rows);
+        Error::check_shape("a tensor", "values", is_whole, &values.len(), &expected)?;
         if self.stride == self.width {
             return gpu.write(&self.buffer, 0, values);
         }
@@ -86,7 +95,7 @@ impl Tensor {
 
     /// Bytes of `rows` rows.
     pub fn bytes(&self, rows: usize) -> u64 {
-        (rows * self.stride * 4) as u64
+        (rows as u64).saturating_mul(self.stride as u64).saturating_mul(4)
     }
 }
 

@@ -8,7 +8,7 @@ use super::label::Label;
 use super::speed::{Kind, Work};
 use super::timing::Timer;
 use super::{Binding, Gpu, Pipeline, Place, Submission, Tensor};
-use crate::Result;
+use crate::{Error, Result};
 
 /// Bytes ahead of the values of a readback: the ticket of the last copy, and what aligns a mapped range.
 const HEADER_BYTES: u64 = 16;
@@ -37,11 +37,12 @@ impl Grid {
     }
 
     fn groups(self, n_rows: u32) -> [u32; 3] {
-        [self.x, (n_rows * self.rows_per_row).div_ceil(self.rows_per_group) + self.more_rows, self.z]
+        let along = n_rows.saturating_mul(self.rows_per_row).div_ceil(self.rows_per_group);
+        [self.x, along.saturating_add(self.more_rows), self.z]
     }
 
     fn count(self, n_rows: u32) -> u64 {
-        self.groups(n_rows).into_iter().map(u64::from).product()
+        self.groups(n_rows).into_iter().fold(1, |count, along| u64::saturating_mul(count, along.into()))
     }
 }
 
@@ -221,21 +222,30 @@ impl<'a> Recorder<'a> {
     /// Keeps the first `rows` rows of `tensor` as they are at this point of the recording.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where there is no room for the copy.
+    /// [`crate::Error::Memory`] where there is no room for the copy; [`crate::Error::Usage`] for more rows than there are.
     pub fn read_back(&mut self, tensor: &Tensor, rows: usize) -> Result<Readback> {
+        let (is_there, most) = (rows <= tensor.rows && tensor.width <= tensor.stride, tensor.rows);
+        Error::check_shape("a readback", "rows", is_there, &rows, &format_args!("at most {most}"))?;
         let readback = Readback::new(self.gpu, tensor, rows)?;
-        self.read_into(tensor, rows, &readback);
+        self.read_into(tensor, rows, &readback)?;
         Ok(readback)
     }
 
     /// Copies the first `rows` rows of `tensor` into a readback made by [`Readback::new`].
-    pub fn read_into(&mut self, tensor: &Tensor, rows: usize, readback: &Readback) {
-        assert!(rows <= readback.rows && tensor.stride == readback.stride, "a readback of the tensor's shape");
+    ///
+    /// # Errors
+    /// [`crate::Error::Usage`] for more rows than that has, or others.
+    pub fn read_into(&mut self, tensor: &Tensor, rows: usize, readback: &Readback) -> Result<()> {
+        let (is_there, most) = (rows <= readback.rows, readback.rows);
+        Error::check_shape("a readback", "rows", is_there, &rows, &format_args!("at most {most}"))?;
+        let (found, expected) = (tensor.stride, readback.stride);
+        Error::check_shape("a readback", "stride of the tensor", found == expected, &found, &expected)?;
         let to = Place { buffer: &readback.buffer, offset: HEADER_BYTES };
         self.copy(Place::start(&tensor.buffer), to, tensor.bytes(rows));
         let (tickets, offset, number) = self.gpu.ticket();
         self.copy(Place { buffer: tickets, offset }, Place::start(&readback.buffer), 4);
         readback.ticket.store(number, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Hands everything that was recorded to the device.
@@ -292,7 +302,10 @@ impl Readback {
     }
 
     fn read_when<T: bytemuck::Pod>(&self, gpu: &Gpu, submission: Option<&Submission>, rows: usize) -> Result<Vec<T>> {
-        assert!(rows <= self.rows, "rows of a readback");
+        let (is_there, most) = (rows <= self.rows && self.stride > 0, self.rows);
+        Error::check_shape("a readback", "rows", is_there, &rows, &format_args!("at most {most}"))?;
+        let value = size_of::<T>();
+        Error::check_shape("a readback", "bytes of a value", value == 4, &value, &4)?;
         let failed =
             |what: &dyn std::fmt::Display| gpu.failed(format_args!("reading back from the device failed: {what}"));
         gpu.check()?;

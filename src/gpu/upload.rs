@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(gpu.allocated_bytes(), before, "staging buffers are given back");
         let readback = Readback::new(&gpu, &tensor, 1).unwrap();
         let mut recorder = crate::gpu::Recorder::new(&gpu);
-        recorder.read_into(&tensor, 1, &readback);
+        recorder.read_into(&tensor, 1, &readback).unwrap();
         recorder.submit();
         assert!(readback.read::<u32>(&gpu, 1).unwrap() == words, "words differ");
     }

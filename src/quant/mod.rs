@@ -15,6 +15,7 @@ pub(crate) mod gptq;
 mod matrix;
 pub(crate) mod random;
 pub(crate) mod requantize;
+mod shape;
 
 pub use cut::StoredGroups;
 pub use dtype::Dtype;

@@ -113,12 +113,12 @@ fn what_was_never_copied_is_no_result() {
     let readback = Readback::new(&gpu, &tensor, 1).unwrap();
     for _ in 0..3 {
         let mut recorder = Recorder::new(&gpu);
-        recorder.read_into(&tensor, 1, &readback);
+        recorder.read_into(&tensor, 1, &readback).unwrap();
         recorder.submit();
         assert_eq!(readback.read::<f32>(&gpu, 1).unwrap(), [1.0; 8]);
     }
     let mut recorder = Recorder::new(&gpu);
-    recorder.read_into(&tensor, 1, &readback);
+    recorder.read_into(&tensor, 1, &readback).unwrap();
     drop(recorder);
     let error = readback.read::<f32>(&gpu, 1).unwrap_err();
     assert!(matches!(&error, Error::Run(_)) && error.to_string().contains("ticket 3 came"), "{error}");

@@ -9,11 +9,12 @@ use super::joined::Joined;
 use super::matvec::{self, Beside, Form};
 use super::operands::{Rows, Target};
 use super::{gelu_mul, matmul};
-use crate::Result;
 use crate::gpu::Tensor;
 use crate::kernels::experts::{moe_sum, router};
 use crate::kernels::rounding::int8_by_16::Input;
 use crate::kernels::{Planned, Planner, Weights};
+use crate::quant::CHUNK;
+use crate::{Error, Result};
 
 /// What is multiplied with.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +51,7 @@ pub struct Summed<'a> {
 
 #[derive(Debug, Clone)]
 enum Output<'a> {
-    Plain { y: &'a Tensor, softcap: f32 },
+    Plain { y: &'a Tensor },
     Gated(Gated<'a>),
     Summed(Summed<'a>),
 }
@@ -62,18 +63,19 @@ pub struct Product<'a> {
     rows: Rows<'a>,
     x: Input<'a>,
     output: Output<'a>,
+    softcap: f32,
     beside: Option<Beside<'a>>,
 }
 
 impl<'a> Product<'a> {
     /// `y = x w^T`, `[rows, out_features]`.
     pub fn new(weights: &'a Weights, rows: Rows<'a>, x: impl Into<Input<'a>>, y: &'a Tensor) -> Self {
-        Self::of(Matrices::One(weights), rows, x.into(), Output::Plain { y, softcap: 0.0 })
+        Self::of(Matrices::One(weights), rows, x.into(), Output::Plain { y })
     }
 
     /// As [`Self::new`] with several matrices, whose results stand side by side in y.
     pub(crate) fn joined(weights: &'a Joined, rows: Rows<'a>, x: Input<'a>, y: &'a Tensor) -> Self {
-        Self::of(Matrices::Joined(weights), rows, x, Output::Plain { y, softcap: 0.0 })
+        Self::of(Matrices::Joined(weights), rows, x, Output::Plain { y })
     }
 
     /// `y = gelu(x w_gate^T) * (x w_up^T)` with weights that hold the rows of gate, then those of up.
@@ -92,14 +94,13 @@ impl<'a> Product<'a> {
     }
 
     fn of(matrices: Matrices<'a>, rows: Rows<'a>, x: Input<'a>, output: Output<'a>) -> Self {
-        Product { matrices, rows, x, output, beside: None }
+        Product { matrices, rows, x, output, softcap: 0.0, beside: None }
     }
 
     /// With results capped, `c * tanh(y / c)`, as logits are. Only of a plain product.
     #[must_use]
     pub fn capped(mut self, cap: f32) -> Self {
-        let Output::Plain { softcap, .. } = &mut self.output else { panic!("only plain products are capped") };
-        *softcap = cap;
+        self.softcap = cap;
         self
     }
 
@@ -113,7 +114,7 @@ impl<'a> Product<'a> {
     /// What the product leaves for the next one to read.
     pub fn result(&self, planner: &Planner) -> Input<'a> {
         match &self.output {
-            Output::Plain { y, .. } => Input::from(*y),
+            Output::Plain { y } => Input::from(*y),
             Output::Summed(to) => Input::from(to.y),
             Output::Gated(to) => Input { x: to.y, rounded: self.fused_gates(planner).and_then(|(_, form)| form) },
         }
@@ -134,8 +135,9 @@ impl<'a> Product<'a> {
 /// Plans a product: one dispatch for each part of the weights, with what it takes before and behind it.
 ///
 /// # Errors
-/// [`crate::Error::Memory`] where parameters do not fit.
+/// [`crate::Error::Usage`] where shapes do not go together; [`crate::Error::Memory`] where parameters do not fit.
 pub fn plan(planner: &Planner, label: &str, product: &Product) -> Result<Vec<Planned>> {
+    check(planner, label, product)?;
     let (rows, x) = (product.rows, product.x);
     let one = match product.matrices {
         Matrices::One(weights) => Some((label.to_owned(), weights)),
@@ -143,12 +145,9 @@ pub fn plan(planner: &Planner, label: &str, product: &Product) -> Result<Vec<Pla
     };
     let mut beside = product.beside;
     let mut planned = match &product.output {
-        Output::Plain { y, softcap } => match one {
+        Output::Plain { y } => match one {
             Some((label, weights)) => {
-                // Others may use further columns of what several matrices share.
-                let is_joined = matches!(product.matrices, Matrices::Joined(_)) && y.width > weights.out_features;
-                assert!(is_joined || y.width == weights.out_features, "{label}: width of y");
-                let target = Target { y, column: 0, softcap: *softcap };
+                let target = Target { y, column: 0, softcap: product.softcap };
                 let fused = beside.take_if(|beside| beside.fits(planner, weights, x, None));
                 plan_one(planner, &label, weights, rows, x, target, Form::Plain, fused)?
             }
@@ -156,7 +155,6 @@ pub fn plan(planner: &Planner, label: &str, product: &Product) -> Result<Vec<Pla
         },
         Output::Gated(to) => match (product.fused_gates(planner), one) {
             (Some((weights, rounded)), Some((label, _))) => {
-                assert_eq!(2 * to.y.width, weights.out_features, "{label}: width of y");
                 let target = Target { y: to.y, column: 0, softcap: 0.0 };
                 let fused = beside.take_if(|beside| beside.fits(planner, weights, x, rounded));
                 plan_one(planner, &label, weights, rows, x, target, Form::Gated(rounded), fused)?
@@ -169,6 +167,77 @@ pub fn plan(planner: &Planner, label: &str, product: &Product) -> Result<Vec<Pla
         planned.extend(plan_behind(planner, rows, beside)?);
     }
     Ok(planned)
+}
+
+/// Rows, and values from one to the next, at most: with what is made of them they fit a shader's numbers.
+const MOST: usize = 1 << 30;
+
+/// What the shapes of a product must be: whatever a caller puts together is refused here, before anything is planned.
+fn check(planner: &Planner, label: &str, product: &Product) -> Result<()> {
+    let (rows, x) = (product.rows, product.x.x);
+    let (is_joined, all): (bool, Vec<&Weights>) = match product.matrices {
+        Matrices::One(weights) => (false, vec![weights]),
+        Matrices::Joined(joined) => (true, joined.0.iter().map(|named| &named.weights).collect()),
+    };
+    let is =
+        |what, is_right, found: usize, expected: usize| Error::check_shape(label, what, is_right, &found, &expected);
+    let same = |what, found: usize, expected: usize| is(what, found == expected, found, expected);
+    for weights in &all {
+        same("width of x", x.width, weights.in_features)?;
+        is("first matrix", weights.first_matrix <= MOST, weights.first_matrix, 0)?;
+    }
+    let padded = format_args!("whole chunks of {CHUNK}, at least {}", x.width);
+    let is_padded = (x.width..=MOST).contains(&x.stride) && x.stride.is_multiple_of(CHUNK);
+    Error::check_shape(label, "stride of x", is_padded, &x.stride, &padded)?;
+    is("rows of x", (1..=MOST).contains(&x.rows), x.rows, 1)?;
+    let room = |what, y: &Tensor| is(what, (y.width..=MOST).contains(&y.stride), y.stride, y.width);
+    let compact = |what, tensor: &Tensor| same(what, tensor.stride, tensor.width);
+    let repeat = match rows {
+        Rows::Experts { ids, repeat, .. } => {
+            is("experts of a token", ids.width > 0, ids.width, 1)?;
+            compact("stride of the experts' ids", ids)?;
+            repeat
+        }
+        Rows::Grouped { groups, repeat } => {
+            is("experts of a token", groups.pairs.width > 0, groups.pairs.width, 1)?;
+            repeat
+        }
+        Rows::Few | Rows::Two | Rows::Several(_) | Rows::Many(_) => 1,
+    };
+    is("rows of y for one of x", (1..=MOST).contains(&repeat), repeat, 1)?;
+    let out: usize = all.iter().map(|weights| weights.out_features).sum();
+    match &product.output {
+        // Others may use further columns of what several matrices share.
+        Output::Plain { y } => {
+            is("width of y", y.width == out || (is_joined && y.width > out), y.width, out)?;
+            room("stride of y", y)?;
+        }
+        Output::Gated(to) => {
+            same("width of y", to.y.width.saturating_mul(2), out)?;
+            room("stride of y", to.y)?;
+            if product.fused_gates(planner).is_none() {
+                let width = to.gate_up.map_or(0, |both| both.width);
+                is("width of gate and up", width >= out, width, out)?;
+            }
+        }
+        Output::Summed(to) => {
+            same("width of y", to.y.width, out)?;
+            room("stride of y", to.y)?;
+            same("width of the factors", to.factors.width, to.ids.width)?;
+            compact("stride of the factors", to.factors)?;
+            compact("stride of the experts' ids", to.ids)?;
+            if !rows.are_few() {
+                same("width of the products", to.products.map_or(0, |products| products.width), out)?;
+                same("stride of the products", to.products.map_or(0, |products| products.stride), to.y.stride)?;
+            }
+        }
+    }
+    let is_capped = product.softcap != 0.0 && !(all.len() == 1 && matches!(product.output, Output::Plain { .. }));
+    Error::check_shape(label, "cap", !is_capped, &product.softcap, &"none: only a plain product is capped")?;
+    match product.beside {
+        Some(Beside::Product { label, weights, x, y }) => check(planner, label, &Product::new(weights, rows, x, y)),
+        Some(Beside::Choice { .. }) | None => Ok(()),
+    }
 }
 
 /// The label of a matrix among others: `mlp.gate_up_proj`, or its name alone.
@@ -211,7 +280,6 @@ fn plan_each(
 ) -> Result<Vec<Planned>> {
     let (mut planned, mut column) = (Vec::new(), 0);
     let mut add = |label: &str, weights: &Weights| -> Result<()> {
-        assert!(column + weights.out_features <= y.width, "{label}: columns of y");
         let target = Target { y, column, softcap: 0.0 };
         column += weights.out_features;
         planned.extend(plan_one(planner, label, weights, rows, x, target, Form::Plain, None)?);
@@ -228,7 +296,7 @@ fn plan_each(
 
 /// Gate and up side by side, then what becomes of them.
 fn plan_gates_apart(planner: &Planner, label: &str, product: &Product, to: &Gated) -> Result<Vec<Planned>> {
-    let both = to.gate_up.expect("room for gate and up, where they are not gated at once");
+    let both = to.gate_up.expect("checked before");
     let mut planned = plan_each(planner, label, product.matrices, product.rows, product.x, both)?;
     let label = inside(label, "gelu_mul");
     planned.push(gelu_mul::plan(planner, &label, both, both, to.y.width, to.y, product.rows.of_y())?);
@@ -241,13 +309,11 @@ fn plan_sum(planner: &Planner, label: &str, product: &Product, to: &Summed) -> R
         unreachable!("a sum is made with one stack of experts")
     };
     let Summed { ids, factors, .. } = *to;
-    assert!(ids.stride == ids.width && factors.stride == ids.width && factors.width == ids.width, "{label}: slots");
-    assert_eq!(to.y.width, weights.out_features, "{label}: width of y");
     if rows.are_few() {
         let target = Target { y: to.y, column: 0, softcap: 0.0 };
         return plan_one(planner, label, weights, rows, x, target, Form::Sum { factors }, None);
     }
-    let products = to.products.expect("room for products, where they are not added up at once");
+    let products = to.products.expect("checked before");
     let mut planned = plan_each(planner, label, product.matrices, rows, x, products)?;
     planned.push(moe_sum::plan(planner, "moe_sum", products, ids, factors, to.held.clone(), to.y)?);
     Ok(planned)

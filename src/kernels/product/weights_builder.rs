@@ -8,7 +8,7 @@ use crate::error::{Bound, NoRoom};
 use crate::gpu::{Gpu, Recorder, Upload};
 use crate::kernels::Planner;
 use crate::kernels::rows::fill_random;
-use crate::quant::{CHUNK, Format, Groups, Matrix, Order, PackedMatrix, RandomBits, ShardGroups, Shift};
+use crate::quant::{CHUNK, Format, Grouped, Groups, Matrix, Order, PackedMatrix, RandomBits, ShardGroups, Shift};
 use crate::{Error, Result};
 
 /// Uploads a stack matrix by matrix, or a large matrix by row blocks.
@@ -232,8 +232,10 @@ impl Weights {
     /// Uploads one matrix.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where it does not fit.
+    /// [`crate::Error::Usage`] where the matrix's arrays are not as long as its shape says; [`crate::Error::Model`] for a format
+    /// that no kernel multiplies by; [`crate::Error::Memory`] where it does not fit.
     pub fn upload(gpu: &Gpu, label: &str, matrix: &Matrix) -> Result<Self> {
+        matrix.check_shape(label)?;
         let mut builder = WeightsBuilder::new(gpu, label, 1, matrix.out_features(), matrix.in_features());
         builder.add(0, 0, matrix)?;
         builder.finish()
@@ -244,10 +246,8 @@ impl Weights {
     /// format give the same weights on every device.
     ///
     /// # Errors
+    /// [`crate::Error::Usage`] for a shape of nothing and for a format with zero points or a table of groups;
     /// [`crate::Error::Memory`] where it does not fit.
-    ///
-    /// # Panics
-    /// As [`RandomBits::of`].
     pub fn random(
         planner: &Planner,
         label: &str,
@@ -255,6 +255,17 @@ impl Weights {
         format: Format,
         max_part_bytes: u64,
     ) -> Result<Self> {
+        format.check_shape(label, shape)?;
+        if let Some(grouped) = format.grouped() {
+            let is_plain = *grouped == Grouped::symmetric(grouped.bits, grouped.group, grouped.scale);
+            Error::check_shape(
+                label,
+                "format",
+                is_plain,
+                &format.describe(shape[2]),
+                &"a symmetric one, without g_idx",
+            )?;
+        }
         let [n_matrices, out_features, in_features] = shape;
         let mut builder = WeightsBuilder::new(planner.gpu, label, n_matrices, out_features, in_features)
             .max_part_bytes(max_part_bytes);

@@ -1,5 +1,7 @@
-//! What was asked for becomes what will be, once and here: from here on nobody looks at [`Options`] again. Every refusal of an
-//! option is made in this file.
+//! What was asked for becomes what will be, once and here: from here on nobody looks at [`Options`] again. What cannot be is
+//! refused on the way: here what the devices cannot do, slots, and experts on the host; a context beyond the model's by
+//! [`Config::check_context`]; devices, and shares that do not suit the model, in `share.rs`; shares that suit no model where they
+//! are made (`parallel/shares.rs`).
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -81,7 +81,7 @@ impl Gemma4 {
         for ops in [pass.body(n_rows), pass.head(n_rows), suppress, choose] {
             record(&mut recorder, ops, n_rows);
         }
-        recorder.read_into(&rank.activations.ids, n_rows, &rank.ahead.ids[number]);
+        recorder.read_into(&rank.activations.ids, n_rows, &rank.ahead.ids[number])?;
         let slots: Vec<_> = rows.iter().map(|row| Some(row.slot)).collect();
         rank.ahead.held.clone_from(&slots);
         rank.ahead.waiting.push_back(Waiting { number, submission: recorder.submit(), slots });

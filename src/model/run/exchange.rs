@@ -104,7 +104,7 @@ impl<'a> Run<'a> {
     /// Submits what was recorded, and brings the experts that layer `l` chose to the devices.
     fn bring_experts(&mut self, l: usize) -> Result<()> {
         for (rank, recorder) in self.ranks.iter().zip(&mut self.recorders) {
-            rank.read_choice(recorder, self.n_rows);
+            rank.read_choice(recorder, self.n_rows)?;
         }
         self.submit();
         self.ranks.iter().try_for_each(|rank| rank.bring_experts(l, self.n_rows))
@@ -122,7 +122,7 @@ impl<'a> Run<'a> {
         for ((rank, recorder), ops) in self.ranks.iter().zip(&mut self.recorders).zip(ops) {
             for op in *ops {
                 let (Exchange::Sum(from) | Exchange::Columns(from, _)) = tensors(op);
-                recorder.read_into(from, self.n_rows, rank.partial(from));
+                recorder.read_into(from, self.n_rows, rank.partial(from))?;
             }
         }
         self.submit();
@@ -183,7 +183,7 @@ impl<'a> Run<'a> {
 
     fn chosen_on_device(&mut self, rank: &Rank, rows: usize) -> Result<Vec<u32>> {
         record(&mut self.recorders[0], &rank.pass.argmax, rows);
-        self.recorders[0].read_into(&rank.activations.ids, rows, &rank.ids);
+        self.recorders[0].read_into(&rank.activations.ids, rows, &rank.ids)?;
         self.submit();
         let ids = rank.ids.read::<u32>(&rank.gpu, rows)?;
         if ids.contains(&argmax::NOT_FINITE) { Err(not_finite()) } else { Ok(ids) }
@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
     /// `[rows, vocab_size]` of all ranks.
     fn logits(&mut self, rows: usize) -> Result<Vec<f32>> {
         for (rank, recorder) in self.ranks.iter().zip(&mut self.recorders) {
-            recorder.read_into(&rank.activations.logits, rows, &rank.logits);
+            recorder.read_into(&rank.activations.logits, rows, &rank.logits)?;
         }
         self.submit();
         let read = |rank: &Rank| rank.logits.read::<f32>(&rank.gpu, rows);

@@ -13,9 +13,12 @@ use crate::model::load::weights::Hosted;
 
 impl Rank {
     /// Records that the experts chosen for `n_rows` rows come to the host.
-    pub(crate) fn read_choice(&self, recorder: &mut Recorder, n_rows: usize) {
+    ///
+    /// # Errors
+    /// As [`Recorder::read_into`].
+    pub(crate) fn read_choice(&self, recorder: &mut Recorder, n_rows: usize) -> Result<()> {
         let moe = self.activations.moe.as_ref().expect("the configuration has experts");
-        recorder.read_into(&moe.ids, n_rows, &self.windows().ids);
+        recorder.read_into(&moe.ids, n_rows, &self.windows().ids)
     }
 
     /// Brings the experts that layer `l` chose for `n_rows` rows to the windows, as far as they are not there.
