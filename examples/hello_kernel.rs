@@ -73,6 +73,7 @@ fn weights() -> PackedMatrix {
         groups,
         scales,
         zeros: None,
+        addends: Vec::new(),
         group_index: GroupIndex::Sequential,
     }
 }

@@ -43,7 +43,7 @@ if [ "${1:-}" = --tests ]; then
         name=$(basename "$test")
         case $name in
         lapidary) ;;
-        lapidary-*) run_test "$name" "$test" checkpoint:: text:: record error:: decode strict kept mask pipeline_cache ;;
+        lapidary-*) run_test "$name" "$test" checkpoint:: gemma4:: text:: record error:: decode strict kept mask pipeline_cache ;;
         *) run_test "$name" "$test" ;;
         esac
     done

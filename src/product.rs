@@ -4,7 +4,11 @@
 //! [`Weights::upload`] takes a [`crate::quant::Matrix`], [`plan()`] checks shapes (whatever does not go together is [`crate::error::Usage::Shape`]) and chooses a kernel, [`Planner::bind_all`]
 //! compiles and binds it, and a [`Recorder`] runs it as often as it is told.
 
-pub use crate::gpu::buffer::Tensor;
+pub use crate::gpu::buffer::{Place, Tensor};
 pub use crate::gpu::pass::{Dispatch, Readback, Recorder};
-pub use crate::kernels::product::{Product, Rows, plan};
+pub use crate::gpu::pending::Submission;
+pub use crate::kernels::experts::moe_group::Groups;
+pub use crate::kernels::experts::router::Choice;
+pub use crate::kernels::product::{Beside, Gated, Product, Rows, Summed, plan};
+pub use crate::kernels::rounding::int8_by_16::Input;
 pub use crate::kernels::{Planned, Planner, Weights};

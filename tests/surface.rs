@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Structs, enums, traits, functions, types and constants that the documentation lists.
-const MOST: usize = 350;
+const MOST: usize = 200;
 
 /// Paths of all items, of the page where rustdoc lists them.
 fn items(page: &str) -> Vec<String> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::files::index::Index;
 use crate::Faults;
 use crate::gemma4::Config;
+use crate::gemma4::tensors::{Entry, Scope, When};
 
 /// Names of a head outside the text prefix, without suffix.
 pub(super) const HEADS: [&str; 3] = ["lm_head", "model.lm_head", "language_model.lm_head"];
@@ -86,7 +87,7 @@ fn classify(name: &str, config: &Config, prefix: &str) -> Reason {
     let inside = name.strip_prefix(prefix);
     let head = |name: &str| HEADS.iter().any(|head| name.strip_prefix(head).is_some_and(|rest| rest.starts_with('.')));
     if config.tie_word_embeddings && (head(name) || inside.is_some_and(head)) {
-        return Reason::Known("head that is tied to the embedding".to_owned());
+        return lacking(When::UntiedHead, false);
     }
     if let Some(tower) = tower(name) {
         return Reason::Known(format!("{tower}*"));
@@ -115,36 +116,70 @@ pub(super) fn is_tower(segment: &str) -> bool {
 }
 
 fn classify_text(name: &str, config: &Config) -> Reason {
-    let no_per_layer = config.hidden_size_per_layer_input == 0;
-    let contradiction = |what: &str| Reason::Contradiction(what.to_owned());
-    if no_per_layer && (name.starts_with("embed_tokens_per_layer.") || name.starts_with("per_layer_")) {
-        return contradiction("has hidden_size_per_layer_input 0");
-    }
-    let Some((layer, rest)) = name.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) else {
-        return Reason::Unknown;
+    let (layer, rest) = match name.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) {
+        Some((layer, rest)) => {
+            let Some(number) = layer.parse::<usize>().ok() else { return Reason::Unknown };
+            if number >= config.layers.len() {
+                return Reason::Contradiction(format!("has num_hidden_layers {}", config.num_hidden_layers));
+            }
+            (Some(number), rest.strip_prefix("moe.").unwrap_or(rest))
+        }
+        None => (None, name),
     };
-    let Some(number) = layer.parse::<usize>().ok() else { return Reason::Unknown };
-    let Some(layer) = config.layers.get(number) else {
-        return Reason::Contradiction(format!("has num_hidden_layers {}", config.num_hidden_layers));
-    };
-    let starts = |names: &[&str]| names.iter().any(|start| rest.starts_with(start));
-    if layer.kv_source.is_some() && starts(&["self_attn.k_proj.", "self_attn.v_proj.", "self_attn.k_norm."]) {
-        return Reason::Known("K and V of layers that read another layer's".to_owned());
+    let Some(row) = row(config, layer, rest) else { return Reason::Unknown };
+    if !config.has(row, layer) {
+        return lacking(row.when, layer.is_some_and(|l| config.layers[l].kv_source.is_some()));
     }
-    if layer.k_eq_v && starts(&["self_attn.v_proj."]) {
-        return Reason::Known("V of layers where it is K".to_owned());
+    match row.scope {
+        Scope::Expert => {
+            Reason::Contradiction(format!("has num_experts {}, or it is stored in two layouts", config.num_experts))
+        }
+        Scope::Model | Scope::Layer => Reason::Unknown,
     }
-    if no_per_layer && rest.contains("per_layer_") {
-        return contradiction("has hidden_size_per_layer_input 0");
+}
+
+/// The row of the table whose tensor `name` is or belongs to, else the first one in the same part of a layer.
+fn row<'a>(config: &'a Config, layer: Option<usize>, name: &str) -> Option<&'a Entry> {
+    let begins = |with: &str| name.strip_prefix(with).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let rows = || config.tensors.entries().iter().filter(|row| (row.scope == Scope::Model) == layer.is_none());
+    let part = |row: &&Entry| row.name.split_once('.').is_some_and(|(part, _)| begins(part));
+    rows().find(|row| begins(row.name)).or_else(|| rows().find(part))
+}
+
+/// Why a tensor that is there `when` is left in the file of a model or layer where it is not.
+fn lacking(when: When, reads_another: bool) -> Reason {
+    match when {
+        When::Always => Reason::Unknown,
+        When::UntiedHead => Reason::Known("head that is tied to the embedding".to_owned()),
+        When::PerLayerInputs => Reason::Contradiction("has hidden_size_per_layer_input 0".to_owned()),
+        When::Experts => Reason::Contradiction("describes a model without experts".to_owned()),
+        When::OwnValues if !reads_another => Reason::Known("V of layers where it is K".to_owned()),
+        When::OwnKeys | When::OwnValues => Reason::Known("K and V of layers that read another layer's".to_owned()),
     }
-    if !config.is_moe() && starts(&["experts.", "moe.", "router."]) {
-        return contradiction("describes a model without experts");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gemma4::Cut;
+
+    /// No tensor of the table is unknown where a model does without it.
+    #[test]
+    fn rows_that_a_model_lacks_have_a_reason() {
+        let mut lacked = 0;
+        let presets = Config::presets().map(|name| Config::preset(name, Cut::default()).expect("a preset"));
+        for config in presets {
+            for layer in [None].into_iter().chain((0..config.layers.len()).map(Some)) {
+                let of_model = layer.is_none();
+                let rows = config.tensors.entries().iter().filter(|row| (row.scope == Scope::Model) == of_model);
+                for row in rows.filter(|row| !config.has(row, layer)) {
+                    let name = layer.map_or_else(|| row.name.to_owned(), |l| format!("layers.{l}.{}", row.name));
+                    let reason = classify(&format!("text.{name}.weight"), &config, "text.");
+                    assert!(!matches!(reason, Reason::Unknown), "{name}");
+                    lacked += 1;
+                }
+            }
+        }
+        assert!(lacked > 100, "{lacked}");
     }
-    if config.is_moe() && starts(&["experts.", "moe.experts."]) {
-        return Reason::Contradiction(format!(
-            "has num_experts {}, or it is stored in two layouts",
-            config.num_experts
-        ));
-    }
-    Reason::Unknown
 }

@@ -265,7 +265,7 @@ mod tests {
         };
         let expected = answer(&mut generator);
         let (context, bytes) = (generator.model().context(), generator.model().allocated_bytes());
-        generator.model().gpu().faults().destroy();
+        lapidary::testing::gpu::fault_injector(generator.model().gpu()).destroy();
         assert_eq!(answer(&mut generator), expected);
         assert_eq!((generator.model().context(), generator.model().allocated_bytes()), (context, bytes));
     }

@@ -82,6 +82,7 @@ impl Sampler {
     ///
     /// # Errors
     /// [`Error::Usage`] where [`Sampler::fits_device`] is false.
+    #[doc(hidden)]
     pub fn draw(&self) -> Result<Option<Draw>> {
         if !self.fits_device() {
             let (found, most) = (self.sampling.top_k, sample::MAX_TOP_K);

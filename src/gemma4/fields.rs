@@ -63,7 +63,7 @@ pub struct Config {
     /// What is wrong with `eos_token_id`, which only some commands need.
     pub eos_faults: Faults,
     /// The tensors that the model has.
-    pub tensors: Table,
+    pub(crate) tensors: Table,
 }
 
 /// Parameters of the text model, counted from shapes.

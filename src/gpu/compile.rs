@@ -20,6 +20,7 @@ impl Gpu {
     ///
     /// # Errors
     /// As [`Gpu::check`]; [`Error::Device`] where the device rejects the shader.
+    #[doc(hidden)]
     pub fn pipeline(&self, key: &PipelineKey, wgsl: impl FnOnce() -> String) -> Result<Arc<Pipeline>> {
         if let Some(pipeline) = self.pipelines.ready().get(key) {
             return Ok(pipeline.clone());
@@ -32,7 +33,7 @@ impl Gpu {
     ///
     /// # Errors
     /// As [`Gpu::check`]; [`Error::Device`] where the device rejects a shader.
-    pub fn prepare(
+    pub(crate) fn prepare(
         &self,
         keys: &[PipelineKey],
         wgsl: impl Fn(&PipelineKey) -> String + Sync,
@@ -48,6 +49,7 @@ impl Gpu {
     }
 
     /// What its compiled pipelines were made from, in no order.
+    #[doc(hidden)]
     pub fn pipeline_keys(&self) -> Vec<PipelineKey> {
         self.pipelines.ready().keys().cloned().collect()
     }

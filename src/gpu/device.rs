@@ -136,7 +136,7 @@ impl Gpu {
     }
 
     /// What plants faults in this device, for tests.
-    pub fn faults(&self) -> FaultInjector {
+    pub(crate) fn faults(&self) -> FaultInjector {
         self.faults.clone()
     }
 

@@ -3,7 +3,7 @@
 //! [`adapters`] lists what the machine has and why an adapter is or is not the default; [`Gpu::open`] opens one, and
 //! [`Gpu::open_without`] one that does without some of its features and limits ([`Mask`]).
 //! [`Gpu`] hands out buffers ([`Tensor`]) and compiled [`Pipeline`]s, runs lists of [`Dispatch`]es in one compute pass
-//! each, and turns every wgpu error into [`crate::Error`]: the first one is what every later call gives. [`FaultInjector`] plants
+//! each, and turns every wgpu error into [`crate::Error`]: the first one is what every later call gives. `FaultInjector` plants
 //! some. [`Recorder::paced`] keeps submissions short. [`Gpu::start_profile`] times each dispatch.
 
 mod adapter;
@@ -26,7 +26,7 @@ mod profile;
 pub(crate) mod rehearsal;
 pub(crate) mod specialize;
 mod speed;
-mod testing;
+pub(crate) mod testing;
 mod tier;
 mod timing;
 pub(crate) mod upload;
@@ -46,6 +46,5 @@ pub(crate) use pipeline::{Constants, Pipeline, PipelineKey};
 pub(crate) use pipeline_cache::decode as decode_pipelines;
 pub use profile::{Timestamps, Timing};
 pub(crate) use speed::TARGET_SECONDS;
-pub use testing::fault_injector::FaultInjector;
 pub use tier::{Tier, Tiers};
 pub(crate) use upload::{UPLOADER_BYTES, Upload, Uploader};

@@ -60,7 +60,7 @@ pub struct Dispatch {
 impl Dispatch {
     /// Binds `buffers` (number, buffer) to `pipeline`. `immediates` are its parameters where [`Gpu::has_immediates`], else
     /// empty.
-    pub fn new(
+    pub(crate) fn new(
         gpu: &Gpu,
         label: &Label,
         pipeline: Arc<Pipeline>,

@@ -64,7 +64,7 @@ struct Staging {
 
 impl Gpu {
     /// An uploader for one thread. Its memory is taken when it is first used.
-    pub fn uploader(&self) -> Uploader<'_> {
+    pub(crate) fn uploader(&self) -> Uploader<'_> {
         Uploader { gpu: self, filling: None, copying: VecDeque::new() }
     }
 }

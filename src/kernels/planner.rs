@@ -28,7 +28,8 @@ impl Planned {
         &self.label
     }
 
-    /// What its pipeline is compiled from.
+    /// What its pipeline is compiled from, for tests.
+    #[doc(hidden)]
     pub fn key(&self) -> &PipelineKey {
         &self.key
     }
@@ -50,7 +51,7 @@ impl Planned {
     }
 
     /// The buffers that it writes as f32.
-    pub fn float_outputs(&self) -> Vec<&Binding> {
+    pub(crate) fn float_outputs(&self) -> Vec<&Binding> {
         let declared = shaders::find(&self.key).bindings(self.uses_subgroups());
         let is_output = |number| declared.iter().any(|one| one.number == number && one.is_float_output);
         self.buffers.iter().filter(|(number, _)| is_output(*number)).map(|(_, binding)| binding).collect()
@@ -65,7 +66,8 @@ pub(crate) type NamedBuffers = Vec<(&'static str, Binding)>;
 pub struct Planner<'a> {
     /// The device.
     pub gpu: &'a Gpu,
-    /// Workgroup sizes.
+    /// Workgroup sizes: tests try others.
+    #[doc(hidden)]
     pub tuning: Tuning,
     /// What kernels may use: beyond [`Tier::Plain`], products round their activations.
     pub tier: Tier,
@@ -102,7 +104,7 @@ impl<'a> Planner<'a> {
 
     /// With these shapes of workgroups.
     #[must_use]
-    pub fn with_tuning(self, tuning: Tuning) -> Self {
+    pub(crate) fn with_tuning(self, tuning: Tuning) -> Self {
         Planner { tuning, ..self }
     }
 
@@ -218,7 +220,7 @@ impl<'a> Planner<'a> {
     ///
     /// # Errors
     /// As [`Planner::bind`].
-    pub fn bind_altered(
+    pub(crate) fn bind_altered(
         &self,
         planned: &[Planned],
         variant: &'static str,

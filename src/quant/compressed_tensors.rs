@@ -70,6 +70,7 @@ pub fn pack(raw: &Raw, rows: Range<usize>) -> PackedMatrix {
         groups,
         scales: pack_scales(raw, groups, rows.len()),
         zeros,
+        addends: Vec::new(),
         group_index,
     }
 }

@@ -7,10 +7,10 @@
 
 use std::ops::Range;
 
-use super::format::Grouped;
+use super::format::{Grouped, Shift};
 use super::matrix::{DenseMatrix, GroupIndex, Matrix, PackedMatrix, RowShard, ShardGroups};
 
-/// Which groups' scales and zero points a row shard stores.
+/// Which groups' scales, zero points and addends a row shard stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoredGroups {
     /// From the first to the last that its rows are in.
@@ -31,6 +31,7 @@ impl PackedMatrix {
             codes: lines(&self.codes, self.out_features, &outputs),
             scales: lines(&self.scales, self.out_features, &outputs),
             zeros: self.zeros.as_ref().map(|zeros| lines(zeros, self.out_features, &outputs)),
+            addends: lines(&self.addends, self.out_features, &outputs),
             group_index: self.group_index.clone(),
             ..*self
         }
@@ -65,6 +66,12 @@ impl PackedMatrix {
             groups: groups.len(),
             scales: fields(&self.scales, n, &groups, scale_bits, scale.words(groups.len())),
             zeros: self.zeros.as_ref().map(|zeros| fields(zeros, n, &groups, bits, zero_words)),
+            addends: match self.format.shift {
+                Shift::Addend(dtype) => {
+                    fields(&self.addends, n, &groups, 8 * dtype.size_bytes(), dtype.words(groups.len()))
+                }
+                Shift::None | Shift::Zero => Vec::new(),
+            },
             group_index: ShardGroups { first_row: inputs.start, first_group: groups.start, index },
         }
     }
@@ -86,6 +93,7 @@ impl PackedMatrix {
                 .zeros
                 .is_some()
                 .then(|| shards.iter().flat_map(|m| m.zeros.iter().flatten()).copied().collect()),
+            addends: shards.iter().flat_map(|m| &m.addends).copied().collect(),
             group_index: first.group_index.clone(),
             ..*first
         }
@@ -111,6 +119,11 @@ impl PackedMatrix {
         let mut codes = vec![0; n * PackedMatrix::code_words(in_features, format.bits)];
         let mut scales = vec![0; n * format.scale.words(groups)];
         let mut zeros = first.zeros.as_ref().map(|_| vec![0; n * PackedMatrix::zero_words(groups, format.bits)]);
+        let addend = match format.shift {
+            Shift::Addend(dtype) => Some(dtype),
+            Shift::None | Shift::Zero => None,
+        };
+        let mut addends = vec![0; addend.map_or(0, |dtype| n * dtype.words(groups))];
         let mut known = vec![false; groups];
         for m in shards {
             let (row, group) = (m.group_index.first_row, m.group_index.first_group);
@@ -120,9 +133,12 @@ impl PackedMatrix {
             if let (Some(zeros), Some(source)) = (&mut zeros, &m.zeros) {
                 place(zeros, n, group, source, known, bits);
             }
+            if let Some(dtype) = addend {
+                place(&mut addends, n, group, &m.addends, known, 8 * dtype.size_bytes());
+            }
             known.fill(true);
         }
-        PackedMatrix { out_features: n, in_features, format, codes, groups, scales, zeros, group_index }
+        PackedMatrix { out_features: n, in_features, format, codes, groups, scales, zeros, addends, group_index }
     }
 }
 

@@ -168,6 +168,7 @@ pub fn pack_part(raw: &Raw, rows: Range<usize>) -> PackedMatrix {
         groups,
         scales: pack_scales(raw, groups, rows.clone()),
         zeros: (format.shift == Shift::Zero).then(|| pack_zeros(raw, groups, rows)),
+        addends: Vec::new(),
         group_index,
     }
 }

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 use super::dtype::Dtype;
-use super::format::{Format, Grouped, Order, Shift};
+use super::format::{Format, Grouped, Order, Shift, Values};
 
 /// Input features a kernel reads at a time; every row of a matrix is padded to a multiple of it.
 pub const CHUNK: usize = 32;
@@ -135,8 +135,8 @@ impl Groups for ShardGroups {
 }
 
 /// The data of a group-wise quantized weight `[out_features, in_features]`, as kernels read it:
-/// `w[n, k] = scale[n, g] * (code[n, k] - zero[n, g])` with `g = group(k)`. Codes are unsigned. Scales may be negative: AutoRound
-/// gives them the sign of the larger extreme.
+/// `w[n, k] = scale[n, g] * (code[n, k] - zero[n, g])` with `g = group(k)`, or what else its format says. Codes are unsigned. Scales
+/// may be negative: AutoRound gives them the sign of the larger extreme.
 ///
 /// A whole matrix or a column-parallel shard is a `PackedMatrix`, a row-parallel shard a [`RowShard`].
 #[derive(Debug, Clone, PartialEq)]
@@ -155,6 +155,8 @@ pub struct PackedMatrix<G = GroupIndex> {
     pub scales: Vec<u32>,
     /// `[out_features, groups / codes a word, rounded up]`; `None` where every zero point is `2^(bits - 1)`.
     pub zeros: Option<Vec<u32>>,
+    /// `[out_features, words(groups)]` of the precision of [`Shift::Addend`]; empty where there are none.
+    pub addends: Vec<u32>,
     /// Which group a row belongs to.
     pub group_index: G,
 }
@@ -207,6 +209,13 @@ impl<G: Groups> PackedMatrix<G> {
         }
     }
 
+    /// What is added to the values of group `g` in row `n`.
+    pub fn addend(&self, n: usize, g: usize) -> f32 {
+        let Shift::Addend(dtype) = self.format.shift else { return 0.0 };
+        let row_words = dtype.words(self.groups);
+        dtype.read(&self.addends[n * row_words..][..row_words], g)
+    }
+
     /// The stored group of input row `k`.
     pub fn group(&self, k: usize) -> usize {
         self.group_index.group(k, self.format.group)
@@ -216,7 +225,16 @@ impl<G: Groups> PackedMatrix<G> {
     pub fn row(&self, n: usize, out: &mut [f32]) {
         for (k, value) in out[..self.in_features].iter_mut().enumerate() {
             let g = self.group(k);
-            *value = self.scale(n, g) * (self.code(n, k) as f32 - self.zero(n, g) as f32);
+            let (scale, code) = (self.scale(n, g), self.code(n, k));
+            let number = match &self.format.values {
+                Values::Linear => code as f32,
+                Values::Table(table) => table.value(code),
+            };
+            *value = match (self.format.shift, &self.format.values) {
+                (Shift::Addend(_), _) => scale.mul_add(number, self.addend(n, g)),
+                (Shift::None, Values::Table(_)) => scale * number,
+                (Shift::None | Shift::Zero, _) => scale * (number - self.zero(n, g) as f32),
+            };
         }
     }
 
@@ -225,6 +243,11 @@ impl<G: Groups> PackedMatrix<G> {
         let is_per_row = matches!(self.group_index.index(), GroupIndex::PerRow(_));
         assert_eq!(is_per_row, self.format.order == Order::PerRow, "a table of groups");
         assert_eq!(self.zeros.is_some(), self.format.shift == Shift::Zero, "zero points");
+        let addends = match self.format.shift {
+            Shift::Addend(dtype) => self.out_features * dtype.words(self.groups),
+            Shift::None | Shift::Zero => 0,
+        };
+        assert_eq!(self.addends.len(), addends, "words of addends");
     }
 }
 
@@ -288,5 +311,101 @@ impl Matrix {
             self.row(n, row);
         }
         DenseMatrix::from_f32(self.out_features(), self.in_features(), &values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quant::Codebook;
+
+    /// Two rows of four codes in two groups, with scales 0.5, -2 and 1, 4.
+    fn matrix(bits: u32, shift: Shift, values: Values) -> PackedMatrix {
+        let format = Grouped { shift, values, ..Grouped::symmetric(bits, 2, Dtype::F32) };
+        let codes = [[0u32, 1, 9, 15], [8, 7, 2, 3]].iter().flat_map(|row| {
+            let word = row.iter().rev().fold(0, |word, code| (word << bits) | code);
+            [vec![word], vec![0; PackedMatrix::code_words(4, bits) - 1]].concat()
+        });
+        PackedMatrix {
+            out_features: 2,
+            in_features: 4,
+            format,
+            codes: codes.collect(),
+            groups: 2,
+            scales: [0.5f32, -2.0, 1.0, 4.0].map(f32::to_bits).to_vec(),
+            zeros: None,
+            addends: Vec::new(),
+            group_index: GroupIndex::Sequential,
+        }
+    }
+
+    fn values(matrix: PackedMatrix) -> [f32; 8] {
+        matrix.check();
+        let dense = Matrix::Packed(matrix).to_dense();
+        let mut out = [0.0; 8];
+        out.chunks_exact_mut(4).enumerate().for_each(|(n, row)| dense.row(n, row));
+        out
+    }
+
+    fn table() -> Values {
+        // Halves of -7.5 to 7.5, but for one value that lies off that line.
+        let mut table = std::array::from_fn(|code| 0.5 * (code as f32 - 7.5));
+        table[9] = 100.0;
+        Values::Table(Codebook::new(table))
+    }
+
+    /// Zero points 3, 14 and 8, 1.
+    fn zeros(bits: u32) -> Option<Vec<u32>> {
+        Some([[3, 14], [8, 1]].map(|[first, second]| first | (second << bits)).to_vec())
+    }
+
+    /// f16: 1, -0.5 and 0, 10.
+    const ADDENDS: [u32; 2] = [0xb800_3c00, 0x4900_0000];
+
+    #[test]
+    fn codes_are_shifted_as_the_format_says() {
+        let symmetric = matrix(4, Shift::None, Values::Linear);
+        assert_eq!(values(symmetric), [-4.0, -3.5, -2.0, -14.0, 0.0, -1.0, -24.0, -20.0]);
+        for bits in [4, 8] {
+            let whole = PackedMatrix { zeros: zeros(bits), ..matrix(bits, Shift::Zero, Values::Linear) };
+            assert_eq!(values(whole), [-1.5, -1.0, 10.0, -2.0, 0.0, -1.0, 4.0, 8.0]);
+            let addend = Shift::Addend(Dtype::F16);
+            let floats = PackedMatrix { addends: ADDENDS.to_vec(), ..matrix(bits, addend, Values::Linear) };
+            assert_eq!(values(floats), [1.0, 1.5, -18.5, -30.5, 8.0, 7.0, 18.0, 22.0]);
+        }
+    }
+
+    #[test]
+    fn codes_stand_for_the_values_of_a_table() {
+        let plain = matrix(4, Shift::None, table());
+        assert_eq!(values(plain), [-1.875, -1.625, -200.0, -7.5, 0.25, -0.25, -11.0, -9.0]);
+        let whole = PackedMatrix { zeros: zeros(4), ..matrix(4, Shift::Zero, table()) };
+        assert_eq!(values(whole), [-3.375, -3.125, -172.0, 20.5, -7.75, -8.25, -15.0, -13.0]);
+        let addend = Shift::Addend(Dtype::F16);
+        let floats = PackedMatrix { addends: ADDENDS.to_vec(), ..matrix(4, addend, table()) };
+        assert_eq!(values(floats), [-0.875, -0.625, -200.5, -8.0, 0.25, -0.25, -1.0, 1.0]);
+    }
+
+    /// Shards have the addends of their groups, and give them back.
+    #[test]
+    fn addends_are_cut_and_joined() {
+        use crate::quant::StoredGroups;
+        let addend = Shift::Addend(Dtype::F16);
+        let whole = PackedMatrix { addends: ADDENDS.to_vec(), ..matrix(4, addend, Values::Linear) };
+        let columns = [0..1, 1..2].map(|outputs| whole.column_shard(outputs));
+        assert_eq!(columns[1].addends, [ADDENDS[1]]);
+        assert_eq!(PackedMatrix::join_columns(&columns), whole);
+        let rows = [0..3, 3..4].map(|inputs| whole.row_shard(inputs, StoredGroups::Touched));
+        assert_eq!(rows[1].addends, [0xb800, 0x4900]);
+        let mut row = [0.0];
+        rows[1].row(0, &mut row);
+        assert_eq!(row, [-30.5]);
+        assert_eq!(PackedMatrix::join_rows(&rows), whole);
+    }
+
+    #[test]
+    #[should_panic(expected = "words of addends")]
+    fn addends_that_the_format_has_not_are_refused() {
+        PackedMatrix { addends: ADDENDS.to_vec(), ..matrix(4, Shift::None, Values::Linear) }.check();
     }
 }

@@ -84,7 +84,8 @@ pub fn requantize(
     }
     let (out_features, in_features, zeros) = (n, k, None);
     let (format, group_index) = (Grouped::symmetric(bits, group_size, SCALE_DTYPE), GroupIndex::Sequential);
-    let packed = PackedMatrix { out_features, in_features, format, codes, groups, scales, zeros, group_index };
+    let addends = Vec::new();
+    let packed = PackedMatrix { out_features, in_features, format, codes, groups, scales, zeros, addends, group_index };
     Ok((packed, deviation))
 }
 

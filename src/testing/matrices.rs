@@ -155,10 +155,10 @@ impl Unpacked {
 
     /// The whole matrix as kernels read it.
     pub fn pack(&self) -> PackedMatrix {
-        let RowShard { out_features, in_features, format, codes, groups, scales, zeros, group_index } =
+        let RowShard { out_features, in_features, format, codes, groups, scales, zeros, addends, group_index } =
             self.shard(0..self.spec.in_features);
         let group_index = group_index.index;
-        PackedMatrix { out_features, in_features, format, codes, groups, scales, zeros, group_index }
+        PackedMatrix { out_features, in_features, format, codes, groups, scales, zeros, addends, group_index }
     }
 
     /// The input rows `rows` as kernels read them, with the groups that they touch and no others.
@@ -201,6 +201,7 @@ impl Unpacked {
             groups,
             scales,
             zeros: self.spec.asymmetric.then_some(zeros),
+            addends: Vec::new(),
             group_index,
         }
     }

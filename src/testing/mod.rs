@@ -15,6 +15,20 @@ pub mod workbench;
 /// All kernels.
 pub mod kernels {
     pub use crate::kernels::*;
+
+    /// Binds `planned` with each shader text changed by `alter` and compiled under the name `variant`: how tests plant a bug
+    /// and see it caught.
+    ///
+    /// # Errors
+    /// As [`Planner::bind`].
+    pub fn bind_altered(
+        planner: &Planner,
+        planned: &[Planned],
+        variant: &'static str,
+        alter: impl Fn(&str) -> String,
+    ) -> crate::Result<Vec<super::gpu::Dispatch>> {
+        planner.bind_altered(planned, variant, alter)
+    }
 }
 
 /// The forward pass and all operations on the CPU.
@@ -31,7 +45,13 @@ pub mod gpu {
     pub use crate::gpu::pipeline::{Constants, Pipeline, PipelineKey, has_bounds_checks, with_immediates};
     pub use crate::gpu::rehearsal::Imagined;
     pub use crate::gpu::specialize::{Specialized, specialize};
+    pub use crate::gpu::testing::fault_injector::FaultInjector;
     pub use crate::gpu::upload::{Upload, Uploader};
+
+    /// What plants faults in `gpu`.
+    pub fn fault_injector(gpu: &crate::gpu::Gpu) -> FaultInjector {
+        gpu.faults()
+    }
 }
 
 /// How files' words become matrices, and random ones.
@@ -67,7 +87,28 @@ pub mod parallel {
 
 /// What a planned pass compiles.
 pub mod model {
+    use std::sync::Arc;
+
+    use crate::Result;
+    use crate::gemma4::Config;
+    use crate::gpu::Gpu;
     pub use crate::model::load::pipelines::PlannedPipeline;
+    use crate::model::{Gemma4, Options};
+    use crate::quant::Format;
+
+    /// What the pipelines of a model of `config` are made from, whose layers are stored as `linear`; `None` for what
+    /// [`Gemma4::synthetic`] makes. Nothing is compiled and nothing is taken of `gpu`.
+    ///
+    /// # Errors
+    /// Those of [`Gemma4::synthetic`] that a device does not tell.
+    pub fn synthetic_pipelines(
+        gpu: &Arc<Gpu>,
+        config: &Config,
+        linear: Option<Format>,
+        options: &Options,
+    ) -> Result<Vec<PlannedPipeline>> {
+        Gemma4::synthetic_pipelines(gpu, config, linear, options)
+    }
 }
 
 /// Single checks of the doctor's.

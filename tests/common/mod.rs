@@ -148,7 +148,7 @@ impl Runner {
         // A test's names may stay in memory.
         let name = bug.map_or(name, |bug| Box::leak(format!("{name}, {}", bug.name).into_boxed_str()));
         let text = |text: &str| alter(&bug.map_or_else(|| text.to_string(), |bug| text.replace(bug.from, bug.to)));
-        let dispatches = Self::taken(self.0.planner.bind_altered(planned, name, text));
+        let dispatches = Self::taken(lapidary::testing::kernels::bind_altered(&self.0.planner, planned, name, text));
         let outputs: Vec<&workbench::Output> = outputs.iter().map(|output| &output.0).collect();
         Self::taken(self.0.run_bound(&dispatches, n_rows, &outputs))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lapidary::Error;
 use lapidary::engine::{Generator, Request, Sampling};
 use lapidary::gpu::Gpu;
-use lapidary::testing::gpu::{Place, Readback, Recorder, Tensor};
+use lapidary::testing::gpu::{Place, Readback, Recorder, Tensor, fault_injector};
 
 use super::device::open;
 use super::{checkpoint, generator, load, prompt};
@@ -15,7 +15,7 @@ const GREEDY: Request = Request { sampling: Sampling::GREEDY, max_tokens: Some(1
 
 /// Generates until the end or an error; what was seen of the answer.
 fn answer(generator: &mut Generator, destroy_at: Option<usize>) -> (Vec<u32>, lapidary::Result<Vec<u32>>) {
-    let faults = generator.model().gpu().faults();
+    let faults = fault_injector(generator.model().gpu());
     let (mut seen, mut calls) = (Vec::new(), 0);
     let outcome = generator.generate(0, &prompt(), &GREEDY, &mut |id| {
         seen.extend(id);
@@ -38,10 +38,10 @@ fn assert_lost(what: &str, error: &Error) {
 fn a_loss_anywhere_is_an_error() {
     let checkpoint = checkpoint();
     let mut undisturbed = generator(open(), &checkpoint).unwrap();
-    let before = undisturbed.model().gpu().faults().submissions();
+    let before = fault_injector(undisturbed.model().gpu()).submissions();
     let (_, expected) = answer(&mut undisturbed, None);
     let expected = expected.unwrap();
-    let submissions = undisturbed.model().gpu().faults().submissions() - before;
+    let submissions = fault_injector(undisturbed.model().gpu()).submissions() - before;
     assert!(submissions >= 15, "{submissions} submissions");
     let check = |what: &str, mut generator: Generator, destroy_at| {
         let (seen, outcome) = answer(&mut generator, destroy_at);
@@ -56,7 +56,7 @@ fn a_loss_anywhere_is_an_error() {
     // How many there are depends on how fast they are.
     for number in [0, 1, 2, 3, 4, 5, 9, 20, submissions / 2] {
         let generator = new();
-        generator.model().gpu().faults().destroy_before_submission(number);
+        fault_injector(generator.model().gpu()).destroy_before_submission(number);
         check(&format!("submission {number}"), generator, None);
     }
     // Between steps, with the next ones under way.
@@ -66,7 +66,7 @@ fn a_loss_anywhere_is_an_error() {
     // While the device works, from another thread.
     for delay in [0, 1, 2, 4] {
         let generator = new();
-        let faults = generator.model().gpu().faults();
+        let faults = fault_injector(generator.model().gpu());
         let thread = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(delay));
             faults.destroy();
@@ -82,14 +82,14 @@ fn a_loss_while_loading_is_an_error() {
     let checkpoint = checkpoint();
     let failed = |loaded: lapidary::Result<lapidary::model::Gemma4>| loaded.expect_err("the device is gone");
     let gpu = open();
-    gpu.faults().destroy();
+    fault_injector(&gpu).destroy();
     assert_lost("before", &failed(load(gpu, &checkpoint)));
     // How many submissions the weights take depends on the threads; there is one at least.
     let gpu = open();
-    gpu.faults().destroy_before_submission(0);
+    fault_injector(&gpu).destroy_before_submission(0);
     assert_lost("uploading", &failed(load(gpu, &checkpoint)));
     let gpu = open();
-    let faults = gpu.faults();
+    let faults = fault_injector(&gpu);
     // Whether the last weights or the last shaders are ready first depends on the adapter.
     let compiling = |progress| {
         if matches!(progress, lapidary::model::Progress::Pipelines { .. }) || weights_are_there(progress) {
@@ -155,7 +155,7 @@ fn a_device_that_hangs_is_given_up() {
             answer(&mut generator, None).1.unwrap(); // A kernel that was not timed yet runs alone.
             answer(&mut generator, None).1.unwrap();
         }
-        generator.model().gpu().faults().hang();
+        fault_injector(generator.model().gpu()).hang();
         let error = answer(&mut generator, None).1.unwrap_err();
         assert_eq!(error.exit_code(), 5);
         assert_eq!(answer(&mut generator, None).1.unwrap_err().to_string(), error.to_string());

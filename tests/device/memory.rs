@@ -1,7 +1,7 @@
 //! Allocations that find no room, each of those that loading makes.
 
 use lapidary::Error;
-use lapidary::gpu::FaultInjector;
+use lapidary::testing::gpu::{FaultInjector, fault_injector};
 
 use super::device::open;
 use super::{checkpoint, load};
@@ -11,7 +11,7 @@ use super::{checkpoint, load};
 fn every_allocation_of_a_load_may_fail() {
     let checkpoint = checkpoint();
     let gpu = open();
-    let (faults, first) = (gpu.faults(), gpu.faults().allocations());
+    let (faults, first) = (fault_injector(&gpu), fault_injector(&gpu).allocations());
     let model = load(gpu, &checkpoint).unwrap();
     let (count, stagings) = (faults.allocations() - first, faults.stagings());
     assert!(count > 50, "{count} allocations");
@@ -21,7 +21,7 @@ fn every_allocation_of_a_load_may_fail() {
     // The label of the allocation that failed; `None` where there was none.
     let failed = |plant: &dyn Fn(&FaultInjector)| {
         let gpu = open();
-        let faults = gpu.faults();
+        let faults = fault_injector(&gpu);
         plant(&faults);
         let label = match load(gpu, &checkpoint) {
             Err(Error::Memory(no_room)) => {

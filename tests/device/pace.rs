@@ -7,6 +7,7 @@ use std::time::Duration;
 use lapidary::checkpoint::Checkpoint;
 use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, Options, Row, Want};
+use lapidary::testing::gpu::fault_injector;
 
 use super::device::open;
 use super::golden;
@@ -48,9 +49,9 @@ fn long_steps_are_divided_and_short_ones_are_not() {
     let mut whole = load(slow(1e-9), &checkpoint);
     let expected = run(&mut whole, 64);
     let submissions = |model: &mut Gemma4| {
-        let before = model.gpu().faults().submissions();
+        let before = fault_injector(model.gpu()).submissions();
         assert!(run(model, 64) == expected, "other bits");
-        model.gpu().faults().submissions() - before
+        fault_injector(model.gpu()).submissions() - before
     };
     // Chunks of 64 up to row 590, then ten steps.
     assert_eq!(submissions(&mut whole), 10 + 10, "one for each step, where all is known");

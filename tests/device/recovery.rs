@@ -9,6 +9,7 @@ use lapidary::checkpoint::Checkpoint;
 use lapidary::engine::{Generator, Outcome, Request, Sampling};
 use lapidary::error::{Bound, NoRoom};
 use lapidary::gpu::no_adapter;
+use lapidary::testing::gpu::fault_injector;
 
 use super::device::open;
 use super::{checkpoint, generator, load, prompt};
@@ -24,7 +25,7 @@ fn recovering(checkpoint: &Arc<Checkpoint>, losses: &[u64]) -> (Generator, Arc<A
         assert_eq!(message, "it was destroyed");
         let model = load(open(), &checkpoint)?;
         if let Some(&number) = losses.get(counted.fetch_add(1, Ordering::Relaxed)) {
-            model.gpu().faults().destroy_before_submission(number);
+            fault_injector(model.gpu()).destroy_before_submission(number);
         }
         Ok(model)
     });
@@ -54,7 +55,7 @@ fn the_text_is_as_without_a_loss() {
         let expected = answer(&mut undisturbed, &prompt(), sampling).unwrap().ids;
         assert_eq!(expected.len(), 40, "{sampling:?}");
         let (mut generator, reloads) = recovering(&checkpoint, losses);
-        generator.model().gpu().faults().destroy_before_submission(first);
+        fault_injector(generator.model().gpu()).destroy_before_submission(first);
         let ids = answer(&mut generator, &prompt(), sampling).unwrap().ids;
         assert_eq!(ids, expected, "{sampling:?}, lost before submission {first}, then {losses:?}");
         assert_eq!(reloads.load(Ordering::Relaxed), 1 + losses.len(), "{sampling:?}, {first}, {losses:?}");
@@ -68,7 +69,7 @@ fn the_text_is_as_without_a_loss() {
 #[test]
 fn the_third_loss_within_a_minute_is_the_end() {
     let (mut generator, reloads) = recovering(&Arc::new(checkpoint()), &[8, 8, 8]);
-    generator.model().gpu().faults().destroy();
+    fault_injector(generator.model().gpu()).destroy();
     let error = answer(&mut generator, &prompt(), Sampling::GREEDY).unwrap_err();
     assert_eq!((error.exit_code(), reloads.load(Ordering::Relaxed)), (5, 2), "{error}");
     assert!(matches!(&error, Error::DeviceLost(lost) if lost.losses == Some(3)), "{error:?}");
@@ -84,7 +85,7 @@ fn a_reload_that_fails_ends_the_answer() {
         let generator = generator(open(), &checkpoint()).unwrap();
         let mut fails = Some(fails);
         let mut generator = generator.recovering(move |_| Err(fails.take().expect("asked once")));
-        generator.model().gpu().faults().destroy();
+        fault_injector(generator.model().gpu()).destroy();
         let error = answer(&mut generator, &prompt(), Sampling::GREEDY).unwrap_err();
         assert!(error.to_string().starts_with(expected) && error.exit_code() == code, "{error}");
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lapidary::gemma4::{Config, Cut, LayerConfig};
 use lapidary::gpu::{Gpu, Tier};
 use lapidary::model::KvDtype;
-use lapidary::model::{Gemma4, Head, Options, Precision};
+use lapidary::model::{Head, Options, Precision};
 use lapidary::quant::Format;
 use lapidary::testing::gpu::PipelineKey;
 use lapidary::testing::kernels::{SHADERS, Shader};
@@ -81,7 +81,7 @@ pub(crate) fn planned(gpu: &Arc<Gpu>, linear: Option<Format>) -> Keys {
 
 /// Adds what one model makes.
 pub(crate) fn add(keys: &mut Keys, gpu: &Arc<Gpu>, config: &Config, linear: Option<Format>, options: &Options) {
-    let planned = Gemma4::synthetic_pipelines(gpu, config, linear, options);
+    let planned = lapidary::testing::model::synthetic_pipelines(gpu, config, linear, options);
     for pipeline in planned.unwrap_or_else(|e| panic!("{options:?}: {e}")) {
         let new = Used { key: pipeline.key.clone(), decodes: false };
         keys.entry(name(&pipeline.key)).or_insert(new).decodes |= pipeline.decodes;

@@ -348,8 +348,9 @@ fn dialects_mean_the_same() {
 
     let mut flat = json["text_config"].clone();
     flat["eos_token_id"] = serde_json::json!([1, 106]);
-    let flat = parse(&flat);
-    assert_eq!(Config { model_type: usual.model_type.clone(), ..flat }, usual, "flat");
+    let mut flat = parse(&flat);
+    flat.model_type.clone_from(&usual.model_type);
+    assert_eq!(flat, usual, "flat");
 }
 
 #[test]

@@ -158,10 +158,29 @@ fn wrong_row_shards_are_caught() {
 fn wrong_column_shards_are_caught() {
     let wrong: [(&str, WrongColumns); 2] = [
         ("column shard with a row offset", |whole, outputs| {
-            let PackedMatrix { out_features, in_features, format, codes, groups, scales, zeros, group_index: index } =
-                whole.column_shard(outputs.clone());
+            let PackedMatrix {
+                out_features,
+                in_features,
+                format,
+                codes,
+                groups,
+                scales,
+                zeros,
+                addends,
+                group_index: index,
+            } = whole.column_shard(outputs.clone());
             let group_index = ShardGroups { first_row: outputs.start, first_group: 0, index };
-            Matrix::RowShard(RowShard { out_features, in_features, format, codes, groups, scales, zeros, group_index })
+            Matrix::RowShard(RowShard {
+                out_features,
+                in_features,
+                format,
+                codes,
+                groups,
+                scales,
+                zeros,
+                addends,
+                group_index,
+            })
         }),
         ("column shard with the neighbour's zero points", |whole, outputs| {
             let start = outputs.start / 8 * 8;

@@ -9,6 +9,7 @@ use lapidary::model::KvDtype;
 use lapidary::model::{Gemma4, Head, MemoryPlan, Options, Precision, Want};
 use lapidary::parallel::{Parallel, Shares, Split};
 use lapidary::quant::{Format, Grouped, Order, Shift};
+use lapidary::testing::gpu::fault_injector;
 use lapidary::{Bytes, Error, Result};
 
 use super::device::open;
@@ -128,9 +129,9 @@ fn a_budget_is_kept() {
     let all = total(&options);
 
     let budget = |bytes| Options { memory: Some(bytes), ..options.clone() };
-    let (before, allocations) = (gpu.allocated_bytes(), gpu.faults().allocations());
+    let (before, allocations) = (gpu.allocated_bytes(), fault_injector(&gpu).allocations());
     let message = refusal(load(&gpu, &checkpoint, &budget(all - 1)));
-    assert_eq!((gpu.allocated_bytes(), gpu.faults().allocations()), (before, allocations), "{message}");
+    assert_eq!((gpu.allocated_bytes(), fault_injector(&gpu).allocations()), (before, allocations), "{message}");
     for word in
         ["a budget of ", "the plan for a context of 5000 is ", "embedding ", "KV cache ", "or a KV cache in int8"]
     {
@@ -196,16 +197,16 @@ fn a_failed_allocation_comes_with_advice() {
     let checkpoint = super::demo();
     let options = Options { slots: 2, memory: Some(1 << 40), ..Options::exact() };
     let gpu = Arc::new(open());
-    let first = gpu.faults().allocations();
+    let first = fault_injector(&gpu).allocations();
     load(&gpu, &checkpoint, &options).unwrap();
-    let count = gpu.faults().allocations() - first;
+    let count = fault_injector(&gpu).allocations() - first;
     // The first buffer finds no room; the last ones are found to be too many once there is what a smaller context needs,
     // unless many threads need more than that to load with.
     let least = "nothing fits: the least, with ";
     let is_small = std::thread::available_parallelism().is_ok_and(|threads| threads.get() <= 4);
     for (number, offer) in [(1, least), (count - 20, if is_small { "what fits: a context of " } else { least })] {
         let gpu = Arc::new(open());
-        gpu.faults().fail_allocation(number);
+        fault_injector(&gpu).fail_allocation(number);
         let message = refusal(load(&gpu, &checkpoint, &options));
         assert!(
             message.contains(": no room for ") && message.contains("; the plan for a context of 8192 is "),

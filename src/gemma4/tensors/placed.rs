@@ -59,7 +59,8 @@ impl Config {
         all
     }
 
-    fn has(&self, entry: &Entry, layer: Option<usize>) -> bool {
+    /// Whether the model, or this layer of it, has the tensor of this row.
+    pub(crate) fn has(&self, entry: &Entry, layer: Option<usize>) -> bool {
         let layer = layer.map(|l| &self.layers[l]);
         match entry.when {
             When::Always => true,

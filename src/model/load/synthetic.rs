@@ -107,7 +107,7 @@ impl Gemma4 {
     ///
     /// # Errors
     /// Those of [`Gemma4::synthetic`] that a device does not tell.
-    pub fn synthetic_pipelines(
+    pub(crate) fn synthetic_pipelines(
         gpu: &Arc<Gpu>,
         config: &Config,
         linear: Option<Format>,
