@@ -151,6 +151,7 @@ fn packed() -> PackedMatrix {
         groups: 3,
         scales: vec![0; 8 * 2],
         zeros: None,
+        addends: Vec::new(),
         group_index: GroupIndex::Sequential,
     }
 }

@@ -95,6 +95,7 @@ mod tests {
             groups: 2,
             scales: vec![0; 2],
             zeros: None,
+            addends: Vec::new(),
             group_index: GroupIndex::Sequential,
         }
     }
@@ -127,8 +128,9 @@ mod tests {
         table(&mut m, vec![1; 40]);
         assert!(Matrix::Packed(m.clone()).check_shape("w").is_ok());
         let index = ShardGroups { first_row: 0, first_group: 2, index: m.group_index.clone() };
-        let PackedMatrix { out_features, in_features, format, codes, groups, scales, zeros, .. } = m;
-        let shard = RowShard { out_features, in_features, format, codes, groups, scales, zeros, group_index: index };
+        let PackedMatrix { out_features, in_features, format, codes, groups, scales, zeros, addends, .. } = m;
+        let shard =
+            RowShard { out_features, in_features, format, codes, groups, scales, zeros, addends, group_index: index };
         let error = Matrix::RowShard(shard).check_shape("w").err().map(|error| error.to_string());
         assert_eq!(error.as_deref(), Some("w: group in the table: found 1, expected one of 2..4"));
         let dense = DenseMatrix { out_features: 2, in_features: 40, dtype: Dtype::F32, words: vec![0; 80] };

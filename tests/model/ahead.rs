@@ -155,10 +155,11 @@ fn draws_beside_greedy_choices() {
 
 /// Another step's choice stands where the tokens of the next one stood.
 #[test]
-#[should_panic(expected = "no step submitted before chose a token for slot 0")]
 fn tokens_are_given_after_a_step_that_waits() {
     let (mut model, mut last) = model(&Options::exact());
     run_ahead(&mut model, &[0], &mut last, true, 1);
     wait(&mut model, &[1], &mut last, 1);
-    model.submit(&next(&[0], |_| None, |_| None), &[]).ok();
+    let error = model.submit(&next(&[0], |_| None, |_| None), &[]).unwrap_err();
+    assert_eq!((error.code(), error.exit_code()), ("E-AHEAD", 2), "{error}");
+    assert!(error.to_string().contains("slot 0"), "{error}");
 }

@@ -71,7 +71,7 @@ impl Rows<'_> {
 
     /// Of a tensor of rounded activations, if there is one, what kernels are to round into it for products of such rows: products
     /// of many rows round by themselves.
-    pub(crate) fn rounded<'t>(self, tensor: &'t Option<Tensor>) -> Option<&'t Tensor> {
+    pub(crate) fn rounded(self, tensor: &Option<Tensor>) -> Option<&Tensor> {
         tensor.as_ref().filter(|_| self.are_few())
     }
 
