@@ -63,7 +63,7 @@
 //! | 7 | [`chat`] | conversations: opening, settings, prompts that fit, streamed answers; no flags, no terminal |
 //! | 8 | `cli` | the binary: one file a subcommand; the feature `cli`, without which the library is alone |
 //!
-//! [`product`] is a door to floors 1 and 2.
+//! [`product`] is a door to floors 2 and 3.
 //!
 //! # What is public
 //!

@@ -1,8 +1,9 @@
 //! One product on a GPU: rows of activations times a matrix of weights in any of its formats, as `examples/hello_kernel.rs`
 //! shows it.
 //!
-//! [`Weights::upload`] takes a [`crate::quant::Matrix`], [`plan()`] checks shapes (whatever does not go together is [`crate::error::Usage::Shape`]) and chooses a kernel, [`Planner::bind_all`]
-//! compiles and binds it, and a [`Recorder`] runs it as often as it is told.
+//! [`Weights::upload`] takes a [`crate::quant::Matrix`]; [`plan()`] checks shapes and chooses a kernel, and what does not go
+//! together is [`crate::error::Usage::Shape`]; [`Planner::bind_all`] compiles and binds it; a [`Recorder`] runs it as often as it is
+//! told.
 
 pub use crate::gpu::buffer::{Place, Tensor};
 pub use crate::gpu::pass::{Dispatch, Readback, Recorder};
