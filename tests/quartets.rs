@@ -11,10 +11,6 @@ use std::path::{Path, PathBuf};
 
 use lapidary::testing::kernels::SHADERS;
 
-/// Hosts that stand in the file of another stem: shader, file, why.
-const HOSTS: [(&str, &str, &str); 1] =
-    [("matmul_grouped", "matmul", "one plan with `matmul`, which differs in who reads which row")];
-
 /// Shaders without a twin, and why.
 const NO_TWIN: [(&str, &str); 1] = [("copy_words", "words leave as they came: what goes in is what is expected")];
 
@@ -94,7 +90,6 @@ impl Trees {
     /// What a stem lacks.
     fn missing(&self, stem: &str) -> Vec<String> {
         let (file, shader) = (format!("{stem}.rs"), format!("{stem}.wgsl"));
-        let host = HOSTS.iter().find(|(s, ..)| *s == stem).map_or(file.clone(), |(_, host, _)| format!("{host}.rs"));
         let has_twin = self.twins.has_name(&format!("pub fn {stem}("));
         let needs_twin = NO_TWIN.iter().all(|(s, _)| *s != stem);
         let call = format!("ops::{stem}");
@@ -102,12 +97,12 @@ impl Trees {
         let all = [
             (self.shaders.named(&shader).next().is_some(), format!("shader: no {shader} below shaders/")),
             (
-                self.hosts.named(&host).any(|text| code(text).contains(&format!("\"{stem}\""))),
-                format!("host: no {host} below src/kernels/ that plans \"{stem}\""),
+                self.hosts.named(&file).any(|text| code(text).contains(&format!("\"{stem}\""))),
+                format!("host: no {file} below src/kernels/ that plans \"{stem}\""),
             ),
             (
-                self.shaders.families(&shader).is_subset(&self.hosts.families(&host)),
-                format!("family: {shader} and {host} are in folders of different names"),
+                self.shaders.families(&shader).is_subset(&self.hosts.families(&file)),
+                format!("family: {shader} and {file} are in folders of different names"),
             ),
             (has_twin || !needs_twin, format!("twin: no `pub fn {stem}` below src/reference/")),
             (
@@ -167,11 +162,6 @@ fn every_kernel_has_its_quartet() {
 #[test]
 fn exceptions_are_needed() {
     let trees = Trees::read();
-    for (stem, host, why) in HOSTS {
-        assert!(stems().contains(stem) && !why.is_empty(), "{stem}: no such shader");
-        let own = trees.hosts.named(&format!("{stem}.rs")).count();
-        assert_eq!(own, 0, "{stem} has a host of its own: it needs no exception, {host}.rs");
-    }
     for (stem, why) in NO_TWIN {
         assert!(stems().contains(stem) && !why.is_empty(), "{stem}: no such shader");
         assert!(!trees.twins.has_name(&format!("pub fn {stem}(")), "{stem} has a twin: it needs no exception");

@@ -33,6 +33,7 @@ pub mod tuning;
 pub use attention::kv::{KV_BLOCK, KvDtype};
 pub(crate) use params::params;
 use params::word;
+pub(crate) use params::{Parameter, Parameters};
 use planner::{NamedBuffers, flat_grid};
 pub use planner::{Planned, Planner};
 pub(crate) use product::host_stack::HostStack;

@@ -1,6 +1,21 @@
 //! What shaders' parameters are declared with and made of.
 
-/// Declares a shader's `Params` with the offsets of its fields, which `tests/shaders.rs` compares with the WGSL.
+/// A number among a shader's parameters: all have 32 bits, so that names and types in order say where each lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parameter {
+    /// The member of the struct.
+    pub name: &'static str,
+    /// `u32` or `f32`, which the host and the shader spell alike.
+    pub ty: &'static str,
+}
+
+/// The parameters of a shader: what its struct `Params` holds, which the planner compares with the text.
+pub(crate) trait Parameters: bytemuck::Pod {
+    /// The members in order.
+    const MEMBERS: &'static [Parameter];
+}
+
+/// Declares a shader's `Params`.
 macro_rules! params {
     ($(#[$doc:meta])* pub struct Params { $($field:ident: $type:ty),* $(,)? }) => {
         $(#[$doc])*
@@ -9,8 +24,13 @@ macro_rules! params {
         #[expect(missing_docs, reason = "the shader's struct of the same name says what each field means")]
         pub struct Params { $(pub $field: $type),* }
 
-        /// Name and byte offset of each field of [`Params`].
-        pub const FIELDS: &[(&str, usize)] = &[$((stringify!($field), std::mem::offset_of!(Params, $field))),*];
+        impl $crate::kernels::Parameters for Params {
+            const MEMBERS: &'static [$crate::kernels::Parameter] =
+                &[$($crate::kernels::Parameter { name: stringify!($field), ty: stringify!($type) }),*];
+        }
+
+        // Nothing lies between the members.
+        const _: () = assert!(size_of::<Params>() == 4 * <Params as $crate::kernels::Parameters>::MEMBERS.len());
     };
 }
 pub(crate) use params;

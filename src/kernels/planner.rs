@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use super::shaders;
 use super::tuning::Tuning;
-use super::word;
+use super::{Parameter, Parameters, word};
 use crate::Result;
 use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, Label, PipelineKey, Tensor, Tier, Tiers, Uniforms};
 
@@ -126,8 +126,8 @@ impl<'a> Planner<'a> {
     /// A kernel of `key` with `params` and `buffers`, which are named after the shader's variables.
     ///
     /// # Panics
-    /// Where the shader has other variables than the host gives buffers for.
-    pub(super) fn plan<P: bytemuck::Pod>(
+    /// Where the shader has other variables than the host gives buffers for, or other parameters.
+    pub(super) fn plan<P: Parameters>(
         &self,
         label: &str,
         key: PipelineKey,
@@ -135,7 +135,7 @@ impl<'a> Planner<'a> {
         buffers: NamedBuffers,
         grid: Grid,
     ) -> Result<Planned> {
-        let mut planned = self.planned(label, key, true, buffers, grid);
+        let mut planned = self.planned(label, key, P::MEMBERS, buffers, grid);
         if self.gpu.has_immediates() {
             planned.immediates = bytemuck::bytes_of(params).to_vec();
         } else {
@@ -152,13 +152,21 @@ impl<'a> Planner<'a> {
         buffers: NamedBuffers,
         grid: Grid,
     ) -> Result<Planned> {
-        Ok(self.planned(label, key, false, buffers, grid))
+        Ok(self.planned(label, key, &[], buffers, grid))
     }
 
-    fn planned(&self, label: &str, key: PipelineKey, has_params: bool, buffers: NamedBuffers, grid: Grid) -> Planned {
+    fn planned(
+        &self,
+        label: &str,
+        key: PipelineKey,
+        parameters: &[Parameter],
+        buffers: NamedBuffers,
+        grid: Grid,
+    ) -> Planned {
         let key = self.with_subgroups(key);
-        let declared = shaders::find(&key).bindings(shaders::has_subgroups(&key));
-        let buffers = shaders::numbered(declared, has_params, buffers)
+        let (shader, subgroups) = (shaders::find(&key), shaders::has_subgroups(&key));
+        let buffers = shaders::numbered(shader.bindings(subgroups), !parameters.is_empty(), buffers)
+            .and_then(|buffers| shaders::compare(shader.parameters(subgroups), parameters).map(|()| buffers))
             .unwrap_or_else(|why| panic!("{label}: shader {} \"{}\": {why}", key.stem, key.variant));
         Planned { label: label.into(), key, buffers, immediates: Vec::new(), grid }
     }

@@ -4,7 +4,7 @@ use super::heads::{Heads, KvPair, KvSource};
 use super::kv;
 use crate::Result;
 use crate::gpu::{Grid, PipelineKey, Tensor};
-use crate::kernels::{KvDtype, Planned, Planner, word};
+use crate::kernels::{KvDtype, NamedBuffers, Planned, Planner, word};
 
 crate::kernels::params! {
     /// `shaders/attention/attention_matrix.wgsl`.
@@ -33,6 +33,24 @@ pub struct Buffers<'a> {
     pub row_count: &'a Tensor,
     /// Keys and values of this step's own rows, as the cache holds them; `None` where they are in the cache already.
     pub new: Option<KvPair<'a>>,
+}
+
+impl Buffers<'_> {
+    /// By the names of both shaders of many rows.
+    pub(crate) fn named(self, source: KvSource) -> NamedBuffers {
+        // A binding must be filled also where nothing is read.
+        let new = self.new.unwrap_or(source.cache);
+        vec![
+            ("q", self.q.into()),
+            ("k_cache", source.cache.k.into()),
+            ("v_cache", source.cache.v.into()),
+            ("k_new", new.k.into()),
+            ("v_new", new.v.into()),
+            ("rows", self.rows.into()),
+            ("row_count", self.row_count.into()),
+            ("out", self.out.into()),
+        ]
+    }
 }
 
 /// Subgroups that a workgroup's matrices are made for, as in the shader.
@@ -94,18 +112,7 @@ pub(crate) fn plan(
         ("MATRIX_LANES", lanes),
         ("AHEAD", u32::from(planner.tuning.attention_many.matrices_ahead)),
     ]);
-    let new = b.new.unwrap_or(source.cache);
-    let buffers = vec![
-        ("q", b.q.into()),
-        ("k_cache", source.cache.k.into()),
-        ("v_cache", source.cache.v.into()),
-        ("k_new", new.k.into()),
-        ("v_new", new.v.into()),
-        ("rows", b.rows.into()),
-        ("row_count", b.row_count.into()),
-        ("out", b.out.into()),
-    ];
     let grid = Grid { rows_per_group: word(lines / heads.heads_per_kv), ..Grid::per_row(heads.n_kv_heads) };
     let variant = if side == 16 { "matrix16" } else { "matrix8" };
-    planner.plan(label, PipelineKey { stem: "attention_matrix", variant, constants }, &params, buffers, grid)
+    planner.plan(label, PipelineKey { stem: "attention_matrix", variant, constants }, &params, b.named(source), grid)
 }

@@ -88,17 +88,6 @@ pub fn plan(planner: &Planner, label: &str, heads: Heads, b: Buffers, source: Kv
         ("STAGE", word((STEP * (lines + 1 + keys + 1)).max(lines * keys / 4))),
         ("AHEAD", u32::from(tuning.ahead)),
     ]);
-    let new = b.new.unwrap_or(source.cache);
-    let buffers = vec![
-        ("q", b.q.into()),
-        ("k_cache", source.cache.k.into()),
-        ("v_cache", source.cache.v.into()),
-        ("k_new", new.k.into()),
-        ("v_new", new.v.into()),
-        ("rows", b.rows.into()),
-        ("row_count", b.row_count.into()),
-        ("out", b.out.into()),
-    ];
     let grid = Grid { rows_per_group: word(lines / heads_here), ..Grid::per_row(n_kv_heads * parts) };
-    planner.plan(label, planner.key("attention_tile", constants), &params, buffers, grid)
+    planner.plan(label, planner.key("attention_tile", constants), &params, b.named(source), grid)
 }

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::gpu::{Grid, Tensor};
 use crate::kernels::{Planned, Planner, word};
 
-pub use super::strip_max::{FIELDS, Params};
+pub use super::strip_max::Params;
 
 /// The largest `top_k`: what a workgroup has room for.
 pub const MAX_TOP_K: usize = 128;

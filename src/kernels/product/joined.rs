@@ -5,8 +5,8 @@ use super::weights::Weights;
 /// A matrix of a [`Joined`], or a stack of several.
 #[derive(Debug)]
 pub(crate) struct Named {
-    /// As in the checkpoint, or what a stack is called: `qkv_proj`, `gate_up_proj`.
-    pub name: &'static str,
+    /// The name of its dispatch: `q_proj`, or that of a stack, `qkv_proj`, `mlp.gate_up_proj`.
+    pub label: &'static str,
     pub weights: Weights,
 }
 

@@ -3,7 +3,9 @@
 pub mod gelu_mul;
 pub(crate) mod host_stack;
 pub(crate) mod joined;
+pub(crate) mod many;
 pub(crate) mod matmul;
+pub(crate) mod matmul_grouped;
 pub mod matvec;
 pub(crate) mod operands;
 pub(crate) mod plan;
@@ -14,5 +16,5 @@ pub(crate) mod weights;
 pub(crate) mod weights_builder;
 
 pub use matvec::Beside;
-pub use operands::{FIELDS, Params, Rows};
+pub use operands::{Params, Rows};
 pub use plan::{Gated, Product, Summed, plan};

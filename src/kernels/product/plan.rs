@@ -5,10 +5,11 @@
 
 use std::ops::Range;
 
-use super::joined::Joined;
+use super::joined::{Joined, Named};
 use super::matvec::{self, Beside, Form};
 use super::operands::{Rows, Target};
-use super::{gelu_mul, matmul};
+use super::{gelu_mul, matmul, matmul_grouped};
+use crate::error::Usage;
 use crate::gpu::Tensor;
 use crate::kernels::experts::{moe_sum, router};
 use crate::kernels::rounding::int8_by_16::Input;
@@ -49,17 +50,17 @@ pub struct Summed<'a> {
     pub y: &'a Tensor,
 }
 
+/// What the matrices' products become.
 #[derive(Debug, Clone)]
 enum Output<'a> {
-    Plain { y: &'a Tensor },
-    Gated(Gated<'a>),
-    Summed(Summed<'a>),
+    Plain { matrices: Matrices<'a>, y: &'a Tensor },
+    Gated { matrices: Matrices<'a>, to: Gated<'a> },
+    Summed { experts: &'a Weights, to: Summed<'a> },
 }
 
 /// A product, and what becomes of it.
 #[derive(Debug, Clone)]
 pub struct Product<'a> {
-    matrices: Matrices<'a>,
     rows: Rows<'a>,
     x: Input<'a>,
     output: Output<'a>,
@@ -70,31 +71,31 @@ pub struct Product<'a> {
 impl<'a> Product<'a> {
     /// `y = x w^T`, `[rows, out_features]`.
     pub fn new(weights: &'a Weights, rows: Rows<'a>, x: impl Into<Input<'a>>, y: &'a Tensor) -> Self {
-        Self::of(Matrices::One(weights), rows, x.into(), Output::Plain { y })
+        Self::of(rows, x.into(), Output::Plain { matrices: Matrices::One(weights), y })
     }
 
     /// As [`Self::new`] with several matrices, whose results stand side by side in y.
     pub(crate) fn joined(weights: &'a Joined, rows: Rows<'a>, x: Input<'a>, y: &'a Tensor) -> Self {
-        Self::of(Matrices::Joined(weights), rows, x, Output::Plain { y })
+        Self::of(rows, x, Output::Plain { matrices: Matrices::Joined(weights), y })
     }
 
     /// `y = gelu(x w_gate^T) * (x w_up^T)` with weights that hold the rows of gate, then those of up.
     pub fn gated(weights: &'a Weights, rows: Rows<'a>, x: impl Into<Input<'a>>, to: Gated<'a>) -> Self {
-        Self::of(Matrices::One(weights), rows, x.into(), Output::Gated(to))
+        Self::of(rows, x.into(), Output::Gated { matrices: Matrices::One(weights), to })
     }
 
     /// As [`Self::gated`], with gate and up in one stack or each on its own.
     pub(crate) fn joined_gated(weights: &'a Joined, rows: Rows<'a>, x: Input<'a>, to: Gated<'a>) -> Self {
-        Self::of(Matrices::Joined(weights), rows, x, Output::Gated(to))
+        Self::of(rows, x, Output::Gated { matrices: Matrices::Joined(weights), to })
     }
 
     /// `y[t] = sum_s factors[t, s] * (x[t * top_k + s] w[ids[t, s]]^T)`, over the experts that `weights` holds.
     pub fn summed(weights: &'a Weights, rows: Rows<'a>, x: impl Into<Input<'a>>, to: Summed<'a>) -> Self {
-        Self::of(Matrices::One(weights), rows, x.into(), Output::Summed(to))
+        Self::of(rows, x.into(), Output::Summed { experts: weights, to })
     }
 
-    fn of(matrices: Matrices<'a>, rows: Rows<'a>, x: Input<'a>, output: Output<'a>) -> Self {
-        Product { matrices, rows, x, output, softcap: 0.0, beside: None }
+    fn of(rows: Rows<'a>, x: Input<'a>, output: Output<'a>) -> Self {
+        Product { rows, x, output, softcap: 0.0, beside: None }
     }
 
     /// With results capped, `c * tanh(y / c)`, as logits are. Only of a plain product.
@@ -114,54 +115,66 @@ impl<'a> Product<'a> {
     /// What the product leaves for the next one to read.
     pub fn result(&self, planner: &Planner) -> Input<'a> {
         match &self.output {
-            Output::Plain { y } => Input::from(*y),
-            Output::Summed(to) => Input::from(to.y),
-            Output::Gated(to) => Input { x: to.y, rounded: self.fused_gates(planner).and_then(|(_, form)| form) },
+            Output::Plain { y, .. } => Input::from(*y),
+            Output::Summed { to, .. } => Input::from(to.y),
+            Output::Gated { to, .. } => {
+                Input { x: to.y, rounded: self.gated_at_once(planner).and_then(|fused| fused.rounded) }
+            }
         }
     }
 
-    /// The weights of a product that is gated at once, and where its result is rounded to, if it is.
-    fn fused_gates(&self, planner: &Planner) -> Option<(&'a Weights, Option<&'a Tensor>)> {
-        let Output::Gated(to) = &self.output else { return None };
-        let weights = match self.matrices {
-            Matrices::One(weights) => weights,
-            Matrices::Joined(joined) => &joined.only()?.weights,
+    /// What is gated where it is multiplied, if it is.
+    fn gated_at_once(&self, planner: &Planner) -> Option<GatedAtOnce<'a>> {
+        let Output::Gated { matrices, to } = &self.output else { return None };
+        let (label, weights) = match matrices {
+            Matrices::One(weights) => (None, *weights),
+            Matrices::Joined(joined) => joined.only().map(|one| (Some(one.label), &one.weights))?,
         };
         let is_fused = self.rows.are_few() && matvec::can_gate(weights);
-        is_fused.then(|| (weights, to.rounded.filter(|_| self.x.rounded_for(planner, weights).is_some())))
+        let rounded = to.rounded.filter(|_| self.x.rounded_for(planner, weights).is_some());
+        is_fused.then_some(GatedAtOnce { label, weights, rounded })
     }
 }
 
-/// Plans a product: one dispatch for each part of the weights, with what it takes before and behind it.
+/// A product that is gated where it is multiplied.
+struct GatedAtOnce<'a> {
+    /// The stack's own label, where it has one.
+    label: Option<&'static str>,
+    weights: &'a Weights,
+    /// Where the result is rounded to, if it is.
+    rounded: Option<&'a Tensor>,
+}
+
+/// Plans a product: one dispatch for each part of the weights, with what it takes before and behind it. Matrices that stand side
+/// by side have labels of their own; `label` is then that of what becomes of them, and names the product in errors.
 ///
 /// # Errors
 /// [`crate::Error::Usage`] where shapes do not go together; [`crate::Error::Memory`] where parameters do not fit.
 pub fn plan(planner: &Planner, label: &str, product: &Product) -> Result<Vec<Planned>> {
     check(planner, label, product)?;
+    plan_checked(planner, label, product)
+}
+
+fn plan_checked(planner: &Planner, label: &str, product: &Product) -> Result<Vec<Planned>> {
     let (rows, x) = (product.rows, product.x);
-    let one = match product.matrices {
-        Matrices::One(weights) => Some((label.to_owned(), weights)),
-        Matrices::Joined(joined) => joined.only().map(|one| (inside(label, one.name), &one.weights)),
-    };
     let mut beside = product.beside;
     let mut planned = match &product.output {
-        Output::Plain { y } => match one {
-            Some((label, weights)) => {
-                let target = Target { y, column: 0, softcap: product.softcap };
-                let fused = beside.take_if(|beside| beside.fits(planner, weights, x, None));
-                plan_one(planner, &label, weights, rows, x, target, Form::Plain, fused)?
-            }
-            None => plan_each(planner, label, product.matrices, rows, x, y)?,
-        },
-        Output::Gated(to) => match (product.fused_gates(planner), one) {
-            (Some((weights, rounded)), Some((label, _))) => {
-                let target = Target { y: to.y, column: 0, softcap: 0.0 };
+        Output::Plain { matrices, y } => {
+            let of = One { label, rows, x, softcap: product.softcap, form: Form::Plain };
+            plan_plain(planner, &of, *matrices, y, &mut beside)?
+        }
+        Output::Gated { matrices, to } => match product.gated_at_once(planner) {
+            Some(GatedAtOnce { label: own, weights, rounded }) => {
+                let of = One { label: own.unwrap_or(label), rows, x, softcap: 0.0, form: Form::Gated(rounded) };
                 let fused = beside.take_if(|beside| beside.fits(planner, weights, x, rounded));
-                plan_one(planner, &label, weights, rows, x, target, Form::Gated(rounded), fused)?
+                of.plan(planner, weights, to.y, 0, fused)?
             }
-            _ => plan_gates_apart(planner, label, product, to)?,
+            None => {
+                let of = One { label, rows, x, softcap: 0.0, form: Form::Plain };
+                plan_gates_apart(planner, &of, *matrices, to)?
+            }
         },
-        Output::Summed(to) => plan_sum(planner, label, product, to)?,
+        Output::Summed { experts, to } => plan_sum(planner, label, product, experts, to)?,
     };
     if let Some(beside) = beside {
         planned.extend(plan_behind(planner, rows, beside)?);
@@ -175,9 +188,14 @@ const MOST: usize = 1 << 30;
 /// What the shapes of a product must be: whatever a caller puts together is refused here, before anything is planned.
 fn check(planner: &Planner, label: &str, product: &Product) -> Result<()> {
     let (rows, x) = (product.rows, product.x.x);
-    let (is_joined, all): (bool, Vec<&Weights>) = match product.matrices {
-        Matrices::One(weights) => (false, vec![weights]),
-        Matrices::Joined(joined) => (true, joined.0.iter().map(|named| &named.weights).collect()),
+    let (is_joined, all): (bool, Vec<&Weights>) = match product.output {
+        Output::Summed { experts: weights, .. }
+        | Output::Plain { matrices: Matrices::One(weights), .. }
+        | Output::Gated { matrices: Matrices::One(weights), .. } => (false, vec![weights]),
+        Output::Plain { matrices: Matrices::Joined(joined), .. }
+        | Output::Gated { matrices: Matrices::Joined(joined), .. } => {
+            (true, joined.0.iter().map(|one| &one.weights).collect())
+        }
     };
     let is =
         |what, is_right, found: usize, expected: usize| Error::check_shape(label, what, is_right, &found, &expected);
@@ -208,19 +226,19 @@ fn check(planner: &Planner, label: &str, product: &Product) -> Result<()> {
     let out: usize = all.iter().map(|weights| weights.out_features).sum();
     match &product.output {
         // Others may use further columns of what several matrices share.
-        Output::Plain { y } => {
+        Output::Plain { y, .. } => {
             is("width of y", y.width == out || (is_joined && y.width > out), y.width, out)?;
             room("stride of y", y)?;
         }
-        Output::Gated(to) => {
+        Output::Gated { to, .. } => {
             same("width of y", to.y.width.saturating_mul(2), out)?;
             room("stride of y", to.y)?;
-            if product.fused_gates(planner).is_none() {
+            if product.gated_at_once(planner).is_none() {
                 let width = to.gate_up.map_or(0, |both| both.width);
                 is("width of gate and up", width >= out, width, out)?;
             }
         }
-        Output::Summed(to) => {
+        Output::Summed { to, .. } => {
             same("width of y", to.y.width, out)?;
             room("stride of y", to.y)?;
             same("width of the factors", to.factors.width, to.ids.width)?;
@@ -240,89 +258,106 @@ fn check(planner: &Planner, label: &str, product: &Product) -> Result<()> {
     }
 }
 
-/// The label of a matrix among others: `mlp.gate_up_proj`, or its name alone.
-fn inside(label: &str, name: &str) -> String {
-    if label.is_empty() { name.to_owned() } else { format!("{label}.{name}") }
+/// A product with one stack of weights, but for these and where it goes.
+#[derive(Clone, Copy)]
+struct One<'a> {
+    label: &'a str,
+    rows: Rows<'a>,
+    x: Input<'a>,
+    softcap: f32,
+    form: Form<'a>,
 }
 
-/// A product with one stack of weights.
-#[expect(clippy::too_many_arguments, reason = "a product's own and where it goes")]
-fn plan_one(
-    planner: &Planner,
-    label: &str,
-    weights: &Weights,
-    rows: Rows,
-    x: Input,
-    target: Target,
-    form: Form,
-    beside: Option<Beside>,
-) -> Result<Vec<Planned>> {
-    match rows {
-        Rows::Many(count) => matmul::plan(planner, label, weights, matmul::Rows::All(count), x.x, target),
-        Rows::Grouped { groups, repeat } => {
-            matmul::plan(planner, label, weights, matmul::Rows::Grouped { groups, repeat }, x.x, target)
+impl One<'_> {
+    /// The product with `weights`, into the columns of `y` from `column` on.
+    fn plan(
+        &self,
+        planner: &Planner,
+        weights: &Weights,
+        y: &Tensor,
+        column: usize,
+        beside: Option<Beside>,
+    ) -> Result<Vec<Planned>> {
+        let One { label, rows, x, softcap, form } = *self;
+        let target = Target { y, column, softcap };
+        match rows {
+            Rows::Many(count) => matmul::plan(planner, label, weights, x.x, count, target),
+            Rows::Grouped { groups, repeat } => {
+                matmul_grouped::plan(planner, label, weights, x.x, groups, repeat, target)
+            }
+            Rows::Few | Rows::Two | Rows::Several(_) | Rows::Experts { .. } => {
+                let few = matvec::Few { rows, input: x, target, form, beside };
+                weights.parts.iter().map(|part| matvec::plan_part(planner, label, weights, part, &few)).collect()
+            }
         }
-        Rows::Few | Rows::Two | Rows::Several(_) | Rows::Experts { .. } => {
-            let few = matvec::Few { rows, input: x, target, form, beside };
-            weights.parts.iter().map(|part| matvec::plan_part(planner, label, weights, part, &few)).collect()
+    }
+
+    /// Products side by side in `y`, each on its own.
+    fn plan_each(&self, planner: &Planner, matrices: Matrices, y: &Tensor) -> Result<Vec<Planned>> {
+        let joined = match matrices {
+            Matrices::One(weights) => return self.plan(planner, weights, y, 0, None),
+            Matrices::Joined(joined) => joined,
+        };
+        let (mut planned, mut column) = (Vec::new(), 0);
+        for Named { label, weights } in &joined.0 {
+            planned.extend(One { label, ..*self }.plan(planner, weights, y, column, None)?);
+            column += weights.out_features;
         }
+        Ok(planned)
     }
 }
 
-/// Products side by side in `y`, each on its own.
-fn plan_each(
+/// Products as they are; one stack may take what runs beside it.
+fn plan_plain<'a>(
     planner: &Planner,
-    label: &str,
+    of: &One,
     matrices: Matrices,
-    rows: Rows,
-    x: Input,
     y: &Tensor,
+    beside: &mut Option<Beside<'a>>,
 ) -> Result<Vec<Planned>> {
-    let (mut planned, mut column) = (Vec::new(), 0);
-    let mut add = |label: &str, weights: &Weights| -> Result<()> {
-        let target = Target { y, column, softcap: 0.0 };
-        column += weights.out_features;
-        planned.extend(plan_one(planner, label, weights, rows, x, target, Form::Plain, None)?);
-        Ok(())
+    let (label, weights) = match matrices {
+        Matrices::One(weights) => (of.label, weights),
+        Matrices::Joined(joined) => match joined.only() {
+            Some(one) => (one.label, &one.weights),
+            None => return of.plan_each(planner, matrices, y),
+        },
     };
-    match matrices {
-        Matrices::One(weights) => add(label, weights)?,
-        Matrices::Joined(joined) => {
-            joined.0.iter().try_for_each(|one| add(&inside(label, one.name), &one.weights))?;
-        }
-    }
-    Ok(planned)
+    let fused = beside.take_if(|beside| beside.fits(planner, weights, of.x, None));
+    One { label, ..*of }.plan(planner, weights, y, 0, fused)
 }
 
 /// Gate and up side by side, then what becomes of them.
-fn plan_gates_apart(planner: &Planner, label: &str, product: &Product, to: &Gated) -> Result<Vec<Planned>> {
-    let both = to.gate_up.expect("checked before");
-    let mut planned = plan_each(planner, label, product.matrices, product.rows, product.x, both)?;
-    let label = inside(label, "gelu_mul");
-    planned.push(gelu_mul::plan(planner, &label, both, both, to.y.width, to.y, product.rows.of_y())?);
+fn plan_gates_apart(planner: &Planner, of: &One, matrices: Matrices, to: &Gated) -> Result<Vec<Planned>> {
+    let both = needed(of.label, "width of gate and up", to.gate_up)?;
+    let mut planned = of.plan_each(planner, matrices, both)?;
+    let label = format!("{}.gelu_mul", of.label);
+    planned.push(gelu_mul::plan(planner, &label, both, both, to.y.width, to.y, of.rows.of_y())?);
     Ok(planned)
 }
 
 /// The weighted sum of a token's experts: at once, or behind the products.
-fn plan_sum(planner: &Planner, label: &str, product: &Product, to: &Summed) -> Result<Vec<Planned>> {
-    let (Matrices::One(weights), rows, x) = (product.matrices, product.rows, product.x) else {
-        unreachable!("a sum is made with one stack of experts")
-    };
-    let Summed { ids, factors, .. } = *to;
+fn plan_sum(planner: &Planner, label: &str, product: &Product, experts: &Weights, to: &Summed) -> Result<Vec<Planned>> {
+    let (rows, x, factors) = (product.rows, product.x, to.factors);
     if rows.are_few() {
-        let target = Target { y: to.y, column: 0, softcap: 0.0 };
-        return plan_one(planner, label, weights, rows, x, target, Form::Sum { factors }, None);
+        return One { label, rows, x, softcap: 0.0, form: Form::Sum { factors } }.plan(planner, experts, to.y, 0, None);
     }
-    let products = to.products.expect("checked before");
-    let mut planned = plan_each(planner, label, product.matrices, rows, x, products)?;
-    planned.push(moe_sum::plan(planner, "moe_sum", products, ids, factors, to.held.clone(), to.y)?);
+    let products = needed(label, "width of the products", to.products)?;
+    let apart = One { label, rows, x, softcap: 0.0, form: Form::Plain };
+    let mut planned = apart.plan(planner, experts, products, 0, None)?;
+    planned.push(moe_sum::plan(planner, "moe_sum", products, to.ids, factors, to.held.clone(), to.y)?);
     Ok(planned)
+}
+
+/// A tensor that only some ways of a product need.
+fn needed<'a>(label: &str, what: &'static str, tensor: Option<&'a Tensor>) -> Result<&'a Tensor> {
+    let (found, expected) = ("no tensor".to_owned(), "one".to_owned());
+    tensor.ok_or_else(|| Usage::Shape { name: label.to_owned(), what, found, expected }.into())
 }
 
 /// What could not run in one dispatch with a product.
 fn plan_behind(planner: &Planner, rows: Rows, beside: Beside) -> Result<Vec<Planned>> {
     match beside {
-        Beside::Product { label, weights, x, y } => plan(planner, label, &Product::new(weights, rows, x, y)),
+        Beside::Product { label, weights, x, y } => plan_checked(planner, label, &Product::new(weights, rows, x, y)),
         Beside::Choice { label, choice } => Ok(vec![router::plan(planner, label, choice)?]),
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Size {
 
 impl Size {
     /// What all steps take.
-    const ONLY: Size = Size { number: 0, step_rows: (0, u32::MAX) };
+    pub(crate) const ONLY: Size = Size { number: 0, step_rows: (0, u32::MAX) };
 
     /// The small tiles for steps of up to `most` rows, the large ones for those of more.
     fn split(most: usize) -> [Size; 2] {

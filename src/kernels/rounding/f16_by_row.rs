@@ -22,10 +22,10 @@ pub struct F16Rows {
 
 impl Planner<'_> {
     /// Room for the rows of `x` in f16.
-    pub(crate) fn rounded_rows(&self, x: &Tensor) -> Result<F16Rows> {
+    pub(crate) fn f16_rows(&self, x: &Tensor) -> Result<F16Rows> {
         Ok(F16Rows {
-            values: self.scratch(0, "rounded", x.rows * x.stride / 2)?,
-            factors: self.scratch(1, "rounded.factors", x.rows)?,
+            values: self.scratch(0, "f16_by_row", x.rows * x.stride / 2)?,
+            factors: self.scratch(1, "f16_by_row.factors", x.rows)?,
         })
     }
 }

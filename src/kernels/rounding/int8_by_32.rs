@@ -20,8 +20,8 @@ pub fn row_words(stride: usize) -> usize {
 
 impl Planner<'_> {
     /// Room for the rows of `x` as int8.
-    pub(crate) fn quantized_rows(&self, x: &Tensor) -> Result<Tensor> {
-        self.scratch(0, "quantized", x.rows * row_words(x.stride))
+    pub(crate) fn int8_rows(&self, x: &Tensor) -> Result<Tensor> {
+        self.scratch(0, "int8_by_32", x.rows * row_words(x.stride))
     }
 }
 

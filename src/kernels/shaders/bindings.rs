@@ -88,6 +88,7 @@ mod tests {
     use super::*;
     use crate::gpu::Tensor;
     use crate::gpu::rehearsal::Imagined;
+    use crate::kernels::product::{gelu_mul, sum_shares};
     use crate::kernels::{Planned, Planner};
 
     fn declared_in(wgsl: &'static str) -> Vec<(&'static str, u32, bool)> {
@@ -121,7 +122,13 @@ var<workgroup> sums: array<f32, 4>;";
         let bound = || buffers.iter().map(|name| (*name, Binding::from(&tensor))).collect::<Vec<_>>();
         let grid = crate::gpu::Grid::per_row(1);
         let plan = || match has_params {
-            true => planner.plan("layer.07/gate", planner.key("gelu_mul", vec![]), &[0u32; 5], bound(), grid),
+            true => planner.plan(
+                "layer.07/gate",
+                planner.key("gelu_mul", vec![]),
+                &gelu_mul::Params::default(),
+                bound(),
+                grid,
+            ),
             false => planner.plan_bare("layer.07/gate", planner.key("gelu_mul", vec![]), bound(), grid),
         };
         let numbers =
@@ -148,5 +155,22 @@ var<workgroup> sums: array<f32, 4>;";
         );
         assert_eq!(why(&all, false), format!("{shader} nothing is given for its variable `params`"));
         assert_eq!(why(&["gate", "up", "y", "params"], true), format!("{shader} it has no variable `params`"));
+    }
+
+    #[test]
+    fn parameters_of_another_shader_are_refused() {
+        let gpu = Imagined::FLOOR.open().unwrap();
+        let (planner, tensor) = (Planner::new(&gpu), Tensor::compact(&gpu, "any", 1, 32).unwrap());
+        let buffers = ["gate", "up", "y"].map(|name| (name, Binding::from(&tensor))).to_vec();
+        let (key, grid) = (planner.key("gelu_mul", vec![]), crate::gpu::Grid::per_row(1));
+        let params = sum_shares::Params::default();
+        let plan = || planner.plan("mlp.gelu_mul", key, &params, buffers, grid).map(drop);
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(plan)).unwrap_err();
+        let why = panic.downcast::<String>().unwrap();
+        assert!(
+            why.starts_with("mlp.gelu_mul: shader gelu_mul \"\": its parameters are (width: u32, gate_stride"),
+            "{why}"
+        );
+        assert!(why.contains("and the host's are (width: u32, rows: u32"), "{why}");
     }
 }

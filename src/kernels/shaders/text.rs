@@ -5,8 +5,10 @@ use std::sync::LazyLock;
 use super::bindings::{Declared, bindings};
 use super::compose::{compose, variants};
 use super::library::{Library, Snippet};
+use super::parameters::parameters;
 use super::rules::SUBGROUPS;
 use crate::gpu::PipelineKey;
+use crate::kernels::Parameter;
 
 /// One shader text: a stem in one of its variants.
 #[derive(Debug)]
@@ -20,16 +22,21 @@ pub struct Shader {
     by_subgroups: Option<Text>,
 }
 
-/// What a text is made of, and the buffers that it binds.
+/// What a text is made of, the buffers that it binds and the parameters that it reads.
 #[derive(Debug)]
 struct Text {
     parts: Vec<&'static str>,
     bindings: Vec<Declared>,
+    parameters: Vec<Parameter>,
 }
 
 impl Text {
     fn of(parts: &[&Snippet]) -> Self {
-        Text { parts: parts.iter().map(|part| part.wgsl).collect(), bindings: bindings(parts) }
+        Text {
+            parts: parts.iter().map(|part| part.wgsl).collect(),
+            bindings: bindings(parts),
+            parameters: parameters(parts),
+        }
     }
 }
 
@@ -60,6 +67,11 @@ impl Shader {
     /// The buffers that it declares and uses with any constants.
     pub(in crate::kernels) fn bindings(&self, subgroups: bool) -> &[Declared] {
         &self.text(subgroups).bindings
+    }
+
+    /// The members of its struct of parameters.
+    pub(in crate::kernels) fn parameters(&self, subgroups: bool) -> &[Parameter] {
+        &self.text(subgroups).parameters
     }
 
     fn text(&self, subgroups: bool) -> &Text {

@@ -56,6 +56,13 @@ pub(crate) struct Stacked {
     pub weights: Weights,
 }
 
+impl Stacked {
+    /// The name of the dispatches of its products: attention's are without `self_attn.`.
+    pub(crate) fn dispatch(&self) -> &'static str {
+        self.label.strip_prefix("self_attn.").unwrap_or(self.label)
+    }
+}
+
 impl Held {
     pub(crate) fn new(at: &AtPlace, held_as: HeldAs) -> Self {
         let first = &at.tensors[0];
@@ -120,8 +127,8 @@ pub(crate) struct PerLayerWeights {
 /// What takes a layer's share of the per-layer inputs.
 #[derive(Debug)]
 pub(crate) struct PerLayerGate {
-    pub per_layer_input_gate: Weights,
-    pub per_layer_projection: Weights,
+    pub per_layer_input_gate: Named,
+    pub per_layer_projection: Named,
 }
 
 /// The weights of one layer.
@@ -129,7 +136,7 @@ pub(crate) struct PerLayerGate {
 pub(crate) struct LayerWeights {
     /// `q_proj`; `k_proj` where the layer has keys and values of its own; `v_proj`, unless K = V.
     pub qkv: Joined,
-    pub o_proj: Weights,
+    pub o_proj: Named,
     /// `q_norm` and `k_norm`, `[2, head_dim]` without padding.
     pub qk_norm: Tensor,
     pub mlp: GatedWeights,
@@ -142,13 +149,13 @@ pub(crate) struct LayerWeights {
 #[derive(Debug)]
 pub(crate) struct GatedWeights {
     pub gate_up: Joined,
-    pub down_proj: Weights,
+    pub down_proj: Named,
 }
 
 /// Router and experts of one layer.
 #[derive(Debug)]
 pub(crate) struct MoeWeights {
-    pub router_proj: Weights,
+    pub router_proj: Named,
     /// `[1, num_experts]`.
     pub per_expert_scale: Tensor,
     /// On the device; of experts in host memory, windows.
@@ -174,13 +181,13 @@ impl ModelWeights {
         let find = Find { all: &all, layer: None };
         let per_layer = find.file("embed_tokens_per_layer").map(|table| PerLayerWeights {
             table,
-            per_layer_model_projection: find.one("per_layer_model_projection"),
+            per_layer_model_projection: find.one("per_layer_model_projection").weights,
             per_layer_projection_norm: find.rows("per_layer_projection_norm.weight"),
         });
         let has_head = find.find("lm_head").is_some();
         ModelWeights {
-            embed_tokens: find.one("embed_tokens"),
-            lm_head: has_head.then(|| find.one("lm_head")),
+            embed_tokens: find.one("embed_tokens").weights,
+            lm_head: has_head.then(|| find.one("lm_head").weights),
             norms,
             per_layer,
             layers: (0..layers).map(|l| Find { all: &all, layer: Some(l) }.layer()).collect(),
@@ -236,14 +243,13 @@ impl Find<'_> {
         let held = self.held().find(|held| held.label == label);
         let matrices = held.map_or(&[][..], Held::matrices);
         assert!(!matrices.is_empty(), "no matrix {label:?} in the table of tensors");
-        let last = |label: &'static str| label.rsplit_once('.').map_or(label, |(_, last)| last);
-        let named = |stacked: &Stacked| Named { name: last(stacked.label), weights: stacked.weights.clone() };
+        let named = |stacked: &Stacked| Named { label: stacked.dispatch(), weights: stacked.weights.clone() };
         Joined(matrices.iter().map(named).collect())
     }
 
     /// A matrix that is alone.
-    fn one(&self, label: &str) -> Weights {
-        self.joined(label).0.swap_remove(0).weights
+    fn one(&self, label: &str) -> Named {
+        self.joined(label).0.swap_remove(0)
     }
 
     fn rows(&self, label: &str) -> Tensor {

@@ -17,7 +17,7 @@ impl<'a> LayerPlan<'a> {
         let (of, l) = (self.of, self.l);
         let (c, a, b) = (&of.share.config, of.activations, self.buffers());
         let layer = &c.layers[l];
-        self.product("", Product::joined(&w.qkv, of.rows(), of.x(), &b.qkv))?;
+        self.product("qkv_proj", Product::joined(&w.qkv, of.rows(), of.x(), &b.qkv))?;
         let kv = match (layer.kv_source, layer.k_eq_v) {
             (Some(_), _) => Kv::Shared,
             (None, true) => Kv::KeysOnly,
@@ -32,7 +32,7 @@ impl<'a> LayerPlan<'a> {
             capacity: cache.capacity,
             window: (layer.kind == LayerKind::Sliding).then_some(c.sliding_window),
         };
-        let rounded = of.rows().rounded_for(&b.out_rounded, &w.o_proj);
+        let rounded = of.rows().rounded_for(&b.out_rounded, &w.o_proj.weights);
         if of.body != Body::Chunk {
             let buffers = attention::Buffers { out: &b.out, rounded, shares: Some(&b.shares) };
             for planned in attention::plan(of.planner, "attention", heads, &inputs, buffers, source)? {
@@ -60,7 +60,7 @@ impl<'a> LayerPlan<'a> {
             }
         }
         let out = Input { x: &b.out, rounded };
-        self.product("o_proj", Product::new(&w.o_proj, of.rows(), out, &a.attn))?;
+        self.product(w.o_proj.label, Product::new(&w.o_proj.weights, of.rows(), out, &a.attn))?;
         Ok(())
     }
 

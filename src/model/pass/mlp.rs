@@ -22,8 +22,8 @@ impl<'a> LayerPlan<'a> {
         let gated = self.gated(&w.mlp, buffers);
         let act =
             self.product("mlp", Product::joined_gated(&w.mlp.gate_up, of.rows(), of.x(), gated).beside(logits))?;
-        let down = Product::new(&w.mlp.down_proj, of.rows(), act, &a.mlp_out).beside(choice);
-        self.product("mlp.down_proj", down)?;
+        let down = Product::new(&w.mlp.down_proj.weights, of.rows(), act, &a.mlp_out).beside(choice);
+        self.product(w.mlp.down_proj.label, down)?;
         Ok(())
     }
 
@@ -32,7 +32,12 @@ impl<'a> LayerPlan<'a> {
         let moe = self.moe();
         let (logits, per_expert_scale) = (&moe.router_logits, &w.per_expert_scale);
         let choice = Choice { logits, per_expert_scale, ids: &moe.ids, weights: &moe.weights };
-        let product = Beside::Product { label: "router.proj", weights: &w.router_proj, x: &moe.router_x, y: logits };
+        let product = Beside::Product {
+            label: w.router_proj.label,
+            weights: &w.router_proj.weights,
+            x: &moe.router_x,
+            y: logits,
+        };
         (product, Beside::Choice { label: "router", choice })
     }
 
@@ -57,14 +62,14 @@ impl<'a> LayerPlan<'a> {
         let gated = self.gated(&w.experts, &moe.gated);
         let act = self.product("experts", Product::joined_gated(&w.experts.gate_up, rows(ids.width), x, gated))?;
         let sum = Summed { ids, factors, held, products: Some(&moe.products), y: &moe.sum };
-        self.product("experts.down_proj", Product::summed(&w.experts.down_proj, rows(1), act, sum))?;
+        self.product(w.experts.down_proj.label, Product::summed(&w.experts.down_proj.weights, rows(1), act, sum))?;
         self.all_reduce(&moe.sum);
         Ok(())
     }
 
     /// Where gate and up go, for `down_proj` to read.
     fn gated(&self, w: &GatedWeights, b: &'a GatedActivations) -> Gated<'a> {
-        let rounded = self.of.rows().rounded_for(&b.act_rounded, &w.down_proj);
+        let rounded = self.of.rows().rounded_for(&b.act_rounded, &w.down_proj.weights);
         Gated { gate_up: Some(&b.gate_up), y: &b.act, rounded }
     }
 
@@ -97,11 +102,17 @@ impl<'a> LayerPlan<'a> {
     pub(super) fn per_layer(&mut self, w: &'a PerLayerGate, scalar: f32) -> Result<()> {
         let (of, a) = (self.of, self.of.activations);
         let b = a.per_layer.as_ref().expect("the configuration has per-layer inputs");
-        self.product("per_layer_input_gate", Product::new(&w.per_layer_input_gate, of.rows(), &a.h, &b.gate))?;
+        self.product(
+            w.per_layer_input_gate.label,
+            Product::new(&w.per_layer_input_gate.weights, of.rows(), &a.h, &b.gate),
+        )?;
         let n = of.share.config.hidden_size_per_layer_input;
         let first = self.l * n + of.share.per_layer.start;
         self.push(gelu_mul::plan(of.planner, "per_layer.gelu_mul", &b.gate, &b.inputs, first, &b.act, 1)?);
-        self.product("per_layer_projection", Product::new(&w.per_layer_projection, of.rows(), &b.act, &a.attn))?;
+        self.product(
+            w.per_layer_projection.label,
+            Product::new(&w.per_layer_projection.weights, of.rows(), &b.act, &a.attn),
+        )?;
         self.all_reduce(&a.attn);
         self.join("after_per_layer", Norm::PostPerLayerInput, &a.attn, scalar)
     }

@@ -8,7 +8,7 @@ use crate::gemma4::{Config, LayerKind};
 use crate::kernels::{KvDtype, Weights};
 use crate::model::Gemma4;
 use crate::model::load::share::Share;
-use crate::model::load::weights::{Held, Stacked};
+use crate::model::load::weights::Held;
 
 /// Bytes and operations of all dispatches with one label, that of a layer without its number.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +74,8 @@ impl Count {
 
     /// The products of what a rank holds in one place.
     fn held(&mut self, share: &Share, held: &Held) {
-        for Stacked { label, weights } in held.matrices() {
+        for stacked in held.matrices() {
+            let (label, weights) = (stacked.dispatch(), &stacked.weights);
             match held.role {
                 // Of the embedding itself, a row is read for each token.
                 Role::Embedding if share.config.tie_word_embeddings => {
@@ -83,7 +84,7 @@ impl Count {
                 Role::Embedding => {}
                 Role::Head => self.linear(label, weights, self.step.logits),
                 _ if held.scope == Scope::Expert => self.experts(share, label, weights),
-                _ => self.linear(without_attention(label), weights, self.step.rows),
+                _ => self.linear(label, weights, self.step.rows),
             }
         }
     }
@@ -110,9 +111,4 @@ impl Count {
         let operations = (2 * w.out_features * w.in_features * rows) as f64 * top_k * held;
         self.add(label, chosen * held * w.matrix_bytes() as f64, operations);
     }
-}
-
-/// The label of a product's dispatch, of the name of its stack: attention's are without `self_attn.`.
-fn without_attention(name: &'static str) -> &'static str {
-    name.strip_prefix("self_attn.").unwrap_or(name)
 }
