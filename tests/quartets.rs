@@ -4,7 +4,8 @@
 //! - host: `FAMILY/STEM.rs` below src/kernels/, which plans the shader by its stem
 //! - twin: `pub fn STEM` below src/reference/, which a test of kernels or testing calls as `ops::STEM`
 //! - test: `STEM.rs` below tests/kernels/ with tests in it, part of tests/kernels.rs, whose head names the shader
-//! - and bugs: `STEM::` in one of the lists of planted bugs below tests/kernels/, so that the test is known to see some
+//! - and bugs: a function of the lists of planted bugs below tests/kernels/ that checks by `STEM::` and plants one in a text of
+//!   the shader, so that the test is known to see some
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -93,7 +94,12 @@ impl Trees {
         let has_twin = self.twins.has_name(&format!("pub fn {stem}("));
         let needs_twin = NO_TWIN.iter().all(|(s, _)| *s != stem);
         let call = format!("ops::{stem}");
-        let planted = || self.tests.0.iter().filter(|(path, _)| name_of(path).starts_with("planted"));
+        let texts: Vec<String> =
+            SHADERS.iter().filter(|s| s.stem == stem).flat_map(|s| [s.wgsl(false), s.wgsl(true)]).collect();
+        let is_in_shader = |from: &String| texts.iter().any(|text| text.contains(from.as_str()));
+        let plants =
+            |function: &str| has_name(function, &format!("{stem}::")) && replaced(function).iter().any(is_in_shader);
+        let mut planted = self.tests.0.iter().filter(|(path, _)| name_of(path).starts_with("planted"));
         let all = [
             (self.shaders.named(&shader).next().is_some(), format!("shader: no {shader} below shaders/")),
             (
@@ -119,8 +125,8 @@ impl Trees {
             ),
             (has_name(&self.list, &format!("mod {stem};")), format!("test: no `mod {stem};` in tests/kernels.rs")),
             (
-                planted().any(|(_, text)| has_name(&code(text), &format!("{stem}::"))),
-                format!("bugs: no planted*.rs below tests/kernels/ calls `{stem}::`"),
+                planted.any(|(_, text)| tests_with_lists(&code(text)).iter().any(|test| plants(test))),
+                format!("bugs: no test in planted*.rs below tests/kernels/ checks `{stem}::` with a bug in {shader}"),
             ),
         ];
         all.into_iter().filter(|(is_there, _)| !is_there).map(|(_, what)| what).collect()
@@ -178,4 +184,50 @@ fn what_is_missing_is_found() {
     assert!(has_name("mod matmul;", "mod matmul;") && !has_name("mod matmul_grouped;", "mod matmul"));
     assert!(has_name("ops::matmul(x)", "ops::matmul") && !has_name("ops::matmul_grouped(x)", "ops::matmul"));
     assert!(has_name("super::attention::chunk", "attention::") && !has_name("own_attention::chunk", "attention::"));
+}
+
+/// The tests of a file, each with the lists of bugs that it goes through.
+fn tests_with_lists(code: &str) -> Vec<String> {
+    let lists = code.split("\nconst ").skip(1).filter_map(|list| list.split_once(':'));
+    let lists: Vec<_> = lists.map(|(name, rest)| (name, rest.split("\n];").next().unwrap_or_default())).collect();
+    let with_lists = |test: &str| {
+        let own = lists.iter().filter(|(name, _)| has_name(test, name)).map(|(_, list)| *list);
+        [test].into_iter().chain(own).collect::<Vec<_>>().join("\n")
+    };
+    code.split("#[test]").skip(1).map(with_lists).collect()
+}
+
+/// What the bugs of a function replace: the second text of each `bug("name", "from", "to")`.
+fn replaced(function: &str) -> Vec<String> {
+    let bugs = function.split("bug(").skip(1);
+    bugs.filter_map(|bug| {
+        let (_, rest) = literal(bug)?;
+        literal(rest).map(|(from, _)| from)
+    })
+    .collect()
+}
+
+/// The first text in quotes, and what comes behind it.
+fn literal(code: &str) -> Option<(String, &str)> {
+    let start = code.find('"')? + 1;
+    let (mut text, mut chars) = (String::new(), code[start..].char_indices());
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((text, &code[start + at + 1..])),
+            '\\' => text.push(match chars.next()?.1 {
+                'n' => '\n',
+                other => other,
+            }),
+            other => text.push(other),
+        }
+    }
+    None
+}
+
+#[test]
+fn planted_bugs_are_read() {
+    let code =
+        "sees(bug(\n    \"one: \\\"a\\\"\",\n    \"x\\ny\",\n    \"z\"), all);\nsees(bug(\"two\", \"b\", \"c\"), all);";
+    assert_eq!(replaced(code), ["x\ny", "b"]);
+    assert_eq!(replaced("fn debug() {}"), Vec::<String>::new());
 }
