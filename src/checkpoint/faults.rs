@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::files::folder::list;
 use crate::Faults;
+use crate::error::list;
 
 /// Up to so many alike stand each on its own line.
 const SINGLE: usize = 4;
@@ -125,7 +125,7 @@ mod tests {
         alike.push_other("file: gone");
         let faults = alike.into_faults();
         assert_eq!(
-            faults.list(),
+            faults.list().iter().map(ToString::to_string).collect::<Vec<_>>(),
             [
                 "tensor \"layers.0.q_norm.weight\": missing, expected [16]; the same of 29 others, the last \
                  \"layers.29.q_norm.weight\"",

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::files::folder::list;
 use super::files::index::Index;
 use super::skipped;
-use crate::error::harmless;
+use crate::error::{harmless, list};
 use crate::{Error, Result};
 
 /// What the text model's tensors begin with, in releases, in vLLM's layout, in text-only exports, and bare.

@@ -51,7 +51,11 @@ fn shown(error: &Error, with_code: bool) -> String {
 
 /// The same for programs: what `--json` prints instead of a result.
 pub(super) fn object(error: &Error) -> Value {
-    let faults = if let Error::Model(faults) = error { faults.list_with(&flags) } else { Vec::new() };
+    let faults = if let Error::Model(faults) = error {
+        faults.list().iter().map(|fault| fault.message(&flags)).collect()
+    } else {
+        Vec::<String>::new()
+    };
     let remedies: Vec<String> = error.remedies().into_iter().map(|one| flags(std::slice::from_ref(one))).collect();
     json!({ "error": {
         "code": error.code(),

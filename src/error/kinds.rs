@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::device::{Failure, Lost, NotFinite, Unfit};
+use super::fault::{Fault, UNSUPPORTED};
 use super::faults::Faults;
 use super::memory::NoRoom;
 use super::remedy::{Remedy, Speller, plain};
@@ -17,7 +18,8 @@ use super::usage::Usage;
 pub enum Error {
     /// The request itself cannot be met: an option out of range, a prompt longer than the context.
     Usage(Usage),
-    /// The checkpoint's files are missing, damaged or contradict each other. All faults that were found, not the first.
+    /// The model's files are missing, damaged, contradict each other, or are of a model that nothing here computes. All faults
+    /// that were found, not the first.
     Model(Faults),
     /// A file could not be read or written.
     Io {
@@ -49,16 +51,7 @@ impl Error {
 
     /// A single fault of the checkpoint.
     pub fn model(fault: impl AsRef<str>) -> Self {
-        let mut faults = Faults::default();
-        faults.push(fault);
-        Error::Model(faults)
-    }
-
-    /// A single fault of the checkpoint, which would be none with `remedy`.
-    pub(crate) fn model_unless(fault: impl AsRef<str>, remedy: Remedy) -> Self {
-        let mut faults = Faults::default();
-        faults.push_with(fault, remedy);
-        Error::Model(faults)
+        Fault::checkpoint().found(fault).into()
     }
 
     /// No vector or matrix of this name.
@@ -95,6 +88,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Error::Usage(usage) => usage.code(),
+            Error::Model(faults) if faults.are_unsupported() => UNSUPPORTED,
             Error::Model(_) => "E-MODEL",
             Error::Io { .. } => "E-IO",
             Error::Device(unfit) => unfit.code(),
@@ -161,6 +155,12 @@ impl Faults {
     /// [`Error::Model`] if there is any fault.
     pub fn into_result<T>(self, value: T) -> Result<T> {
         if self.is_empty() { Ok(value) } else { Err(Error::Model(self)) }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Error::Model(fault.into())
     }
 }
 

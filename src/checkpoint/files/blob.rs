@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::error::Remedy;
-use crate::paths::{check_no_device, quoted, shown};
+use crate::error::quoted;
+use crate::paths::{check_no_device, shown};
 use crate::{Error, Result, threads};
 
 /// How long a change may stay unseen behind the one before: file systems keep time in ticks of up to 10 ms.
@@ -45,7 +46,7 @@ pub(crate) fn open_in(directory: &Path, name: &str, follow: bool) -> Result<Opti
     if !follow && !is_allowed(directory, &real)? {
         let real = quoted(&shown(&real));
         let fault = format!("file {name:?}: is a link to {real}, expected a file inside the model directory");
-        return Err(Error::model_unless(fault, Remedy::FollowLinks));
+        return Err(crate::error::Fault::checkpoint().found(fault).remedy(Remedy::FollowLinks).into());
     }
     // Asked before opening: even to open a device can do something.
     let asked = fs::metadata(&real).map_err(|error| Error::io(&path, error))?;

@@ -4,13 +4,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::folder::{QUOTED, folders, is_gguf, list};
+use super::folder::{folders, is_gguf};
 use super::source::Source;
 use super::weight_map::{INDEX, SINGLE};
 use crate::Error;
-use crate::error::harmless;
+use crate::error::{QUOTED, harmless, list, quoted};
 use crate::gemma4::json;
-use crate::paths::quoted;
 
 /// Why there is no config.json.
 pub(crate) fn no_config(source: &Source) -> Error {

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::folder::list;
 use super::missing::nothing_found;
 use super::source::Source;
 use super::weight_map::{FILE_LIMIT, INDEX};
-use crate::paths::quoted;
+use crate::error::{list, quoted};
 use crate::{Error, Result};
 
 const ENDING: &str = ".safetensors";

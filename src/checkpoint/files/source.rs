@@ -9,7 +9,8 @@ use super::blob::{Blob, check_name, open_in};
 use super::folder::{self, is_gguf};
 use super::foreign;
 use super::weight_map::INDEX;
-use crate::paths::{quoted, shown, windows_device};
+use crate::error::quoted;
+use crate::paths::{shown, windows_device};
 use crate::{Error, Result};
 
 /// Largest tokenizer.json that is read.
