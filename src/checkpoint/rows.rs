@@ -7,7 +7,7 @@ use super::files::blob::Blob;
 use super::formats::numbers::{DenseNumbers, Numbers};
 use crate::error::Usage;
 use crate::quant::{DenseMatrix, Dtype, Format};
-use crate::{Error, Result};
+use crate::{Fault, Result};
 
 /// An open dense matrix `[rows, width]` of which single rows are read: the per-layer embedding of 4.7 to 5.6 GB, where a
 /// token needs one row.
@@ -41,9 +41,8 @@ impl Checkpoint {
         let (Format::Dense(dtype), Numbers::Dense(DenseNumbers { tensor, first_byte })) = (info.format, info.numbers)
         else {
             let found = info.format.describe(info.in_features);
-            return Err(Error::model(format!(
-                "tensor \"{name}\": {found} is not supported here, expected bf16, f16 or f32"
-            )));
+            let fault = Fault::tensor(name).found(format!("{found} is not supported here"));
+            return Err(fault.expected("bf16, f16 or f32").unsupported().into());
         };
         let (blob, offset) = self.index.place(tensor);
         let place = Place::File { blob, first_byte: offset + first_byte, dtype };

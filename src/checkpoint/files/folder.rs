@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::blob;
-use crate::error::{QUOTED, list, quoted};
+use crate::Result;
+use crate::error::{Fault, QUOTED, list};
 use crate::paths::shown;
-use crate::{Error, Result};
 
 /// The folder with the model's files: `path`, or for the root of a cached repository (`models--org--name` with `snapshots` and
 /// `refs`) its one snapshot, or else the one that `refs/main` names.
@@ -30,12 +30,8 @@ pub(crate) fn find(path: &Path) -> Result<Cow<'_, Path>> {
         return Ok(Cow::Owned(main.clone()));
     }
     let names = list(found.iter().filter_map(|snapshot| snapshot.file_name()?.to_str()));
-    Err(Error::model(format!(
-        "model {}: is a cached repository with {} snapshots and no refs/main that names one, expected one of \
-         snapshots/: {names}",
-        quoted(&shown(path)),
-        found.len()
-    )))
+    let what = format!("is a cached repository with {} snapshots and no refs/main that names one", found.len());
+    Err(Fault::source(&shown(path)).found(what).expected(format!("one of snapshots/: {names}")).into())
 }
 
 /// The folders in `path`.
