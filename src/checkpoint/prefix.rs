@@ -32,7 +32,7 @@ pub(super) fn is_text(name: &str, prefix: &str) -> bool {
 /// Leaves out of all names what is wrapped around a known layout, with a note.
 ///
 /// # Errors
-/// [`Error::Model`] if more than one thing could be meant, two names become one, or there are tensors of an adapter.
+/// [`crate::Error::Model`] if more than one thing could be meant, two names become one, or there are tensors of an adapter.
 pub(super) fn unwrap_names(index: &mut Index) -> Result<()> {
     if let Some(name) = index.names().find(|name| ADAPTER.iter().any(|part| name.contains(part))) {
         let fault = Fault::tensor(name).found("is of an adapter that is not merged").expected("a whole model");

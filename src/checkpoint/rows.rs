@@ -35,7 +35,7 @@ impl Checkpoint {
     /// A reader of single rows of the matrix `name`.
     ///
     /// # Errors
-    /// [`Error::Model`] where the matrix is quantized; [`Error::Usage`] like [`Self::matrix_info`].
+    /// [`crate::Error::Model`] where the matrix is quantized; [`crate::Error::Usage`] like [`Self::matrix_info`].
     pub fn row_reader(&self, name: &str) -> Result<RowReader> {
         let info = self.matrix_info(name)?;
         let (Format::Dense(dtype), Numbers::Dense(DenseNumbers { tensor, first_byte })) = (info.format, info.numbers)
@@ -69,7 +69,7 @@ impl RowReader {
     /// Row `row` as f32.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Model`] if the file cannot be read any more; [`Error::Usage`] if there is no such row.
+    /// [`crate::Error::Io`] or [`crate::Error::Model`] if the file cannot be read any more; [`crate::Error::Usage`] if there is no such row.
     pub fn read(&self, row: usize) -> Result<Vec<f32>> {
         if row >= self.rows {
             let (name, asked) = (self.name.clone(), row..row.saturating_add(1));

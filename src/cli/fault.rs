@@ -20,6 +20,7 @@ pub(super) fn flags(together: &[Remedy]) -> String {
         Remedy::FollowLinks => "--follow-links".to_owned(),
         Remedy::Examine => "`lapidary doctor`, which checks the adapter's kernels".to_owned(),
         Remedy::IgnoreRecord => "--no-cache".to_owned(),
+        Remedy::RawText => "base models have none: --raw TEXT goes on with a text as it is".to_owned(),
         Remedy::Compiler { how } => format!("DXC: {how} (lapidary devices says where to get it)"),
         other => other.to_string(),
     };
@@ -76,7 +77,7 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lapidary::error::{Failure, Usage};
+    use lapidary::error::{Failure, Fault, Place, Usage};
 
     use super::*;
 
@@ -86,7 +87,7 @@ mod tests {
         assert_eq!(line("a\x1b[31m\nb\u{202e}"), "error: a\\u{1b}[31m\\nb\\u{202e}");
         assert_eq!(line(&"x".repeat(1 << 20)).chars().count(), 7 + LINE_CHARACTERS + 1);
         let mut faults = lapidary::Faults::default();
-        (0..20).for_each(|i| faults.push(format!("{i} {}", "y".repeat(1000))));
+        (0..20).for_each(|i| faults.push(Fault::new(Place::Checkpoint).found(format!("{i} {}", "y".repeat(1000)))));
         let list = shown(&Error::Model(faults), false);
         assert!(list.starts_with("error: 20 faults:\n  0 y") && list.chars().count() == LINE_CHARACTERS + 1, "{list}");
     }

@@ -20,8 +20,7 @@ const KEPT: usize = 1000;
 
 impl Faults {
     /// Adds one fault.
-    pub fn push(&mut self, fault: impl Into<Fault>) {
-        let fault = fault.into();
+    pub fn push(&mut self, fault: Fault) {
         if self.list.len() < KEPT {
             self.list.push(fault);
         } else {
@@ -77,24 +76,6 @@ impl Faults {
             text.push_str(&format!("\n  and {} more", self.count() - SHOWN));
         }
         text
-    }
-}
-
-impl From<String> for Fault {
-    fn from(text: String) -> Self {
-        Fault::checkpoint().found(text)
-    }
-}
-
-impl From<&str> for Fault {
-    fn from(text: &str) -> Self {
-        Fault::checkpoint().found(text)
-    }
-}
-
-impl From<&String> for Fault {
-    fn from(text: &String) -> Self {
-        Fault::checkpoint().found(text)
     }
 }
 

@@ -49,11 +49,6 @@ impl Error {
         Error::Usage(Usage::Argument(message.into()))
     }
 
-    /// A single fault of the checkpoint.
-    pub fn model(fault: impl AsRef<str>) -> Self {
-        Fault::checkpoint().found(fault).into()
-    }
-
     /// No vector or matrix of this name.
     pub(crate) fn no_tensor(what: &'static str, name: &str) -> Self {
         Error::Usage(Usage::Tensor { what, name: name.to_owned() })

@@ -22,7 +22,7 @@ impl Config {
     /// Fails for a context that the model does not have.
     ///
     /// # Errors
-    /// [`Error::Usage`] for none at all, and for more than the model's.
+    /// [`crate::Error::Usage`] for none at all, and for more than the model's.
     pub fn check_context(&self, asked: usize) -> Result<()> {
         let most = self.max_position_embeddings;
         match asked {
@@ -35,7 +35,7 @@ impl Config {
     /// Reads what `config.json` says of the model.
     ///
     /// # Errors
-    /// [`Error::Model`] with every key that is missing, out of range, contradictory or not supported.
+    /// [`crate::Error::Model`] with every key that is missing, out of range, contradictory or not supported.
     pub fn parse(config_json: &[u8]) -> Result<Config> {
         Self::parse_with(config_json, |_, _, _| ()).map(|(config, ())| config)
     }

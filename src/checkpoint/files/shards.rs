@@ -13,7 +13,7 @@ const ENDING: &str = ".safetensors";
 /// The names of the files to read, with a note about the choice.
 ///
 /// # Errors
-/// [`Error::Model`] where there is none, a set is not whole, or more than one could be meant.
+/// [`crate::Error::Model`] where there is none, a set is not whole, or more than one could be meant.
 pub(crate) fn find(source: &Source) -> Result<Vec<String>> {
     let names = source.names();
     let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| is_weights(name)).collect();

@@ -31,7 +31,7 @@ pub(crate) struct WeightMap {
 /// Reads an index.
 ///
 /// # Errors
-/// [`Error::Model`] if it is not JSON, has no map, or names too many files or tensors, and with all entries that cannot be.
+/// [`crate::Error::Model`] if it is not JSON, has no map, or names too many files or tensors, and with all entries that cannot be.
 pub(crate) fn parse(bytes: &[u8]) -> Result<WeightMap> {
     let fault = |what: String| Fault::config(INDEX).found(format!("not valid JSON: {what}"));
     let text = decode::text(bytes).map_err(|error| fault(error.to_string()))?;
