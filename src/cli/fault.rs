@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use lapidary::Error;
 use lapidary::doctor::Note;
-use lapidary::error::{LINE_CHARACTERS, Remedy, harmless};
+use lapidary::error::{Defect, Fault, LINE_CHARACTERS, Place, Remedy, harmless};
 use serde_json::{Value, json};
 
 /// Remedies that are meant together, as arguments of this program.
@@ -50,13 +50,44 @@ fn shown(error: &Error, with_code: bool) -> String {
     }
 }
 
+/// One fault of a model's files for programs: what is not known of it is null.
+fn fault(fault: &Fault) -> Value {
+    let others = fault.others.as_ref().map(|others| json!({ "count": others.count, "names": others.names }));
+    let remedies: Vec<String> = fault.remedy.iter().map(|one| flags(std::slice::from_ref(one))).collect();
+    json!({
+        "code": fault.code(),
+        "place": place(&fault.place),
+        "missing": fault.defect == Defect::Missing,
+        "found": fault.found,
+        "but": fault.but,
+        "expected": fault.expected,
+        "because": fault.because,
+        "note": fault.note,
+        "others": others,
+        "remedies": remedies,
+        "message": fault.message(&flags),
+    })
+}
+
+/// The fields of a place, by what they name.
+fn place(place: &Place) -> Value {
+    match place {
+        Place::Source(model) => json!({ "model": model }),
+        Place::File(file) | Place::FileName(file) | Place::Config(file) => json!({ "file": file }),
+        Place::Key { file, key } => json!({ "file": file, "key": key }),
+        Place::TemplateFile { file, key } => json!({ "file": file, "key": key }),
+        Place::Tokenizer { part } => json!({ "file": "tokenizer.json", "key": part }),
+        Place::Tensor { name, file } => json!({ "tensor": name, "file": file }),
+        Place::Stacked { stack, number } => json!({ "stack": stack, "matrix": number }),
+        Place::Layers { count, first, last, of } => json!({ "layers": count, "first": first, "last": last, "of": of }),
+        _ => json!({}),
+    }
+}
+
 /// The same for programs: what `--json` prints instead of a result.
 pub(super) fn object(error: &Error) -> Value {
-    let faults = if let Error::Model(faults) = error {
-        faults.list().iter().map(|fault| fault.message(&flags)).collect()
-    } else {
-        Vec::<String>::new()
-    };
+    let faults = if let Error::Model(faults) = error { faults.list() } else { &[] };
+    let faults: Vec<Value> = faults.iter().map(fault).collect();
     let remedies: Vec<String> = error.remedies().into_iter().map(|one| flags(std::slice::from_ref(one))).collect();
     json!({ "error": {
         "code": error.code(),
@@ -77,7 +108,7 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lapidary::error::{Failure, Fault, Place, Usage};
+    use lapidary::error::{Failure, Usage};
 
     use super::*;
 
@@ -97,6 +128,41 @@ mod tests {
         let error = Error::from(Usage::Slot { slot: 3, slots: 2 });
         assert_eq!(shown(&error, true), "error[E-SLOT]: slot 3 of 2, expected one below 2");
         assert_eq!(object(&error)["error"]["code"], "E-SLOT");
+    }
+
+    #[test]
+    fn a_fault_is_an_object_of_its_fields() {
+        let tensor = Fault::new(Place::tensor("norm.weight")).found("shape [2]").expected("[3]");
+        let link = Fault::new(Place::file("a")).found("is a link").remedy(Remedy::FollowLinks);
+        let mut faults = lapidary::Faults::default();
+        [tensor, link].into_iter().for_each(|fault| faults.push(fault));
+        let error = object(&Error::Model(faults))["error"].take();
+        assert_eq!((&error["code"], &error["remedies"]), (&json!("E-MODEL"), &json!(["--follow-links"])));
+        let expected = json!({
+            "code": "E-WEIGHTS",
+            "place": { "tensor": "norm.weight", "file": null },
+            "missing": false,
+            "found": "shape [2]",
+            "but": null,
+            "expected": "[3]",
+            "because": null,
+            "note": null,
+            "others": null,
+            "remedies": [],
+            "message": "tensor \"norm.weight\": shape [2], expected [3]",
+        });
+        assert_eq!(error["faults"][0], expected);
+        let link = &error["faults"][1];
+        assert_eq!((&link["code"], &link["place"]), (&json!("E-FILE"), &json!({ "file": "a" })));
+        assert_eq!(link["message"], "file \"a\": is a link (--follow-links allows others)");
+    }
+
+    #[test]
+    fn a_model_without_a_template_is_told_how_to_go_on() {
+        let fault = Fault::new(Place::Template).missing("found none").expected("one").remedy(Remedy::RawText);
+        let line = shown(&Error::from(fault), false);
+        let end = "(base models have none: --raw TEXT goes on with a text as it is)";
+        assert_eq!(line, format!("error: chat template: found none, expected one {end}"));
     }
 
     #[test]
