@@ -20,6 +20,9 @@ pub(super) fn flags(together: &[Remedy]) -> String {
         Remedy::FollowLinks => "--follow-links".to_owned(),
         Remedy::Examine => "`lapidary doctor`, which checks the adapter's kernels".to_owned(),
         Remedy::IgnoreRecord => "--no-cache".to_owned(),
+        Remedy::LessContext => "a shorter --context".to_owned(),
+        Remedy::OtherAdapter => "another --adapter".to_owned(),
+        Remedy::LeaveLessUnused => "a shorter list behind --disable".to_owned(),
         Remedy::RawText => "base models have none: --raw TEXT goes on with a text as it is".to_owned(),
         Remedy::Compiler { how } => format!("DXC: {how} (lapidary devices says where to get it)"),
         other => other.to_string(),
@@ -108,7 +111,7 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lapidary::error::{Failure, Usage};
+    use lapidary::error::{Failure, Lost, Usage};
 
     use super::*;
 
@@ -173,5 +176,9 @@ mod tests {
         assert!(!error.to_string().contains("--"), "{error}");
         let change = [Remedy::ShorterContext(256), Remedy::SmallerCache { bits: 8 }, Remedy::ExpertsOnHost(2)];
         assert_eq!(flags(&change), "--context 256 --kv int8 --host-experts 2");
+        let mut lost = Lost::new("a GPU", "gone");
+        lost.losses = Some(3);
+        let line = shown(&Error::from(lost), false);
+        assert!(line.ends_with(": a newer driver, a shorter --context or another --adapter may help"), "{line}");
     }
 }

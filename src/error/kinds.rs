@@ -111,7 +111,9 @@ impl Error {
             Error::Model(faults) => faults.remedies(),
             Error::Memory(no_room) => no_room.remedies().iter().collect(),
             Error::Run(failure) => failure.remedies().iter().collect(),
-            Error::Io { .. } | Error::Device(_) | Error::NotFinite(_) | Error::DeviceLost(_) => Vec::new(),
+            Error::Device(unfit) => unfit.remedies().iter().collect(),
+            Error::DeviceLost(lost) => lost.remedies().iter().collect(),
+            Error::Io { .. } | Error::NotFinite(_) => Vec::new(),
         }
     }
 
@@ -122,11 +124,11 @@ impl Error {
             Error::Usage(usage) => usage.message(spell),
             Error::Model(faults) => faults.message(spell),
             Error::Io { path, source } => format!("{}: {source}", path.display()),
-            Error::Device(unfit) => unfit.to_string(),
+            Error::Device(unfit) => unfit.message(spell),
             Error::Memory(no_room) => no_room.message(spell),
             Error::Run(failure) => failure.message(spell),
             Error::NotFinite(found) => found.to_string(),
-            Error::DeviceLost(lost) => lost.to_string(),
+            Error::DeviceLost(lost) => lost.message(spell),
         }
     }
 }

@@ -32,6 +32,18 @@ pub enum Remedy {
     Examine,
     /// An adapter that is opened without what is recorded of its checks.
     IgnoreRecord,
+    /// A context of fewer positions than now.
+    LessContext,
+    /// Another adapter than the one that was chosen.
+    OtherAdapter,
+    /// An adapter of which less is left unused.
+    LeaveLessUnused,
+    /// A driver that is newer than the one that there is.
+    NewerDriver,
+    /// The driver of the graphics card, where there is none.
+    CardDriver,
+    /// A driver for Vulkan, where there is none.
+    VulkanDriver,
     /// The same file from where it came.
     DownloadAgain,
     /// The file that this one only points to.
@@ -79,6 +91,15 @@ impl fmt::Display for Remedy {
             Remedy::FollowLinks => f.write_str("following links"),
             Remedy::Examine => f.write_str("the doctor"),
             Remedy::IgnoreRecord => f.write_str("ignoring the record of its checks"),
+            Remedy::LessContext => f.write_str("a shorter context"),
+            Remedy::OtherAdapter => f.write_str("another adapter"),
+            Remedy::LeaveLessUnused => f.write_str("leaving less unused"),
+            Remedy::NewerDriver => f.write_str("a newer driver"),
+            Remedy::CardDriver => f.write_str("install the driver of your graphics card"),
+            Remedy::VulkanDriver => f.write_str(
+                "install a Vulkan driver: your card's own, or Mesa's (Debian, Ubuntu: apt install mesa-vulkan-drivers; it also \
+                 computes on the CPU where there is no card)",
+            ),
             Remedy::DownloadAgain => f.write_str("download the file again"),
             Remedy::Download => f.write_str("download it"),
             Remedy::DownloadRest => f.write_str("download the rest"),
