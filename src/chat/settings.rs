@@ -6,7 +6,8 @@ use web_time::SystemTime;
 
 use crate::checkpoint::GenerationConfig;
 use crate::engine::{Request, Sampling};
-use crate::{Fault, Faults, Result};
+use crate::error::Usage;
+use crate::{Error, Fault, Faults, Result};
 
 /// `top_k` where a checkpoint says nothing: what transformers takes.
 const DEFAULT_TOP_K: usize = 50;
@@ -73,7 +74,7 @@ impl Settings {
     /// unless they say `do_sample`.
     ///
     /// # Errors
-    /// [`crate::Error::Usage`] for a value out of its range, [`crate::Error::Model`] where it is the checkpoint's.
+    /// [`Error::Usage`] for a value out of its range, [`Error::Model`] where it is the checkpoint's.
     pub fn new(asked: &Asked, defaults: &GenerationConfig) -> Result<Self> {
         let temperature = match asked.temperature {
             Some(temperature) => temperature,
@@ -183,7 +184,13 @@ fn own_temperature(defaults: &GenerationConfig) -> Result<f32> {
     defaults.check(&["temperature"])?;
     let temperature = defaults.temperature.unwrap_or(1.0);
     let own = Sampling { temperature, ..Sampling::GREEDY };
-    own.check().map_err(|error| Fault::config("generation_config.json").found(error.to_string()))?;
+    own.check().map_err(|error| match error {
+        Error::Usage(Usage::Sampling { name, found, expected }) => Fault::key("generation_config.json", name)
+            .found(found.to_string())
+            .expected_in(": expected ", expected, "")
+            .into(),
+        other => other,
+    })?;
     Ok(temperature)
 }
 
@@ -191,7 +198,6 @@ fn own_temperature(defaults: &GenerationConfig) -> Result<f32> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::Error;
 
     fn settings(asked: &Asked, json: &str) -> Settings {
         Settings::new(asked, &GenerationConfig::parse(json.as_bytes()).unwrap()).unwrap()

@@ -1,19 +1,21 @@
 //! Opening a tokenizer, and whether it is the model's.
 
 use crate::checkpoint::{Checkpoint, Source};
+use crate::error::Place;
 use crate::text::TextModel;
 use crate::{Fault, Result};
 
 /// The tokenizer and templates, for a caller that cannot go on without them.
 ///
 /// # Errors
-/// Those of [`TextModel::open`]; [`crate::Error::Model`] also where there is no tokenizer. `hint`, which may be empty, ends the
-/// sentence that says so: what else the caller could do.
-pub fn required_text(source: &Source, hint: &str) -> Result<TextModel> {
-    TextModel::open(source)?.ok_or_else(|| {
-        let fault = Fault::source(&source.describe()).missing("no tokenizer.json");
-        fault.expected(format!("one to turn text into tokens{hint}")).into()
-    })
+/// Those of [`TextModel::open`], and [`no_tokenizer`].
+pub fn required_text(source: &Source) -> Result<TextModel> {
+    TextModel::open(source)?.ok_or_else(|| no_tokenizer(source).into())
+}
+
+/// The fault of a model without a tokenizer, where one is needed.
+pub fn no_tokenizer(source: &Source) -> Fault {
+    Fault::new(Place::source(&source.describe())).missing("no tokenizer.json").expected("one to turn text into tokens")
 }
 
 /// Fails for a tokenizer of another model: it could make ids that this one does not have.

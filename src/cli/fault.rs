@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use lapidary::Error;
 use lapidary::doctor::Note;
-use lapidary::error::{Defect, Fault, LINE_CHARACTERS, Place, Remedy, harmless};
+use lapidary::error::{Fault, LINE_CHARACTERS, Place, Remedy, harmless};
 use serde_json::{Value, json};
 
 /// Remedies that are meant together, as arguments of this program.
@@ -24,6 +24,7 @@ pub(super) fn flags(together: &[Remedy]) -> String {
         Remedy::OtherAdapter => "another --adapter".to_owned(),
         Remedy::LeaveLessUnused => "a shorter list behind --disable".to_owned(),
         Remedy::RawText => "base models have none: --raw TEXT goes on with a text as it is".to_owned(),
+        Remedy::TokenIds => "without one, there is --ids".to_owned(),
         Remedy::Compiler { how } => format!("DXC: {how} (lapidary devices says where to get it)"),
         other => other.to_string(),
     };
@@ -60,7 +61,7 @@ fn fault(fault: &Fault) -> Value {
     json!({
         "code": fault.code(),
         "place": place(&fault.place),
-        "missing": fault.defect == Defect::Missing,
+        "defect": fault.defect.to_string(),
         "found": fault.found,
         "but": fault.but,
         "expected": fault.expected,
@@ -144,7 +145,7 @@ mod tests {
         let expected = json!({
             "code": "E-WEIGHTS",
             "place": { "tensor": "norm.weight", "file": null },
-            "missing": false,
+            "defect": "wrong",
             "found": "shape [2]",
             "but": null,
             "expected": "[3]",
@@ -161,11 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn a_model_without_a_template_is_told_how_to_go_on() {
+    fn a_model_without_template_or_tokenizer_is_told_how_to_go_on() {
         let fault = Fault::new(Place::Template).missing("found none").expected("one").remedy(Remedy::RawText);
         let line = shown(&Error::from(fault), false);
         let end = "(base models have none: --raw TEXT goes on with a text as it is)";
         assert_eq!(line, format!("error: chat template: found none, expected one {end}"));
+        let fault = Fault::new(Place::source("a")).missing("no tokenizer.json").remedy(Remedy::TokenIds);
+        let line = shown(&Error::from(fault), false);
+        assert_eq!(line, "error: model \"a\": no tokenizer.json (without one, there is --ids)");
     }
 
     #[test]

@@ -113,7 +113,7 @@ enum Input {
 impl Arguments {
     /// The tokenizer and template.
     fn text(&self) -> Result<TextModel> {
-        self.run.model.required_text(" (without one, there is --ids)")
+        self.run.model.required_text(|fault| fault.remedy(Remedy::TokenIds))
     }
 
     fn input(&self, limit: Limit) -> Result<Input> {

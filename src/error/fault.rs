@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::harmless::{LISTED, QUOTED, harmless, spelled};
+use super::harmless::{harmless, spelled};
+use super::others::Others;
 use super::place::Place;
 use super::remedy::{Remedy, Speller, plain};
 
@@ -21,66 +22,13 @@ pub enum Defect {
     Unsupported,
 }
 
-/// Other things of which the same is true.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Others {
-    /// How many, without the one that is named.
-    pub count: usize,
-    /// The names of some of them.
-    pub names: Vec<String>,
-    form: Form,
-}
-
-/// How others are told of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Form {
-    /// By the last of them.
-    Last,
-    /// By examples, of which there are so many more.
-    Examples(usize),
-    /// By their number alone.
-    Count,
-    /// By their number, all being this.
-    FirstOf(&'static str),
-}
-
-impl Others {
-    /// So many others, the last of them called so.
-    pub(crate) fn until(count: usize, last: &str) -> Self {
-        Others { count, names: vec![spelled(last)], form: Form::Last }
-    }
-
-    /// So many others, of which the first few of `examples` are named.
-    pub(crate) fn such_as<'n>(count: usize, examples: impl ExactSizeIterator<Item = &'n str>) -> Self {
-        let more = examples.len().saturating_sub(LISTED);
-        let names = examples.take(LISTED).map(|name| spelled(&harmless(name, QUOTED))).collect();
-        Others { count, names, form: Form::Examples(more) }
-    }
-
-    /// So many others.
-    pub(crate) fn counted(count: usize) -> Self {
-        Others { count, names: Vec::new(), form: Form::Count }
-    }
-
-    /// So many others, all of them being `what`.
-    pub(crate) fn first_of(count: usize, what: &'static str) -> Self {
-        Others { count, names: Vec::new(), form: Form::FirstOf(what) }
-    }
-}
-
-impl fmt::Display for Others {
+impl fmt::Display for Defect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.count;
-        match (&self.form, self.names.as_slice()) {
-            (Form::Last, [last, ..]) => write!(f, "; the same of {count} others, the last \"{last}\""),
-            (Form::Examples(more), names) => {
-                write!(f, "; the same of {count} others, such as \"{}\"", names.join("\", \""))?;
-                if *more > 0 { write!(f, " and {more} more") } else { Ok(()) }
-            }
-            (Form::FirstOf(what), _) => write!(f, " (the first of {} {what})", count + 1),
-            (Form::Count | Form::Last, _) => write!(f, " ({} such)", count + 1),
-        }
+        f.write_str(match self {
+            Defect::Missing => "missing",
+            Defect::Wrong => "wrong",
+            Defect::Unsupported => "unsupported",
+        })
     }
 }
 
@@ -315,7 +263,8 @@ impl Fault {
             Some(remedy) if remedy.mends_files() => sentence(&format!(": {}", spelled(remedy))),
             // The fault says which links are allowed.
             Some(remedy @ Remedy::FollowLinks) => format!("{} ({} allows others)", sentence(""), spelled(remedy)),
-            Some(remedy @ Remedy::RawText) => format!("{} ({})", sentence(""), spelled(remedy)),
+            // These two are sentences of their own.
+            Some(remedy @ (Remedy::RawText | Remedy::TokenIds)) => format!("{} ({})", sentence(""), spelled(remedy)),
             Some(remedy) => format!("{} (what helps: {})", sentence(""), spelled(remedy)),
         }
     }

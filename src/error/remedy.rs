@@ -70,6 +70,8 @@ pub enum Remedy {
     MergeAdapter,
     /// A text that is continued as it is, where no chat template makes one of a conversation.
     RawText,
+    /// Token ids, where there is no tokenizer.
+    TokenIds,
     /// A DXC for the shaders of DX12, where the system has only FXC.
     Compiler {
         /// What brings one.
@@ -115,6 +117,7 @@ impl fmt::Display for Remedy {
                 f.write_str("merge the two first (with PEFT: merge_and_unload, then save_pretrained)")
             }
             Remedy::RawText => f.write_str("base models have none: a text that goes on as it is"),
+            Remedy::TokenIds => f.write_str("without one, there are token ids"),
             Remedy::Compiler { how } => write!(f, "DXC: {how}"),
         }
     }
