@@ -161,6 +161,12 @@ impl From<Fault> for Error {
     }
 }
 
+impl From<Box<Fault>> for Error {
+    fn from(fault: Box<Fault>) -> Self {
+        (*fault).into()
+    }
+}
+
 impl From<Usage> for Error {
     fn from(usage: Usage) -> Self {
         Error::Usage(usage)

@@ -18,15 +18,18 @@ const VALUE_LIMIT: usize = 1 << 19;
 ///
 /// # Errors
 /// The first fault.
-pub(crate) fn parse(file: &str, bytes: &[u8]) -> std::result::Result<Map<String, Value>, Fault> {
-    let fault = |what: String| Fault::config(file).found(format!("not valid JSON: {what}"));
+pub(crate) fn parse(file: &str, bytes: &[u8]) -> std::result::Result<Map<String, Value>, Box<Fault>> {
+    let fault = |what: String| Box::new(Fault::config(file).found(format!("not valid JSON: {what}")));
     let text = decode::text(bytes).map_err(|error| fault(error.to_string()))?;
     let values = Cell::new(0);
     let mut reader = serde_json::Deserializer::from_str(&text);
     let parsed = Strict(&values).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     match parsed {
         Ok(Value::Object(map)) => Ok(map),
-        Ok(other) => Err(Fault::config(file).found(format!("found {}", show(&other))).expected("a JSON object")),
+        Ok(other) => {
+            let fault = Fault::config(file).found(format!("found {}", show(&other)));
+            Err(Box::new(fault.expected("a JSON object")))
+        }
         Err(error) => Err(fault(error.to_string())),
     }
 }

@@ -19,7 +19,7 @@ fn faults(error: Error) -> Faults {
 }
 
 fn refusal(dir: &Path) -> Error {
-    open(dir).err().expect("a checkpoint with faults")
+    open(dir).err().unwrap_or_else(|| panic!("{} was accepted", dir.display()))
 }
 
 /// The one fault of `dir`, whose sentence has all that its fields say.

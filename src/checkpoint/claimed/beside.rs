@@ -20,7 +20,7 @@ pub(super) fn read(faults: &RefCell<Faults>, files: &[(&'static str, Vec<u8>)]) 
     let map = match json::parse(name, bytes) {
         Ok(map) => map,
         Err(fault) => {
-            faults.borrow_mut().push(fault);
+            faults.borrow_mut().push(*fault);
             return None;
         }
     };

@@ -127,28 +127,28 @@ fn read_text(blob: &Blob, room: &mut Room) -> Result<Vec<u8>> {
 }
 
 /// Checks that the tensors of `file`, sorted by offset, fill the data without holes or overlaps; gives its size.
-fn check_layout(file: &str, tensors: &[(String, TensorInfo)]) -> std::result::Result<u64, Fault> {
+fn check_layout(file: &str, tensors: &[(String, TensorInfo)]) -> Result<u64> {
     let mut end_before = 0;
     for (name, info) in tensors {
         let (begin, end) = info.data_offsets;
         let fault = || Fault::entry(file, name);
         let offsets = |what: &str| fault().found(format!("data_offsets [{begin}, {end}] {what}"));
         if end < begin {
-            return Err(offsets("are reversed"));
+            return Err(offsets("are reversed").into());
         }
         if begin != end_before {
             let what = if begin < end_before { "overlap the tensor before" } else { "leave a hole" };
-            return Err(offsets(what).expected(format!("to begin at {end_before}")));
+            return Err(offsets(what).expected(format!("to begin at {end_before}")).into());
         }
         let elements = info.shape.iter().try_fold(1usize, |all, &size| all.checked_mul(size));
         let bits = elements.and_then(|elements| elements.checked_mul(info.dtype.bitsize()));
         let Some(bits) = bits else {
-            return Err(fault().found(format!("shape {:?} overflows", info.shape)));
+            return Err(fault().found(format!("shape {:?} overflows", info.shape)).into());
         };
         if bits % 8 != 0 || bits / 8 != end - begin {
             let (shape, dtype, held) = (&info.shape, info.dtype, end - begin);
             let found = format!("shape {shape:?} of {dtype} needs {} bytes", bits.div_ceil(8));
-            return Err(fault().found(found).expected_in(", data_offsets give ", held.to_string(), ""));
+            return Err(fault().found(found).expected_in(", data_offsets give ", held.to_string(), "").into());
         }
         end_before = end;
     }
