@@ -20,6 +20,7 @@ pub(super) fn flags(together: &[Remedy]) -> String {
         Remedy::FollowLinks => "--follow-links".to_owned(),
         Remedy::Examine => "`lapidary doctor`, which checks the adapter's kernels".to_owned(),
         Remedy::IgnoreRecord => "--no-cache".to_owned(),
+        Remedy::FewerRanks(most) => format!("--tensor-parallel {most}"),
         Remedy::LessContext => "a shorter --context".to_owned(),
         Remedy::OtherAdapter => "another --adapter".to_owned(),
         Remedy::LeaveLessUnused => "a shorter list behind --disable".to_owned(),
@@ -92,7 +93,7 @@ fn place(place: &Place) -> Value {
 pub(super) fn object(error: &Error) -> Value {
     let faults = if let Error::Model(faults) = error { faults.list() } else { &[] };
     let faults: Vec<Value> = faults.iter().map(fault).collect();
-    let remedies: Vec<String> = error.remedies().into_iter().map(|one| flags(std::slice::from_ref(one))).collect();
+    let remedies: Vec<String> = error.remedies().into_iter().map(|one| flags(&[one])).collect();
     json!({ "error": {
         "code": error.code(),
         "message": error.message(&flags),

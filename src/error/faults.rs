@@ -59,8 +59,8 @@ impl Faults {
     }
 
     /// What would allow what is a fault without it.
-    pub(super) fn remedies(&self) -> Vec<&Remedy> {
-        let mut remedies: Vec<&Remedy> = self.list.iter().filter_map(|fault| fault.remedy.as_ref()).collect();
+    pub(super) fn remedies(&self) -> Vec<Remedy> {
+        let mut remedies: Vec<Remedy> = self.list.iter().filter_map(|fault| fault.remedy.clone()).collect();
         remedies.dedup();
         remedies
     }

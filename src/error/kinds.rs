@@ -105,14 +105,14 @@ impl Error {
     }
 
     /// What would help, as far as that is known. The message says which of them are alternatives.
-    pub fn remedies(&self) -> Vec<&Remedy> {
+    pub fn remedies(&self) -> Vec<Remedy> {
         match self {
-            Error::Usage(usage) => usage.remedies().iter().collect(),
+            Error::Usage(usage) => usage.remedies(),
             Error::Model(faults) => faults.remedies(),
-            Error::Memory(no_room) => no_room.remedies().iter().collect(),
-            Error::Run(failure) => failure.remedies().iter().collect(),
-            Error::Device(unfit) => unfit.remedies().iter().collect(),
-            Error::DeviceLost(lost) => lost.remedies().iter().collect(),
+            Error::Memory(no_room) => no_room.remedies().to_vec(),
+            Error::Run(failure) => failure.remedies().to_vec(),
+            Error::Device(unfit) => unfit.remedies().to_vec(),
+            Error::DeviceLost(lost) => lost.remedies().to_vec(),
             Error::Io { .. } | Error::NotFinite(_) => Vec::new(),
         }
     }

@@ -32,6 +32,8 @@ pub enum Remedy {
     Examine,
     /// An adapter that is opened without what is recorded of its checks.
     IgnoreRecord,
+    /// At most so many ranks.
+    FewerRanks(usize),
     /// A context of fewer positions than now.
     LessContext,
     /// Another adapter than the one that was chosen.
@@ -93,6 +95,8 @@ impl fmt::Display for Remedy {
             Remedy::FollowLinks => f.write_str("following links"),
             Remedy::Examine => f.write_str("the doctor"),
             Remedy::IgnoreRecord => f.write_str("ignoring the record of its checks"),
+            Remedy::FewerRanks(1) => f.write_str("1 rank"),
+            Remedy::FewerRanks(most) => write!(f, "at most {most} ranks"),
             Remedy::LessContext => f.write_str("a shorter context"),
             Remedy::OtherAdapter => f.write_str("another adapter"),
             Remedy::LeaveLessUnused => f.write_str("leaving less unused"),
