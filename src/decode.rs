@@ -4,8 +4,18 @@ use std::borrow::Cow;
 
 /// Why bytes are no text: what was found, and what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("found {0}, expected UTF-8 text")]
+#[error("found {0}, expected {EXPECTED}")]
 pub struct NotText(String);
+
+/// What bytes should be.
+pub(crate) const EXPECTED: &str = "UTF-8 text";
+
+impl NotText {
+    /// What the bytes are instead, or where they cease to be text.
+    pub(crate) fn found(&self) -> &str {
+        &self.0
+    }
+}
 
 /// The byte order mark, as a character.
 const MARK: char = '\u{FEFF}';

@@ -183,5 +183,5 @@ mod threads;
 pub use bytes::Bytes;
 pub use cache_folder::cache_folder;
 pub use contained::panics_are_contained;
-pub use error::{Error, Faults, Result};
+pub use error::{Error, Fault, Faults, Result};
 pub use wgpu;

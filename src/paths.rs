@@ -3,8 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use crate::error::harmless;
-
 /// The device that Windows takes `path` for, whatever folder and ending stand with the name: `C:\models\nul.txt` is `NUL`. Also
 /// whatever is asked of the system's own space of names, such as pipes and disks.
 pub fn windows_device(path: &Path) -> Option<String> {
@@ -53,11 +51,6 @@ pub fn shown(path: &Path) -> String {
         (None, Some(rest)) if rest.as_bytes().get(1) == Some(&b':') => rest.to_owned(),
         _ => text,
     }
-}
-
-/// `text` in quotation marks, in one line that steers no terminal, with backslashes as they are.
-pub(crate) fn quoted(text: &str) -> String {
-    format!("\"{}\"", harmless(&text.replace('"', "\\\""), usize::MAX))
 }
 
 #[cfg(test)]
@@ -114,7 +107,5 @@ mod tests {
         for path in [r"C:\x", "/models/x", r"\\?\Volume{1}\x", "x"] {
             assert_eq!(shown(path), path);
         }
-        assert_eq!(quoted(r"C:\new\x"), r#""C:\new\x""#);
-        assert_eq!(quoted("a\"\n"), r#""a\"\n""#);
     }
 }

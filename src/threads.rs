@@ -164,7 +164,7 @@ mod tests {
         let work = |_: &mut (), item: &usize| {
             // The later it fails, the sooner.
             thread::sleep(std::time::Duration::from_micros(200 - *item as u64));
-            if *item >= 50 { Err(Error::model(item.to_string())) } else { Ok(()) }
+            if *item >= 50 { Err(Error::run(item.to_string())) } else { Ok(()) }
         };
         for _ in 0..5 {
             assert_eq!(map_in_order(&items, 8, || (), work).unwrap_err().to_string(), "50");

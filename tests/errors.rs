@@ -120,6 +120,28 @@ fn only_the_command_line_names_flags() {
     OF_OTHERS.iter().for_each(|(file, words, _)| assert!(named(file, words), "{file} has no {words:?} any more"));
 }
 
+/// What should be there is a field of a fault, not the end of what was found.
+#[test]
+fn what_was_expected_is_no_part_of_what_was_found() {
+    const TOLD: [&str; 4] = [".found(", ".found(format!(", ".missing(", ".missing(format!("];
+    let (mut told, mut wrong) = (0, Vec::new());
+    for (name, source) in sources(&root().join("src")) {
+        for Literal { line, text } in literals(&source) {
+            // Without the quotation mark before it.
+            let start = text.as_ptr() as usize - source.as_ptr() as usize;
+            let before = source[..start].trim_end_matches('"').trim_end();
+            if TOLD.iter().any(|tells| before.ends_with(tells)) {
+                told += 1;
+                if text.contains("expected") {
+                    wrong.push(format!("src/{name}:{line}: {text:?}"));
+                }
+            }
+        }
+    }
+    assert!(told > 100, "{told} faults");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 /// The code of `text` without tests and comments, by lines.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     let code = text.split("#[cfg(test)]").next().unwrap_or(text);

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use lapidary::checkpoint::Source;
 use lapidary::engine::{Sampler, Sampling};
+use lapidary::error::Place;
 use lapidary::model::{Gemma4, Row, Want};
 use lapidary::text::{Conversation, Message, Role, TextModel};
-use lapidary::{Error, Result};
+use lapidary::{Error, Fault, Result};
 
 use super::compare::Sequence;
 
@@ -204,5 +205,6 @@ pub(crate) fn random(vocab_size: usize, tokens: usize) -> Vec<Sequence> {
 /// # Errors
 /// [`Error::Model`] for a file that is missing or cannot be used.
 pub(crate) fn text_model(source: &Source) -> Result<TextModel> {
-    TextModel::open(source)?.ok_or_else(|| Error::model(format!("model {:?}: no tokenizer.json", source.describe())))
+    TextModel::open(source)?
+        .ok_or_else(|| Fault::new(Place::source(&source.describe())).missing("no tokenizer.json").into())
 }

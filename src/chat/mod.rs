@@ -30,4 +30,4 @@ pub use prompt::{check_ids, check_prompt};
 pub use session::{Fitted, Session, is_recoverable};
 pub use settings::{Asked, Setting, Settings, Unsupported, unsupported};
 pub use talk::Chat;
-pub use tokenizer::{check_vocabulary, required_text};
+pub use tokenizer::{check_vocabulary, no_tokenizer, required_text};

@@ -6,7 +6,8 @@ use web_time::SystemTime;
 
 use crate::checkpoint::GenerationConfig;
 use crate::engine::{Request, Sampling};
-use crate::{Error, Result};
+use crate::error::Usage;
+use crate::{Error, Fault, Faults, Result};
 
 /// `top_k` where a checkpoint says nothing: what transformers takes.
 const DEFAULT_TOP_K: usize = 50;
@@ -56,7 +57,7 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq)]
 struct Wrong {
     key: &'static str,
-    fault: String,
+    faults: Faults,
 }
 
 /// A wish of generation_config.json that nothing here fulfils.
@@ -81,7 +82,8 @@ impl Settings {
         };
         let left = [("top_k", asked.top_k.is_none()), ("top_p", asked.top_p.is_none())];
         let left = left.into_iter().filter(|(_, is_left)| *is_left);
-        let wrong = left.filter_map(|(key, _)| Some(Wrong { key, fault: defaults.check(&[key]).err()?.to_string() }));
+        let wrong = left.map(|(key, _)| Wrong { key, faults: defaults.faults_of(&[key]) });
+        let wrong = wrong.filter(|wrong| wrong.faults.count() > 0);
         let settings = Settings {
             sampling: Sampling {
                 temperature,
@@ -102,7 +104,7 @@ impl Settings {
     fn check(&self) -> Result<()> {
         self.sampling.check()?;
         match self.wrong.first() {
-            Some(wrong) if !self.sampling.is_greedy() => Err(Error::model(&wrong.fault)),
+            Some(wrong) if !self.sampling.is_greedy() => wrong.faults.clone().into_result(()),
             _ => Ok(()),
         }
     }
@@ -182,7 +184,13 @@ fn own_temperature(defaults: &GenerationConfig) -> Result<f32> {
     defaults.check(&["temperature"])?;
     let temperature = defaults.temperature.unwrap_or(1.0);
     let own = Sampling { temperature, ..Sampling::GREEDY };
-    own.check().map_err(|error| Error::model(format!("generation_config.json: {error}")))?;
+    own.check().map_err(|error| match error {
+        Error::Usage(Usage::Sampling { name, found, expected }) => Fault::key("generation_config.json", name)
+            .found(found.to_string())
+            .expected_in(": expected ", expected, "")
+            .into(),
+        other => other,
+    })?;
     Ok(temperature)
 }
 

@@ -38,7 +38,7 @@ impl Chat {
     /// of [`Gemma4::load`].
     pub fn open(source: Source, adapter: Option<&str>) -> Result<Chat> {
         let checkpoint = Arc::new(Checkpoint::open(source)?);
-        let text = required_text(checkpoint.source(), "")?;
+        let text = required_text(checkpoint.source())?;
         check_vocabulary(&text, &checkpoint)?;
         let settings = Settings::new(&Asked::default(), &checkpoint.generation)?;
         Session::check_template(&text)?;

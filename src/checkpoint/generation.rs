@@ -103,12 +103,17 @@ impl GenerationConfig {
     /// # Errors
     /// [`crate::Error::Model`] with key, found and expected.
     pub fn check(&self, keys: &[&str]) -> Result<()> {
-        let used = |key: &Option<&str>| key.is_none_or(|key| keys.contains(&key));
+        self.faults_of(keys).into_result(())
+    }
+
+    /// What is wrong with `keys`.
+    pub(crate) fn faults_of(&self, keys: &[&str]) -> Faults {
+        let used = |key: &Option<&str>| !keys.is_empty() && key.is_none_or(|key| keys.contains(&key));
         let mut all = Faults::default();
         for (_, faults) in self.wrong.iter().filter(|(key, _)| used(key)) {
             all.append(faults.clone());
         }
-        if keys.is_empty() { Ok(()) } else { all.into_result(()) }
+        all
     }
 }
 

@@ -107,6 +107,6 @@ impl Checkpoint {
         let fault = verify::group_fault(&self.index.tensors[id].name, &table, info);
         let Some(fault) = fault else { return Ok(table) };
         self.check_unchanged()?;
-        Err(Error::model(fault))
+        Err(fault.into())
     }
 }

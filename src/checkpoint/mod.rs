@@ -29,7 +29,7 @@ use std::sync::OnceLock;
 use crate::error::Usage;
 use crate::gemma4::{Config, Role};
 use crate::quant::Dtype;
-use crate::{Error, Result};
+use crate::{Error, Fault, Result};
 use files::blob::Blob;
 use files::index::Index;
 use resolve::Resolved;
@@ -170,9 +170,9 @@ impl Checkpoint {
         let (vocab, suppressed) = (self.config.vocab_size, &self.generation.suppress_tokens);
         let suppressed: HashSet<u32> = suppressed.iter().copied().filter(|&id| (id as usize) < vocab).collect();
         if suppressed.len() == vocab {
-            return Err(Error::model(format!(
-                "generation_config.json: suppress_tokens lists all {vocab} tokens, expected some that an answer may have"
-            )));
+            let fault = Fault::key("generation_config.json", "suppress_tokens");
+            let fault = fault.found(format!("lists all {vocab} tokens")).expected("some that an answer may have");
+            return Err(fault.into());
         }
         if self.generation.eos_token_id.is_empty() { self.config.check_eos() } else { Ok(()) }
     }

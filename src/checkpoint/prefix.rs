@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::files::folder::list;
 use super::files::index::Index;
 use super::skipped;
-use crate::error::harmless;
-use crate::{Error, Result};
+use crate::Result;
+use crate::error::{Fault, Place, Remedy, harmless, list};
 
 /// What the text model's tensors begin with, in releases, in vLLM's layout, in text-only exports, and bare.
 pub(super) const PREFIXES: [&str; 4] = ["model.language_model.", "language_model.model.", "model.", ""];
@@ -33,13 +32,11 @@ pub(super) fn is_text(name: &str, prefix: &str) -> bool {
 /// Leaves out of all names what is wrapped around a known layout, with a note.
 ///
 /// # Errors
-/// [`Error::Model`] if more than one thing could be meant, two names become one, or there are tensors of an adapter.
+/// [`crate::Error::Model`] if more than one thing could be meant, two names become one, or there are tensors of an adapter.
 pub(super) fn unwrap_names(index: &mut Index) -> Result<()> {
     if let Some(name) = index.names().find(|name| ADAPTER.iter().any(|part| name.contains(part))) {
-        return Err(Error::model(format!(
-            "tensor {name:?}: is of an adapter that is not merged, expected a whole model: merge the two first (with \
-             PEFT: merge_and_unload, then save_pretrained)"
-        )));
+        let fault = Fault::tensor(name).found("is of an adapter that is not merged").expected("a whole model");
+        return Err(fault.remedy(Remedy::MergeAdapter).into());
     }
     let inner: Vec<&str> = INNER.into_iter().filter(|part| index.names().any(|name| name.contains(part))).collect();
     if !inner.is_empty() {
@@ -54,14 +51,12 @@ pub(super) fn unwrap_names(index: &mut Index) -> Result<()> {
     }
     let found = foreign(index);
     let wrapper = match found.keys().collect::<Vec<_>>().as_slice() {
-        [] => return Err(none_found(index)),
+        [] => return Err(none_found(index).into()),
         [one] => (*one).clone(),
         many => {
             let names = list(many.iter().map(|name| name.as_str()));
-            return Err(Error::model(format!(
-                "tensor names: begin with {names} before a text model's, expected one such model, which begins with {}",
-                known()
-            )));
+            let fault = Fault::new(Place::TensorNames).found(format!("begin with {names} before a text model's"));
+            return Err(fault.expected(format!("one such model, which begins with {}", known())).into());
         }
     };
     log::warn!("tensor names begin with {:?}, which is left out", harmless(&wrapper, 100));
@@ -99,16 +94,13 @@ fn foreign(index: &Index) -> BTreeMap<String, usize> {
 }
 
 /// There is nothing of a text model at all.
-fn none_found(index: &Index) -> Error {
+fn none_found(index: &Index) -> Fault {
     match index.names().next() {
-        None => Error::model("the files of the model hold no tensors"),
-        Some(first) => Error::model(format!(
-            "tensor names: none of {} is of a text model, which begin with {}, as \"model.language_model.embed_tokens.\
-             weight\"; the first is {:?}",
-            index.names().count(),
-            known(),
-            harmless(first, 100)
-        )),
+        None => Fault::checkpoint().missing("the files of the model hold no tensors"),
+        Some(first) => Fault::new(Place::TensorNames)
+            .found(format!("none of {} is of a text model", index.names().count()))
+            .expected_in(", which begin with ", known(), ", as \"model.language_model.embed_tokens.weight\"")
+            .note(format!("the first is {:?}", harmless(first, 100))),
     }
 }
 

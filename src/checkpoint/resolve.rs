@@ -13,6 +13,7 @@ use super::formats::matrix_info::MatrixInfo;
 use super::skipped::{self, Skipped};
 use super::{prefix, twins};
 use crate::Result;
+use crate::error::{Defect, Fault, Others, Place};
 use crate::gemma4::Config;
 use crate::gemma4::tensors::{Dimensions, Placed, Role};
 use crate::quant::Dtype;
@@ -121,14 +122,13 @@ impl<'a> Resolver<'a> {
         match &mut self.rules {
             None => {
                 let files = QUANTIZATION_FILES.join(", ");
-                let what =
-                    format!("is quantized, but config.json has no quantization_config, nor is there any of {files}");
-                self.fault_of_many("no quantization config", name, &what);
+                let but = format!("config.json has no quantization_config, nor is there any of {files}");
+                let fault = Fault::tensor(name).found("is quantized").but(but);
+                self.fault_of_many("no quantization config", name, fault);
             }
             Some(rules) if !is_right(rules.config.reader) => {
                 let (key, method) = (rules.config.key("quant_method"), &rules.config.quant_method);
-                let what = format!("is there, but {key} is {method:?}");
-                self.fault_of_many(&what.clone(), name, &what);
+                self.faults.push(name, Fault::tensor(name).found("is there").but(format!("{key} is {method:?}")));
             }
             Some(rules) => return Some((rules.config, rules.said(base))),
         }
@@ -151,7 +151,7 @@ impl Resolver<'_> {
     fn probe(&mut self, name: &str) -> Option<usize> {
         let id = self.index.find(name)?;
         if let Some(doubt) = self.index.doubt(id).filter(|_| !self.used[id]) {
-            self.faults.push_other(doubt);
+            self.faults.push_other(doubt.clone());
         }
         self.used[id] = true;
         Some(id)
@@ -161,13 +161,14 @@ impl Resolver<'_> {
         &self.index.tensors[id]
     }
 
-    pub(super) fn fault(&mut self, name: &str, what: &str) {
+    /// Adds a fault of tensor `name`, told by `tell`.
+    pub(super) fn fault(&mut self, name: &str, tell: impl FnOnce(Fault) -> Fault) {
+        let fault = tell(Fault::tensor(name));
         // What is missing with its file or its layer has one cause.
-        let is_missing = what.starts_with("missing");
-        if is_missing && (self.index.absent(name).is_some() || self.is_of_missing_layer(name)) {
+        if fault.defect == Defect::Missing && (self.index.absent(name).is_some() || self.is_of_missing_layer(name)) {
             return;
         }
-        self.faults.push(name, what);
+        self.faults.push(name, fault);
     }
 
     fn is_of_missing_layer(&self, name: &str) -> bool {
@@ -180,41 +181,35 @@ impl Resolver<'_> {
     fn note_absent(&mut self) {
         let missing: Vec<usize> = (0..self.layers.len()).filter(|&layer| !self.layers[layer]).collect();
         if let (Some(first), Some(last)) = (missing.first(), missing.last()) {
-            let (count, all, prefix) = (missing.len(), self.layers.len(), self.prefix);
-            let which = match count {
-                1 => format!("layer {first} of {all}"),
-                _ if last - first + 1 == count => format!("layers {first} to {last} of {all}"),
-                _ => format!("{count} layers from {first} to {last} of {all}"),
-            };
-            self.faults.push_other(&format!(
-                "{which}: all tensors missing, expected such as \"{prefix}layers.{first}.self_attn.q_proj.weight\"; is a file \
-                 of the model missing?"
-            ));
+            let place = Place::Layers { count: missing.len(), first: *first, last: *last, of: self.layers.len() };
+            let example = format!("such as \"{}layers.{first}.self_attn.q_proj.weight\"", self.prefix);
+            let fault = Fault::new(place).missing("all tensors missing").expected(example);
+            self.faults.push_other(fault.note("is a file of the model missing?"));
         }
         for (place, (count, first)) in std::mem::take(&mut self.absent) {
             let file = self.index.file_of(place);
-            self.faults.push_other(&match place {
-                Absent::WithFile(_) => format!(
-                    "file {file:?}: does not exist, expected it as {INDEX} names it for tensors that the model needs, {count} \
-                     such as {first:?}"
-                ),
+            self.faults.push_other(match place {
+                Absent::WithFile(_) => Fault::file(file).missing("does not exist").expected(format!(
+                    "it as {INDEX} names it for tensors that the model needs, {count} such as {first:?}"
+                )),
                 Absent::FromFile(_) => {
-                    let more = if count > 1 { format!(" ({count} such)") } else { String::new() };
-                    format!("{INDEX}: says that tensor {first:?} is in {file:?}, which does not hold it{more}")
+                    let found = format!("says that tensor {first:?} is in {file:?}, which does not hold it");
+                    let fault = Fault::config(INDEX).found(found);
+                    if count > 1 { fault.others(Others::counted(count - 1)) } else { fault }
                 }
             });
         }
     }
 
     /// A fault of tensor `name` that others have for the same `reason`: together they are one line.
-    pub(super) fn fault_of_many(&mut self, reason: &str, name: &str, what: &str) {
-        self.faults.push_for(reason, name, what);
+    pub(super) fn fault_of_many(&mut self, reason: &str, name: &str, fault: Fault) {
+        self.faults.push_for(reason, name, fault);
     }
 
     fn vector(&mut self, name: &str, length: usize) -> Option<usize> {
         let name = format!("{}{name}", self.prefix);
         let Some(id) = self.find(&name) else {
-            self.fault(&name, &format!("missing, expected [{length}]"));
+            self.fault(&name, |fault| fault.missing("missing").expected(format!("[{length}]")));
             return None;
         };
         self.check_float(id)?;
@@ -243,7 +238,8 @@ impl Resolver<'_> {
             let stem = format!("{base}.weight");
             let (quantized, compressed) = (quantized.iter().any(Option::is_some), self.is_compressed(&stem));
             if (quantized || compressed) && matches!(role, Role::Embedding | Role::PerLayerEmbedding) {
-                self.fault(&stem, "is quantized, which is not supported yet for embeddings");
+                let found = "is quantized, which is not supported yet for embeddings";
+                self.fault(&stem, |fault| fault.found(found).unsupported());
                 return None;
             }
             match (dense, quantized, compressed) {
@@ -254,11 +250,12 @@ impl Resolver<'_> {
                     return Some(matrix.slice(role, 0, 0, shape[0]));
                 }
                 (None, true, true) => {
-                    self.fault(&stem, "is quantized in the tensors of two formats, expected those of one");
+                    let found = "is quantized in the tensors of two formats";
+                    self.fault(&stem, |fault| fault.found(found).expected("those of one"));
                     return None;
                 }
                 (Some(_), ..) => {
-                    self.fault(&format!("{base}.weight"), "is there beside quantized tensors, expected one of the two");
+                    self.fault(&stem, is_beside_quantized);
                     return None;
                 }
                 (None, false, false) => {}
@@ -269,7 +266,7 @@ impl Resolver<'_> {
             bases.iter().flat_map(|base| ["weight", "qweight", "weight_packed"].map(|part| format!("{base}.{part}")));
         match parts.into_iter().find(|name| self.index.absent(name).is_some()) {
             Some(listed) => drop(self.find(&listed)),
-            None => self.fault(&format!("{}.weight", bases[0]), &format!("missing, expected {shape:?}")),
+            None => self.fault(&format!("{}.weight", bases[0]), |fault| is_missing(fault, &shape)),
         }
         None
     }
@@ -285,15 +282,16 @@ impl Resolver<'_> {
         }
         match (2..=8).find(fits) {
             Some(bits) if offered.contains(&bits) => {
-                let what = format!("has {bits}-bit codes, which are not supported yet, expected 4-bit or 8-bit codes");
-                self.fault_of_many(&what.clone(), &name, &what);
+                let fault = Fault::tensor(&name).found(format!("has {bits}-bit codes, which are not supported yet"));
+                self.faults.push(&name, fault.expected("4-bit or 8-bit codes").unsupported());
             }
             Some(bits) => {
                 let offered = offered.iter().map(u32::to_string).collect::<Vec<_>>().join(" or ");
-                let what = format!("has {bits}-bit codes, but {key} is {offered}");
-                self.fault_of_many(&what, &name, &format!("shape {found:?} {what}"));
+                let (codes, but) = (format!("has {bits}-bit codes"), format!("{key} is {offered}"));
+                let fault = Fault::tensor(&name).found(format!("shape {found:?} {codes}")).but(&but);
+                self.fault_of_many(&format!("{codes}, but {but}"), &name, fault);
             }
-            None => self.fault(&name, &format!("shape {found:?}, expected {:?}", expected(offered[0].min(8)))),
+            None => self.fault(&name, |fault| is_of_shape(fault, &found, &expected(offered[0].min(8)))),
         }
         None
     }
@@ -328,11 +326,9 @@ impl Resolver<'_> {
                     .collect();
                 let (name, shape) = (tensor.name.clone(), &tensor.shape);
                 let key = quantization.key("group_size");
-                let what = format!(
-                    "shape {shape:?} has {groups} groups for {in_features} input features, but {key} {}",
-                    offered.join(", ")
-                );
-                self.fault_of_many(&reason, &name, &what);
+                let found = format!("shape {shape:?} has {groups} groups for {in_features} input features");
+                let fault = Fault::tensor(&name).found(found).but(format!("{key} {}", offered.join(", ")));
+                self.fault_of_many(&reason, &name, fault);
                 None
             }
         }
@@ -343,7 +339,7 @@ impl Resolver<'_> {
         let float = tensor.float();
         if float.is_none() {
             let (name, dtype) = (tensor.name.clone(), tensor.dtype);
-            self.fault(&name, &format!("dtype {dtype}, expected BF16, F16 or F32"));
+            self.fault(&name, |fault| fault.found(format!("dtype {dtype}")).expected("BF16, F16 or F32"));
         }
         float
     }
@@ -352,7 +348,7 @@ impl Resolver<'_> {
         let tensor = self.tensor(id);
         if tensor.dtype != FileDtype::I32 {
             let (name, dtype) = (tensor.name.clone(), tensor.dtype);
-            self.fault(&name, &format!("dtype {dtype}, expected I32"));
+            self.fault(&name, |fault| fault.found(format!("dtype {dtype}")).expected("I32"));
             return None;
         }
         self.check_shape(id, shape)
@@ -364,7 +360,27 @@ impl Resolver<'_> {
             return Some(());
         }
         let (name, found) = (tensor.name.clone(), tensor.shape.clone());
-        self.fault(&name, &format!("shape {found:?}, expected {shape:?}"));
+        self.fault(&name, |fault| is_of_shape(fault, &found, shape));
         None
     }
+}
+
+/// The fault of a tensor of another shape.
+fn is_of_shape(fault: Fault, found: &[usize], expected: &[usize]) -> Fault {
+    fault.found(format!("shape {found:?}")).expected(format!("{expected:?}"))
+}
+
+/// The fault of a tensor of this shape that is not there.
+pub(super) fn is_missing(fault: Fault, shape: &[usize]) -> Fault {
+    fault.missing("missing").expected(format!("{shape:?}"))
+}
+
+/// The fault of a quantized matrix of which a tensor is missing.
+pub(super) fn is_missing_beside(fault: Fault) -> Fault {
+    fault.missing("missing").expected("beside the other tensors of a quantized matrix")
+}
+
+/// The fault of a dense tensor of what is there as quantized ones too.
+pub(super) fn is_beside_quantized(fault: Fault) -> Fault {
+    fault.found("is there beside quantized tensors").expected("one of the two")
 }

@@ -7,7 +7,7 @@ use super::files::blob::Blob;
 use super::formats::numbers::{DenseNumbers, Numbers};
 use crate::error::Usage;
 use crate::quant::{DenseMatrix, Dtype, Format};
-use crate::{Error, Result};
+use crate::{Fault, Result};
 
 /// An open dense matrix `[rows, width]` of which single rows are read: the per-layer embedding of 4.7 to 5.6 GB, where a
 /// token needs one row.
@@ -35,15 +35,14 @@ impl Checkpoint {
     /// A reader of single rows of the matrix `name`.
     ///
     /// # Errors
-    /// [`Error::Model`] where the matrix is quantized; [`Error::Usage`] like [`Self::matrix_info`].
+    /// [`crate::Error::Model`] where the matrix is quantized; [`crate::Error::Usage`] like [`Self::matrix_info`].
     pub fn row_reader(&self, name: &str) -> Result<RowReader> {
         let info = self.matrix_info(name)?;
         let (Format::Dense(dtype), Numbers::Dense(DenseNumbers { tensor, first_byte })) = (info.format, info.numbers)
         else {
             let found = info.format.describe(info.in_features);
-            return Err(Error::model(format!(
-                "tensor \"{name}\": {found} is not supported here, expected bf16, f16 or f32"
-            )));
+            let fault = Fault::tensor(name).found(format!("{found} is not supported here"));
+            return Err(fault.expected("bf16, f16 or f32").unsupported().into());
         };
         let (blob, offset) = self.index.place(tensor);
         let place = Place::File { blob, first_byte: offset + first_byte, dtype };
@@ -70,7 +69,7 @@ impl RowReader {
     /// Row `row` as f32.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Model`] if the file cannot be read any more; [`Error::Usage`] if there is no such row.
+    /// [`crate::Error::Io`] or [`crate::Error::Model`] if the file cannot be read any more; [`crate::Error::Usage`] if there is no such row.
     pub fn read(&self, row: usize) -> Result<Vec<f32>> {
         if row >= self.rows {
             let (name, asked) = (self.name.clone(), row..row.saturating_add(1));

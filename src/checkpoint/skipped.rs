@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::files::index::Index;
-use crate::Faults;
 use crate::gemma4::Config;
 use crate::gemma4::tensors::{Entry, Scope, When};
+use crate::{Fault, Faults};
 
 /// Names of a head outside the text prefix, without suffix.
 pub(super) const HEADS: [&str; 3] = ["lm_head", "model.lm_head", "language_model.lm_head"];
@@ -78,7 +78,7 @@ pub(super) fn sort(index: &Index, config: &Config, prefix: &str, used: &[bool], 
         group.names.push(tensor.name.clone());
     }
     for (reason, name) in contradictions {
-        faults.push(format!("tensor {name:?}: is there, but config.json {reason}"));
+        faults.push(Fault::tensor(name).found("is there").but(format!("config.json {reason}")));
     }
     Skipped { groups: groups.into_values().collect() }
 }

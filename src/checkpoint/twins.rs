@@ -3,8 +3,8 @@
 
 use super::files::index::Index;
 use super::skipped::HEADS;
-use crate::Faults;
 use crate::gemma4::Config;
+use crate::{Fault, Faults};
 
 /// A tensor, and the one that is used for it.
 #[derive(Debug, Clone, Copy)]
@@ -30,10 +30,10 @@ pub(super) fn find(index: &Index, config: &Config, prefix: &str, used: &[bool], 
         let key = format!("{prefix}layers.{layer}.self_attn.k_proj.{part}");
         match index.find(&key) {
             Some(key) if same(id, key) => twins.push(Twins { unused: id, used: key, must_equal: true }),
-            _ => faults.push(format!(
-                "tensor {:?}: is there, but config.json has attention_k_eq_v true, expected the same as {key:?} or nothing",
-                tensor.name
-            )),
+            _ => {
+                let fault = Fault::tensor(&tensor.name).found("is there").but("config.json has attention_k_eq_v true");
+                faults.push(fault.expected(format!("the same as {key:?} or nothing")));
+            }
         }
     }
     let embedding = index.find(&format!("{prefix}embed_tokens.weight")).filter(|_| config.tie_word_embeddings);

@@ -12,7 +12,7 @@ use super::formats::zeros::Zeros;
 use super::twins::Twins;
 use crate::gemma4::tensors::Table;
 use crate::quant::{Format, Grouped, Order, Shift, gptq};
-use crate::{Error, Faults, Result, threads};
+use crate::{Error, Fault, Faults, Result, threads};
 
 /// Bytes that are compared at a time.
 const BLOCK: usize = 1 << 20;
@@ -166,9 +166,9 @@ impl Checkpoint {
             let Some(at) = self.first_difference(*twins)? else { continue };
             let element = at * 8 / unused.dtype.bitsize().max(1) as u64;
             let differs =
-                format!("tensor {:?}: element {element} is another than that of {:?}", unused.name, used.name);
+                Fault::tensor(&unused.name).found(format!("element {element} is another than that of {:?}", used.name));
             if twins.must_equal {
-                faults.push(format!("{differs}, expected the same because config.json has attention_k_eq_v true"));
+                faults.push(differs.expected("the same").because("config.json has attention_k_eq_v true"));
             } else {
                 log::warn!(
                     "{differs}; the head is tied to the embedding, so it is not used (with tie_word_embeddings false at \
@@ -202,8 +202,8 @@ fn settled(claimed: Format, zeros: Option<Zeros>, reordered: bool, otherwise: bo
     Format::Grouped(Grouped { shift, order, ..claimed })
 }
 
-fn value_fault(name: &str, element: usize, value: f32) -> String {
-    format!("tensor {name:?}: element {element} is {value}, expected a finite number")
+fn value_fault(name: &str, element: usize, value: f32) -> Fault {
+    Fault::tensor(name).found(format!("element {element} is {value}")).expected("a finite number")
 }
 
 /// `weight_shape` must say `[matrices, out_features, in_features]`, or the last two of these.
@@ -214,7 +214,7 @@ fn faults_of_shape(tensor: &Tensor, words: &[u32], expected: [usize; 3], faults:
     };
     let expected = &expected[expected.len() - found.len()..];
     if found.iter().zip(expected).any(|(&found, &expected)| found != expected as i64) {
-        faults.push(format!("tensor {:?}: holds {found:?}, expected {expected:?}", tensor.name));
+        faults.push(Fault::tensor(&tensor.name).found(format!("holds {found:?}")).expected(format!("{expected:?}")));
     }
 }
 
@@ -225,16 +225,18 @@ pub(super) fn is_unused(table: &[u32]) -> bool {
 }
 
 /// What is wrong with the `g_idx` of `info`, if anything.
-pub(super) fn group_fault(name: &str, table: &[u32], info: &MatrixInfo) -> Option<String> {
+pub(super) fn group_fault(name: &str, table: &[u32], info: &MatrixInfo) -> Option<Fault> {
     if matches!(info.numbers, Numbers::Compressed(_)) && is_unused(table) {
         return None;
     }
     let groups = info.grouped().groups(info.in_features);
     let last = groups - 1;
     if let Some((element, found)) = gptq::find_bad_group(table, groups) {
-        return Some(format!("tensor {name:?}: element {element} is {found}, expected a group from 0 to {last}"));
+        let fault = Fault::tensor(name).found(format!("element {element} is {found}"));
+        return Some(fault.expected(format!("a group from 0 to {last}")));
     }
     // Scales that nothing uses: the table is of another matrix, or damaged. Shards are joined by what their rows name.
     let group = gptq::find_empty_group(table, groups)?;
-    Some(format!("tensor {name:?}: no element is {group}, expected every group from 0 to {last}"))
+    let fault = Fault::tensor(name).found(format!("no element is {group}"));
+    Some(fault.expected(format!("every group from 0 to {last}")))
 }

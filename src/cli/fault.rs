@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use lapidary::Error;
 use lapidary::doctor::Note;
-use lapidary::error::{LINE_CHARACTERS, Remedy, harmless};
+use lapidary::error::{Fault, LINE_CHARACTERS, Place, Remedy, harmless};
 use serde_json::{Value, json};
 
 /// Remedies that are meant together, as arguments of this program.
@@ -20,6 +20,12 @@ pub(super) fn flags(together: &[Remedy]) -> String {
         Remedy::FollowLinks => "--follow-links".to_owned(),
         Remedy::Examine => "`lapidary doctor`, which checks the adapter's kernels".to_owned(),
         Remedy::IgnoreRecord => "--no-cache".to_owned(),
+        Remedy::FewerRanks(most) => format!("--tensor-parallel {most}"),
+        Remedy::LessContext => "a shorter --context".to_owned(),
+        Remedy::OtherAdapter => "another --adapter".to_owned(),
+        Remedy::LeaveLessUnused => "a shorter list behind --disable".to_owned(),
+        Remedy::RawText => "base models have none: --raw TEXT goes on with a text as it is".to_owned(),
+        Remedy::TokenIds => "without one, there is --ids".to_owned(),
         Remedy::Compiler { how } => format!("DXC: {how} (lapidary devices says where to get it)"),
         other => other.to_string(),
     };
@@ -49,10 +55,45 @@ fn shown(error: &Error, with_code: bool) -> String {
     }
 }
 
+/// One fault of a model's files for programs: what is not known of it is null.
+fn fault(fault: &Fault) -> Value {
+    let others = fault.others.as_ref().map(|others| json!({ "count": others.count, "names": others.names }));
+    let remedies: Vec<String> = fault.remedy.iter().map(|one| flags(std::slice::from_ref(one))).collect();
+    json!({
+        "code": fault.code(),
+        "place": place(&fault.place),
+        "defect": fault.defect.to_string(),
+        "found": fault.found,
+        "but": fault.but,
+        "expected": fault.expected,
+        "because": fault.because,
+        "note": fault.note,
+        "others": others,
+        "remedies": remedies,
+        "message": fault.message(&flags),
+    })
+}
+
+/// The fields of a place, by what they name.
+fn place(place: &Place) -> Value {
+    match place {
+        Place::Source(model) => json!({ "model": model }),
+        Place::File(file) | Place::FileName(file) | Place::Config(file) => json!({ "file": file }),
+        Place::Key { file, key } => json!({ "file": file, "key": key }),
+        Place::TemplateFile { file, key } => json!({ "file": file, "key": key }),
+        Place::Tokenizer { part } => json!({ "file": "tokenizer.json", "key": part }),
+        Place::Tensor { name, file } => json!({ "tensor": name, "file": file }),
+        Place::Stacked { stack, number } => json!({ "stack": stack, "matrix": number }),
+        Place::Layers { count, first, last, of } => json!({ "layers": count, "first": first, "last": last, "of": of }),
+        _ => json!({}),
+    }
+}
+
 /// The same for programs: what `--json` prints instead of a result.
 pub(super) fn object(error: &Error) -> Value {
-    let faults = if let Error::Model(faults) = error { faults.list_with(&flags) } else { Vec::new() };
-    let remedies: Vec<String> = error.remedies().into_iter().map(|one| flags(std::slice::from_ref(one))).collect();
+    let faults = if let Error::Model(faults) = error { faults.list() } else { &[] };
+    let faults: Vec<Value> = faults.iter().map(fault).collect();
+    let remedies: Vec<String> = error.remedies().into_iter().map(|one| flags(&[one])).collect();
     json!({ "error": {
         "code": error.code(),
         "message": error.message(&flags),
@@ -72,7 +113,7 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lapidary::error::{Failure, Usage};
+    use lapidary::error::{Failure, Lost, Usage};
 
     use super::*;
 
@@ -82,7 +123,7 @@ mod tests {
         assert_eq!(line("a\x1b[31m\nb\u{202e}"), "error: a\\u{1b}[31m\\nb\\u{202e}");
         assert_eq!(line(&"x".repeat(1 << 20)).chars().count(), 7 + LINE_CHARACTERS + 1);
         let mut faults = lapidary::Faults::default();
-        (0..20).for_each(|i| faults.push(format!("{i} {}", "y".repeat(1000))));
+        (0..20).for_each(|i| faults.push(Fault::new(Place::Checkpoint).found(format!("{i} {}", "y".repeat(1000)))));
         let list = shown(&Error::Model(faults), false);
         assert!(list.starts_with("error: 20 faults:\n  0 y") && list.chars().count() == LINE_CHARACTERS + 1, "{list}");
     }
@@ -95,6 +136,44 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_is_an_object_of_its_fields() {
+        let tensor = Fault::new(Place::tensor("norm.weight")).found("shape [2]").expected("[3]");
+        let link = Fault::new(Place::file("a")).found("is a link").remedy(Remedy::FollowLinks);
+        let mut faults = lapidary::Faults::default();
+        [tensor, link].into_iter().for_each(|fault| faults.push(fault));
+        let error = object(&Error::Model(faults))["error"].take();
+        assert_eq!((&error["code"], &error["remedies"]), (&json!("E-MODEL"), &json!(["--follow-links"])));
+        let expected = json!({
+            "code": "E-WEIGHTS",
+            "place": { "tensor": "norm.weight", "file": null },
+            "defect": "wrong",
+            "found": "shape [2]",
+            "but": null,
+            "expected": "[3]",
+            "because": null,
+            "note": null,
+            "others": null,
+            "remedies": [],
+            "message": "tensor \"norm.weight\": shape [2], expected [3]",
+        });
+        assert_eq!(error["faults"][0], expected);
+        let link = &error["faults"][1];
+        assert_eq!((&link["code"], &link["place"]), (&json!("E-FILE"), &json!({ "file": "a" })));
+        assert_eq!(link["message"], "file \"a\": is a link (--follow-links allows others)");
+    }
+
+    #[test]
+    fn a_model_without_template_or_tokenizer_is_told_how_to_go_on() {
+        let fault = Fault::new(Place::Template).missing("found none").expected("one").remedy(Remedy::RawText);
+        let line = shown(&Error::from(fault), false);
+        let end = "(base models have none: --raw TEXT goes on with a text as it is)";
+        assert_eq!(line, format!("error: chat template: found none, expected one {end}"));
+        let fault = Fault::new(Place::source("a")).missing("no tokenizer.json").remedy(Remedy::TokenIds);
+        let line = shown(&Error::from(fault), false);
+        assert_eq!(line, "error: model \"a\": no tokenizer.json (without one, there is --ids)");
+    }
+
+    #[test]
     fn remedies_are_flags() {
         let error = Error::from(Failure::Reserved { ids: vec![6, 7] });
         let line = shown(&error, false);
@@ -102,5 +181,9 @@ mod tests {
         assert!(!error.to_string().contains("--"), "{error}");
         let change = [Remedy::ShorterContext(256), Remedy::SmallerCache { bits: 8 }, Remedy::ExpertsOnHost(2)];
         assert_eq!(flags(&change), "--context 256 --kv int8 --host-experts 2");
+        let mut lost = Lost::new("a GPU", "gone");
+        lost.losses = Some(3);
+        let line = shown(&Error::from(lost), false);
+        assert!(line.ends_with(": a newer driver, a shorter --context or another --adapter may help"), "{line}");
     }
 }

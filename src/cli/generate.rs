@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lapidary::chat::{self, Answer, check_prompt, check_vocabulary};
 use lapidary::engine::{Finish, Generator, Request};
+use lapidary::error::{Defect, Place, Remedy};
 use lapidary::text::{Conversation, Kind, Message, Role, TextModel};
 use lapidary::{Error, Result};
 use serde_json::json;
@@ -112,7 +113,7 @@ enum Input {
 impl Arguments {
     /// The tokenizer and template.
     fn text(&self) -> Result<TextModel> {
-        self.run.model.required_text(" (without one, there is --ids)")
+        self.run.model.required_text(|fault| fault.remedy(Remedy::TokenIds))
     }
 
     fn input(&self, limit: Limit) -> Result<Input> {
@@ -149,9 +150,12 @@ impl Arguments {
 /// Says what a model without a chat template can do.
 fn or_raw(error: Error) -> Error {
     match error {
-        Error::Model(faults) if faults.to_string().contains("chat template: found none") => {
-            Error::model(format!("{faults} (base models have none: --raw TEXT goes on with a text as it is)"))
-        }
+        Error::Model(faults) => match faults.list() {
+            [one] if one.place == Place::Template && one.defect == Defect::Missing => {
+                one.clone().remedy(Remedy::RawText).into()
+            }
+            _ => Error::Model(faults),
+        },
         other => other,
     }
 }

@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lapidary::Result;
 use lapidary::chat;
 use lapidary::checkpoint::{Checkpoint, Source};
 use lapidary::engine::Generator;
 use lapidary::gemma4::Role;
 use lapidary::model::{Gemma4, Head, Options, Progress};
 use lapidary::text::TextModel;
+use lapidary::{Fault, Result};
 
 use super::args::ModelArguments;
 use super::ranks::introduce;
@@ -73,9 +73,9 @@ impl ModelArguments {
     /// The tokenizer and template for a command that cannot go on without them.
     ///
     /// # Errors
-    /// [`lapidary::Error::Model`] also where there is no tokenizer; `hint` says what can be done then.
-    pub(super) fn required_text(&self, hint: &str) -> Result<TextModel> {
-        chat::required_text(&self.source(), hint)
+    /// [`lapidary::Error::Model`] also where there is no tokenizer, told by `tell`.
+    pub(super) fn required_text(&self, tell: impl FnOnce(Fault) -> Fault) -> Result<TextModel> {
+        self.text()?.ok_or_else(|| tell(chat::no_tokenizer(&self.source())).into())
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Arguments {
 /// Runs the command.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let conversation = Limit::of_model(&arguments.model).conversation(&arguments.messages)?;
-    let text = arguments.model.required_text("")?;
+    let text = arguments.model.required_text(|fault| fault)?;
     let prompt = text.prompt(&conversation)?;
     let mut out = std::io::stdout().lock();
     if arguments.ids {

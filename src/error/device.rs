@@ -1,16 +1,18 @@
 //! What devices cannot do, and what fails while a model runs.
 
-use super::remedy::{Remedy, Speller, any_of};
+use super::remedy::{Remedy, Speller, any_of, plain};
 
 /// No usable adapter, or something that the device lacks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unfit {
     /// The system offers no adapter at all.
-    #[error("no GPU adapter found; {help}")]
+    #[error("{}", no_adapter(why, remedies, &plain))]
     NoAdapter {
+        /// Why there is none, or none of one API.
+        why: Option<String>,
         /// What brings one on this system.
-        help: String,
+        remedies: Vec<Remedy>,
     },
     /// No adapter is like the one that was asked for.
     #[error("no adapter matches {wanted:?}; there are: {}{}", known.join(", "), more(trouble))]
@@ -69,6 +71,12 @@ pub enum Unfit {
     NoWaiting(&'static str),
 }
 
+/// That there is no adapter, what brings one, and why there is none.
+fn no_adapter(why: &Option<String>, remedies: &[Remedy], spell: &Speller) -> String {
+    let brings = if remedies.is_empty() { String::new() } else { format!("; {}", any_of(remedies, spell)) };
+    format!("no GPU adapter found{brings}{}", more(why))
+}
+
 fn more(trouble: &Option<String>) -> String {
     trouble.as_ref().map_or(String::new(), |trouble| format!("; {trouble}"))
 }
@@ -85,6 +93,27 @@ impl Unfit {
             Unfit::Timestamps { .. } => "E-TIMESTAMPS",
             Unfit::Rehearsal { .. } => "E-REHEARSAL",
             Unfit::NoWaiting(_) => "E-NO-WAITING",
+        }
+    }
+
+    /// What would help.
+    pub(super) fn remedies(&self) -> &[Remedy] {
+        match self {
+            Unfit::NoAdapter { remedies, .. } => remedies,
+            Unfit::Adapter { without: Some(_), .. } => &[Remedy::LeaveLessUnused, Remedy::OtherAdapter],
+            Unfit::NoMatch { .. } | Unfit::Adapter { without: None, .. } | Unfit::Timestamps { .. } => {
+                &[Remedy::OtherAdapter]
+            }
+            Unfit::NotOpened { .. } | Unfit::Shader { .. } => &[Remedy::NewerDriver, Remedy::OtherAdapter],
+            Unfit::Rehearsal { .. } | Unfit::NoWaiting(_) => &[],
+        }
+    }
+
+    /// Only where there is nothing else to say are remedies part of the line: it was always so.
+    pub(super) fn message(&self, spell: &Speller) -> String {
+        match self {
+            Unfit::NoAdapter { why, remedies } => no_adapter(why, remedies, spell),
+            others => others.to_string(),
         }
     }
 }
@@ -214,17 +243,32 @@ impl Lost {
     }
 }
 
+/// What ends losses that come again and again, as far as anything does.
+const AGAINST_LOSSES: [Remedy; 3] = [Remedy::NewerDriver, Remedy::LessContext, Remedy::OtherAdapter];
+
+impl Lost {
+    /// What would help.
+    pub(super) fn remedies(&self) -> &[Remedy] {
+        if self.losses.is_some() { &AGAINST_LOSSES } else { &[] }
+    }
+
+    pub(super) fn message(&self, spell: &Speller) -> String {
+        let mut text = format!("the device was lost: {}", self.message);
+        if let Some(losses) = self.losses {
+            let [driver, context, adapter] = AGAINST_LOSSES.map(|remedy| spell(&[remedy]));
+            let time = ordinal(losses);
+            text += &format!("; that was the {time} time within a minute: {driver}, {context} or {adapter} may help");
+        }
+        if let Some(why) = &self.not_opened {
+            text += &format!("; it cannot be opened again: {why}");
+        }
+        text
+    }
+}
+
 impl std::fmt::Display for Lost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the device was lost: {}", self.message)?;
-        if let Some(losses) = self.losses {
-            write!(
-                f,
-                "; that was the {} time within a minute: a newer driver, a shorter context or another adapter may help",
-                ordinal(losses)
-            )?;
-        }
-        self.not_opened.as_ref().map_or(Ok(()), |why| write!(f, "; it cannot be opened again: {why}"))
+        f.write_str(&self.message(&plain))
     }
 }
 
@@ -249,6 +293,27 @@ mod tests {
         let counts = [1, 2, 3, 4, 11, 12, 13, 21, 102, 113];
         assert_eq!(counts.map(ordinal), ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "113th"]);
         let lost = Lost { losses: Some(3), ..Lost::new("a GPU", "gone") };
-        assert!(lost.to_string().starts_with("the device was lost: gone; that was the 3rd time within a minute: a"));
+        assert_eq!(
+            lost.to_string(),
+            "the device was lost: gone; that was the 3rd time within a minute: a newer driver, a shorter context or another \
+             adapter may help"
+        );
+        assert_eq!((lost.remedies().len(), Lost::new("a GPU", "gone").remedies()), (3, [].as_slice()));
+    }
+
+    #[test]
+    fn where_there_is_no_adapter_remedies_are_told_in_any_words() {
+        let none = |why: Option<&str>, remedies| Unfit::NoAdapter { why: why.map(str::to_owned), remedies };
+        let none_here = none(Some("no DXC"), vec![Remedy::CardDriver]);
+        let said = "no GPU adapter found; install the driver of your graphics card; no DXC";
+        assert_eq!((none_here.to_string().as_str(), none_here.message(&plain).as_str()), (said, said));
+        assert_eq!(none_here.message(&|_| "x".into()), "no GPU adapter found; x; no DXC");
+        assert_eq!(none(Some("Metal offers none"), Vec::new()).to_string(), "no GPU adapter found; Metal offers none");
+        let left = |without: Option<&str>| {
+            let (device, without) = ("a GPU".into(), without.map(str::to_owned));
+            Unfit::Adapter { device, without, found: "no f16".into() }.remedies().to_vec()
+        };
+        assert_eq!(left(None), [Remedy::OtherAdapter]);
+        assert_eq!(left(Some("f16")), [Remedy::LeaveLessUnused, Remedy::OtherAdapter]);
     }
 }

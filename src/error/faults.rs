@@ -2,30 +2,10 @@
 
 use std::fmt;
 
-use super::harmless::harmless;
+use super::fault::{Defect, Fault};
 use super::remedy::{Remedy, Speller, plain};
 
-/// One fault, a whole sentence that names the tensor or file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Fault {
-    text: String,
-    /// What would allow it.
-    remedy: Option<Remedy>,
-}
-
-impl Fault {
-    fn message(&self, spell: &Speller) -> String {
-        let spelled = |remedy| spell(std::slice::from_ref(remedy));
-        match &self.remedy {
-            // The fault says which links are allowed.
-            Some(remedy @ Remedy::FollowLinks) => format!("{} ({} allows others)", self.text, spelled(remedy)),
-            Some(remedy) => format!("{} (what helps: {})", self.text, spelled(remedy)),
-            None => self.text.clone(),
-        }
-    }
-}
-
-/// Faults of a checkpoint, each one a whole sentence that names the tensor or file.
+/// Faults of a model's files, in the order in which they were found.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Faults {
     list: Vec<Fault>,
@@ -35,24 +15,14 @@ pub struct Faults {
 
 /// At most this many faults are printed; the rest is counted.
 const SHOWN: usize = 20;
-/// At most this many faults are kept, of so many characters each: a hostile file can have a million.
+/// At most this many faults are kept: a hostile file can have a million.
 const KEPT: usize = 1000;
-const FAULT_CHARACTERS: usize = 2000;
 
 impl Faults {
-    /// Adds one fault, whatever it quotes of a file made harmless.
-    pub fn push(&mut self, fault: impl AsRef<str>) {
-        self.add(harmless(fault.as_ref(), FAULT_CHARACTERS), None);
-    }
-
-    /// Adds a fault that would be none with `remedy`.
-    pub(super) fn push_with(&mut self, fault: impl AsRef<str>, remedy: Remedy) {
-        self.add(harmless(fault.as_ref(), FAULT_CHARACTERS), Some(remedy));
-    }
-
-    fn add(&mut self, text: String, remedy: Option<Remedy>) {
+    /// Adds one fault.
+    pub fn push(&mut self, fault: Fault) {
         if self.list.len() < KEPT {
-            self.list.push(Fault { text, remedy });
+            self.list.push(fault);
         } else {
             self.more += 1;
         }
@@ -60,20 +30,23 @@ impl Faults {
 
     /// Adds all faults of `other`.
     pub fn append(&mut self, other: Faults) {
-        for fault in other.list {
-            self.add(harmless(&fault.text, FAULT_CHARACTERS), fault.remedy);
-        }
+        other.list.into_iter().for_each(|fault| self.push(fault));
         self.more += other.more;
     }
 
-    /// The first thousand faults, in the order in which they were found.
-    pub fn list(&self) -> Vec<String> {
-        self.list_with(&plain)
+    /// All of them with something else of each.
+    pub(crate) fn map(self, change: impl FnMut(Fault) -> Fault) -> Self {
+        Faults { list: self.list.into_iter().map(change).collect(), more: self.more }
     }
 
-    /// As [`Faults::list`], with remedies in the words of `spell`.
-    pub fn list_with(&self, spell: &Speller) -> Vec<String> {
-        self.list.iter().map(|fault| fault.message(spell)).collect()
+    /// The first thousand faults.
+    pub fn list(&self) -> &[Fault] {
+        &self.list
+    }
+
+    /// Whether none of them is anything but not supported.
+    pub(super) fn are_unsupported(&self) -> bool {
+        !self.list.is_empty() && self.list.iter().all(|fault| fault.defect == Defect::Unsupported)
     }
 
     /// How many faults were found.
@@ -86,8 +59,8 @@ impl Faults {
     }
 
     /// What would allow what is a fault without it.
-    pub(super) fn remedies(&self) -> Vec<&Remedy> {
-        let mut remedies: Vec<&Remedy> = self.list.iter().filter_map(|fault| fault.remedy.as_ref()).collect();
+    pub(super) fn remedies(&self) -> Vec<Remedy> {
+        let mut remedies: Vec<Remedy> = self.list.iter().filter_map(|fault| fault.remedy.clone()).collect();
         remedies.dedup();
         remedies
     }
@@ -106,6 +79,12 @@ impl Faults {
     }
 }
 
+impl From<Fault> for Faults {
+    fn from(fault: Fault) -> Self {
+        Faults { list: vec![fault], more: 0 }
+    }
+}
+
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message(&plain))
@@ -117,20 +96,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_remedy_has_words_of_its_own() {
-        let said = |remedy| {
-            let mut faults = Faults::default();
-            faults.push_with("a fault", remedy);
-            faults.to_string()
-        };
-        assert_eq!(said(Remedy::FollowLinks), "a fault (following links allows others)");
-        assert_eq!(said(Remedy::ExactPrecision), "a fault (what helps: exact precision)");
-    }
-
-    #[test]
     fn a_million_faults_are_a_short_text() {
         let mut faults = Faults::default();
-        (0..1_000_000).for_each(|i| faults.push(format!("fault \x1b {i}")));
+        (0..1_000_000).for_each(|i| faults.push(Fault::checkpoint().found(format!("fault \x1b {i}"))));
         let text = faults.to_string();
         assert!(
             text.starts_with("1000000 faults:\n  fault \\u{1b} 0\n") && text.ends_with("\n  and 999980 more"),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::device::{Failure, Lost, NotFinite, Unfit};
+use super::fault::{Fault, UNSUPPORTED};
 use super::faults::Faults;
 use super::memory::NoRoom;
 use super::remedy::{Remedy, Speller, plain};
@@ -17,7 +18,8 @@ use super::usage::Usage;
 pub enum Error {
     /// The request itself cannot be met: an option out of range, a prompt longer than the context.
     Usage(Usage),
-    /// The checkpoint's files are missing, damaged or contradict each other. All faults that were found, not the first.
+    /// The model's files are missing, damaged, contradict each other, or are of a model that nothing here computes. All faults
+    /// that were found, not the first.
     Model(Faults),
     /// A file could not be read or written.
     Io {
@@ -45,20 +47,6 @@ impl Error {
     /// A request that a program cannot meet, in the program's own words.
     pub fn usage(message: impl Into<String>) -> Self {
         Error::Usage(Usage::Argument(message.into()))
-    }
-
-    /// A single fault of the checkpoint.
-    pub fn model(fault: impl AsRef<str>) -> Self {
-        let mut faults = Faults::default();
-        faults.push(fault);
-        Error::Model(faults)
-    }
-
-    /// A single fault of the checkpoint, which would be none with `remedy`.
-    pub(crate) fn model_unless(fault: impl AsRef<str>, remedy: Remedy) -> Self {
-        let mut faults = Faults::default();
-        faults.push_with(fault, remedy);
-        Error::Model(faults)
     }
 
     /// No vector or matrix of this name.
@@ -95,6 +83,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Error::Usage(usage) => usage.code(),
+            Error::Model(faults) if faults.are_unsupported() => UNSUPPORTED,
             Error::Model(_) => "E-MODEL",
             Error::Io { .. } => "E-IO",
             Error::Device(unfit) => unfit.code(),
@@ -116,13 +105,15 @@ impl Error {
     }
 
     /// What would help, as far as that is known. The message says which of them are alternatives.
-    pub fn remedies(&self) -> Vec<&Remedy> {
+    pub fn remedies(&self) -> Vec<Remedy> {
         match self {
-            Error::Usage(usage) => usage.remedies().iter().collect(),
+            Error::Usage(usage) => usage.remedies(),
             Error::Model(faults) => faults.remedies(),
-            Error::Memory(no_room) => no_room.remedies().iter().collect(),
-            Error::Run(failure) => failure.remedies().iter().collect(),
-            Error::Io { .. } | Error::Device(_) | Error::NotFinite(_) | Error::DeviceLost(_) => Vec::new(),
+            Error::Memory(no_room) => no_room.remedies().to_vec(),
+            Error::Run(failure) => failure.remedies().to_vec(),
+            Error::Device(unfit) => unfit.remedies().to_vec(),
+            Error::DeviceLost(lost) => lost.remedies().to_vec(),
+            Error::Io { .. } | Error::NotFinite(_) => Vec::new(),
         }
     }
 
@@ -133,11 +124,11 @@ impl Error {
             Error::Usage(usage) => usage.message(spell),
             Error::Model(faults) => faults.message(spell),
             Error::Io { path, source } => format!("{}: {source}", path.display()),
-            Error::Device(unfit) => unfit.to_string(),
+            Error::Device(unfit) => unfit.message(spell),
             Error::Memory(no_room) => no_room.message(spell),
             Error::Run(failure) => failure.message(spell),
             Error::NotFinite(found) => found.to_string(),
-            Error::DeviceLost(lost) => lost.to_string(),
+            Error::DeviceLost(lost) => lost.message(spell),
         }
     }
 }
@@ -161,6 +152,18 @@ impl Faults {
     /// [`Error::Model`] if there is any fault.
     pub fn into_result<T>(self, value: T) -> Result<T> {
         if self.is_empty() { Ok(value) } else { Err(Error::Model(self)) }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Error::Model(fault.into())
+    }
+}
+
+impl From<Box<Fault>> for Error {
+    fn from(fault: Box<Fault>) -> Self {
+        (*fault).into()
     }
 }
 

@@ -32,6 +32,48 @@ pub enum Remedy {
     Examine,
     /// An adapter that is opened without what is recorded of its checks.
     IgnoreRecord,
+    /// At most so many ranks.
+    FewerRanks(usize),
+    /// A context of fewer positions than now.
+    LessContext,
+    /// Another adapter than the one that was chosen.
+    OtherAdapter,
+    /// An adapter of which less is left unused.
+    LeaveLessUnused,
+    /// A driver that is newer than the one that there is.
+    NewerDriver,
+    /// The driver of the graphics card, where there is none.
+    CardDriver,
+    /// A driver for Vulkan, where there is none.
+    VulkanDriver,
+    /// The same file from where it came.
+    DownloadAgain,
+    /// The file that this one only points to.
+    Download,
+    /// The files of the model that are not there.
+    DownloadRest,
+    /// The rest of a file whose download is not at its end.
+    FinishDownload,
+    /// The files that Git LFS keeps elsewhere.
+    PullLfs,
+    /// What is in an archive.
+    Unpack,
+    /// What is in an archive, or what another program makes of it.
+    UnpackOrConvert,
+    /// Safetensors, made of this file.
+    Convert,
+    /// Safetensors, made of the model that this file was made of.
+    ConvertOriginal,
+    /// The safetensors of the same model.
+    TakeSafetensors,
+    /// The safetensors of the model that this file was made of.
+    TakeOriginal,
+    /// One model, made of an adapter and the model that it is for.
+    MergeAdapter,
+    /// A text that is continued as it is, where no chat template makes one of a conversation.
+    RawText,
+    /// Token ids, where there is no tokenizer.
+    TokenIds,
     /// A DXC for the shaders of DX12, where the system has only FXC.
     Compiler {
         /// What brings one.
@@ -53,8 +95,56 @@ impl fmt::Display for Remedy {
             Remedy::FollowLinks => f.write_str("following links"),
             Remedy::Examine => f.write_str("the doctor"),
             Remedy::IgnoreRecord => f.write_str("ignoring the record of its checks"),
+            Remedy::FewerRanks(1) => f.write_str("1 rank"),
+            Remedy::FewerRanks(most) => write!(f, "at most {most} ranks"),
+            Remedy::LessContext => f.write_str("a shorter context"),
+            Remedy::OtherAdapter => f.write_str("another adapter"),
+            Remedy::LeaveLessUnused => f.write_str("leaving less unused"),
+            Remedy::NewerDriver => f.write_str("a newer driver"),
+            Remedy::CardDriver => f.write_str("install the driver of your graphics card"),
+            Remedy::VulkanDriver => f.write_str(
+                "install a Vulkan driver: your card's own, or Mesa's (Debian, Ubuntu: apt install mesa-vulkan-drivers; it also \
+                 computes on the CPU where there is no card)",
+            ),
+            Remedy::DownloadAgain => f.write_str("download the file again"),
+            Remedy::Download => f.write_str("download it"),
+            Remedy::DownloadRest => f.write_str("download the rest"),
+            Remedy::FinishDownload => f.write_str("let it end, or download the model again"),
+            Remedy::PullLfs => f.write_str("run \"git lfs pull\" in its folder, or download the file itself"),
+            Remedy::Unpack => f.write_str("unpack it first"),
+            Remedy::UnpackOrConvert => f.write_str("unpack it, or convert it to safetensors"),
+            Remedy::Convert => f.write_str("convert it to safetensors"),
+            Remedy::ConvertOriginal => f.write_str("convert the original model to safetensors"),
+            Remedy::TakeSafetensors => f.write_str("take the safetensors"),
+            Remedy::TakeOriginal => f.write_str("take the original model's safetensors"),
+            Remedy::MergeAdapter => {
+                f.write_str("merge the two first (with PEFT: merge_and_unload, then save_pretrained)")
+            }
+            Remedy::RawText => f.write_str("base models have none: a text that goes on as it is"),
+            Remedy::TokenIds => f.write_str("without one, there are token ids"),
             Remedy::Compiler { how } => write!(f, "DXC: {how}"),
         }
+    }
+}
+
+impl Remedy {
+    /// Whether it is told right behind what is wrong with a file, as what to do about it.
+    pub(super) fn mends_files(&self) -> bool {
+        matches!(
+            self,
+            Remedy::DownloadAgain
+                | Remedy::Download
+                | Remedy::DownloadRest
+                | Remedy::FinishDownload
+                | Remedy::PullLfs
+                | Remedy::Unpack
+                | Remedy::UnpackOrConvert
+                | Remedy::Convert
+                | Remedy::ConvertOriginal
+                | Remedy::TakeSafetensors
+                | Remedy::TakeOriginal
+                | Remedy::MergeAdapter
+        )
     }
 }
 

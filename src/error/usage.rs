@@ -406,12 +406,21 @@ impl Usage {
         }
     }
 
-    pub(super) fn remedies(&self) -> &[Remedy] {
-        if let Usage::Tier { remedies, .. } = self { remedies } else { &[] }
+    /// What would help, as far as it is known.
+    pub(super) fn remedies(&self) -> Vec<Remedy> {
+        match *self {
+            Usage::Tier { ref remedies, .. } => remedies.clone(),
+            Usage::Context { most, .. } | Usage::ContextOnDevice { most, .. } => vec![Remedy::ShorterContext(most)],
+            Usage::HostExperts { layers: most, .. } if most > 0 => vec![Remedy::ExpertsOnHost(most)],
+            Usage::Ranks { most, .. } | Usage::TooManyRanks { size: most, .. } => vec![Remedy::FewerRanks(most)],
+            _ => Vec::new(),
+        }
     }
 
+    /// Only the remedies of a tier are told: other sentences say already what is possible.
     pub(super) fn message(&self, spell: &Speller) -> String {
-        match self.remedies() {
+        let Usage::Tier { remedies, .. } = self else { return self.to_string() };
+        match remedies.as_slice() {
             [] => self.to_string(),
             // Another compiler helps where the one that there is has not the tier.
             remedies @ [Remedy::Compiler { .. }] => {
@@ -426,6 +435,19 @@ impl Usage {
 mod tests {
     use super::super::remedy::plain;
     use super::*;
+
+    #[test]
+    fn what_is_possible_is_a_remedy_that_is_not_told_twice() {
+        let context = Usage::Context { asked: 9, most: 4 };
+        assert_eq!(
+            (context.remedies(), context.message(&plain)),
+            (vec![Remedy::ShorterContext(4)], context.to_string())
+        );
+        let ranks = Usage::TooManyRanks { ranks: 9, what: "heads".into(), size: 4 };
+        assert_eq!((ranks.remedies(), ranks.message(&plain)), (vec![Remedy::FewerRanks(4)], ranks.to_string()));
+        assert_eq!(Usage::HostExperts { asked: 3, layers: 0 }.remedies(), []);
+        assert_eq!(Usage::HostExperts { asked: 3, layers: 2 }.remedies(), [Remedy::ExpertsOnHost(2)]);
+    }
 
     #[test]
     fn a_tier_is_explained_by_its_remedy() {

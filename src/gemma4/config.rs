@@ -10,7 +10,7 @@ use super::read_layers;
 use super::tensors::{Role, Table};
 use crate::error::Usage;
 use crate::quant::Dtype;
-use crate::{Error, Faults, Result};
+use crate::{Fault, Faults, Result};
 
 pub(super) const FILE: &str = "config.json";
 /// More than every real model has, so that no arithmetic on sizes can overflow.
@@ -22,7 +22,7 @@ impl Config {
     /// Fails for a context that the model does not have.
     ///
     /// # Errors
-    /// [`Error::Usage`] for none at all, and for more than the model's.
+    /// [`crate::Error::Usage`] for none at all, and for more than the model's.
     pub fn check_context(&self, asked: usize) -> Result<()> {
         let most = self.max_position_embeddings;
         match asked {
@@ -35,7 +35,7 @@ impl Config {
     /// Reads what `config.json` says of the model.
     ///
     /// # Errors
-    /// [`Error::Model`] with every key that is missing, out of range, contradictory or not supported.
+    /// [`crate::Error::Model`] with every key that is missing, out of range, contradictory or not supported.
     pub fn parse(config_json: &[u8]) -> Result<Config> {
         Self::parse_with(config_json, |_, _, _| ()).map(|(config, ())| config)
     }
@@ -85,7 +85,8 @@ impl Config {
         const MOST: u128 = 1 << 44;
         let all: u128 = self.tensors().map(|tensor| tensor.parameters()).sum();
         if all > MOST {
-            return Err(Error::model(format!("{FILE}: sizes add up to {all} parameters, expected at most {MOST}")));
+            let fault = Fault::config(FILE).found(format!("sizes add up to {all} parameters"));
+            return Err(fault.expected(format!("at most {MOST}")).into());
         }
         Ok(())
     }
@@ -101,7 +102,7 @@ fn check_model_type(top: &Keys) -> Result<()> {
     let faults_of = |keys: &Keys| {
         let found = keys.value("model_type").and_then(Value::as_str);
         if !found.is_some_and(|found| known.contains(&found)) {
-            keys.fault("model_type", expected);
+            keys.unsupported("model_type", expected);
         }
     };
     faults_of(top);
@@ -204,17 +205,17 @@ fn read_dtype(top: &Keys, keys: &Keys) -> Dtype {
 /// Values that would change the mathematics and that no Gemma 4 language model has.
 fn check_supported(keys: &Keys) {
     if keys.flag("attention_bias") == Some(true) {
-        keys.fault("attention_bias", "false");
+        keys.unsupported("attention_bias", "false");
     }
     if let Some(activation) = keys.value("hidden_activation")
         && activation.as_str() != Some("gelu_pytorch_tanh")
     {
-        keys.fault("hidden_activation", "\"gelu_pytorch_tanh\"");
+        keys.unsupported("hidden_activation", "\"gelu_pytorch_tanh\"");
     }
     match keys.value("use_bidirectional_attention") {
         None | Some(Value::Bool(false)) => {}
         Some(value) if value.as_str() == Some("vision") => {}
-        Some(_) => keys.fault("use_bidirectional_attention", "null or \"vision\" (a causal language model)"),
+        Some(_) => keys.unsupported("use_bidirectional_attention", "null or \"vision\" (a causal language model)"),
     }
 }
 

@@ -8,22 +8,28 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::{Map, Value};
 
 use crate::strict::{DIGITS, number};
-use crate::{Error, Faults, Result, decode};
+use crate::{Fault, Faults, Result, decode};
 
 /// Most values of one file: each takes up to 200 bytes of memory, however short it is written. Real files have thousands.
 const VALUE_LIMIT: usize = 1 << 19;
 
 /// Parses `bytes` of `file`. Unlike plain serde_json, a key that occurs twice in an object is an error: two readers
 /// of the same file must not see two models. A byte order mark is skipped, and says how to read.
-pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
-    let fault = |what: String| Error::model(format!("{file}: not valid JSON: {what}"));
+///
+/// # Errors
+/// The first fault.
+pub(crate) fn parse(file: &str, bytes: &[u8]) -> std::result::Result<Map<String, Value>, Box<Fault>> {
+    let fault = |what: String| Box::new(Fault::config(file).found(format!("not valid JSON: {what}")));
     let text = decode::text(bytes).map_err(|error| fault(error.to_string()))?;
     let values = Cell::new(0);
     let mut reader = serde_json::Deserializer::from_str(&text);
     let parsed = Strict(&values).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     match parsed {
         Ok(Value::Object(map)) => Ok(map),
-        Ok(other) => Err(Error::model(format!("{file}: found {}, expected a JSON object", show(&other)))),
+        Ok(other) => {
+            let fault = Fault::config(file).found(format!("found {}", show(&other)));
+            Err(Box::new(fault.expected("a JSON object")))
+        }
         Err(error) => Err(fault(error.to_string())),
     }
 }
@@ -167,11 +173,22 @@ impl<'a> Keys<'a> {
 
     /// Notes that `key` holds something else than `expected`.
     pub(crate) fn fault(&self, key: &str, expected: &str) {
-        let found = match self.map.get(key) {
-            None => "is missing".to_owned(),
-            Some(value) => format!("is {}", show(value)),
+        self.faults.borrow_mut().push(self.told(key, expected));
+    }
+
+    /// Notes that `key` asks for what nothing here does; `expected` is what is done.
+    pub(crate) fn unsupported(&self, key: &str, expected: &str) {
+        let fault = self.told(key, expected);
+        self.faults.borrow_mut().push(if self.map.contains_key(key) { fault.unsupported() } else { fault });
+    }
+
+    fn told(&self, key: &str, expected: &str) -> Fault {
+        let fault = Fault::key(self.file, format!("{}{key}", self.path));
+        let fault = match self.map.get(key) {
+            None => fault.missing("is missing"),
+            Some(value) => fault.found(format!("is {}", show(value))),
         };
-        self.faults.borrow_mut().push(format!("{}: {}{key} {found}, expected {expected}", self.file, self.path));
+        fault.expected(expected)
     }
 
     /// All faults noted so far, as an error.

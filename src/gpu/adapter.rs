@@ -5,7 +5,7 @@ use wgpu::{Backend, DeviceType};
 use super::blocking::block_on;
 use super::compiler::{self, Compiler};
 use super::mask::Mask;
-use crate::error::Unfit;
+use crate::error::{Remedy, Unfit};
 use crate::{Error, Result};
 
 /// A limit's name, how to read it, and what is needed of it.
@@ -179,16 +179,12 @@ pub fn dx12_trouble(reports: &[AdapterReport]) -> Option<String> {
 
 /// What is said where there is no adapter at all.
 pub fn no_adapter() -> Error {
-    let remedy = match (cfg!(windows), cfg!(target_os = "macos")) {
-        (true, _) => "install the driver of your graphics card",
-        (_, true) => "Metal offers none",
-        _ => {
-            "install a Vulkan driver: your card's own, or Mesa's (Debian, Ubuntu: apt install mesa-vulkan-drivers; it also \
-              computes on the CPU where there is no card)"
-        }
+    let (remedies, why) = match (cfg!(windows), cfg!(target_os = "macos")) {
+        (true, _) => (vec![Remedy::CardDriver], dx12_trouble(&[])),
+        (_, true) => (Vec::new(), Some("Metal offers none".to_owned())),
+        _ => (vec![Remedy::VulkanDriver], dx12_trouble(&[])),
     };
-    let trouble = dx12_trouble(&[]).map_or(String::new(), |trouble| format!("; {trouble}"));
-    Unfit::NoAdapter { help: format!("{remedy}{trouble}") }.into()
+    Unfit::NoAdapter { why, remedies }.into()
 }
 
 /// The adapters of some APIs; on DX12 those that `compiler` works for.

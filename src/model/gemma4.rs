@@ -19,7 +19,7 @@ use super::run::exchange::Run;
 use super::run::rank::{Rank, RankMemory};
 use super::run::step::{Activation, FEW_ROWS, Output, Row, Want, check_continued};
 use crate::checkpoint::Checkpoint;
-use crate::error::Usage;
+use crate::error::{Fault, Usage};
 use crate::gemma4::Config;
 use crate::gpu::{Gpu, TARGET_SECONDS, Tiers};
 use crate::kernels::attention::head_norm_rope::{HEAD_DIM_STEP, MAX_HEAD_DIM};
@@ -370,17 +370,14 @@ fn bind(
 /// Combinations that no released model has and this forward pass does not do.
 pub(super) fn supported(config: &Config) -> Result<()> {
     if config.hidden_size_per_layer_input > 0 && config.is_moe() {
-        return Err(Error::model(
-            "config.json: both experts and hidden_size_per_layer_input, expected at most one of them, as in all released \
-             models",
-        ));
+        let fault = Fault::config("config.json").found("both experts and hidden_size_per_layer_input");
+        return Err(fault.expected("at most one of them, as in all released models").unsupported().into());
     }
     let fits = |head_dim: usize| head_dim <= MAX_HEAD_DIM && head_dim.is_multiple_of(HEAD_DIM_STEP);
     if let Some(l) = config.layers.iter().position(|layer| !fits(layer.head_dim)) {
-        return Err(Error::model(format!(
-            "config.json: head_dim of layer {l} is {}, expected a multiple of {HEAD_DIM_STEP} up to {MAX_HEAD_DIM}",
-            config.layers[l].head_dim
-        )));
+        let fault = Fault::key("config.json", "head_dim");
+        let fault = fault.found(format!("of layer {l} is {}", config.layers[l].head_dim));
+        return Err(fault.expected(format!("a multiple of {HEAD_DIM_STEP} up to {MAX_HEAD_DIM}")).unsupported().into());
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! How a matrix is: what its numbers stand for, whatever file they come from and wherever they lie.
 
 use super::dtype::Dtype;
-use crate::{Error, Result};
+use crate::{Fault, Result};
 
 /// How the values of a matrix are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -163,7 +163,7 @@ impl Format {
     /// Whether the kernels multiply by matrices of this format. This is the one place that says so.
     ///
     /// # Errors
-    /// [`Error::Model`] naming what of it they do not do.
+    /// [`crate::Error::Model`] naming what of it they do not do.
     pub fn check_runs(&self) -> Result<()> {
         let Format::Grouped(Grouped { bits, shift, values, .. }) = *self else { return Ok(()) };
         let what = match (bits, shift, values) {
@@ -172,7 +172,8 @@ impl Format {
             (4 | 8, Shift::None | Shift::Zero, Values::Linear) => return Ok(()),
             (bits, ..) => format!("{bits}-bit codes"),
         };
-        Err(Error::model(format!("{what} are not supported yet, expected 4-bit or 8-bit codes with whole zero points")))
+        let fault = Fault::checkpoint().found(format!("{what} are not supported yet"));
+        Err(fault.expected("4-bit or 8-bit codes with whole zero points").unsupported().into())
     }
 }
 

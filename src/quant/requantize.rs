@@ -14,7 +14,7 @@ use half::f16;
 use super::dtype::Dtype;
 use super::format::Grouped;
 use super::matrix::{CHUNK, DenseMatrix, GroupIndex, PackedMatrix};
-use crate::{Error, Result};
+use crate::{Fault, Result};
 
 /// Input features that share a scale: what kernels decode at a time, so that a finer scale costs no more instructions.
 pub const GROUP_SIZE: usize = 32;
@@ -55,7 +55,7 @@ pub fn size_bytes(out_features: usize, in_features: usize, bits: u32, group_size
 /// depend on the block.
 ///
 /// # Errors
-/// [`Error::Model`] where a value is not finite, or so large that no f16 scale reaches it.
+/// [`crate::Error::Model`] where a value is not finite, or so large that no f16 scale reaches it.
 ///
 /// # Panics
 /// If `bits` is neither 4 nor 8, or `group_size` is no multiple of [`CHUNK`].
@@ -79,7 +79,10 @@ pub fn requantize(
     let rows = codes.chunks_exact_mut(code_words).zip(scales.chunks_exact_mut(scale_words));
     for (i, (codes, scales)) in rows.enumerate() {
         matrix.row(i, &mut row.values);
-        let fault = |what| Error::model(format!("tensor {name:?}: row {}, {what}", first_row + i));
+        let fault = |bad: BadValue| {
+            let found = format!("row {}, column {} is {:e}", first_row + i, bad.column, bad.value);
+            Fault::tensor(name).found(found).expected(bad.expected)
+        };
         deviation.merge(row.quantize(k, codes, scales).map_err(fault)?);
     }
     let (out_features, in_features, zeros) = (n, k, None);
@@ -139,7 +142,12 @@ impl Row {
     }
 
     /// Writes codes and scales of the row's `k` values; or says which column holds what cannot be quantized.
-    fn quantize(&mut self, k: usize, codes: &mut [u32], scales: &mut [u32]) -> std::result::Result<Deviation, String> {
+    fn quantize(
+        &mut self,
+        k: usize,
+        codes: &mut [u32],
+        scales: &mut [u32],
+    ) -> std::result::Result<Deviation, BadValue> {
         let range = if self.bits == 8 { INT8 } else { INT4 };
         let limit = range.high * LARGEST_SCALE;
         let per_group = self.group_size / CHUNK;
@@ -150,7 +158,7 @@ impl Row {
             let extreme = extreme(values.as_flattened());
             // Also where the extreme is infinite; a NaN is taken for one.
             if extreme.abs() > limit {
-                return Err(fault(g * self.group_size, values.as_flattened(), limit));
+                return Err(bad_value(g * self.group_size, values.as_flattened(), limit));
             }
             let scale = match self.bits {
                 _ if extreme.abs() <= NEGLIGIBLE => f16::ZERO,
@@ -179,13 +187,20 @@ fn extreme(values: &[f32]) -> f32 {
     if values.contains(&largest) { largest } else { -largest }
 }
 
-/// What is wrong with the first value that is too large or not finite.
-fn fault(first_column: usize, values: &[f32], limit: f32) -> String {
+/// A value that no code stands for.
+struct BadValue {
+    column: usize,
+    value: f32,
+    expected: String,
+}
+
+/// The first value that is too large or not finite.
+fn bad_value(first_column: usize, values: &[f32], limit: f32) -> BadValue {
     let is_bad = |value: &f32| !value.is_finite() || value.abs() > limit;
     let column = values.iter().position(is_bad).expect("a bad value");
     let expected =
         if values[column].is_finite() { format!("at most {limit:e} from zero") } else { "a finite number".to_string() };
-    format!("column {} is {:e}, expected {expected}", first_column + column, values[column])
+    BadValue { column: first_column + column, value: values[column], expected }
 }
 
 /// The f16 for `scale`: the nearest, save where f16 is coarse, below its normal numbers. There it is the next one away

@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(wrong(|m| m.zeros = Some(vec![0; 2])), shape("w: zero points: found some, expected none"));
         assert_eq!(wrong(|m| m.format.shift = Shift::Zero), shape("w: zero points: found none, expected some"));
         assert_eq!(wrong(|m| m.format.order = Order::PerRow), shape("w: table of groups: found none, expected some"));
-        assert!(wrong(|m| m.format.bits = 3).is_some_and(|(code, _)| code == "E-MODEL"));
+        assert!(wrong(|m| m.format.bits = 3).is_some_and(|(code, _)| code == "E-UNSUPPORTED"));
         let table = |m: &mut PackedMatrix, groups: Vec<u32>| {
             m.format.order = Order::PerRow;
             m.group_index = GroupIndex::PerRow(groups);

@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json};
 use super::conversation::{Conversation, Message, Role};
 use super::jinja::{self, Fault, Limits, STACK_BYTES, Variable};
 use super::special::{Guard, Prompt, Specials, Used};
-use crate::error::{Bound, Error, NoRoom, Result, Usage, harmless};
+use crate::error::{self, Bound, Error, NoRoom, Result, Usage, harmless};
 use crate::threads::{self, NoResult};
 
 /// Largest template that is read.
@@ -61,18 +61,15 @@ impl ChatTemplate {
     pub fn from_source(source: &str, bos_token: &str, eos_token: &str) -> Result<Self> {
         if source.len() > MAX_TEMPLATE_BYTES {
             let found = source.len();
-            return Err(Error::model(format!("chat template: {found} bytes, expected at most {MAX_TEMPLATE_BYTES}")));
+            return Err(wrong(format!("{found} bytes")).expected(format!("at most {MAX_TEMPLATE_BYTES}")).into());
         }
         let checked = source.to_owned();
         match on_own_thread(move |_| jinja::check(&checked))? {
             Ok(()) => {}
             Err(Fault::Syntax(fault)) => {
-                return Err(Error::model(format!(
-                    "chat template: {}, expected a Jinja template",
-                    harmless(&fault, QUOTED)
-                )));
+                return Err(wrong(harmless(&fault, QUOTED)).expected("a Jinja template").into());
             }
-            Err(fault) => return Err(Error::model(format!("chat template: {fault:?}, expected a Jinja template"))),
+            Err(fault) => return Err(wrong(format!("{fault:?}")).expected("a Jinja template").into()),
         }
         Ok(Self {
             source: source.to_owned(),
@@ -127,10 +124,10 @@ impl ChatTemplate {
         let variables = self.variables(conversation, messages);
         match self.run(variables, &guard, steps, output)? {
             Ok(text) => Ok(specials.split(&text, &guard)),
-            Err(Fault::Failed(text)) if self.fails_anyway(&text, &guard)? => Err(Error::model(format!(
-                "chat template: fails, whatever the conversation is: {}",
-                harmless(&guard.show(&text), QUOTED)
-            ))),
+            Err(Fault::Failed(text)) if self.fails_anyway(&text, &guard)? => {
+                let why = harmless(&guard.show(&text), QUOTED);
+                Err(wrong(format!("fails, whatever the conversation is: {why}")).into())
+            }
             Err(fault) => Err(failure(fault, &guard, n_messages, input_bytes, steps)),
         }
     }
@@ -236,8 +233,8 @@ fn on_own_thread<T: Send + 'static>(work: impl FnOnce(Arc<AtomicBool>) -> T + Se
         NoResult::NoThread(e) => {
             NoRoom::new(None, "chat template", STACK_BYTES as u64, 0, Bound::Stack(e.to_string())).into()
         }
-        NoResult::TooLong => Error::model(format!("chat template: still running after {TIME:?}, expected a prompt")),
-        NoResult::Panicked => Error::model("chat template: rendering panicked, expected a prompt"),
+        NoResult::TooLong => wrong(format!("still running after {TIME:?}")).expected("a prompt").into(),
+        NoResult::Panicked => wrong("rendering panicked").expected("a prompt").into(),
     })
 }
 
@@ -253,14 +250,16 @@ fn failure(fault: Fault, guard: &Guard, messages: usize, bytes: usize, steps: u6
         Fault::Steps | Fault::Bytes | Fault::GivenUp if large => {
             Error::Usage(Usage::LongConversation { messages, bytes, steps, most_bytes: jinja::LIVE_BYTES })
         }
-        Fault::Steps => Error::model(format!("chat template: ran out of steps, expected it to end within {steps}")),
-        Fault::GivenUp => Error::model("chat template: given up, expected a prompt"),
-        Fault::Bytes => {
-            let most = jinja::LIVE_BYTES;
-            Error::model(format!("chat template: needs more than {most} bytes of memory, expected less"))
-        }
-        Fault::Output(most) => Error::model(format!("chat template: makes more than {most} bytes, expected less")),
-        Fault::Deep(what) => Error::model(format!("chat template: {what} are nested too deep, expected less nesting")),
-        Fault::Syntax(text) | Fault::Forbidden(text) => Error::model(format!("chat template: {}", shown(&text))),
+        Fault::Steps => wrong("ran out of steps").expected(format!("it to end within {steps}")).into(),
+        Fault::GivenUp => wrong("given up").expected("a prompt").into(),
+        Fault::Bytes => wrong(format!("needs more than {} bytes of memory", jinja::LIVE_BYTES)).expected("less").into(),
+        Fault::Output(most) => wrong(format!("makes more than {most} bytes")).expected("less").into(),
+        Fault::Deep(what) => wrong(format!("{what} are nested too deep")).expected("less nesting").into(),
+        Fault::Syntax(text) | Fault::Forbidden(text) => wrong(shown(&text)).into(),
     }
+}
+
+/// A fault of the template, of which this was found.
+fn wrong(found: impl AsRef<str>) -> error::Fault {
+    error::Fault::template().found(found)
 }

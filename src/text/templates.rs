@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{ChatTemplate, MAX_FILE_BYTES};
 use crate::checkpoint::Source;
 use crate::decode;
-use crate::error::{Error, Result, harmless};
+use crate::error::{Error, Fault, Result, harmless};
 
 const CONFIG: &str = "tokenizer_config.json";
 const JINJA: &str = "chat_template.jinja";
@@ -117,10 +117,12 @@ impl Templates {
         {
             return Ok(Cow::Owned(source));
         }
-        let found = if self.legacy.is_some() { &format!("{LEGACY} without chat_template") } else { "none" };
-        Err(Error::model(format!(
-            "chat template: found {found}, expected {JINJA}, {LEGACY}, or chat_template in {CONFIG}"
-        )))
+        let expected = format!("{JINJA}, {LEGACY}, or chat_template in {CONFIG}");
+        let fault = match self.legacy.is_some() {
+            true => Fault::template().found(format!("found {LEGACY} without chat_template")),
+            false => Fault::template().missing("found none"),
+        };
+        Err(fault.expected(expected).into())
     }
 }
 
@@ -138,15 +140,16 @@ fn pick(file: &str, named: &BTreeMap<String, String>, tools: bool) -> Result<Opt
         return Ok(found);
     }
     let names: Vec<String> = named.keys().map(|name| format!("\"{}\"", harmless(name, 40))).collect();
-    Err(Error::model(format!("{file}: chat_template: found {} without \"default\", expected one", names.join(", "))))
+    let found = format!("found {} without \"default\"", names.join(", "));
+    Err(Fault::template_key(file, "chat_template").found(found).expected("one").into())
 }
 
 /// `chat_template` in a JSON file, by name: a string, or a list or an object of named templates. Where a name occurs twice
 /// in a list, the last one counts.
 fn named(file: &str, json: &Value) -> Result<BTreeMap<String, String>> {
     let wrong = || {
-        let expected = "a string or a list of named templates";
-        Error::model(format!("{file}: chat_template: found neither a string nor a list, expected {expected}"))
+        let fault = Fault::template_key(file, "chat_template").found("found neither a string nor a list");
+        Error::from(fault.expected("a string or a list of named templates"))
     };
     let entry = |name: &str, source: &Value| Some((name.to_owned(), source.as_str()?.to_owned()));
     let entries: Option<BTreeMap<String, String>> = match &json["chat_template"] {
@@ -165,7 +168,8 @@ fn token_spelling<'c>(config: &'c Value, key: &str, fallback: &'c str) -> Result
         Value::Null => Ok(fallback),
         Value::String(spelling) => Ok(spelling),
         other => other["content"].as_str().ok_or_else(|| {
-            Error::model(format!("{CONFIG}: {key}: found no spelling, expected a string or an object with content"))
+            let fault = Fault::template_key(CONFIG, key).found("found no spelling");
+            fault.expected("a string or an object with content").into()
         }),
     }
 }
@@ -192,13 +196,15 @@ fn further_tokens(config: &Value) -> Vec<(String, String)> {
 }
 
 fn read_text<'b>(file: &str, bytes: &'b [u8]) -> Result<Cow<'b, str>> {
-    decode::text(bytes).map_err(|fault| Error::model(format!("{file}: {fault}")))
+    let fault = |error: decode::NotText| Fault::template_file(file).found(format!("found {}", error.found()));
+    decode::text(bytes).map_err(|error| fault(error).expected(decode::EXPECTED).into())
 }
 
 fn read_json(file: &str, bytes: &[u8]) -> Result<Value> {
     if bytes.len() > MAX_FILE_BYTES {
-        return Err(Error::model(format!("{file}: {} bytes, expected at most {MAX_FILE_BYTES}", bytes.len())));
+        let fault = Fault::template_file(file).found(format!("{} bytes", bytes.len()));
+        return Err(fault.expected(format!("at most {MAX_FILE_BYTES}")).into());
     }
     let value = serde_json::from_str(&read_text(file, bytes)?);
-    value.map_err(|error| Error::model(format!("{file}: not valid JSON: {error}")))
+    value.map_err(|error| Fault::template_file(file).found(format!("not valid JSON: {error}")).into())
 }

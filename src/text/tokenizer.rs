@@ -6,12 +6,12 @@ use tokenizers::AddedToken;
 use tokenizers::models::bpe::BPE;
 
 use super::special::{Guard, Piece, Prompt, Specials};
-use super::tokenizer_fault::{fault, show};
+use super::tokenizer_fault::{fault, part, show};
 use super::tokenizer_file::{Added, File, read};
 use super::tokenizer_model::{MAX_VOCABULARY, Model};
 use super::tokenizer_parts::Frame;
 use crate::contained::contained;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A vocabulary, as `tokenizer.json` describes it.
 ///
@@ -46,7 +46,7 @@ impl Tokenizer {
     /// Reads `tokenizer.json`.
     ///
     /// # Errors
-    /// [`Error::Model`] for a file that is too large, is no byte-pair vocabulary that can be decoded in a stream, or
+    /// [`crate::Error::Model`] for a file that is too large, is no byte-pair vocabulary that can be decoded in a stream, or
     /// contradicts itself.
     pub fn from_bytes(json: &[u8]) -> Result<Self> {
         let File { added, parts, model } = read(json)?;
@@ -61,7 +61,7 @@ impl Tokenizer {
             Ok(inner)
         })?;
         if size + names.len() == 0 || inner.get_vocab_size(true) > MAX_VOCABULARY {
-            return Err(fault(format!("{size} tokens, expected 1 to {MAX_VOCABULARY}")));
+            return Err(fault(format!("{size} tokens")).expected(format!("1 to {MAX_VOCABULARY}")).into());
         }
         for (name, id) in &names {
             match inner.token_to_id(name) {
@@ -69,13 +69,19 @@ impl Tokenizer {
                 found => {
                     let found = found.map_or("none".to_owned(), |id| id.to_string());
                     let name = show(name);
-                    return Err(fault(format!("added token {name}: id {found} in the vocabulary, expected {id}")));
+                    return Err(part(format!("added token {name}"))
+                        .found(format!("id {found} in the vocabulary"))
+                        .expected(format!("{id}"))
+                        .into());
                 }
             }
         }
         let around = parts.frame.iter().flat_map(|frame| frame.before.iter().chain(&frame.after));
         if let Some(id) = around.copied().find(|id| inner.id_to_token(*id).is_none()) {
-            return Err(fault(format!("post_processor: no token has the id {id}, expected ids of the vocabulary")));
+            return Err(part("post_processor")
+                .found(format!("no token has the id {id}"))
+                .expected("ids of the vocabulary")
+                .into());
         }
         let special = inner.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special);
         let mut special: Vec<(String, u32)> = special.map(|(id, token)| (token.content, id)).collect();
@@ -94,7 +100,7 @@ impl Tokenizer {
     /// The ids of plain text: what is spelled like a special token stays text, and nothing is put in front.
     ///
     /// # Errors
-    /// [`Error::Model`] if the tokenizer fails.
+    /// [`crate::Error::Model`] if the tokenizer fails.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let ids = self.encode_part(text)?;
         if !ids.iter().any(|id| self.is_forbidden(*id)) {
@@ -107,14 +113,16 @@ impl Tokenizer {
         }
         match ids.iter().find(|id| self.is_forbidden(**id)) {
             None => Ok(ids),
-            Some(id) => Err(fault(format!("plain text gives the special token {id}, expected ordinary tokens only"))),
+            Some(id) => {
+                Err(fault(format!("plain text gives the special token {id}")).expected("ordinary tokens only").into())
+            }
         }
     }
 
     /// The ids of a rendered prompt. The template has written all special tokens, `<bos>` among them; nothing is added.
     ///
     /// # Errors
-    /// [`Error::Model`] if the tokenizer fails.
+    /// [`crate::Error::Model`] if the tokenizer fails.
     pub fn encode_prompt(&self, prompt: &Prompt) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         for piece in &prompt.pieces {
@@ -130,7 +138,7 @@ impl Tokenizer {
     /// a text, `<bos>` in front unless it is there already. A special token's name in it is that token.
     ///
     /// # Errors
-    /// [`Error::Model`] if the tokenizer fails.
+    /// [`crate::Error::Model`] if the tokenizer fails.
     pub fn encode_raw(&self, text: &str) -> Result<Vec<u32>> {
         let ids = self.encode_prompt(&self.specials.split(text, &Guard::none()))?;
         let bos = || Frame { before: self.specials.id("<bos>").into_iter().collect(), after: Vec::new() };
@@ -232,7 +240,7 @@ fn added_token(token: Added) -> AddedToken {
 fn caught<T>(doing: &str, call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
     match contained(call) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(fault(error)),
-        Err(_) => Err(Error::model(format!("tokenizer.json: the tokenizer panicked while {doing}, expected a result"))),
+        Ok(Err(error)) => Err(fault(error).into()),
+        Err(_) => Err(fault(format!("the tokenizer panicked while {doing}")).expected("a result").into()),
     }
 }

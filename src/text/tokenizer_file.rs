@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::tokenizer_fault::{fault, show};
+use super::tokenizer_fault::{fault, part, show};
 use super::tokenizer_model::{MAX_VOCABULARY, Model};
 use super::tokenizer_parts::Parts;
 use crate::decode;
@@ -59,9 +59,10 @@ pub(crate) struct Added {
 /// [`crate::Error::Model`] with the first fault.
 pub(crate) fn read(json: &[u8]) -> Result<File> {
     if json.len() > MAX_FILE_BYTES {
-        return Err(fault(format!("{} bytes, expected at most {MAX_FILE_BYTES}", json.len())));
+        return Err(fault(format!("{} bytes", json.len())).expected(format!("at most {MAX_FILE_BYTES}")).into());
     }
-    let text = decode::text(json).map_err(fault)?;
+    let text =
+        decode::text(json).map_err(|error| fault(format!("found {}", error.found())).expected(decode::EXPECTED))?;
     let mut text = serde_json::Deserializer::from_str(&text);
     let raw = text.deserialize_map(RawVisitor).and_then(|raw| text.end().map(|()| raw));
     let raw = raw.map_err(|error| fault(error.to_string()))?;
@@ -79,23 +80,35 @@ fn check_added(added: &[Added], vocabulary: &AHashMap<String, u32>) -> Result<()
     for token in added {
         let Added { id, content, .. } = token;
         if content.is_empty() {
-            return Err(fault(format!("added token {id}: empty text, expected a name")));
+            return Err(part(format!("added token {id}")).found("empty text").expected("a name").into());
         }
         let name = show(content);
         if *id as usize >= limit {
-            return Err(fault(format!("added token {name}: id {id}, expected less than {limit}")));
+            return Err(part(format!("added token {name}"))
+                .found(format!("id {id}"))
+                .expected(format!("less than {limit}"))
+                .into());
         }
         if let Some(other) = names.insert(*id, content).filter(|other| other != content) {
             let other = show(other);
-            return Err(fault(format!("added tokens {other} and {name}: both have id {id}, expected two ids")));
+            return Err(part(format!("added tokens {other} and {name}"))
+                .found(format!("both have id {id}"))
+                .expected("two ids")
+                .into());
         }
         if let Some(other) = ids.insert(content, *id).filter(|other| other != id) {
-            return Err(fault(format!("added token {name}: ids {other} and {id}, expected one id")));
+            return Err(part(format!("added token {name}"))
+                .found(format!("ids {other} and {id}"))
+                .expected("one id")
+                .into());
         }
         // A prompt is cut at its special tokens before the tokenizer sees it, so none of these would be obeyed.
         for (flag, on) in [("single_word", token.single_word), ("lstrip", token.lstrip), ("rstrip", token.rstrip)] {
             if on {
-                return Err(fault(format!("added token {name}: {flag} is true, expected false")));
+                return Err(part(format!("added token {name}"))
+                    .found(format!("{flag} is true"))
+                    .expected("false")
+                    .into());
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use ahash::AHashMap;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use super::tokenizer_fault::{fault, show};
+use super::tokenizer_fault::{part, show};
 use crate::error::Result;
 
 /// Largest vocabulary, twice that of Gemma 4, and one more than the largest id.
@@ -40,10 +40,10 @@ impl Model {
     pub(crate) fn check(&self) -> Result<()> {
         let is_token = |text: &str| self.vocab.contains_key(text);
         if let Some(name) = self.unknown.as_deref().filter(|name| !is_token(name)) {
-            return Err(fault(format!(
-                "model: unk_token {} is not in the vocabulary, expected a token of it",
-                show(name)
-            )));
+            return Err(part("model")
+                .found(format!("unk_token {} is not in the vocabulary", show(name)))
+                .expected("a token of it")
+                .into());
         }
         let mut whole = String::new();
         for (i, (a, b)) in self.merges.iter().enumerate() {
@@ -52,9 +52,10 @@ impl Model {
             whole.push_str(b);
             if let Some(missing) = [a.as_str(), b, &whole].into_iter().find(|text| !is_token(text)) {
                 let (a, b, missing) = (show(a), show(b), show(missing));
-                return Err(fault(format!(
-                    "model: merge {i} of {a} and {b}: {missing} is not in the vocabulary, expected all three"
-                )));
+                return Err(part("model")
+                    .found(format!("merge {i} of {a} and {b}: {missing} is not in the vocabulary"))
+                    .expected("all three")
+                    .into());
             }
         }
         Ok(())

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper};
 
-use super::tokenizer_fault::{fault, show};
+use super::tokenizer_fault::{part, show};
 use crate::error::Result;
 
 /// Regular expressions that are known to be harmless. The engine can backtrack, so others are refused.
@@ -66,7 +66,7 @@ impl Parts {
 
 /// The crate's component.
 fn made<T: serde::de::DeserializeOwned>(place: &str, value: &Value) -> Result<Option<T>> {
-    serde_json::from_value(value.clone()).map_err(|error| fault(format!("{place}: {error}")))
+    serde_json::from_value(value.clone()).map_err(|error| part(place).found(format!("{error}")).into())
 }
 
 /// What a sequence of steps comes to.
@@ -85,7 +85,7 @@ impl Sizes {
     fn count(&mut self, place: &str) -> Result<()> {
         self.steps += 1;
         if self.steps > MAX_STEPS {
-            return Err(fault(format!("{place}: more than {MAX_STEPS} steps, expected fewer")));
+            return Err(part(place).found(format!("more than {MAX_STEPS} steps")).expected("fewer").into());
         }
         Ok(())
     }
@@ -94,9 +94,10 @@ impl Sizes {
         self.growth *= (to.len() as f64 / from.len() as f64).max(1.0);
         if self.growth > MAX_GROWTH {
             let (from, growth) = (show(from), self.growth);
-            return Err(fault(format!(
-                "{place}: replacing {from} makes up to {growth} bytes of one, expected at most {MAX_GROWTH}"
-            )));
+            return Err(part(place)
+                .found(format!("replacing {from} makes up to {growth} bytes of one"))
+                .expected(format!("at most {MAX_GROWTH}"))
+                .into());
         }
         Ok(())
     }
@@ -106,13 +107,13 @@ impl Sizes {
 fn kind<'v>(value: &'v Value, place: &str, expected: &str) -> Result<(&'v str, &'v Map<String, Value>)> {
     match (value.as_object(), value["type"].as_str()) {
         (Some(map), Some(kind)) => Ok((kind, map)),
-        _ => Err(fault(format!("{place}: found nothing with a type, expected {expected}"))),
+        _ => Err(part(place).found("found nothing with a type").expected(expected).into()),
     }
 }
 
 /// Fails for a component of another kind.
 fn other<T>(place: &str, kind: &str, expected: &str) -> Result<T> {
-    Err(fault(format!("{place}: found {}, expected {expected}", show(kind).trim_matches('"'))))
+    Err(part(place).found(format!("found {}", show(kind).trim_matches('"'))).expected(expected).into())
 }
 
 /// Fails for fields that are not known: they could mean anything.
@@ -121,7 +122,7 @@ fn only(map: &Map<String, Value>, place: &str, known: &[&str]) -> Result<()> {
         None => Ok(()),
         Some(key) => {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            Err(fault(format!("{place}: found the field {}, expected {known}", show(key))))
+            Err(part(place).found(format!("found the field {}", show(key))).expected(known).into())
         }
     }
 }
@@ -134,7 +135,10 @@ fn text<'v>(map: &'v Map<String, Value>, key: &str, place: &str, least: usize) -
         Some(_) => "something else".to_owned(),
         None => "nothing".to_owned(),
     };
-    Err(fault(format!("{place}: {key}: found {found}, expected a text of {least} to {MAX_TEXT_BYTES} bytes")))
+    Err(part(format!("{place}: {key}"))
+        .found(format!("found {found}"))
+        .expected(format!("a text of {least} to {MAX_TEXT_BYTES} bytes"))
+        .into())
 }
 
 /// The steps of a sequence.
@@ -142,17 +146,20 @@ fn steps<'v>(map: &'v Map<String, Value>, key: &str, place: &str) -> Result<&'v 
     only(map, place, &[key])?;
     match map.get(key) {
         Some(Value::Array(list)) => Ok(list),
-        _ => Err(fault(format!("{place}: no list of {key}, expected one"))),
+        _ => Err(part(place).found(format!("no list of {key}")).expected("one").into()),
     }
 }
 
 /// What is looked for: a plain text.
 fn plain_pattern<'v>(map: &'v Map<String, Value>, place: &str) -> Result<&'v str> {
     let Some(Value::Object(pattern)) = map.get("pattern") else {
-        return Err(fault(format!("{place}: no pattern, expected a plain string")));
+        return Err(part(place).found("no pattern").expected("a plain string").into());
     };
     if let Some(Value::String(regex)) = pattern.get("Regex") {
-        return Err(fault(format!("{place}: found the regular expression {}, expected a plain string", show(regex))));
+        return Err(part(place)
+            .found(format!("found the regular expression {}", show(regex)))
+            .expected("a plain string")
+            .into());
     }
     only(pattern, &format!("{place}.pattern"), &["String"])?;
     text(pattern, "String", &format!("{place}.pattern"), 1)
@@ -175,7 +182,7 @@ fn check_normalizer(value: &Value, place: &str, sizes: &mut Sizes) -> Result<()>
             only(map, place, &["prepend"])?;
             match text(map, "prepend", place, 1)? {
                 text if text.chars().count() == 1 => Ok(()),
-                text => Err(fault(format!("{place}: prepend is {}, expected one character", show(text)))),
+                text => Err(part(place).found(format!("prepend is {}", show(text))).expected("one character").into()),
             }
         }
         kind => other(place, kind, EXPECTED),
@@ -200,7 +207,7 @@ fn check_pre_tokenizer(value: &Value, place: &str, sizes: &mut Sizes) -> Result<
             }
             match map.get("invert") {
                 None | Some(Value::Bool(false)) => Ok(()),
-                Some(_) => Err(fault(format!("{place}: invert is not false, expected false"))),
+                Some(_) => Err(part(place).found("invert is not false").expected("false").into()),
             }
         }
         kind => other(place, kind, EXPECTED),
@@ -230,15 +237,19 @@ fn read_post_processor(value: &Value) -> Result<Option<Frame>> {
             }
             (None, Some("A")) => texts += 1,
             _ => {
-                return Err(fault(format!("{place}: found something else, expected a SpecialToken or the Sequence A")));
+                return Err(part(place)
+                    .found("found something else")
+                    .expected("a SpecialToken or the Sequence A")
+                    .into());
             }
         }
     }
     let special = frame.before.len() + frame.after.len();
     if texts != 1 || special > MAX_STEPS {
-        return Err(fault(format!(
-            "{PLACE}.single: {texts} texts and {special} special tokens, expected one text and at most {MAX_STEPS}"
-        )));
+        return Err(part(format!("{PLACE}.single"))
+            .found(format!("{texts} texts and {special} special tokens"))
+            .expected(format!("one text and at most {MAX_STEPS}"))
+            .into());
     }
     Ok(Some(frame))
 }
@@ -247,7 +258,7 @@ fn special_ids(token: &Value, name: &str, place: &str) -> Result<Vec<u32>> {
     let ids = token["ids"].as_array().into_iter().flatten();
     let ids: Option<Vec<u32>> = ids.map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())).collect();
     ids.filter(|ids| !ids.is_empty()).ok_or_else(|| {
-        fault(format!("{place}: special token {} has no ids in special_tokens, expected them", show(name)))
+        part(place).found(format!("special token {} has no ids in special_tokens", show(name))).expected("them").into()
     })
 }
 
@@ -264,7 +275,7 @@ fn read_decoder(decoder: &Value) -> Result<(Vec<(String, String)>, bool)> {
     for (i, step) in list.iter().enumerate() {
         let place = format!("decoder[{i}]");
         let Some(map) = step.as_object() else {
-            return Err(fault(format!("decoder: found nothing, expected {EXPECTED}")));
+            return Err(part("decoder").found("found nothing").expected(EXPECTED).into());
         };
         sizes.count(&place)?;
         match step["type"].as_str() {
@@ -282,7 +293,7 @@ fn read_decoder(decoder: &Value) -> Result<(Vec<(String, String)>, bool)> {
                 only(map, &place, &[])?;
                 joined = true;
             }
-            _ => return Err(fault(format!("decoder: found {}, expected {EXPECTED}", found(step)))),
+            _ => return Err(part("decoder").found(format!("found {}", found(step))).expected(EXPECTED).into()),
         }
     }
     Ok((replacements, byte_fallback))

@@ -191,6 +191,11 @@ fn programs_get_the_code() {
     assert_eq!(object(&["doctor", "--json", "--adapter", "no such card"], 4)["code"], "E-NO-MATCH");
     let missing = object(&["generate", "--json", "--prompt", "a", "--model", "/nowhere"], 3);
     assert_eq!((&missing["code"], missing["faults"].as_array().unwrap().len()), (&"E-MODEL".into(), 1));
+    let fault = &missing["faults"][0];
+    assert_eq!((&fault["code"], &fault["place"]["model"]), (&"E-SOURCE".into(), &"/nowhere".into()));
+    assert_eq!((&fault["defect"], &fault["found"]), (&"missing".into(), &"does not exist".into()));
+    assert!(fault["expected"].as_str().unwrap().starts_with("a directory with config.json"), "{fault}");
+    assert_eq!(fault["message"], missing["message"]);
     let budget = object(&["generate", "--json", "--ids", "2,5", "--memory", "1.5MiB"], 4);
     assert_eq!(budget["code"], "E-BUDGET");
     let remedies: Vec<&str> = budget["remedies"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();

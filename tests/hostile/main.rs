@@ -12,6 +12,7 @@ mod conversations;
 mod converted;
 mod damage;
 mod draw;
+mod fields;
 mod foreign;
 #[path = "../common/harness.rs"]
 mod harness;

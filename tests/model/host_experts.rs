@@ -129,7 +129,7 @@ fn experts_make_room() {
     assert!(four < three);
     let options = Options { memory: Some(four), host_experts: 0, ..options };
     let error = Gemma4::load(gpu.clone(), &checkpoint, &options, &|_| ()).unwrap_err();
-    assert_eq!(error.remedies().last(), Some(&&Remedy::ExpertsOnHost(4)), "{error}");
+    assert_eq!(error.remedies().last(), Some(&Remedy::ExpertsOnHost(4)), "{error}");
     assert!(error.to_string().ends_with("the experts of 4 layers in host memory"), "{error}");
     let model = Gemma4::load(gpu.clone(), &checkpoint, &Options { host_experts: 4, ..options }, &|_| ()).unwrap();
     assert_eq!(model.host_experts().0, 4);

@@ -6,10 +6,10 @@ use std::cell::RefCell;
 use super::entry::{QuantizationConfig, Reader};
 use super::known;
 use super::method::read_method;
-use crate::Faults;
 use crate::error::harmless;
 use crate::gemma4::json;
 use crate::gemma4::json::Keys;
+use crate::{Fault, Faults};
 
 /// Their names: of AutoGPTQ and GPTQModel, of AutoAWQ, of AutoRound.
 pub(crate) const FILES: [&str; 3] = ["quantize_config.json", "quant_config.json", "quantization_config.json"];
@@ -19,12 +19,8 @@ pub(super) fn read(faults: &RefCell<Faults>, files: &[(&'static str, Vec<u8>)]) 
     let ((name, bytes), rest) = files.split_first()?;
     let map = match json::parse(name, bytes) {
         Ok(map) => map,
-        Err(crate::Error::Model(found)) => {
-            faults.borrow_mut().append(found);
-            return None;
-        }
-        Err(error) => {
-            faults.borrow_mut().push(error.to_string());
+        Err(fault) => {
+            faults.borrow_mut().push(*fault);
             return None;
         }
     };
@@ -54,8 +50,8 @@ pub(super) fn compare(config: &mut QuantizationConfig, faults: &RefCell<Faults>,
             && config.sym_claim != Some(true)
         {
             let (found, expected) = (&other.format, config.key(&config.format));
-            let fault = format!("{name}: {found} stores zero points in another way, expected the same as {expected}");
-            faults.borrow_mut().push(fault);
+            let fault = Fault::config(name).found(format!("{found} stores zero points in another way"));
+            faults.borrow_mut().push(fault.expected(format!("the same as {expected}")));
         }
         let differing: Vec<&str> = [
             ("quant_method", other.quant_method != config.quant_method),

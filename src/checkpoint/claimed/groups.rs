@@ -23,11 +23,11 @@ pub(super) fn read(keys: &Keys) -> Option<QuantizationConfig> {
         let Some(group) = groups.object(name) else { continue };
         let general = if group.value("format").is_some() { &group } else { keys };
         if general.text("format") != Some("pack-quantized") {
-            general.fault("format", "\"pack-quantized\" (others are not supported yet)");
+            general.unsupported("format", "\"pack-quantized\" (others are not supported yet)");
         }
         for key in ["input_activations", "output_activations"] {
             if group.value(key).is_some() {
-                group.fault(key, "null (quantized activations are not supported yet)");
+                group.unsupported(key, "null (quantized activations are not supported yet)");
             }
         }
         known::check(&group, &format!("config_groups.{name}."), known::GROUP, &mut unknown);
@@ -109,13 +109,13 @@ struct Rule {
 fn read_rule(weights: &Keys) -> Rule {
     let is_int = |kind: &Value| kind.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("int"));
     if weights.value("type").is_some_and(|kind| !is_int(kind)) {
-        weights.fault("type", "\"int\" (others are not supported yet)");
+        weights.unsupported("type", "\"int\" (others are not supported yet)");
     }
     if weights.value("dynamic").is_some_and(|dynamic| *dynamic != Value::Bool(false)) {
-        weights.fault("dynamic", "false (weights that are quantized as the model runs are not supported)");
+        weights.unsupported("dynamic", "false (weights that are quantized as the model runs are not supported)");
     }
     if weights.value("block_structure").is_some() {
-        weights.fault("block_structure", "null (blocks are not supported yet)");
+        weights.unsupported("block_structure", "null (blocks are not supported yet)");
     }
     let by_group = match weights.value("actorder") {
         None | Some(Value::Bool(false)) => false,
@@ -151,7 +151,7 @@ fn read_groups(weights: &Keys) -> Option<usize> {
             read_group_size(weights, "group_size").flatten()
         }
         _ => {
-            weights.fault("strategy", "\"group\" or \"channel\" (others are not supported yet)");
+            weights.unsupported("strategy", "\"group\" or \"channel\" (others are not supported yet)");
             None
         }
     }

@@ -210,10 +210,10 @@ pub(super) fn check(keys: &Keys, place: &str, known: &[&str], unknown: &mut Vec<
         }
         match lower.as_str() {
             _ if is_rotation(&lower) => check_rotation(keys, key),
-            _ if is_scaling(&lower) => keys.fault(key, "null (what it says of weights is not supported yet)"),
+            _ if is_scaling(&lower) => keys.unsupported(key, "null (what it says of weights is not supported yet)"),
             "sparsity_config" => check_sparsity(keys, key),
             "act_bits" if value.as_u64().is_some_and(|bits| bits >= 16) => {}
-            "act_bits" => keys.fault(key, "16 or more (quantized activations are not supported yet)"),
+            "act_bits" => keys.unsupported(key, "16 or more (quantized activations are not supported yet)"),
             // Without a width nobody knows how many bits are meant.
             "act_dynamic" if keys.value("act_bits").is_some() => {}
             "act_dynamic"
@@ -221,10 +221,10 @@ pub(super) fn check(keys: &Keys, place: &str, known: &[&str], unknown: &mut Vec<
             | "output_activations"
             | "kv_cache_scheme"
             | "static_kv_dtype"
-            | "static_attention_dtype" => keys.fault(key, NO_QUANTIZED),
-            "super_bits" | "super_group_size" => keys.fault(key, "null (quantized scales are not supported yet)"),
-            "adapter" | "lora" => keys.fault(key, "null (adapters are not supported yet)"),
-            "is_marlin_format" => keys.fault(key, "false (other packings are not supported yet)"),
+            | "static_attention_dtype" => keys.unsupported(key, NO_QUANTIZED),
+            "super_bits" | "super_group_size" => keys.unsupported(key, "null (quantized scales are not supported yet)"),
+            "adapter" | "lora" => keys.unsupported(key, "null (adapters are not supported yet)"),
+            "is_marlin_format" => keys.unsupported(key, "false (other packings are not supported yet)"),
             _ => unknown.push(format!("{place}{key}")),
         }
     }
@@ -273,7 +273,7 @@ fn check_rotation(keys: &Keys, key: &str) {
         _ => None,
     };
     let groups = groups.and_then(|_| keys.object(key)?.object("config_groups"));
-    let Some(groups) = groups else { return keys.fault(key, NO_ROTATION) };
+    let Some(groups) = groups else { return keys.unsupported(key, NO_ROTATION) };
     for (name, _) in groups.entries() {
         let Some(group) = groups.object(name) else { continue };
         let places = match group.value("apply") {
@@ -286,7 +286,7 @@ fn check_rotation(keys: &Keys, key: &str) {
             location.is_some_and(|location| ["weight_input", "weight_output"].contains(&location))
         };
         if !places.iter().all(in_weights) {
-            group.fault("apply", "the locations \"weight_input\" and \"weight_output\" alone (rotations of activations are not supported yet)");
+            group.unsupported("apply", "the locations \"weight_input\" and \"weight_output\" alone (rotations of activations are not supported yet)");
         }
     }
 }
@@ -297,9 +297,9 @@ fn check_sparsity(keys: &Keys, key: &str) {
         Some(Value::Object(map)) => {
             let is_dense = map.get("format").and_then(Value::as_str) == Some("dense");
             if !is_dense && let Some(sparsity) = keys.object(key) {
-                sparsity.fault("format", "\"dense\" (sparse tensors are not supported yet)");
+                sparsity.unsupported("format", "\"dense\" (sparse tensors are not supported yet)");
             }
         }
-        _ => keys.fault(key, "null (sparse tensors are not supported yet)"),
+        _ => keys.unsupported(key, "null (sparse tensors are not supported yet)"),
     }
 }

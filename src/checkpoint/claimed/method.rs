@@ -27,7 +27,7 @@ pub(super) fn read_method(keys: &Keys, file: Option<&'static str>) -> Option<Qua
             read_plain(keys, "auto-round", read_packing(keys))
         }
         _ => {
-            keys.fault(if method.is_some() { method_key } else { "quant_method" }, SUPPORTED);
+            keys.unsupported(if method.is_some() { method_key } else { "quant_method" }, SUPPORTED);
             return None;
         }
     };
@@ -102,10 +102,10 @@ fn check_data_type(keys: &Keys, bits: u32) {
 /// AWQ: `version`.
 fn read_version(keys: &Keys) -> Reader {
     if keys.text("version").is_some_and(|version| !version.eq_ignore_ascii_case("gemm")) {
-        keys.fault("version", "\"gemm\" (others are not supported yet)");
+        keys.unsupported("version", "\"gemm\" (others are not supported yet)");
     }
     if keys.value("backend").and_then(Value::as_str).is_some_and(|backend| backend.eq_ignore_ascii_case("llm-awq")) {
-        keys.fault("backend", "\"autoawq\" (the packing of others is not supported yet)");
+        keys.unsupported("backend", "\"autoawq\" (the packing of others is not supported yet)");
     }
     Reader::Awq
 }
@@ -123,7 +123,7 @@ fn read_format(keys: &Keys) -> Stored {
         None | Some("gptq") => ZeroPoints::MinusOne,
         Some("gptq_v2") => ZeroPoints::AsStored,
         Some(_) => {
-            keys.fault(key, "\"gptq\" or \"gptq_v2\" (others are not supported yet)");
+            keys.unsupported(key, "\"gptq\" or \"gptq_v2\" (others are not supported yet)");
             ZeroPoints::MinusOne
         }
     };

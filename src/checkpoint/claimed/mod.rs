@@ -33,7 +33,7 @@ pub(crate) fn read(
         known::check_rotations(text);
     }
     if let Some(keys) = [top, text].into_iter().find(|keys| keys.value("compression_config").is_some()) {
-        keys.fault("compression_config", SUPPORTED);
+        keys.unsupported("compression_config", SUPPORTED);
         return None;
     }
     let is_there = |keys: &&Keys| keys.value("quantization_config").is_some();

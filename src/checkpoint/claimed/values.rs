@@ -13,7 +13,7 @@ pub(super) fn read_bits(keys: &Keys, key: &str) -> u32 {
         Some(4) => 4,
         Some(8) => 8,
         _ => {
-            keys.fault(key, "4 or 8 (other widths are not supported yet)");
+            keys.unsupported(key, "4 or 8 (other widths are not supported yet)");
             4
         }
     }

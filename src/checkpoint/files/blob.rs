@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::error::Remedy;
-use crate::paths::{check_no_device, quoted, shown};
+use crate::error::{Fault, Remedy, quoted};
+use crate::paths::{check_no_device, shown};
 use crate::{Error, Result, threads};
 
 /// How long a change may stay unseen behind the one before: file systems keep time in ticks of up to 10 ms.
@@ -15,17 +15,16 @@ const TICK: Duration = Duration::from_millis(12);
 
 /// A name from a file never becomes a path: one component of plain characters.
 pub(crate) fn check_name(name: &str) -> Result<()> {
+    let fault = Fault::file_name(name);
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() || name.len() > 255 || name.starts_with('.') || !name.chars().all(plain) {
-        return Err(Error::model(format!(
-            "file name {name:?}: expected one component of letters, digits, '.', '_' and '-'"
-        )));
+        return Err(fault.expected("one component of letters, digits, '.', '_' and '-'").into());
     }
     // Windows drops dots at the end, so that two names would be one file.
     if cfg!(windows) && name.ends_with('.') {
-        return Err(Error::model(format!("file name {name:?}: ends with a dot, which Windows leaves out")));
+        return Err(fault.found("ends with a dot, which Windows leaves out").into());
     }
-    check_no_device(Path::new(name)).map_err(|error| Error::model(format!("file name {name:?}: {error}")))
+    check_no_device(Path::new(name)).map_err(|error| fault.found(error.to_string()).into())
 }
 
 /// Opens `name` in `directory`, or `None` where it is absent; where it is a link, to a file outside only if `follow` says so.
@@ -36,20 +35,20 @@ pub(crate) fn open_in(directory: &Path, name: &str, follow: bool) -> Result<Opti
         Ok(real) => real,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return match fs::symlink_metadata(&path) {
-                Ok(_) => Err(Error::model(format!("file {name:?}: is a link to a file that does not exist"))),
+                Ok(_) => Err(Fault::file(name).missing("is a link to a file that does not exist").into()),
                 Err(_) => Ok(None),
             };
         }
         Err(error) => return Err(Error::io(path, error)),
     };
     if !follow && !is_allowed(directory, &real)? {
-        let real = quoted(&shown(&real));
-        let fault = format!("file {name:?}: is a link to {real}, expected a file inside the model directory");
-        return Err(Error::model_unless(fault, Remedy::FollowLinks));
+        let fault = Fault::file(name).found(format!("is a link to {}", quoted(&shown(&real))));
+        let fault = fault.expected("a file inside the model directory").remedy(Remedy::FollowLinks);
+        return Err(fault.into());
     }
     // Asked before opening: even to open a device can do something.
     let asked = fs::metadata(&real).map_err(|error| Error::io(&path, error))?;
-    let irregular = || Error::model(format!("file {name:?}: is not a regular file"));
+    let irregular = || Error::from(Fault::file(name).found("is not a regular file"));
     if !asked.is_file() {
         return Err(irregular());
     }
@@ -62,7 +61,7 @@ pub(crate) fn open_in(directory: &Path, name: &str, follow: bool) -> Result<Opti
     let still = fs::canonicalize(&path).is_ok_and(|now| now == real)
         && fs::symlink_metadata(&real).is_ok_and(|now| Place::of(&now) == Place::of(&found));
     if Place::of(&asked) != Place::of(&found) || !still {
-        return Err(Error::model(format!("file {name:?}: was replaced while it was opened")));
+        return Err(Fault::file(name).found("was replaced while it was opened").into());
     }
     if let Some(rest) = changed_just_now(&found) {
         threads::sleep(rest);
@@ -217,7 +216,8 @@ impl Blob {
         }
         self.check_unchanged()?;
         let (name, end, len) = (&self.name, offset + out.len() as u64, self.len());
-        Err(Error::model(format!("file {name:?}: ends before byte {end}, it had {len} bytes when it was opened")))
+        let fault = Fault::file(name).found(format!("ends before byte {end}"));
+        Err(fault.expected_in(", it had ", format!("{len} bytes"), " when it was opened").into())
     }
 
     /// The first bytes, at most `most`.
@@ -235,7 +235,7 @@ impl Blob {
     /// belong together.
     pub(crate) fn check_unchanged(&self) -> Result<()> {
         let Data::File { file, state } = &self.data else { return Ok(()) };
-        let fault = |what: &str| Err(Error::model(format!("file {:?}: was {what} while it was read", self.name)));
+        let fault = |what: &str| Err(Fault::file(&self.name).found(format!("was {what} while it was read")).into());
         let named = match fs::metadata(&self.path) {
             Ok(named) => named,
             // What is opened stays, and to be removed counts as a change: of the times, only that of writing tells then.

@@ -5,14 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::blob;
-use crate::error::harmless;
-use crate::paths::{quoted, shown};
-use crate::{Error, Result};
-
-/// Most of a name out of a file that is quoted.
-pub(crate) const QUOTED: usize = 100;
-/// Most names that a message lists.
-const LISTED: usize = 8;
+use crate::Result;
+use crate::error::{Fault, QUOTED, list};
+use crate::paths::shown;
 
 /// The folder with the model's files: `path`, or for the root of a cached repository (`models--org--name` with `snapshots` and
 /// `refs`) its one snapshot, or else the one that `refs/main` names.
@@ -35,12 +30,8 @@ pub(crate) fn find(path: &Path) -> Result<Cow<'_, Path>> {
         return Ok(Cow::Owned(main.clone()));
     }
     let names = list(found.iter().filter_map(|snapshot| snapshot.file_name()?.to_str()));
-    Err(Error::model(format!(
-        "model {}: is a cached repository with {} snapshots and no refs/main that names one, expected one of \
-         snapshots/: {names}",
-        quoted(&shown(path)),
-        found.len()
-    )))
+    let what = format!("is a cached repository with {} snapshots and no refs/main that names one", found.len());
+    Err(Fault::source(&shown(path)).found(what).expected(format!("one of snapshots/: {names}")).into())
 }
 
 /// The folders in `path`.
@@ -54,17 +45,6 @@ fn named_by_main(path: &Path) -> Option<String> {
     let reference = blob::open_in(&path.join("refs"), "main", false).ok()??;
     let text = String::from_utf8(reference.head(QUOTED).ok()?).ok()?;
     Some(text.trim().to_owned())
-}
-
-/// `"a", "b" and 5 more`.
-pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<&str> = names.collect();
-    let mut text =
-        names.iter().take(LISTED).map(|name| format!("{:?}", harmless(name, QUOTED))).collect::<Vec<_>>().join(", ");
-    if names.len() > LISTED {
-        text.push_str(&format!(" and {} more", names.len() - LISTED));
-    }
-    text
 }
 
 /// Whether a path is a GGUF file, by its name: it is not opened.

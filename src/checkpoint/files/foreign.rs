@@ -5,91 +5,115 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::error::harmless;
-use crate::{Bytes, Error, Result, decode};
+use crate::error::{Fault, Remedy, harmless};
+use crate::{Bytes, Result, decode};
 
 /// Bytes of a file that tell what it is.
 pub(crate) const HEAD: usize = 1024;
 
-const AGAIN: &str = "download the file again";
-const LFS: &str = "run \"git lfs pull\" in its folder, or download the file itself";
+/// A format that begins with bytes of its own.
+struct Format {
+    /// Where they begin.
+    at: usize,
+    magic: &'static [u8],
+    /// What such a file is.
+    what: &'static str,
+    /// Why it is not read as it is, where that is not plain.
+    why: Option<&'static str>,
+    remedy: Option<Remedy>,
+}
 
-/// Formats that begin with bytes of their own, at an offset, and what to do about them.
-const FORMATS: [(usize, &[u8], &str, &str); 27] = [
-    (0, b"GGUF", "GGUF", "GGUF is not supported yet"),
-    (0, b"lmgg", "GGML", "convert the original model to safetensors"),
-    (0, b"tjgg", "GGML", "convert the original model to safetensors"),
-    (
-        0,
-        b"PK\x03\x04",
-        "a zip archive, as PyTorch's pickles are too",
-        "pickles are never opened: unpack it, or convert it to safetensors",
-    ),
-    (0, b"PK\x05\x06", "an empty zip archive", AGAIN),
-    (0, b"\x80\x02", "a pickle", "pickles are never opened: convert it to safetensors"),
-    (0, b"\x80\x03", "a pickle", "pickles are never opened: convert it to safetensors"),
-    (0, b"\x80\x04", "a pickle", "pickles are never opened: convert it to safetensors"),
-    (0, b"\x80\x05", "a pickle", "pickles are never opened: convert it to safetensors"),
-    (0, b"\x1f\x8b", "compressed by gzip", "unpack it first"),
-    (0, b"\xfd7zXZ\0", "compressed by xz", "unpack it first"),
-    (0, b"\x28\xb5\x2f\xfd", "compressed by zstd", "unpack it first"),
-    (0, b"\x04\x22\x4d\x18", "compressed by lz4", "unpack it first"),
-    (0, b"BZh", "compressed by bzip2", "unpack it first"),
-    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it first"),
-    (0, b"Rar!\x1a\x07", "a rar archive", "unpack it first"),
-    (257, b"ustar", "a tar archive", "unpack it first"),
-    (0, b"%PDF-", "a PDF", AGAIN),
-    (0, b"\x89HDF\r\n\x1a\n", "HDF5", "convert the original model to safetensors"),
-    (0, b"\x93NUMPY", "an array of NumPy", "convert the original model to safetensors"),
-    (4, b"TFL3", "TensorFlow Lite", "convert the original model to safetensors"),
-    (0, b"\x08\x07\x12", "ONNX", "take the original model's safetensors"),
-    (0, b"\x08\x08\x12", "ONNX", "take the original model's safetensors"),
-    (0, b"\x08\x09\x12", "ONNX", "take the original model's safetensors"),
-    (0, b"\x08\x0a\x12", "ONNX", "take the original model's safetensors"),
-    (0, b"\x7fELF", "a program", AGAIN),
-    (0, b"\x89PNG", "an image", AGAIN),
+const fn format(magic: &'static [u8], what: &'static str, remedy: Remedy) -> Format {
+    Format { at: 0, magic, what, why: None, remedy: Some(remedy) }
+}
+
+const fn pickle(magic: &'static [u8], what: &'static str, remedy: Remedy) -> Format {
+    Format { at: 0, magic, what, why: Some("pickles are never opened"), remedy: Some(remedy) }
+}
+
+/// Formats that are told by their first bytes, and what to do about them.
+const FORMATS: [Format; 27] = [
+    Format { at: 0, magic: b"GGUF", what: "GGUF", why: Some("GGUF is not supported yet"), remedy: None },
+    format(b"lmgg", "GGML", Remedy::ConvertOriginal),
+    format(b"tjgg", "GGML", Remedy::ConvertOriginal),
+    pickle(b"PK\x03\x04", "a zip archive, as PyTorch's pickles are too", Remedy::UnpackOrConvert),
+    format(b"PK\x05\x06", "an empty zip archive", Remedy::DownloadAgain),
+    pickle(b"\x80\x02", "a pickle", Remedy::Convert),
+    pickle(b"\x80\x03", "a pickle", Remedy::Convert),
+    pickle(b"\x80\x04", "a pickle", Remedy::Convert),
+    pickle(b"\x80\x05", "a pickle", Remedy::Convert),
+    format(b"\x1f\x8b", "compressed by gzip", Remedy::Unpack),
+    format(b"\xfd7zXZ\0", "compressed by xz", Remedy::Unpack),
+    format(b"\x28\xb5\x2f\xfd", "compressed by zstd", Remedy::Unpack),
+    format(b"\x04\x22\x4d\x18", "compressed by lz4", Remedy::Unpack),
+    format(b"BZh", "compressed by bzip2", Remedy::Unpack),
+    format(b"7z\xbc\xaf\x27\x1c", "a 7z archive", Remedy::Unpack),
+    format(b"Rar!\x1a\x07", "a rar archive", Remedy::Unpack),
+    Format { at: 257, magic: b"ustar", what: "a tar archive", why: None, remedy: Some(Remedy::Unpack) },
+    format(b"%PDF-", "a PDF", Remedy::DownloadAgain),
+    format(b"\x89HDF\r\n\x1a\n", "HDF5", Remedy::ConvertOriginal),
+    format(b"\x93NUMPY", "an array of NumPy", Remedy::ConvertOriginal),
+    Format { at: 4, magic: b"TFL3", what: "TensorFlow Lite", why: None, remedy: Some(Remedy::ConvertOriginal) },
+    format(b"\x08\x07\x12", "ONNX", Remedy::TakeOriginal),
+    format(b"\x08\x08\x12", "ONNX", Remedy::TakeOriginal),
+    format(b"\x08\x09\x12", "ONNX", Remedy::TakeOriginal),
+    format(b"\x08\x0a\x12", "ONNX", Remedy::TakeOriginal),
+    format(b"\x7fELF", "a program", Remedy::DownloadAgain),
+    format(b"\x89PNG", "an image", Remedy::DownloadAgain),
 ];
 
 /// Fails if `bytes`, all of the file `name` that should hold JSON or a template, are plainly something else.
 pub(crate) fn check(name: &str, bytes: &[u8]) -> Result<()> {
     let is_json = name.ends_with(".json");
     let head = &bytes[..bytes.len().min(HEAD)];
-    let what = describe(head, bytes.len() as u64, true).or_else(|| {
-        let is_text = is_json.then(|| describe(head, bytes.len() as u64, false)).flatten();
-        is_text.map(|what| format!("not valid JSON: {what}"))
+    let what = describe(name, head, bytes.len() as u64, true).or_else(|| {
+        let fault = is_json.then(|| describe(name, head, bytes.len() as u64, false)).flatten()?;
+        let found = format!("not valid JSON: {}", fault.found);
+        Some(fault.found(found))
     });
-    let what = what.or_else(|| is_json.then(|| message(bytes)).flatten());
+    let what = what.or_else(|| is_json.then(|| message(name, bytes)).flatten());
     let what = what.or_else(|| {
         let is_other = is_json && is_header(head);
-        is_other.then(|| "is a safetensors file, expected JSON: it has another file's name".to_owned())
+        let fault = || Fault::file(name).found("is a safetensors file");
+        is_other.then(|| fault().expected_in(", expected ", "JSON", ": it has another file's name"))
     });
-    what.map_or(Ok(()), |what| Err(Error::model(format!("file {name:?}: {what}"))))
+    what.map_or(Ok(()), |fault| Err(fault.into()))
 }
 
-/// What a file of `len` bytes is that begins with `head`, and what to do, if it is plainly not what it should be. Text may be
-/// right where `text_is_right`: a template can say almost anything.
-pub(crate) fn describe(head: &[u8], len: u64, text_is_right: bool) -> Option<String> {
+/// What the file `name` of `len` bytes is that begins with `head`, and what to do, if it is plainly not what it should be. Text
+/// may be right where `text_is_right`: a template can say almost anything.
+pub(crate) fn describe(name: &str, head: &[u8], len: u64, text_is_right: bool) -> Option<Fault> {
     if len == 0 {
-        return (!text_is_right).then(|| format!("is empty, truncated to 0 bytes: {AGAIN}"));
+        return (!text_is_right).then(|| again(name, "is empty, truncated to 0 bytes"));
     }
     if head.len() >= 16 && head.iter().all(|&byte| byte == 0) {
-        return Some(format!("begins with zeros only, as an unfinished download or a damaged disk leaves it: {AGAIN}"));
+        return Some(again(name, "begins with zeros only, as an unfinished download or a damaged disk leaves it"));
     }
-    let format = FORMATS.iter().find(|(at, magic, ..)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic)));
-    if let Some((_, _, what, advice)) = format {
-        return Some(format!("is {what}: {advice}"));
+    let begins = |format: &&Format| head.get(format.at..).is_some_and(|rest| rest.starts_with(format.magic));
+    if let Some(Format { what, why, remedy, .. }) = FORMATS.iter().find(begins) {
+        let why = why.map_or(String::new(), |why| format!(": {why}"));
+        let fault = Fault::file(name).found(format!("is {what}{why}"));
+        return Some(match remedy {
+            Some(remedy) => fault.remedy(remedy.clone()),
+            None => fault.unsupported(),
+        });
     }
-    describe_text(text(head)?.trim_start(), len, text_is_right)
+    describe_text(name, text(head)?.trim_start(), len, text_is_right)
 }
 
-/// What a file of `len` bytes is that begins with `head`, whose first bytes give no length of a header.
-pub(crate) fn no_header(head: &[u8], len: u64) -> Option<String> {
-    if let Some(what) = Some(head).filter(|head| head.len() as u64 == len).and_then(message) {
-        return Some(what);
+/// The file `name`, of which this was found, and which is to be downloaded again.
+fn again(name: &str, found: impl AsRef<str>) -> Fault {
+    Fault::file(name).found(found).remedy(Remedy::DownloadAgain)
+}
+
+/// What the file `name` of `len` bytes is that begins with `head`, whose first bytes give no length of a header.
+pub(crate) fn no_header(name: &str, head: &[u8], len: u64) -> Option<Fault> {
+    if let Some(fault) = Some(head).filter(|head| head.len() as u64 == len).and_then(|head| message(name, head)) {
+        return Some(fault);
     }
     let text = text(head)?;
     let first = harmless(text.trim_start().lines().next().unwrap_or_default(), 80);
-    Some(format!("is text that begins with {first:?}, expected safetensors: {AGAIN}"))
+    Some(again(name, format!("is text that begins with {first:?}")).expected("safetensors"))
 }
 
 /// The bytes as text, if they are, without the end that may be cut.
@@ -105,33 +129,34 @@ fn text(head: &[u8]) -> Option<Cow<'_, str>> {
     (!decoded.is_empty() && !decoded.chars().any(is_control)).then_some(decoded)
 }
 
-fn describe_text(text: &str, len: u64, text_is_right: bool) -> Option<String> {
+fn describe_text(name: &str, text: &str, len: u64, text_is_right: bool) -> Option<Fault> {
     let lower = text.to_ascii_lowercase();
     let first = || harmless(text.lines().next().unwrap_or_default(), 80);
     if lower.starts_with("version https://git-lfs") || lower.starts_with("version https://hawser") {
         let size = text.lines().find_map(|line| line.strip_prefix("size ")?.trim().parse().ok());
         let size = size.map_or(String::new(), |size| format!(" to {}", Bytes(size)));
-        return Some(format!("is a Git LFS pointer{size}, expected the file itself: {LFS}"));
+        let fault = Fault::file(name).found(format!("is a Git LFS pointer{size}"));
+        return Some(fault.expected("the file itself").remedy(Remedy::PullLfs));
     }
     if lower.starts_with("# xet version")
         || lower.starts_with("/annex/objects/")
         || text.contains(".git/annex/objects/")
     {
-        return Some(
-            "is a pointer to a file that was not downloaded, expected the file itself: download it".to_owned(),
-        );
+        let fault = Fault::file(name).found("is a pointer to a file that was not downloaded");
+        return Some(fault.expected("the file itself").remedy(Remedy::Download));
     }
     let is_one_line = len < 512 && text.trim_end().lines().count() == 1;
     if is_one_line && !text.contains('{') && (text.starts_with("../") || text.contains("/blobs/")) {
-        return Some(format!("holds the text of a link, {:?}, expected the file that it led to: {AGAIN}", first()));
+        let fault = again(name, format!("holds the text of a link, {:?}", first()));
+        return Some(fault.expected("the file that it led to"));
     }
     let page =
         lower.split_once("-->").filter(|_| lower.starts_with("<!--")).map_or(&*lower, |(_, rest)| rest.trim_start());
     if ["<!doctype", "<html", "<head", "<body"].iter().any(|tag| page.starts_with(tag)) {
-        return Some(format!("is a page of HTML, as servers send for a login or an error: {AGAIN}"));
+        return Some(again(name, "is a page of HTML, as servers send for a login or an error"));
     }
     if lower.starts_with("<?xml") || lower.starts_with("<error") {
-        return Some(format!("is XML, as servers send for an error: {AGAIN}"));
+        return Some(again(name, "is XML, as servers send for an error"));
     }
     const ERRORS: [&str; 9] = [
         "not found",
@@ -145,11 +170,11 @@ fn describe_text(text: &str, len: u64, text_is_right: bool) -> Option<String> {
         "invalid ",
     ];
     if is_one_line && !text.contains('{') && ERRORS.iter().any(|error| lower.starts_with(error)) {
-        return Some(format!("holds the text {:?}, as servers send for an error: {AGAIN}", first()));
+        return Some(again(name, format!("holds the text {:?}, as servers send for an error", first())));
     }
     let is_json = matches!(text.as_bytes().first(), Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9'));
     (!text_is_right && len >= 16 && !is_json && !is_literal(&lower))
-        .then(|| format!("is text that begins with {:?}: {AGAIN}", first()))
+        .then(|| again(name, format!("is text that begins with {:?}", first())))
 }
 
 fn is_literal(text: &str) -> bool {
@@ -157,8 +182,8 @@ fn is_literal(text: &str) -> bool {
     ["null", "true", "false"].contains(&word)
 }
 
-/// What a server says in JSON instead of sending the file, if `bytes` are that.
-fn message(bytes: &[u8]) -> Option<String> {
+/// What a server says in JSON instead of sending the file `name`, if `bytes` are that.
+fn message(name: &str, bytes: &[u8]) -> Option<Fault> {
     const KEYS: [&str; 16] = [
         "error",
         "errors",
@@ -183,8 +208,8 @@ fn message(bytes: &[u8]) -> Option<String> {
     let text = decode::text(bytes).ok()?;
     let Ok(Value::Object(map)) = serde_json::from_str(&text) else { return None };
     let is_error = ["error", "errors", "message", "msg", "detail"].iter().any(|key| map.contains_key(*key));
-    (is_error && map.keys().all(|key| KEYS.contains(&key.as_str())))
-        .then(|| format!("holds a server's message, {}, expected the file: {AGAIN}", harmless(text.trim(), 200)))
+    let found = || format!("holds a server's message, {}", harmless(text.trim(), 200));
+    (is_error && map.keys().all(|key| KEYS.contains(&key.as_str()))).then(|| again(name, found()).expected("the file"))
 }
 
 /// Whether these are the first bytes of a safetensors file.

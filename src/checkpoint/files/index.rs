@@ -14,7 +14,7 @@ use super::shards;
 use super::source::Source;
 use super::weight_map::{self, INDEX, SINGLE, WeightMap};
 use crate::quant::Dtype;
-use crate::{Error, Faults, Result};
+use crate::{Error, Fault, Faults, Result};
 
 /// A tensor of any of the files.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ pub(crate) struct Index {
     pub(crate) tensors: Vec<Tensor>,
     by_name: HashMap<String, usize>,
     /// What is wrong with a tensor, if anybody needs it: number and fault.
-    doubts: HashMap<usize, String>,
+    doubts: HashMap<usize, Fault>,
     /// What the index names and no file holds.
     absent: HashMap<String, Absent>,
     /// Files that the index names and that do not exist.
@@ -93,13 +93,14 @@ impl Index {
                 let Some(blob) = source.open(&name)? else { continue };
                 index.add(blob, &mut room, &mut faults)?;
             }
-            index.doubts.values().for_each(|doubt| faults.push(doubt));
+            index.doubts.values().for_each(|doubt| faults.push(doubt.clone()));
         }
         let names = source.names();
         for blob in &index.files {
             let mark = format!("{}.aria2", blob.name);
             if names.contains(&mark) {
-                faults.push(format!("file {:?}: is an unfinished download, {mark:?} is beside it", blob.name));
+                let found = format!("is an unfinished download, {mark:?} is beside it");
+                faults.push(Fault::file(&blob.name).found(found));
             }
         }
         faults.into_result(index)
@@ -144,7 +145,7 @@ impl Index {
         for entry in entries {
             if let Some(&id) = self.by_name.get(&entry.name) {
                 let other = &self.files[self.tensors[id].file].name;
-                let doubt = format!("tensor {:?}: is in both {other:?} and {:?}", entry.name, blob.name);
+                let doubt = Fault::tensor(&entry.name).found(format!("is in both {other:?} and {:?}", blob.name));
                 self.doubts.entry(id).or_insert(doubt);
                 continue;
             }
@@ -167,7 +168,8 @@ impl Index {
                 if place != Some(Absent::FromFile(self.tensors[id].file)) {
                     let (file, is_missing) = (&map.files[file], matches!(place, Some(Absent::WithFile(_))));
                     let what = if is_missing { "does not exist" } else { "does not hold it" };
-                    let doubt = format!("{INDEX}: says that tensor {name:?} is in {file:?}, which {what}");
+                    let doubt = Fault::config(INDEX);
+                    let doubt = doubt.found(format!("says that tensor {name:?} is in {file:?}, which {what}"));
                     self.doubts.entry(id).or_insert(doubt);
                 }
             } else if let Some(place) = place {
@@ -182,8 +184,8 @@ impl Index {
     }
 
     /// What is wrong with tensor `id`, for those who need it.
-    pub(crate) fn doubt(&self, id: usize) -> Option<&str> {
-        self.doubts.get(&id).map(String::as_str)
+    pub(crate) fn doubt(&self, id: usize) -> Option<&Fault> {
+        self.doubts.get(&id)
     }
 
     /// Where the tensor called `name` should be that is nowhere, if the index names it.
@@ -206,8 +208,8 @@ impl Index {
 
     /// Says what is amiss with tensors that are not `used`, where nothing is wrong with the others.
     pub(crate) fn note_unneeded(&self, used: &[bool]) {
-        let mut doubts: Vec<&String> =
-            self.doubts.iter().filter(|(id, _)| !used[**id]).map(|(_, doubt)| doubt).collect();
+        let unused = self.doubts.iter().filter(|(id, _)| !used[**id]);
+        let mut doubts: Vec<String> = unused.map(|(_, doubt)| doubt.to_string()).collect();
         doubts.sort_unstable();
         if let Some(first) = doubts.first() {
             log::warn!("of tensors that are not needed: {first} ({} such)", doubts.len());
@@ -231,7 +233,8 @@ impl Index {
             let old = std::mem::replace(&mut self.tensors[id].name, new.clone());
             self.by_name.remove(&old);
             if self.by_name.insert(new.clone(), id).is_some() {
-                faults.push(format!("tensor {old:?}: is there beside {new:?}, expected one of the two"));
+                let fault = Fault::tensor(&old).found(format!("is there beside {new:?}"));
+                faults.push(fault.expected("one of the two"));
             }
         }
         let renamed = std::mem::take(&mut self.absent).into_iter();

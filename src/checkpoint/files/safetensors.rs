@@ -11,7 +11,8 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredA
 
 use super::blob::Blob;
 use super::foreign;
-use crate::{Error, Result};
+use crate::Result;
+use crate::error::{Fault, Remedy};
 
 /// Largest header that is parsed, and most that those of all files have together: a real Gemma 4 with 57,600 tensors has
 /// 10 MB.
@@ -23,6 +24,8 @@ const METADATA_LIMIT: usize = 65_536;
 const RANK_LIMIT: usize = 8;
 const NAME_LIMIT: usize = 512;
 const DIMENSION_LIMIT: u64 = 1 << 31;
+/// What the end of a file is compared with.
+const DESCRIBES: &str = ", its header describes ";
 /// Bytes of the length before the header.
 const PREFIX: u64 = 8;
 
@@ -54,7 +57,7 @@ impl Room {
 /// Reads and checks the header of `blob`: all its tensors in the order of the file.
 pub(crate) fn read(blob: &Blob, room: &mut Room) -> Result<Vec<Entry>> {
     let text = read_text(blob, room)?;
-    let fault = |what: String| Error::model(format!("file {:?}: {what}", blob.name));
+    let fault = |what: String| Fault::file(&blob.name).found(what);
     let mut reader = serde_json::Deserializer::from_slice(&text);
     let parsed = HeaderSeed(room.tensors).deserialize(&mut reader).and_then(|parsed| reader.end().map(|()| parsed));
     let Parsed(mut tensors, extra) = parsed.map_err(|error| fault(format!("header is not valid: {error}")))?;
@@ -65,16 +68,16 @@ pub(crate) fn read(blob: &Blob, room: &mut Room) -> Result<Vec<Entry>> {
         log::warn!("file {:?}: {extra}", blob.name);
     }
     tensors.sort_by_key(|(_, info)| info.data_offsets);
-    let data_bytes = check_layout(&tensors).map_err(fault)?;
+    let data_bytes = check_layout(&blob.name, &tensors)?;
     let (expected, found) = (start.saturating_add(data_bytes), blob.len());
     if found < expected {
-        return Err(fault(format!(
-            "truncated: {found} bytes, its header describes {expected}: download the file again"
-        )));
+        let fault = fault(format!("truncated: {found} bytes")).remedy(Remedy::DownloadAgain);
+        return Err(fault.expected_in(DESCRIBES, expected.to_string(), "").into());
     }
     if found > expected {
         let more = found - expected;
-        return Err(fault(format!("{more} trailing bytes: {found} bytes, its header describes {expected}")));
+        let fault = fault(format!("{more} trailing bytes: {found} bytes"));
+        return Err(fault.expected_in(DESCRIBES, expected.to_string(), "").into());
     }
     // The crate has the last word: its rules are the format's reference. They do not ask for names.
     let infos = tensors.iter().map(|(_, info)| (String::new(), info.clone())).collect();
@@ -91,63 +94,61 @@ pub(crate) fn read(blob: &Blob, room: &mut Room) -> Result<Vec<Entry>> {
 
 /// The JSON text, after its length was checked against the limit and the file.
 fn read_text(blob: &Blob, room: &mut Room) -> Result<Vec<u8>> {
-    let fault = |what: String| Error::model(format!("file {:?}: {what}", blob.name));
+    let fault = |what: String| Fault::file(&blob.name).found(what);
     let head = blob.head(foreign::HEAD)?;
     let begins = head.get(PREFIX as usize) == Some(&b'{');
-    if let Some(what) = (!begins).then(|| foreign::describe(&head, blob.len(), false)).flatten() {
-        return Err(fault(what));
+    if let Some(fault) = (!begins).then(|| foreign::describe(&blob.name, &head, blob.len(), false)).flatten() {
+        return Err(fault.into());
     }
+    let truncated = || fault(format!("truncated: {} bytes", blob.len()));
     let Some(prefix) = head.first_chunk() else {
-        return Err(fault(format!(
-            "truncated: {} bytes, expected at least the {PREFIX} of a header length",
-            blob.len()
-        )));
+        return Err(truncated().expected(format!("at least the {PREFIX} of a header length")).into());
     };
     let length = u64::from_le_bytes(*prefix);
     if length > HEADER_LIMIT {
-        return Err(fault(foreign::no_header(&head, blob.len()).unwrap_or_else(|| {
-            format!("is no safetensors file, or damaged: header of {length} bytes, at most {HEADER_LIMIT} are accepted")
-        })));
+        let damaged = || fault(format!("is no safetensors file, or damaged: header of {length} bytes"));
+        let foreign = foreign::no_header(&blob.name, &head, blob.len());
+        return Err(foreign.unwrap_or_else(|| damaged().accepted(HEADER_LIMIT)).into());
     }
     if PREFIX + length > blob.len() {
-        return Err(fault(format!("truncated: {} bytes, its header alone ends at {}", blob.len(), PREFIX + length)));
+        return Err(truncated().expected_in(", its header alone ends at ", (PREFIX + length).to_string(), "").into());
     }
     let Some(rest) = room.bytes.checked_sub(length) else {
-        return Err(fault(format!("header of {length} bytes, at most {HEADER_LIMIT} of all files are accepted")));
+        let most = format!("at most {HEADER_LIMIT} of all files");
+        return Err(fault(format!("header of {length} bytes")).expected_in(", ", most, " are accepted").into());
     };
     room.bytes = rest;
     let mut text = vec![0; length as usize];
     blob.read_at(PREFIX, &mut text)?;
     if let Err(error) = std::str::from_utf8(&text) {
-        return Err(fault(format!("header is not UTF-8 from byte {}", PREFIX + error.valid_up_to() as u64)));
+        return Err(fault(format!("header is not UTF-8 from byte {}", PREFIX + error.valid_up_to() as u64)).into());
     }
     Ok(text)
 }
 
-/// Checks that the tensors, sorted by offset, fill the data without holes or overlaps; gives its size.
-fn check_layout(tensors: &[(String, TensorInfo)]) -> std::result::Result<u64, String> {
+/// Checks that the tensors of `file`, sorted by offset, fill the data without holes or overlaps; gives its size.
+fn check_layout(file: &str, tensors: &[(String, TensorInfo)]) -> Result<u64> {
     let mut end_before = 0;
     for (name, info) in tensors {
         let (begin, end) = info.data_offsets;
-        let at = || format!("tensor {name:?}: data_offsets [{begin}, {end}]");
+        let fault = || Fault::entry(file, name);
+        let offsets = |what: &str| fault().found(format!("data_offsets [{begin}, {end}] {what}"));
         if end < begin {
-            return Err(format!("{} are reversed", at()));
+            return Err(offsets("are reversed").into());
         }
         if begin != end_before {
             let what = if begin < end_before { "overlap the tensor before" } else { "leave a hole" };
-            return Err(format!("{} {what}, expected to begin at {end_before}", at()));
+            return Err(offsets(what).expected(format!("to begin at {end_before}")).into());
         }
         let elements = info.shape.iter().try_fold(1usize, |all, &size| all.checked_mul(size));
         let bits = elements.and_then(|elements| elements.checked_mul(info.dtype.bitsize()));
         let Some(bits) = bits else {
-            return Err(format!("tensor {name:?}: shape {:?} overflows", info.shape));
+            return Err(fault().found(format!("shape {:?} overflows", info.shape)).into());
         };
         if bits % 8 != 0 || bits / 8 != end - begin {
             let (shape, dtype, held) = (&info.shape, info.dtype, end - begin);
-            return Err(format!(
-                "tensor {name:?}: shape {shape:?} of {dtype} needs {} bytes, data_offsets give {held}",
-                bits.div_ceil(8)
-            ));
+            let found = format!("shape {shape:?} of {dtype} needs {} bytes", bits.div_ceil(8));
+            return Err(fault().found(found).expected_in(", data_offsets give ", held.to_string(), "").into());
         }
         end_before = end;
     }

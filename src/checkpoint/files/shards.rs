@@ -2,19 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::folder::list;
 use super::missing::nothing_found;
 use super::source::Source;
 use super::weight_map::{FILE_LIMIT, INDEX};
-use crate::paths::quoted;
-use crate::{Error, Result};
+use crate::Result;
+use crate::error::{Fault, Remedy, list};
 
 const ENDING: &str = ".safetensors";
 
 /// The names of the files to read, with a note about the choice.
 ///
 /// # Errors
-/// [`Error::Model`] where there is none, a set is not whole, or more than one could be meant.
+/// [`crate::Error::Model`] where there is none, a set is not whole, or more than one could be meant.
 pub(crate) fn find(source: &Source) -> Result<Vec<String>> {
     let names = source.names();
     let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| is_weights(name)).collect();
@@ -26,7 +25,7 @@ pub(crate) fn find(source: &Source) -> Result<Vec<String>> {
             None => others.push(name),
         }
     }
-    let fault = |what: String| Err(Error::model(format!("model {}: {what}", quoted(&source.describe()))));
+    let fault = Fault::source(&source.describe());
     let set = match (sets.len(), others.as_slice()) {
         (0, []) => return Err(nothing_found(source)),
         (0, [one]) => {
@@ -34,7 +33,8 @@ pub(crate) fn find(source: &Source) -> Result<Vec<String>> {
             return Ok(vec![(*one).to_owned()]);
         }
         (0, many) => {
-            return fault(format!("no {INDEX}, and more than one file could be meant: {}", list(many.iter().copied())));
+            let names = list(many.iter().copied());
+            return Err(fault.missing(format!("no {INDEX}, and more than one file could be meant: {names}")).into());
         }
         (1, _) => sets.pop_first(),
         // Of several sets the one with the usual name.
@@ -46,7 +46,8 @@ pub(crate) fn find(source: &Source) -> Result<Vec<String>> {
             .and_then(|key| sets.remove_entry(&key)),
     };
     let Some(((stem, count), mut files)) = set else {
-        return fault(format!("no {INDEX}, and shards of more than one set, expected those of one"));
+        let fault = fault.missing(format!("no {INDEX}, and shards of more than one set"));
+        return Err(fault.expected("those of one").into());
     };
     files.sort_unstable();
     // Some writers count from 0.
@@ -57,14 +58,12 @@ pub(crate) fn find(source: &Source) -> Result<Vec<String>> {
         let (width, found) = (5, files.len());
         let name = format!("{stem}-{number:0width$}-of-{count:0width$}{ENDING}");
         let more = if missing.len() > 1 { format!(" and {} more", missing.len() - 1) } else { String::new() };
-        return fault(format!("{found} of {count} shards, missing {name:?}{more}: download the rest"));
+        let fault = fault.missing(format!("{found} of {count} shards, missing {name:?}{more}"));
+        return Err(fault.remedy(Remedy::DownloadRest).into());
     }
     if files.len() != count {
-        return fault(format!(
-            "{} shards that say they are of {count}: {}",
-            files.len(),
-            list(files.iter().map(|f| f.1))
-        ));
+        let names = list(files.iter().map(|f| f.1));
+        return Err(fault.found(format!("{} shards that say they are of {count}: {names}", files.len())).into());
     }
     log::warn!("{}: no {INDEX}, the {count} shards {stem}-*-of-*{ENDING} are used", source.describe());
     Ok(files.into_iter().map(|(_, name)| name.to_owned()).collect())

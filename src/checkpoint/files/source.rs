@@ -9,7 +9,8 @@ use super::blob::{Blob, check_name, open_in};
 use super::folder::{self, is_gguf};
 use super::foreign;
 use super::weight_map::INDEX;
-use crate::paths::{quoted, shown, windows_device};
+use crate::error::{Fault, Remedy};
+use crate::paths::{shown, windows_device};
 use crate::{Error, Result};
 
 /// Largest tokenizer.json that is read.
@@ -18,6 +19,9 @@ const TOKENIZER_LIMIT: u64 = 64 << 20;
 const INDEX_LIMIT: u64 = 32 << 20;
 /// Largest configuration or template that is read. Real ones have kilobytes.
 const SMALL_LIMIT: u64 = 8 << 20;
+
+/// What a model's folder is.
+pub(super) const A_MODEL: &str = "a directory with config.json and *.safetensors";
 
 /// The files of one checkpoint.
 #[derive(Debug, Clone)]
@@ -80,7 +84,7 @@ impl Source {
             _ => SMALL_LIMIT,
         };
         if blob.len() > limit {
-            return Err(Error::model(format!("file {name:?}: {} bytes, at most {limit} are accepted", blob.len())));
+            return Err(Fault::file(name).found(format!("{} bytes", blob.len())).accepted(limit).into());
         }
         if let Some(bytes) = blob.embedded() {
             return Ok((Cow::Borrowed(bytes), blob));
@@ -116,19 +120,22 @@ impl Source {
     /// [`Error::Io`] for what the system refuses.
     pub fn check(&self) -> Result<()> {
         let (Source::Directory(path) | Source::Linked(path)) = self else { return Ok(()) };
-        let fault = |what: &str| {
-            let expected = "expected a directory with config.json and *.safetensors";
-            let hint = if is_gguf(path) { "; GGUF is not supported yet: take the safetensors" } else { "" };
-            Err(Error::model(format!("model {}: {what}, {expected}{hint}", quoted(&shown(path)))))
+        let fault = |fault: Fault| {
+            let fault = fault.expected(A_MODEL);
+            match is_gguf(path) {
+                true => Err(fault.note("GGUF is not supported yet").remedy(Remedy::TakeSafetensors).into()),
+                false => Err(fault.into()),
+            }
         };
+        let model = Fault::source(&shown(path));
         if cfg!(windows) && windows_device(path).is_some() {
-            return fault("is a device of Windows");
+            return fault(model.found("is a device of Windows"));
         }
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => folder::find(path).map(drop),
-            Ok(_) => fault("is a file"),
+            Ok(_) => fault(model.found("is a file")),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                fault("does not exist")
+                fault(model.missing("does not exist"))
             }
             Err(error) => Err(Error::io(path, error)),
         }

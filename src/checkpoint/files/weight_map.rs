@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::safetensors::TENSOR_LIMIT;
 use crate::gemma4::json::{Strict, show};
-use crate::{Error, Faults, Result, decode};
+use crate::{Fault, Faults, Result, decode};
 
 /// Where all tensors are in one file.
 pub(crate) const SINGLE: &str = "model.safetensors";
@@ -31,23 +31,24 @@ pub(crate) struct WeightMap {
 /// Reads an index.
 ///
 /// # Errors
-/// [`Error::Model`] if it is not JSON, has no map, or names too many files or tensors, and with all entries that cannot be.
+/// [`crate::Error::Model`] if it is not JSON, has no map, or names too many files or tensors, and with all entries that cannot be.
 pub(crate) fn parse(bytes: &[u8]) -> Result<WeightMap> {
-    let fault = |what: String| Error::model(format!("{INDEX}: not valid JSON: {what}"));
+    let fault = |what: String| Fault::config(INDEX).found(format!("not valid JSON: {what}"));
     let text = decode::text(bytes).map_err(|error| fault(error.to_string()))?;
     let (mut map, mut faults) = (None, Faults::default());
     let mut reader = serde_json::Deserializer::from_str(&text);
     let read = Top { map: &mut map, faults: &mut faults }.deserialize(&mut reader).and_then(|()| reader.end());
-    let no_map = || Error::model(format!("{INDEX}: no weight_map, expected an object of tensor and file names"));
+    let no_map = || Fault::config(INDEX).missing("no weight_map").expected("an object of tensor and file names");
     match read {
         Ok(()) => {}
         // Only the two objects have a type that must be.
-        Err(error) if error.is_data() && error.to_string().starts_with("invalid type") => return Err(no_map()),
-        Err(error) => return Err(fault(error.to_string())),
+        Err(error) if error.is_data() && error.to_string().starts_with("invalid type") => return Err(no_map().into()),
+        Err(error) => return Err(fault(error.to_string()).into()),
     }
     let map = map.ok_or_else(no_map)?;
     if map.files.len() > FILE_LIMIT {
-        return Err(Error::model(format!("{INDEX}: names {} files, at most {FILE_LIMIT}", map.files.len())));
+        let fault = Fault::config(INDEX).found(format!("names {} files", map.files.len()));
+        return Err(fault.expected_in(", ", format!("at most {FILE_LIMIT}"), "").into());
     }
     faults.into_result(map)
 }
@@ -136,10 +137,8 @@ impl<'de> Visitor<'de> for MapSeed<'_> {
                     map.tensors.insert(tensor, number);
                 }
                 other => {
-                    self.faults.push(format!(
-                        "{INDEX}: weight_map has {} for {tensor:?}, expected the name of a .safetensors file",
-                        show(&other)
-                    ));
+                    let fault = Fault::key(INDEX, "weight_map").found(format!("has {} for {tensor:?}", show(&other)));
+                    self.faults.push(fault.expected("the name of a .safetensors file"));
                     // Known by its name, for whoever comes twice; where it is matters no more.
                     map.tensors.insert(tensor, 0);
                 }

@@ -9,6 +9,7 @@ use super::numbers::AwqNumbers;
 use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::resolve::Resolver;
+use crate::error::Fault;
 use crate::quant::gptq::{self, Raw, ZeroPoints};
 use crate::quant::{Grouped, Matrix, awq};
 
@@ -22,18 +23,21 @@ impl Resolver<'_> {
         in_features: usize,
         has_g_idx: bool,
     ) -> Option<()> {
-        let (part, reason, what) = if bits != 4 {
-            ("qweight", "bits", format!("has {bits}-bit codes, expected 4-bit codes, the only ones of AWQ"))
+        let tensor = |part: &str| format!("{base}.{part}");
+        let (name, reason, fault) = if bits != 4 {
+            let fault = Fault::tensor(&tensor("qweight")).found(format!("has {bits}-bit codes"));
+            (tensor("qweight"), "bits", fault.expected("4-bit codes, the only ones of AWQ"))
         } else if has_g_idx {
-            ("g_idx", "g_idx", "is there, but AWQ has no order of input features".to_owned())
+            let fault = Fault::tensor(&tensor("g_idx")).found("is there");
+            (tensor("g_idx"), "g_idx", fault.but("AWQ has no order of input features"))
         } else if !in_features.is_multiple_of(group) {
-            let what =
+            let found =
                 format!("has groups of {group}, which do not divide the {in_features} input features as AWQ must");
-            ("scales", "short groups", what)
+            (tensor("scales"), "short groups", Fault::tensor(&tensor("scales")).found(found))
         } else {
             return Some(());
         };
-        self.fault_of_many(&format!("AWQ: {reason}"), &format!("{base}.{part}"), &what);
+        self.fault_of_many(&format!("AWQ: {reason}"), &name, fault);
         None
     }
 }

@@ -7,7 +7,7 @@ use super::numbers::{CompressedNumbers, Numbers, Slice};
 use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::claimed::{Claim, Reader};
-use crate::checkpoint::resolve::Resolver;
+use crate::checkpoint::resolve::{Resolver, is_missing_beside};
 use crate::checkpoint::verify;
 use crate::gemma4::tensors::Role;
 use crate::quant::compressed_tensors::{self, Raw};
@@ -50,7 +50,7 @@ impl Resolver<'_> {
     ) -> Option<Compressed> {
         let [packed, scales, shape_tensor, zero_points, g_idx] = PARTS.map(|part| self.find(&format!("{stem}_{part}")));
         for (part, _) in PARTS.iter().zip([packed, scales]).filter(|(_, id)| id.is_none()) {
-            self.fault(&format!("{stem}_{part}"), "missing, expected beside the other tensors of a quantized matrix");
+            self.fault(&format!("{stem}_{part}"), is_missing_beside);
         }
         let (packed, scales) = (packed?, scales?);
         let is_right = |reader| reader == Reader::Compressed;
@@ -58,13 +58,12 @@ impl Resolver<'_> {
         let [out_features, in_features] = shape;
         let stacked = |dimensions: &[usize]| stack.iter().chain(dimensions).copied().collect::<Vec<usize>>();
         if zero_points.is_none() && !said.may_be_symmetric(quantization.sym) {
-            let what = format!("missing, expected because {} says symmetric false", quantization.key("config_groups"));
-            self.fault(&format!("{stem}_zero_point"), &what);
+            let why = format!("{} says symmetric false", quantization.key("config_groups"));
+            self.fault(&format!("{stem}_zero_point"), |fault| fault.missing("missing").because(why));
         }
         if quantization.desc_act && g_idx.is_none() && quantization.group_size.is_some() {
-            let key = quantization.key("config_groups");
-            let what = format!("missing, expected because {key} says actorder \"group\"");
-            self.fault(&format!("{stem}_g_idx"), &what);
+            let why = format!("{} says actorder \"group\"", quantization.key("config_groups"));
+            self.fault(&format!("{stem}_g_idx"), |fault| fault.missing("missing").because(why));
         }
         let words = |bits: u32| (in_features * bits as usize).div_ceil(32);
         let bits = self.find_bits(&said, packed, |bits| stacked(&[out_features, words(bits)]))?;
@@ -108,7 +107,7 @@ impl Resolver<'_> {
         let tensor = self.tensor(id);
         if !matches!(tensor.dtype, safetensors::Dtype::I64 | safetensors::Dtype::I32) {
             let (name, dtype) = (tensor.name.clone(), tensor.dtype);
-            self.fault(&name, &format!("dtype {dtype}, expected I64 or I32"));
+            self.fault(&name, |fault| fault.found(format!("dtype {dtype}")).expected("I64 or I32"));
             return None;
         }
         let count = if stacked && tensor.shape == [3] { 3 } else { 2 };

@@ -3,7 +3,7 @@
 use super::compressed::Compressed;
 use super::matrix_info::MatrixInfo;
 use super::numbers::{DenseNumbers, Numbers};
-use crate::checkpoint::resolve::Resolver;
+use crate::checkpoint::resolve::{Resolver, is_beside_quantized, is_missing};
 use crate::gemma4::tensors::{Entry, Place, Placed, Role};
 use crate::quant::{Dtype, Format};
 
@@ -23,9 +23,8 @@ impl Resolver<'_> {
                     let name = at("experts");
                     let fused = listed(config.tensors.of_experts().map(fused_name));
                     let single = listed(tensors.iter().map(|tensor| last(tensor.entry.name)));
-                    let what =
-                        format!("missing, expected {fused} or {} experts with {single}", self.config.num_experts);
-                    self.fault(&name, &what);
+                    let expected = format!("{fused} or {} experts with {single}", self.config.num_experts);
+                    self.fault(&name, |fault| fault.missing("missing").expected(expected));
                 }
                 Some(Layout { base, fused: true }) => self.fused_experts(&at(base), &tensors, experts),
                 Some(Layout { base, fused: false }) => self.single_experts(&at(base), &tensors, experts),
@@ -41,10 +40,10 @@ impl Resolver<'_> {
         for expert in 0..self.config.num_experts {
             if absent == MOST_ABSENT {
                 let last = self.config.num_experts - 1;
-                self.fault(
-                    &format!("{base}.{expert}"),
-                    &format!("missing like the {MOST_ABSENT} before it, expected experts 0 to {last}"),
-                );
+                let found = format!("missing like the {MOST_ABSENT} before it");
+                self.fault(&format!("{base}.{expert}"), |fault| {
+                    fault.missing(found).expected(format!("experts 0 to {last}"))
+                });
                 return;
             }
             absent += 1;
@@ -55,8 +54,8 @@ impl Resolver<'_> {
                 let first = *format.get_or_insert(info.format);
                 if !info.format.stacks_with(&first) {
                     let [found, expected] = [info.format, first].map(|format| format.describe_stack(shape[1]));
-                    let what = format!("is {found}, expected {expected} as of the experts before it in this layer");
-                    self.fault(&name, &what);
+                    let expected = format!("{expected} as of the experts before it in this layer");
+                    self.fault(&name, |fault| fault.found(format!("is {found}")).expected(expected));
                 }
                 experts.push(info);
             }
@@ -133,7 +132,7 @@ impl Resolver<'_> {
         let dense = self.find(&name).or_else(|| self.find(&format!("{name}.weight")));
         match (dense, self.is_compressed(&name)) {
             (Some(_), true) => {
-                self.fault(&name, "is there beside quantized tensors, expected one of the two");
+                self.fault(&name, is_beside_quantized);
                 None
             }
             (None, true) => {
@@ -144,7 +143,7 @@ impl Resolver<'_> {
                 let packed = format!("{name}_packed");
                 match self.index.absent(&packed) {
                     Some(_) => drop(self.find(&packed)),
-                    None => self.fault(&name, &format!("missing, expected {shape:?}")),
+                    None => self.fault(&name, |fault| is_missing(fault, &shape)),
                 }
                 None
             }

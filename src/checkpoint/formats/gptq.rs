@@ -8,7 +8,7 @@ use super::numbers::{AwqNumbers, GptqNumbers, Numbers};
 use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::claimed::Reader;
-use crate::checkpoint::resolve::Resolver;
+use crate::checkpoint::resolve::{Resolver, is_missing_beside};
 use crate::gemma4::tensors::Role;
 use crate::quant::gptq::{self, Raw};
 use crate::quant::{Format, Grouped, Matrix, Order, Shift, Values};
@@ -19,15 +19,15 @@ impl Resolver<'_> {
         let parts = ["qweight", "qzeros", "scales"].map(|part| self.find(&format!("{base}.{part}")));
         let g_idx = self.find(&format!("{base}.g_idx"));
         for (part, _) in ["qweight", "qzeros", "scales"].iter().zip(parts).filter(|(_, id)| id.is_none()) {
-            self.fault(&format!("{base}.{part}"), "missing, expected beside the other tensors of a quantized matrix");
+            self.fault(&format!("{base}.{part}"), is_missing_beside);
         }
         let [Some(qweight), Some(qzeros), Some(scales)] = parts else { return None };
         let is_right = |reader| reader != Reader::Compressed;
         let (quantization, said) = self.quantization(base, &format!("{base}.qweight"), is_right)?;
         let [out_features, in_features] = shape;
         if quantization.desc_act && g_idx.is_none() && quantization.group_size.is_some() {
-            let what = format!("missing, expected because {} is true", quantization.key("desc_act"));
-            self.fault(&format!("{base}.g_idx"), &what);
+            let why = format!("{} is true", quantization.key("desc_act"));
+            self.fault(&format!("{base}.g_idx"), |fault| fault.missing("missing").because(why));
         }
         let (symmetric, is_awq) = (said.is_symmetric(quantization.sym), quantization.reader == Reader::Awq);
         let words = |features: usize, bits: u32| (features * bits as usize).div_ceil(32);
@@ -37,8 +37,8 @@ impl Resolver<'_> {
         })?;
         let per_word = 32 / bits as usize;
         if !in_features.is_multiple_of(per_word) || !out_features.is_multiple_of(per_word) {
-            let what = format!("is a quantized {shape:?}, expected multiples of {per_word}");
-            self.fault(&format!("{base}.qweight"), &what);
+            let (found, expected) = (format!("is a quantized {shape:?}"), format!("multiples of {per_word}"));
+            self.fault(&format!("{base}.qweight"), |fault| fault.found(found).expected(expected));
             return None;
         }
         self.check_i32(qweight, &self.tensor(qweight).shape.clone())?;

@@ -7,6 +7,7 @@ use super::matrix_info::MatrixInfo;
 use super::numbers::{AwqNumbers, CompressedNumbers, GptqNumbers, Numbers};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::claimed::{Claim, Reader};
+use crate::error::{Fault, Others};
 use crate::quant::gptq::{self, OddZero, ZeroPoints};
 use crate::quant::{awq, compressed_tensors};
 use crate::{Faults, Result, threads};
@@ -166,7 +167,7 @@ impl Checkpoint {
     }
 
     /// What is wrong with `claims`, some of which do not fit; `against` tells against zero points that are stored otherwise.
-    fn contradiction(&self, claims: &[&Zeros], against: Option<&Zeros>) -> String {
+    fn contradiction(&self, claims: &[&Zeros], against: Option<&Zeros>) -> Fault {
         let Some(config) = &self.quantization else { unreachable!("a claim comes from a configuration") };
         let fitting = claims.iter().filter(|zeros| zeros.odd.is_none()).count();
         let otherwise = claims.iter().filter(|zeros| zeros.fits_otherwise()).count();
@@ -178,25 +179,22 @@ impl Checkpoint {
         let odd = odd_of(first).expect("it was filtered by this");
         let name = &self.index.tensors[first.tensor].name;
         let matrix = first.matrix.map_or(String::new(), |matrix| format!("matrix {matrix}, "));
-        let mut text = format!(
-            "tensor {name:?}: zero point of {matrix}group {}, row {} is {}, expected {} because {}",
-            odd.group,
-            odd.row,
-            odd.value,
-            1 << (first.bits - 1),
-            config.sym_claim_text()
-        );
+        let found = format!("zero point of {matrix}group {}, row {} is {}", odd.group, odd.row, odd.value);
+        let expected = 1 << (first.bits - 1);
+        let mut fault =
+            Fault::tensor(name).found(found).expected(format!("{expected}")).because(config.sym_claim_text());
         if let (Reader::Gptq(stored), true) = (config.reader, otherwise > 0) {
             let fits = claims.iter().find(|zeros| zeros.fits_otherwise()).expect("it was counted");
             let (other, name) = (stored.other().describe(), &self.index.tensors[fits.tensor].name);
-            text += &format!("; {otherwise} of {} matrices fit if stored {other}, such as {name:?}", claims.len());
+            let mut note = format!("{otherwise} of {} matrices fit if stored {other}, such as {name:?}", claims.len());
             if let Some(zeros) = against.filter(|_| otherwise == claims.len()) {
-                text += &format!(", and tensor {:?} does not", self.index.tensors[zeros.tensor].name);
+                note += &format!(", and tensor {:?} does not", self.index.tensors[zeros.tensor].name);
             }
+            fault = fault.note(note);
         }
         match wrong.len() {
-            1 => text,
-            count => format!("{text} (the first of {count} such matrices)"),
+            1 => fault,
+            count => fault.others(Others::first_of(count - 1, "such matrices")),
         }
     }
 }

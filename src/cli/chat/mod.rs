@@ -44,7 +44,7 @@ pub(super) struct Arguments {
 /// Runs the command.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let checkpoint = Arc::new(arguments.run.model.open()?);
-    let text = arguments.run.model.required_text(" and back")?;
+    let text = arguments.run.model.required_text(|fault| fault.expected("one to turn text into tokens and back"))?;
     check_vocabulary(&text, &checkpoint)?;
     let settings = settings(&arguments.sampling, &checkpoint.generation)?;
     // A model without a template is told before it is loaded.

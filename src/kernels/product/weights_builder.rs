@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::weights::{Extent, Part, Spot, Weights, row_words};
-use crate::error::{Bound, NoRoom};
+use crate::error::{Bound, Fault, NoRoom, Place};
 use crate::gpu::{Gpu, Recorder, Upload};
 use crate::kernels::Planner;
 use crate::kernels::rows::fill_random;
@@ -86,7 +86,12 @@ impl<'a> WeightsBuilder<'a> {
                 let both = first.stacked(&format).filter(|both| self.extent.holds(both, &extent));
                 let both = both.ok_or_else(|| {
                     let (found, first) = ((format, extent), (first, self.extent));
-                    Error::model(format!("{} {index}: {found:?}, but the first of the stack is {first:?}", self.label))
+                    let place = Place::Stacked { stack: self.label.clone(), number: index };
+                    Error::from(
+                        Fault::new(place)
+                            .found(format!("{found:?}"))
+                            .but(format!("the first of the stack is {first:?}")),
+                    )
                 })?;
                 (self.format, self.extent) = (Some(both), self.extent.of_format(&both));
             }
@@ -306,7 +311,8 @@ impl Weights {
         let is_expected = self.format.stacked(&format) == Some(self.format) && self.extent.holds(&self.format, &extent);
         if !is_expected {
             let (found, expected) = ((format, extent), (self.format, self.extent));
-            return Err(Error::model(format!("holds {found:?}, expected {expected:?} as when it was verified")));
+            let fault = Fault::checkpoint().found(format!("holds {found:?}"));
+            return Err(fault.expected(format!("{expected:?} as when it was verified")).into());
         }
         write(&self.parts, to, spot, matrix)
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::options::Progress;
 use crate::checkpoint::{Checkpoint, MatrixInfo};
+use crate::error::Place;
 use crate::gpu::{Gpu, UPLOADER_BYTES, Uploader};
 use crate::kernels::{HostStack, Spot, Weights};
 use crate::parallel::Part;
@@ -132,7 +133,7 @@ impl<'a> Uploads<'a> {
             let number = self.gpus.iter().position(|gpu| Arc::ptr_eq(gpu, &target.gpu));
             let uploader = &mut uploaders[number.expect("every rank's device is among them")];
             target.upload(uploader, &job.rows, &matrix).map_err(|error| match error {
-                Error::Model(faults) => Error::model(format!("tensor {:?}: {faults}", source.name)),
+                Error::Model(faults) => Error::Model(faults.map(|fault| fault.at(Place::tensor(&source.name)))),
                 other => other,
             })?;
         }
