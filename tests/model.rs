@@ -161,7 +161,7 @@ fn a_requantized_head() {
             assert_within(&format!("{name} {head:?}: logits"), &output.logits, &expected, 1e-4);
             let root = (checkpoint.config.hidden_size as f32).sqrt();
             let mut row = vec![0.0; checkpoint.config.hidden_size];
-            packed.row(input_ids[1] as usize, &mut row);
+            packed.row(input_ids[1] as usize, &mut row).expect("a row");
             row.iter_mut().for_each(|v| *v *= root);
             assert_eq!(inner["embed"].values[row.len()..2 * row.len()], row, "{name} {head:?}: embedding");
             let parallel = Parallel { shares: Shares::equal(3).unwrap(), ..Parallel::default() };

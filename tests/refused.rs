@@ -18,7 +18,9 @@ use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, Next, Options, Row, Want};
 use lapidary::parallel::Shares;
 use lapidary::product::{Planner, Product, Recorder, Rows, Tensor, Weights, plan};
-use lapidary::quant::{Dtype, GroupIndex, Grouped, Matrix, PackedMatrix};
+use lapidary::quant::{
+    Codebook, DenseMatrix, Dtype, GroupIndex, Grouped, Matrix, Order, PackedMatrix, Shift, StoredGroups, Values,
+};
 use lapidary::testing::kernels::choice::sample::Draw;
 use lapidary::{Error, Result};
 
@@ -173,6 +175,86 @@ fn matrices() {
     refused(upload(|m| m.format.group = 0), "E-SHAPE", &["input features of a group"]);
     let table = |m: &mut PackedMatrix| m.group_index = GroupIndex::PerRow(vec![0; 80]);
     refused(upload(table), "E-SHAPE", &["table of groups: found some, expected none"]);
+}
+
+/// Whatever stands in a matrix's fields: it is read, or refused by what is wrong of it.
+#[test]
+fn readings() {
+    let values = |n, k, count| DenseMatrix::from_f32(n, k, &vec![1.0; count]);
+    refused(values(2, 3, 7), "E-SHAPE", &["dense matrix: values: found 7, expected 6"]);
+    refused(values(2, 0, 0), "E-SHAPE", &["input features: found 0"]);
+    refused(values(usize::MAX, 2, 1), "E-SHAPE", &["values: found 1, expected 18446744073709551615 x 2"]);
+    let bytes = |n, k, dtype, count| DenseMatrix::from_bytes(n, k, dtype, &vec![0; count]);
+    refused(bytes(2, 3, Dtype::BF16, 13), "E-SHAPE", &["bytes: found 13, expected 12"]);
+    refused(bytes(2, usize::MAX, Dtype::F32, 8), "E-SHAPE", &["bytes: found 8"]);
+
+    let dense = values(2, 3, 6).unwrap();
+    let (mut out, mut short) = ([0.0; 80], [0.0; 2]);
+    dense.row(1, &mut out).unwrap();
+    assert_eq!(out[..4], [1.0, 1.0, 1.0, 0.0]);
+    refused(dense.row(2, &mut out), "E-RANGE", &["matrix: rows 2..3 were asked for, but there are 2"]);
+    refused(dense.row(usize::MAX, &mut out), "E-RANGE", &[]);
+    refused(dense.row(0, &mut short), "E-SHAPE", &["room for a row: found 2, expected at least 3"]);
+    let wrong = |change: fn(&mut DenseMatrix)| {
+        let mut matrix = dense.clone();
+        change(&mut matrix);
+        matrix
+    };
+    let found = wrong(|m| m.words.clear());
+    for refusal in [
+        found.row(0, &mut out),
+        found.column_shard(0..1).map(|_| ()),
+        found.row_shard(0..1).map(|_| ()),
+        Matrix::Dense(found.clone()).to_dense().map(|_| ()),
+    ] {
+        refused(refusal, "E-SHAPE", &["matrix: words: found 0, expected 64"]);
+    }
+    refused(wrong(|m| m.in_features = usize::MAX).row(0, &mut out), "E-SHAPE", &["input features"]);
+    refused(wrong(|m| m.out_features = 0).column_shard(0..0), "E-SHAPE", &["output features: found 0"]);
+
+    packed().row(7, &mut out).unwrap();
+    let read = |change: fn(&mut PackedMatrix)| {
+        let mut matrix = packed();
+        change(&mut matrix);
+        let row = matrix.row(0, &mut [0.0; 80]);
+        let cut = matrix.row_shard(0..8, StoredGroups::Touched).map(|_| ());
+        let whole = Matrix::Packed(matrix).to_dense().map(|_| ());
+        let said = [&row, &cut, &whole].map(|result| result.as_ref().err().map(ToString::to_string));
+        assert!(said.iter().all(|text| *text == said[0]), "{said:?}");
+        row
+    };
+    assert!(read(|_| ()).is_ok());
+    refused(read(|m| m.format.bits = 0), "E-SHAPE", &["bits of a code: found 0, expected 4 or 8"]);
+    refused(read(|m| m.format.bits = 3), "E-SHAPE", &["bits of a code: found 3"]);
+    refused(read(|m| m.format.group = 0), "E-SHAPE", &["input features of a group: found 0"]);
+    refused(read(|m| m.format.group = 16), "E-SHAPE", &["groups that are stored: found 0..3, expected 0..5"]);
+    refused(read(|m| m.groups = usize::MAX), "E-SHAPE", &["groups: found"]);
+    refused(read(|m| m.codes.truncate(95)), "E-SHAPE", &["words of codes: found 95, expected 96"]);
+    refused(read(|m| m.scales.clear()), "E-SHAPE", &["words of scales: found 0, expected 16"]);
+    refused(read(|m| m.format.shift = Shift::Zero), "E-SHAPE", &["zero points: found none, expected some"]);
+    refused(read(|m| m.addends.push(0)), "E-SHAPE", &["words of addends: found 1, expected 0"]);
+    let addends = |m: &mut PackedMatrix| m.format.shift = Shift::Addend(Dtype::F16);
+    refused(read(addends), "E-SHAPE", &["words of addends: found 0, expected 16"]);
+    let table = |m: &mut PackedMatrix| {
+        (m.format.order, m.group_index) = (Order::PerRow, GroupIndex::PerRow(vec![3; 80]));
+    };
+    refused(read(table), "E-SHAPE", &["group in the table: found 3, expected one of 0..3"]);
+    let codebook = |m: &mut PackedMatrix| {
+        (m.format.bits, m.format.values) = (8, Values::Table(Codebook::new([0.0; 16])));
+    };
+    refused(read(codebook), "E-SHAPE", &["bits of a code: found 8, expected 4"]);
+    let mut shard = packed().row_shard(40..80, StoredGroups::Touched).unwrap();
+    shard.row(0, &mut out).unwrap();
+    shard.group_index.first_row = 20;
+    refused(shard.row(0, &mut out), "E-SHAPE", &["groups that are stored: found 1..3, expected 0..2"]);
+    shard.group_index.first_row = usize::MAX;
+    refused(shard.row(0, &mut out), "E-SHAPE", &["first row"]);
+
+    // Sizes that no memory has are as large as a number can be, and a group of nothing makes no groups.
+    assert_eq!(PackedMatrix::code_words(usize::MAX, 8), usize::MAX / 4 + 1);
+    assert_eq!(PackedMatrix::zero_words(usize::MAX, 8), usize::MAX.div_ceil(32));
+    assert!(DenseMatrix::row_words(usize::MAX, Dtype::F32) > usize::MAX / 8);
+    assert_eq!(Grouped::symmetric(4, 0, Dtype::F16).groups(80), 0);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use common::matrices::{DTYPES, file_bytes};
 use common::random::Random;
 use lapidary::quant::{DenseMatrix, Dtype, PackedMatrix};
 use lapidary::testing::quant::requantize::{Deviation, GROUP_SIZE, requantize, size_bytes};
+use lapidary::testing::quant::{code, scale};
 
 /// The smallest f16 above zero: the finest step that a scale can be.
 const SMALLEST_SCALE: f32 = 5.960_464_5e-8;
@@ -16,7 +17,7 @@ const LIMITS: [(u32, f32); 2] = [(8, 127.0 * 65504.0), (4, 7.0 * 65504.0)];
 const HALF: f32 = 0.500_01;
 
 fn matrix(width: usize, dtype: Dtype, values: &[f32]) -> DenseMatrix {
-    DenseMatrix::from_bytes(values.len() / width, width, dtype, &file_bytes(dtype, values))
+    DenseMatrix::from_bytes(values.len() / width, width, dtype, &file_bytes(dtype, values)).expect("a matrix")
 }
 
 fn quantized(matrix: &DenseMatrix, bits: u32, group_size: usize) -> (PackedMatrix, Deviation) {
@@ -84,10 +85,10 @@ fn for_each_group(m: &DenseMatrix, packed: &PackedMatrix, size: usize, check: im
     let zero = (1 << (packed.format.bits - 1)) as f32;
     let mut row = vec![0.0; m.in_features];
     for n in 0..m.out_features {
-        m.row(n, &mut row);
+        m.row(n, &mut row).expect("a row");
         for (g, values) in row.chunks(size).enumerate() {
-            let codes: Vec<f32> = (0..values.len()).map(|i| packed.code(n, g * size + i) as f32 - zero).collect();
-            check(values, packed.scale(n, g), &codes);
+            let codes: Vec<f32> = (0..values.len()).map(|i| code(&packed, n, g * size + i) as f32 - zero).collect();
+            check(values, scale(&packed, n, g), &codes);
         }
     }
 }
@@ -143,7 +144,7 @@ fn four_bits_are_better_than_without_a_search() {
         let mut row = vec![0.0; m.in_features];
         let mut squared_error = 0.0;
         for n in 0..m.out_features {
-            m.row(n, &mut row);
+            m.row(n, &mut row).expect("a row");
             for values in row.chunks(group_size) {
                 let extreme = values.iter().fold(0.0, |e: f32, &v| if v.abs() > e.abs() { v } else { e });
                 for &value in values {
@@ -164,8 +165,8 @@ fn deviation_of(m: &DenseMatrix, packed: &PackedMatrix) -> Deviation {
     let mut deviation = Deviation::default();
     let (mut row, mut decoded) = (vec![0.0; m.in_features], vec![0.0; m.in_features]);
     for n in 0..m.out_features {
-        m.row(n, &mut row);
-        packed.row(n, &mut decoded);
+        m.row(n, &mut row).expect("a row");
+        packed.row(n, &mut decoded).expect("a row");
         for (&value, &decoded) in row.iter().zip(&decoded) {
             let error = f64::from(value) - f64::from(decoded);
             deviation.squared_error += error * error;
@@ -239,8 +240,8 @@ fn assert_exact(what: &str, m: &DenseMatrix, bits: u32) {
     let (packed, deviation) = quantized(m, bits, GROUP_SIZE);
     let (mut row, mut decoded) = (vec![0.0; m.in_features], vec![0.0; m.in_features]);
     for n in 0..m.out_features {
-        m.row(n, &mut row);
-        packed.row(n, &mut decoded);
+        m.row(n, &mut row).expect("a row");
+        packed.row(n, &mut decoded).expect("a row");
         assert_eq!(row, decoded, "{what}: row {n}");
     }
     assert_eq!((deviation.squared_error, deviation.largest), (0.0, 0.0), "{what}");
@@ -255,7 +256,7 @@ fn zeros_stay_zeros() {
             let (packed, deviation) = quantized(&m, bits, GROUP_SIZE);
             assert!(packed.scales.iter().all(|&word| word == 0), "{bits} bits, {value:e}: scales");
             let mut row = vec![1.0; 48];
-            packed.row(1, &mut row);
+            packed.row(1, &mut row).expect("a row");
             assert!(row.iter().all(|v| v.to_bits() == 0), "{bits} bits, {value:e}: {row:?}");
             assert_eq!(deviation.largest, value.abs(), "{bits} bits, {value:e}");
             assert_eq!(deviation.relative(), if value == 0.0 { 0.0 } else { 1.0 }, "{bits} bits, {value:e}");
@@ -349,8 +350,8 @@ fn largest_values_are_reached() {
             let mut values = vec![0.25 * limit; 64];
             values[7] = sign * limit;
             let (packed, deviation) = quantized(&matrix(64, Dtype::F32, &values), bits, GROUP_SIZE);
-            assert!(packed.scale(0, 0).is_finite(), "{bits} bits: scale {}", packed.scale(0, 0));
-            let step = packed.scale(0, 0).abs();
+            assert!(scale(&packed, 0, 0).is_finite(), "{bits} bits: scale {}", scale(&packed, 0, 0));
+            let step = scale(&packed, 0, 0).abs();
             assert!(deviation.largest <= 1.5 * step, "{bits} bits: {} with steps of {step}", deviation.largest);
         }
     }

@@ -84,7 +84,7 @@ impl Checkpoint {
             _ => unreachable!("a dense matrix has a dense format, and only such a one"),
         };
         match info.role {
-            Role::Router => Ok(Matrix::Dense(matrix.to_dense())),
+            Role::Router => Ok(Matrix::Dense(matrix.to_dense()?)),
             _ => Ok(matrix),
         }
     }

@@ -84,7 +84,7 @@ impl RowReader {
         let mut bytes = vec![0; row_bytes];
         blob.read_at(first_byte + (row * row_bytes) as u64, &mut bytes)?;
         let mut values = vec![0.0; self.width];
-        DenseMatrix::from_bytes(1, self.width, dtype, &bytes).row(0, &mut values);
+        DenseMatrix::from_bytes(1, self.width, dtype, &bytes)?.row(0, &mut values)?;
         Ok(values)
     }
 }

@@ -78,7 +78,7 @@ pub fn requantize(
     let mut deviation = Deviation::default();
     let rows = codes.chunks_exact_mut(code_words).zip(scales.chunks_exact_mut(scale_words));
     for (i, (codes, scales)) in rows.enumerate() {
-        matrix.row(i, &mut row.values);
+        matrix.read_row(i, &mut row.values);
         let fault = |what| Error::model(format!("tensor {name:?}: row {}, {what}", first_row + i));
         deviation.merge(row.quantize(k, codes, scales).map_err(fault)?);
     }

@@ -56,6 +56,20 @@ pub mod gpu {
 
 /// How files' words become matrices, and random ones.
 pub mod quant {
+    use crate::quant::PackedMatrix;
+    pub use crate::quant::join::{join_columns, join_rows};
+
+    /// The code at output feature `n`, input feature `k`.
+    pub fn code(m: &PackedMatrix, n: usize, k: usize) -> u32 {
+        m.code(n, k)
+    }
+
+    /// The scale of group `g` in row `n`.
+    pub fn scale(m: &PackedMatrix, n: usize, g: usize) -> f32 {
+        m.scale(n, g)
+    }
+
+    pub use crate::quant::matrix::Groups;
     pub use crate::quant::random::{Bits, RandomBits};
 
     /// AWQ as GPTQ.

@@ -95,7 +95,7 @@ fn rows_of_a_requantized_table() {
     for bits in [4, 8] {
         let values: Vec<f32> = (0..N_TOKENS * 272).map(|_| 0.02 * random.normal()).collect();
         let bytes = file_bytes(Dtype::BF16, &values);
-        let table = DenseMatrix::from_bytes(N_TOKENS, 272, Dtype::BF16, &bytes);
+        let table = DenseMatrix::from_bytes(N_TOKENS, 272, Dtype::BF16, &bytes).expect("a matrix");
         let (table, _) = requantize("table", 0, &table, bits, GROUP_SIZE).expect("finite values");
         check_table(&mut random, &format!("{bits} bits"), &Matrix::Packed(table), packed_row_bytes(272, bits));
     }

@@ -228,7 +228,7 @@ fn reference_dequantizes_the_same() {
                 let shard = full.shard(rows.clone());
                 let mut row = vec![0.0; rows.len()];
                 for n in 0..3 {
-                    shard.row(n, &mut row);
+                    shard.row(n, &mut row).expect("a row");
                     let expected: Vec<f32> = rows.clone().map(|k| full.value(n, k)).collect();
                     check_exact(&expected, &row)
                         .unwrap_or_else(|e| panic!("{bits} bits {order:?} {scale_dtype:?} {rows:?}: {e}"));

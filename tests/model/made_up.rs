@@ -101,7 +101,7 @@ fn files_have_it_and_are_asked_for_it() {
 fn the_reference_has_it() {
     let MadeUp { checkpoint, .. } = MadeUp::new(&more());
     let model = Model::load(&checkpoint).unwrap();
-    let expected = Matrix::Packed(wide(&checkpoint, 4)).to_dense();
+    let expected = Matrix::Packed(wide(&checkpoint, 4)).to_dense().expect("a matrix");
     assert_eq!(model.matrix("layers.4.extra.wide_proj"), Some(&Matrix::Dense(expected)));
     assert!(model.matrix("layers.5.experts.15.extra_proj").is_some());
     let scale = model.vector("layers.2.extra.scale").unwrap();
@@ -181,7 +181,10 @@ fn ranks_cut_it() {
     let options = Options { parallel: parallel(Split::Tensor), ..Options::exact() };
     let (model, _) = load(&gpu, &checkpoint, &options);
     let (whole, parts) = (wide(&checkpoint, 1), table::held(&model, "extra.wide_proj", Some(1)).unwrap());
-    assert_eq!(parts, [whole.column_shard(0..60).codes, whole.column_shard(60..80).codes]);
+    assert_eq!(
+        parts,
+        [whole.column_shard(0..60).expect("a part").codes, whole.column_shard(60..80).expect("a part").codes]
+    );
 
     let options = Options { parallel: parallel(Split::Expert), host_experts: 2, ..Options::exact() };
     let lengths = |model: &Gemma4, l| -> Vec<usize> {

@@ -233,7 +233,7 @@ pub(super) fn matmul_dense_rounded(bench: &Workbench, measure: &mut Measure) -> 
     for bench in tilings(bench).iter().take(2) {
         for (dtype, n_out, n_in) in [(Dtype::BF16, 520, 96), (Dtype::F16, 513, 72)] {
             let values: Vec<f32> = (0..n_out * n_in).map(|_| random.normal()).collect();
-            let matrix = DenseMatrix::from_bytes(n_out, n_in, dtype, &file_bytes(dtype, &values));
+            let matrix = DenseMatrix::from_bytes(n_out, n_in, dtype, &file_bytes(dtype, &values))?;
             let (matrix, x) = (Matrix::Dense(matrix), on_grid(&mut random, 9, n_in));
             let y = plain(bench, true, &matrix, &x)?;
             let (expected, bound) = of_many(bench, &x, &matrix);

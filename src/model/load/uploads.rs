@@ -168,12 +168,12 @@ impl Target {
                     true => write(spot, matrix),
                     false => {
                         let own_rows = start - outputs.start..end - outputs.start;
-                        write(spot, &matrix.column_shard(own_rows))
+                        write(spot, &matrix.column_shard(own_rows)?)
                     }
                 }
             }
             Part::Rows(own) if *own != (0..matrix.in_features()) => {
-                let shard = matrix.row_shard(own.clone(), self.stored);
+                let shard = matrix.row_shard(own.clone(), self.stored)?;
                 write(from(outputs.start), &shard)
             }
             Part::Rows(_) | Part::Whole => write(from(outputs.start), matrix),
