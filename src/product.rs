@@ -5,9 +5,10 @@
 //! together is [`crate::error::Usage::Shape`]; [`Planner::bind_all`] compiles and binds it; a [`Recorder`] runs it as often as it is
 //! told.
 
-pub use crate::gpu::buffer::{Place, Tensor};
+pub use crate::gpu::buffer::Tensor;
 pub use crate::gpu::pass::{Dispatch, Readback, Recorder};
 pub use crate::gpu::pending::Submission;
+pub use crate::gpu::place::Place;
 pub use crate::kernels::experts::moe_group::Groups;
 pub use crate::kernels::experts::router::Choice;
 pub use crate::kernels::product::{Beside, Gated, Product, Rows, Summed, plan};

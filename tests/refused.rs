@@ -11,16 +11,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use device::device;
-use lapidary::checkpoint::{Checkpoint, Projection, RowReader, Source};
+use lapidary::checkpoint::{Checkpoint, Projection, Source};
 use lapidary::engine::{Generator, Request, Sampler, Sampling};
 use lapidary::gemma4::{Config, Cut};
 use lapidary::gpu::Gpu;
-use lapidary::model::{Gemma4, Next, Options, Row, Want};
+use lapidary::model::{Gemma4, Next, Options, Row, StepShape, Want};
 use lapidary::parallel::Shares;
-use lapidary::product::{Planner, Product, Recorder, Rows, Tensor, Weights, plan};
+use lapidary::product::{Beside, Choice, Groups, Planner, Product, Readback, Recorder, Rows, Tensor, Weights, plan};
 use lapidary::quant::{
     Codebook, DenseMatrix, Dtype, GroupIndex, Grouped, Matrix, Order, PackedMatrix, Shift, StoredGroups, Values,
 };
+use lapidary::testing::checkpoint::random_rows;
+use lapidary::testing::gpu::fault_injector;
 use lapidary::testing::kernels::choice::sample::Draw;
 use lapidary::{Error, Result};
 
@@ -79,6 +81,9 @@ fn steps() {
         assert!(model.explain(0, ids, last).to_string().contains(&format!("a step of {last} rows")), "{ids:?} {last}");
     }
     assert!(model.explain(7, &[5], 1).to_string().contains("slot 7 of 2"));
+    let most = usize::MAX;
+    let traffic = model.traffic(StepShape { rows: most, slots: most, positions: most, logits: most });
+    assert!(traffic.iter().all(|one| one.operations > 1e18), "{traffic:?}");
 }
 
 #[test]
@@ -124,6 +129,21 @@ fn generators() {
     assert_eq!(generator.generate(0, &[5], &request, go_on).unwrap().ids.len(), 2);
     let wide = Sampler::new(Sampling { temperature: 1.0, top_k: 0, ..Sampling::GREEDY }).unwrap();
     refused(wide.draw(), "E-AHEAD", &["0 as top-k"]);
+}
+
+/// A model that is loaded again with fewer slots ends the answer in one that there is no more.
+#[test]
+fn generators_that_recover() {
+    let gpu = Arc::new(device::open());
+    let loaded = |gpu: Arc<Gpu>, slots| {
+        Gemma4::load(gpu, &dense(), &Options { slots, context: Some(40), ..Options::exact() }, &|_| ())
+    };
+    let model = loaded(gpu.clone(), 2).unwrap();
+    let mut generator = Generator::new(model, &[], &[]).recovering(move |_| loaded(Arc::new(device::open()), 1));
+    fault_injector(&gpu).destroy();
+    let request = Request { sampling: Sampling::GREEDY, max_tokens: Some(2) };
+    let answer = generator.generate(1, &[5], &request, &mut |_| ControlFlow::Continue(()));
+    refused(answer, "E-SLOT", &["slot 1 of 1"]);
 }
 
 #[test]
@@ -288,6 +308,81 @@ fn products() {
     refused(readback.read::<f32>(gpu, 2), "E-SHAPE", &["rows: found 2, expected at most 1"]);
     refused(readback.read::<u16>(gpu, 1), "E-SHAPE", &["bytes of a value: found 2, expected 4"]);
     assert_eq!(readback.read::<f32>(gpu, 1).unwrap(), [0.0; 8]);
+    let overlapping = Tensor { width: 64, stride: 32, ..y.clone() };
+    refused(Readback::new(gpu, &overlapping, 1), "E-SHAPE", &["width of the tensor: found 64", "its stride, 32"]);
+    let sparse = Tensor { stride: usize::MAX / 8, ..x.clone() };
+    refused(sparse.write_rows(gpu, &[0.0; 160]), "E-SHAPE", &["bytes of these rows"]);
+    refused(gpu.write(&y.buffer, 252, &[0u32; 2]), "E-SHAPE", &["found 8 from byte 252 on", "its 256 bytes"]);
+    refused(gpu.write(&y.buffer, u64::MAX, &[0u32]), "E-SHAPE", &["bytes to write"]);
+    refused(gpu.write(&y.buffer, 0, &[0u8; 3]), "E-SHAPE", &["whole words"]);
+    for error in [
+        gpu.storage("huge", u64::MAX).map(|_| ()),
+        Groups::new(gpu, usize::MAX, 2, usize::MAX).map(|_| ()),
+        Readback::new(gpu, &y, usize::MAX).map(|_| ()),
+    ] {
+        assert!(matches!(error, Err(Error::Memory(_))), "{error:?}");
+    }
+    // None of it was a fault of the device.
+    gpu.check().unwrap();
+}
+
+#[test]
+fn choices() {
+    let gpu = device();
+    let weights = Weights::upload(gpu, "w", &Matrix::Packed(packed())).unwrap();
+    let planner = Planner::new(gpu);
+    let (x, y) = (Tensor::new(gpu, "x", 2, 80).unwrap(), Tensor::new(gpu, "y", 2, 8).unwrap());
+    let compact = |width| Tensor::compact(gpu, "c", 2, width).unwrap();
+    let logits = Tensor::new(gpu, "logits", 2, 8).unwrap();
+    let tensors = [compact(8), compact(2), compact(2)];
+    let chosen = |logits: &Tensor, [scale, ids, weights_of]: [&Tensor; 3]| {
+        let choice = Choice { logits, per_expert_scale: scale, ids, weights: weights_of };
+        let beside = Beside::Choice { label: "router", choice };
+        plan(&planner, "p", &Product::new(&weights, Rows::Few, &x, &y).beside(beside))
+    };
+    let [scale, ids, factors] = tensors.each_ref();
+    assert!(chosen(&logits, [scale, ids, factors]).is_ok());
+    let wide = Tensor { width: 1025, ..logits.clone() };
+    refused(chosen(&wide, [scale, ids, factors]), "E-SHAPE", &["router: experts: found 1025, expected 1 to 1024"]);
+    refused(chosen(&logits, [scale, &compact(9), factors]), "E-SHAPE", &["experts of a token: found 9"]);
+    refused(chosen(&logits, [&compact(7), ids, factors]), "E-SHAPE", &["factors of experts: found 7, expected 8"]);
+    refused(chosen(&logits, [scale, &x, factors]), "E-SHAPE", &["experts of a token: found 80"]);
+    refused(chosen(&logits, [scale, ids, &y]), "E-SHAPE", &["stride of the experts' weights: found 32"]);
+    let odd = Tensor { stride: 9, ..logits.clone() };
+    refused(chosen(&odd, [scale, ids, factors]), "E-SHAPE", &["stride of the logits: found 9"]);
+}
+
+/// A device that only counts has nothing to read back.
+#[test]
+fn imagined_devices() {
+    let gpu = Gpu::imagined().unwrap();
+    let tensor = Tensor::new(&gpu, "t", 1, 32).unwrap();
+    let read = Recorder::new(&gpu).read_back(&tensor, 1);
+    assert!(matches!(&read, Err(Error::Run(_))), "{read:?}");
+}
+
+/// The fields of a configuration are public: a model is made of no other than what a file could say.
+#[test]
+fn configurations() {
+    let made = |change: fn(&mut Config)| {
+        let mut config = Config::preset("e2b", Cut { layers: Some(16), ..Cut::default() }).unwrap();
+        change(&mut config);
+        config.parameter_counts().total();
+        Gemma4::synthetic(Gpu::imagined().unwrap(), config, &Options::exact(), &|_| ())
+    };
+    refused(made(|c| c.layers.clear()), "E-SHAPE", &["configuration: layers: found 0, expected 16"]);
+    refused(made(|c| c.num_hidden_layers = usize::MAX), "E-SHAPE", &["layers: found 16"]);
+    refused(made(|c| c.hidden_size = usize::MAX), "E-SHAPE", &["hidden_size: found", "1 to 16777216"]);
+    refused(made(|c| c.num_attention_heads = 0), "E-SHAPE", &["num_attention_heads: found 0"]);
+    refused(made(|c| c.num_experts = 4), "E-SHAPE", &["top_k_experts: found 0, expected 1 to 4"]);
+    refused(made(|c| c.layers[3].head_dim = 0), "E-SHAPE", &["head_dim of a layer: found 0"]);
+    refused(made(|c| c.layers[3].num_key_value_heads = 3), "E-SHAPE", &["found 3, expected a divisor of 8"]);
+    refused(made(|c| c.layers[3].rope.rotated_pairs = usize::MAX), "E-SHAPE", &["rotated pairs of a layer"]);
+    refused(
+        made(|c| c.layers[15].kv_source = Some(15)),
+        "E-SHAPE",
+        &["found 15, expected an earlier layer like layer 15"],
+    );
 }
 
 #[test]
@@ -337,7 +432,7 @@ fn tensors() {
             &[&format!("{experts} experts in {layers} layers")],
         );
     }
-    let reader = RowReader::random(3, 8);
+    let reader = random_rows(3, 8);
     assert_eq!(reader.read(2).unwrap().len(), 8);
     refused(reader.read(3), "E-RANGE", &["there are 3"]);
     refused(reader.read(usize::MAX), "E-RANGE", &[]);

@@ -53,7 +53,7 @@ impl Checkpoint {
 
 impl RowReader {
     /// A matrix that no file holds: pseudo-random values that deviate from 0 by about `width^-0.5`, the same each time.
-    pub fn random(rows: usize, width: usize) -> Self {
+    pub(crate) fn random(rows: usize, width: usize) -> Self {
         RowReader { name: "made-up rows".to_owned(), rows, width, place: Place::Random }
     }
 

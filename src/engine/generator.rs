@@ -179,7 +179,11 @@ impl Generator {
         let mut answer = Answer { slot, prompt, sampling: request.sampling, most, ids, timings, start, first: None };
         loop {
             match self.go_on(&mut answer, watch) {
-                Err(Error::DeviceLost(lost)) => self.recover(lost)?,
+                Err(Error::DeviceLost(lost)) => {
+                    self.recover(lost)?;
+                    // What was loaded again may have fewer.
+                    self.model.check_slot(slot)?;
+                }
                 other => return Ok(answer.outcome(other?)),
             }
         }

@@ -99,7 +99,7 @@ impl Sampler {
 
     /// Counts a draw that was made.
     pub fn advance(&mut self) {
-        self.draws += 1;
+        self.draws = self.draws.wrapping_add(1);
     }
 
     /// The next token for `logits`. On a tie the lower id comes first. A logit of minus infinity is never chosen.
@@ -158,7 +158,7 @@ impl Sampler {
 
     /// The next draw's number of [0, 1): splitmix64 (Steele, Lea, Flood 2014) of seed and counter.
     fn uniform(&self) -> f64 {
-        let number = self.draws + 1;
+        let number = self.draws.wrapping_add(1);
         let mut z = self.sampling.seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -73,14 +73,14 @@ impl Config {
                 Role::Experts => &mut counts.experts,
                 _ => &mut counts.text,
             };
-            // The size was checked when the configuration was read.
-            *sum += tensor.parameters() as u64;
+            // The size was checked when the configuration was read; of a changed one it may be anything.
+            *sum = sum.saturating_add(u64::try_from(tensor.parameters()).unwrap_or(u64::MAX));
         }
         counts
     }
 
     /// Refuses sizes whose byte counts could overflow further on.
-    fn check_size(&self) -> Result<()> {
+    pub(super) fn check_size(&self) -> Result<()> {
         // Each matrix is at most 2^24 x 2^24; the sum of 2^18 experts or layers stays below 2^70.
         const MOST: u128 = 1 << 44;
         let all: u128 = self.tensors().map(|tensor| tensor.parameters()).sum();

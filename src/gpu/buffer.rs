@@ -6,22 +6,6 @@ use super::Gpu;
 use crate::quant::CHUNK;
 use crate::{Error, Result};
 
-/// A place in a buffer.
-#[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
-    /// The buffer.
-    pub buffer: &'a wgpu::Buffer,
-    /// Bytes before it.
-    pub offset: u64,
-}
-
-impl<'a> Place<'a> {
-    /// Where `buffer` begins.
-    pub fn start(buffer: &'a wgpu::Buffer) -> Self {
-        Place { buffer, offset: 0 }
-    }
-}
-
 /// f32 (or u32) values `[rows, width]` on the device. Rows stand `stride` values apart: whole chunks, so that products
 /// read past `width` without a guard. What lies beyond `width` is zero and stays zero.
 #[derive(Debug, Clone)]
@@ -77,7 +61,7 @@ impl Tensor {
     ///
     /// # Errors
     /// [`crate::Error::Run`] where the device has failed; [`crate::Error::Usage`] where `values` are no whole rows, or more
-    /// than there are.
+    /// than there are, or the buffer has no room for them.
     pub fn write_rows(&self, gpu: &Gpu, values: &[f32]) -> Result<()> {
         let (width, most) = (self.width, self.rows.saturating_mul(self.width));
         let is_whole = width > 0 && self.stride >= width && values.len().is_multiple_of(width) && values.len() <= most;
@@ -86,6 +70,15 @@ impl Tensor {
         if self.stride == self.width {
             return gpu.write(&self.buffer, 0, values);
         }
+        let rows = values.len() / self.width;
+        let (is_there, size) = (self.bytes(rows) <= self.buffer.size() || gpu.rehearses(), self.buffer.size());
+        Error::check_shape(
+            "a tensor",
+            "bytes of these rows",
+            is_there,
+            &self.bytes(rows),
+            &format_args!("at most {size}"),
+        )?;
         let mut padded = vec![0.0f32; values.len() / self.width * self.stride];
         for (to, from) in padded.chunks_exact_mut(self.stride).zip(values.chunks_exact(self.width)) {
             to[..self.width].copy_from_slice(from);

@@ -22,6 +22,7 @@ pub(crate) mod pass;
 pub(crate) mod pending;
 pub(crate) mod pipeline;
 mod pipeline_cache;
+pub(crate) mod place;
 mod profile;
 pub(crate) mod rehearsal;
 pub(crate) mod specialize;
@@ -33,7 +34,7 @@ pub(crate) mod upload;
 mod waiting;
 
 pub use adapter::{AdapterReport, Verdict, adapters, dx12_trouble, no_adapter};
-pub(crate) use buffer::{Binding, Place, Tensor, Uniforms};
+pub(crate) use buffer::{Binding, Tensor, Uniforms};
 pub use compiler::Compiler;
 pub use device::Gpu;
 pub use kind::Kind;
@@ -44,6 +45,7 @@ pub(crate) use pending::Submission;
 pub(crate) use pipeline::{Constants, Pipeline, PipelineKey};
 #[cfg(feature = "fuzzing")]
 pub(crate) use pipeline_cache::decode as decode_pipelines;
+pub(crate) use place::Place;
 pub use profile::{Timestamps, Timing};
 pub(crate) use speed::TARGET_SECONDS;
 pub use tier::{Tier, Tiers};

@@ -60,7 +60,8 @@ impl Pace {
         let is_first = work.kinds.iter().any(|(kind, _)| kind.is_new());
         work.took(measured, is_exact);
         if is_exact && !is_first {
-            let measured = Duration::from_secs_f64(measured);
+            // What a pretended device says may be no time at all.
+            let measured = Duration::try_from_secs_f64(measured).unwrap_or_default();
             let mut longest = lock(&self.longest);
             *longest = longest.max(measured);
             if self.is_watched {

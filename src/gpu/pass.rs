@@ -242,9 +242,9 @@ impl<'a> Recorder<'a> {
         Error::check_shape("a readback", "stride of the tensor", found == expected, &found, &expected)?;
         let to = Place { buffer: &readback.buffer, offset: HEADER_BYTES };
         self.copy(Place::start(&tensor.buffer), to, tensor.bytes(rows));
-        let (tickets, offset, number) = self.gpu.ticket();
-        self.copy(Place { buffer: tickets, offset }, Place::start(&readback.buffer), 4);
-        readback.ticket.store(number, Ordering::Relaxed);
+        let ticket = self.gpu.ticket()?;
+        self.copy(ticket.place, Place::start(&readback.buffer), 4);
+        readback.ticket.store(ticket.number, Ordering::Relaxed);
         Ok(())
     }
 
@@ -278,10 +278,14 @@ impl Readback {
     /// A readback that can be used again and again for up to `rows` rows of `tensor`.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where there is no room for it.
+    /// [`crate::Error::Memory`] where there is no room for it; [`crate::Error::Usage`] for a tensor whose rows overlap.
     pub fn new(gpu: &Gpu, tensor: &Tensor, rows: usize) -> Result<Self> {
         use wgpu::BufferUsages as Usage;
-        let buffer = gpu.buffer("readback", HEADER_BYTES + tensor.bytes(rows), Usage::MAP_READ | Usage::COPY_DST)?;
+        let expected = format_args!("at most its stride, {}", tensor.stride);
+        let is_apart = tensor.width <= tensor.stride;
+        Error::check_shape("a readback", "width of the tensor", is_apart, &tensor.width, &expected)?;
+        let bytes = tensor.bytes(rows).saturating_add(HEADER_BYTES);
+        let buffer = gpu.buffer("readback", bytes, Usage::MAP_READ | Usage::COPY_DST)?;
         Ok(Readback { buffer, rows, width: tensor.width, stride: tensor.stride, ticket: AtomicU32::new(0) })
     }
 

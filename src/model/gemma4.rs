@@ -367,8 +367,10 @@ fn bind(
     Ok((ranks?, head, LoadTimes { weights, pipelines }))
 }
 
-/// Combinations that no released model has and this forward pass does not do.
+/// Ok unless the configuration has numbers that do not go together, or combinations that no released model has and this forward
+/// pass does not do.
 pub(super) fn supported(config: &Config) -> Result<()> {
+    config.check()?;
     if config.hidden_size_per_layer_input > 0 && config.is_moe() {
         return Err(Error::model(
             "config.json: both experts and hidden_size_per_layer_input, expected at most one of them, as in all released \

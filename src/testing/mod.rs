@@ -38,11 +38,12 @@ pub mod reference {
 
 /// Buffers, pipelines and recorded passes.
 pub mod gpu {
-    pub use crate::gpu::buffer::{Binding, Place, Tensor, Uniforms};
+    pub use crate::gpu::buffer::{Binding, Tensor, Uniforms};
     pub use crate::gpu::device::IMMEDIATE_BYTES;
     pub use crate::gpu::pass::{Dispatch, Grid, Readback, Recorder};
     pub use crate::gpu::pending::Submission;
     pub use crate::gpu::pipeline::{Constants, Pipeline, PipelineKey, has_bounds_checks, with_immediates};
+    pub use crate::gpu::place::Place;
     pub use crate::gpu::rehearsal::Imagined;
     pub use crate::gpu::specialize::{Specialized, specialize};
     pub use crate::gpu::testing::fault_injector::FaultInjector;
@@ -90,6 +91,16 @@ pub mod quant {
     /// Dense matrices as quantized ones.
     pub mod requantize {
         pub use crate::quant::requantize::*;
+    }
+}
+
+/// Rows that no file holds.
+pub mod checkpoint {
+    use crate::checkpoint::RowReader;
+
+    /// A matrix of made-up rows, which models without files look up.
+    pub fn random_rows(rows: usize, width: usize) -> RowReader {
+        RowReader::random(rows, width)
     }
 }
 

@@ -26,7 +26,7 @@ pub struct MatrixInfo {
 impl MatrixInfo {
     /// Weights, however many bits each has.
     pub fn parameters(&self) -> u64 {
-        self.out_features as u64 * self.in_features as u64
+        (self.out_features as u64).saturating_mul(self.in_features as u64)
     }
 
     /// How its codes are.
