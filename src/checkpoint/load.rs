@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::formats::matrix_info::{MatrixInfo, Projection};
+use super::formats::matrix_info::MatrixInfo;
 use super::formats::numbers::Numbers;
 use super::{Checkpoint, verify};
 use crate::error::Usage;
-use crate::gemma4::tensors::Role;
+use crate::gemma4::tensors::{Projection, Role};
 use crate::quant::{Format, Grouped, Matrix, Shift};
 use crate::{Error, Result};
 

@@ -34,10 +34,11 @@ use files::blob::Blob;
 use files::index::Index;
 use resolve::Resolved;
 
+pub use crate::gemma4::tensors::Projection;
 pub use claimed::QuantizationConfig;
 pub use configuration::Configuration;
 pub use files::source::Source;
-pub use formats::matrix_info::{MatrixInfo, Projection};
+pub use formats::matrix_info::MatrixInfo;
 pub use generation::GenerationConfig;
 pub use rows::RowReader;
 pub use skipped::{Skipped, SkippedGroup};

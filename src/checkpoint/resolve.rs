@@ -230,7 +230,10 @@ impl Resolver<'_> {
     fn bases(&self, tensor: &Placed) -> Vec<String> {
         let inside = format!("{}{}", self.prefix, tensor.name());
         match tensor.entry.role {
-            Role::Head => skipped::HEADS.iter().map(|head| (*head).to_owned()).chain([inside]).collect(),
+            Role::Head => {
+                let outside = skipped::BEFORE_HEADS.iter().map(|before| format!("{before}{}", tensor.entry.name));
+                outside.chain([inside]).collect()
+            }
             _ => vec![inside],
         }
     }
