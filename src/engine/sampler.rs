@@ -78,11 +78,11 @@ impl Sampler {
         self.is_greedy() || (1..=sample::MAX_TOP_K).contains(&self.sampling.top_k)
     }
 
-    /// The next draw as a device makes it, [`Sampler::advance`] counts it; `None` where the choice is greedy.
+    /// The next draw as a device makes it, for [`crate::model::Next`]; [`Sampler::advance`] counts it. `None` where the choice is
+    /// greedy.
     ///
     /// # Errors
     /// [`Error::Usage`] where [`Sampler::fits_device`] is false.
-    #[doc(hidden)]
     pub fn draw(&self) -> Result<Option<Draw>> {
         if !self.fits_device() {
             let (found, most) = (self.sampling.top_k, sample::MAX_TOP_K);

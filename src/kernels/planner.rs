@@ -29,8 +29,7 @@ impl Planned {
     }
 
     /// What its pipeline is compiled from, for tests.
-    #[doc(hidden)]
-    pub fn key(&self) -> &PipelineKey {
+    pub(crate) fn key(&self) -> &PipelineKey {
         &self.key
     }
 
@@ -67,8 +66,7 @@ pub struct Planner<'a> {
     /// The device.
     pub gpu: &'a Gpu,
     /// Workgroup sizes: tests try others.
-    #[doc(hidden)]
-    pub tuning: Tuning,
+    pub(crate) tuning: Tuning,
     /// What kernels may use: beyond [`Tier::Plain`], products round their activations.
     pub tier: Tier,
     /// The same for products of few rows, where it may be less.

@@ -12,6 +12,7 @@ mod pass;
 mod run;
 
 pub use crate::kernels::KvDtype;
+pub use crate::kernels::choice::sample::Draw;
 pub use gemma4::Gemma4;
 pub use load::memory::{DevicePlan, MemoryPlan};
 pub use load::options::{Head, LoadTimes, Options, Precision, Progress};

@@ -16,6 +16,23 @@ pub mod workbench;
 pub mod kernels {
     pub use crate::kernels::*;
 
+    use super::gpu::PipelineKey;
+
+    /// The shapes of workgroups that `planner` plans with.
+    pub fn tuning<'p>(planner: &'p Planner) -> &'p Tuning {
+        &planner.tuning
+    }
+
+    /// As [`tuning()`], to try others.
+    pub fn tuning_mut<'p>(planner: &'p mut Planner) -> &'p mut Tuning {
+        &mut planner.tuning
+    }
+
+    /// What the pipeline of a kernel is compiled from.
+    pub fn key(planned: &Planned) -> &PipelineKey {
+        planned.key()
+    }
+
     /// Binds `planned` with each shader text changed by `alter` and compiled under the name `variant`: how tests plant a bug
     /// and see it caught.
     ///
@@ -48,6 +65,23 @@ pub mod gpu {
     pub use crate::gpu::specialize::{Specialized, specialize};
     pub use crate::gpu::testing::fault_injector::FaultInjector;
     pub use crate::gpu::upload::{Upload, Uploader};
+
+    /// The pipeline for `key` on `gpu`, compiled from `wgsl` unless it is there already.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] where the device rejects the shader; as [`crate::gpu::Gpu::check`].
+    pub fn pipeline(
+        gpu: &crate::gpu::Gpu,
+        key: &PipelineKey,
+        wgsl: impl FnOnce() -> String,
+    ) -> crate::Result<std::sync::Arc<Pipeline>> {
+        gpu.pipeline(key, wgsl)
+    }
+
+    /// What the pipelines that `gpu` has compiled were made from, in no order.
+    pub fn pipeline_keys(gpu: &crate::gpu::Gpu) -> Vec<PipelineKey> {
+        gpu.pipeline_keys()
+    }
 
     /// What plants faults in `gpu`.
     pub fn fault_injector(gpu: &crate::gpu::Gpu) -> FaultInjector {
