@@ -13,4 +13,4 @@ pub use crate::kernels::experts::moe_group::Groups;
 pub use crate::kernels::experts::router::Choice;
 pub use crate::kernels::product::{Beside, Gated, Product, Rows, Summed, plan};
 pub use crate::kernels::rounding::int8_by_16::Input;
-pub use crate::kernels::{Planned, Planner, Weights};
+pub use crate::kernels::{Planned, Planner, ShaderName, Weights};

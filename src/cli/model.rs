@@ -8,7 +8,7 @@ use lapidary::chat;
 use lapidary::checkpoint::{Checkpoint, Source};
 use lapidary::engine::Generator;
 use lapidary::gemma4::Role;
-use lapidary::model::{Gemma4, Head, Options, Progress};
+use lapidary::model::{Gemma4, Head, HostExperts, Options, Progress};
 use lapidary::text::TextModel;
 
 use super::args::ModelArguments;
@@ -156,7 +156,7 @@ impl RunArguments {
         } else if self.kernels.head() != Head::Keep {
             note("head: as the file has it, which is quantized already");
         }
-        let software = model.ranks().map(|(gpu, ..)| gpu.adapter()).find(|adapter| adapter.is_software());
+        let software = model.ranks().map(|rank| rank.gpu.adapter()).find(|adapter| adapter.is_software());
         match (software, self.adapter.is_some() || self.ranks.names_adapters()) {
             (None, _) => {}
             (Some(_), false) => note("no GPU was found: this runs on the CPU, through a software adapter"),
@@ -168,8 +168,8 @@ impl RunArguments {
 /// A line about experts in host memory, if there are such.
 pub(super) fn introduce_host_experts(model: &Gemma4) {
     match model.host_experts() {
-        (0, _) => {}
-        (layers, bytes) => note(format_args!(
+        HostExperts { layers: 0, .. } => {}
+        HostExperts { layers, bytes } => note(format_args!(
             "experts of the first {} stay in host memory, {}, and are streamed",
             plural(layers, "layer"),
             size(bytes)

@@ -370,7 +370,7 @@ impl Generator {
             under_way += 1;
         }
         let ids = self.model.next_ids()?;
-        Ok(ids[0].1)
+        Ok(ids[0].token)
     }
 
     /// True where `ids` end with so many reserved tokens as no answer has.

@@ -34,7 +34,7 @@ pub use attention::kv::{KV_BLOCK, KvDtype};
 pub(crate) use params::params;
 use params::word;
 use planner::{NamedBuffers, flat_grid};
-pub use planner::{Planned, Planner};
+pub use planner::{Planned, Planner, ShaderName};
 pub(crate) use product::host_stack::HostStack;
 pub use product::tile::{DotTile, MatrixTile, Tile};
 pub use product::weights::Weights;

@@ -109,7 +109,7 @@ fn check(random: &mut Random, case: Case, positions: &[u32], made: Made) {
     let inputs = Inputs { qkv: &qkv, kv: Kv::Shared, norms: &norms, rotary: &rotary, rows: &rows };
     let buffers = Buffers { out: &out.tensor, rounded: rounds.then_some(&words.tensor), shares: Some(&shares) };
     let planned = attention::plan(&runner.planner, "attention", heads, &inputs, buffers, source).expect("a plan");
-    let join: Vec<_> = planned.into_iter().filter(|one| one.shader().0 == "attention_join").collect();
+    let join: Vec<_> = planned.into_iter().filter(|one| one.shader().stem == "attention_join").collect();
     let [join] = join.try_into().unwrap_or_else(|_| panic!("{case:?}: no join was planned"));
     let split = key(&join).constants.iter().find(|(name, _)| *name == "SPLITS").expect("a constant").1;
     assert_eq!(split as usize, splits, "{case:?}: shares of a row");

@@ -196,7 +196,7 @@ fn ranks_cut_it() {
     assert_eq!(lengths(&model, 4), [12 * one, 4 * one]);
     let plain = MadeUp::new(&[]);
     let (without, _) = load(&gpu, &plain.checkpoint, &options);
-    let more = model.host_experts().1 - without.host_experts().1;
+    let more = model.host_experts().bytes - without.host_experts().bytes;
     assert_eq!(more, 2 * EXPERTS as u64 * matrix_bytes(EXPERT));
 }
 
@@ -207,7 +207,7 @@ fn synthetic_models_have_it() {
     let make = |more: &[Entry]| Gemma4::synthetic(open(), config(more), &Options::exact(), &|_| ()).unwrap();
     let (model, without) = (make(&more()), make(&[]));
     check_traffic(&model);
-    let taken = |model: &Gemma4| model.ranks().map(|(.., memory)| memory.weights).sum::<u64>();
+    let taken = |model: &Gemma4| model.ranks().map(|rank| rank.memory.weights).sum::<u64>();
     let matrices = matrix_bytes(MATRIX) + EXPERTS as u64 * matrix_bytes(EXPERT) + (4 * VECTOR) as u64;
     assert_eq!(taken(&model) - taken(&without), LAYERS as u64 * matrices);
     let held = table::held(&model, "extra.wide_proj", Some(5)).unwrap().remove(0);

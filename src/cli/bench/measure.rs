@@ -99,7 +99,7 @@ pub(super) fn timestamps(gpus: &[Gpu]) -> Result<Timestamps> {
 
 /// The devices of a model's ranks, each once.
 pub(super) fn distinct(model: &Gemma4) -> Vec<&Gpu> {
-    let mut gpus: Vec<&Gpu> = model.ranks().map(|(gpu, ..)| gpu).collect();
+    let mut gpus: Vec<&Gpu> = model.ranks().map(|rank| rank.gpu).collect();
     gpus.dedup_by(|a, b| std::ptr::eq(*a, *b));
     gpus
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lapidary::gpu::{Gpu, Kind, Tiers, Timestamps};
-use lapidary::model::Gemma4;
+use lapidary::model::{Gemma4, PlacedRank};
 use serde_json::{Value, json};
 
 use super::super::terminal::{plural, size, table};
@@ -31,16 +31,16 @@ pub(super) struct Report {
 /// One of several ranks.
 pub(super) struct Rank {
     adapter: String,
-    heads: (usize, usize),
+    heads: std::ops::Range<usize>,
     weights_bytes: u64,
 }
 
 impl Rank {
     /// All ranks of a model that is cut; none of one that is not.
     pub(super) fn all(model: &Gemma4) -> Vec<Rank> {
-        let rank = |(gpu, heads, memory): (&Gpu, std::ops::Range<usize>, lapidary::model::RankMemory)| Rank {
+        let rank = |PlacedRank { gpu, heads, memory }| Rank {
             adapter: gpu.adapter().info.name.clone(),
-            heads: (heads.start, heads.end),
+            heads,
             weights_bytes: memory.weights,
         };
         let ranks: Vec<Rank> = model.ranks().map(rank).collect();
@@ -48,12 +48,11 @@ impl Rank {
     }
 
     fn text(&self) -> String {
-        let (first, end) = self.heads;
-        format!("heads {first} to {} on {}", end - 1, self.adapter)
+        format!("heads {} to {} on {}", self.heads.start, self.heads.end - 1, self.adapter)
     }
 
     fn json(&self) -> Value {
-        json!({ "adapter": self.adapter, "query_heads": self.heads, "weights_bytes": self.weights_bytes })
+        json!({ "adapter": self.adapter, "query_heads": [self.heads.start, self.heads.end], "weights_bytes": self.weights_bytes })
     }
 }
 
