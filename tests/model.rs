@@ -40,7 +40,7 @@ use lapidary::model::KvDtype;
 use lapidary::model::{Gemma4, Head, Options, Traced, Want};
 use lapidary::parallel::{Parallel, Shares};
 use lapidary::quant::Matrix;
-use lapidary::testing::quant::requantize::{GROUP_SIZE, requantize};
+use lapidary::testing::quant::requantize::{GROUP_SIZE, Requantized, requantize};
 use lapidary::testing::reference;
 use steps::{ACTIVATIONS, LOGITS, assert_golden, greedy, load, prefill, rows};
 
@@ -149,7 +149,7 @@ fn a_requantized_head() {
             panic!("{name}: a dense embedding")
         };
         for (head, bits, relative) in [(Head::Int8, 8, 1e-2), (Head::Int4, 4, 0.12)] {
-            let (packed, deviation) = requantize("embed_tokens", 0, &dense, bits, GROUP_SIZE).unwrap();
+            let Requantized { packed, deviation } = requantize("embed_tokens", 0, &dense, bits, GROUP_SIZE).unwrap();
             let mut model = load_alone(&checkpoint, &Options { head, ..Options::exact() });
             assert_eq!(model.head_deviation(), Some(deviation), "{name}");
             let error = deviation.relative();

@@ -109,6 +109,12 @@ pub(super) struct Resolver<'a> {
     absent: BTreeMap<Absent, (usize, String)>,
 }
 
+/// How the input features of a matrix are grouped.
+pub(super) struct GroupCount {
+    pub groups: usize,
+    pub group_size: usize,
+}
+
 impl<'a> Resolver<'a> {
     /// What the configuration says of quantized matrices, and of `base`, whose tensor `name` is there; its format must be of
     /// the right kind.
@@ -310,7 +316,7 @@ impl Resolver<'_> {
         in_features: usize,
         groups: Option<usize>,
         expected: impl Fn(usize) -> Vec<usize>,
-    ) -> Option<(usize, usize)> {
+    ) -> Option<GroupCount> {
         let quantization = self.claimed?;
         let tensor = self.tensor(scales);
         let Some(groups) = groups.filter(|&groups| groups > 0 && tensor.shape == expected(groups)) else {
@@ -319,7 +325,7 @@ impl Resolver<'_> {
             return None;
         };
         match said.group_size(in_features, groups) {
-            Ok(group_size) => Some((groups, group_size)),
+            Ok(group_size) => Some(GroupCount { groups, group_size }),
             Err(offered) => {
                 let reason = format!("group sizes {offered:?}");
                 let offered: Vec<String> = offered

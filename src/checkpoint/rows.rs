@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Checkpoint;
 use super::files::blob::Blob;
+use super::files::index::FilePlace;
 use super::formats::numbers::{DenseNumbers, Numbers};
 use crate::error::Usage;
 use crate::quant::{DenseMatrix, Dtype, Format};
@@ -45,7 +46,7 @@ impl Checkpoint {
                 "tensor \"{name}\": {found} is not supported here, expected bf16, f16 or f32"
             )));
         };
-        let (blob, offset) = self.index.place(tensor);
+        let FilePlace { blob, offset } = self.index.place(tensor);
         let place = Place::File { blob, first_byte: offset + first_byte, dtype };
         Ok(RowReader { name: name.to_owned(), rows: info.out_features, width: info.in_features, place })
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::adapter::{self, AdapterReport};
 use super::blocking::block_on;
 use super::failure::{Failures, Noted};
-use super::kind::Kind;
+use super::kind::{Kind, Recognized};
 use super::mask::Mask;
 use super::pending::{Patience, Waits};
 use super::pipeline::Pipelines;
@@ -56,7 +56,7 @@ pub struct Gpu {
     /// Nothing is behind it: bytes are counted and none is taken.
     rehearses: bool,
     /// Whose shapes of workgroups kernels take, and why.
-    kind: (Kind, String),
+    kind: Recognized,
 }
 
 impl Gpu {
@@ -158,18 +158,18 @@ impl Gpu {
 
     /// The kind of device whose shapes of workgroups kernels take: what the adapter is, or what was asked for.
     pub fn kind(&self) -> Kind {
-        self.kind.0
+        self.kind.kind
     }
 
     /// What [`Gpu::kind`] follows from.
     pub fn kind_reason(&self) -> &str {
-        &self.kind.1
+        &self.kind.reason
     }
 
     /// With the shapes of workgroups for devices of `kind`, whatever the adapter is.
     #[must_use]
     pub fn with_kind(self, kind: Kind) -> Self {
-        Gpu { kind: (kind, "by request".into()), ..self }
+        Gpu { kind: Recognized::new(kind, "by request"), ..self }
     }
 
     /// Of the kind of `other`, for the same reason.

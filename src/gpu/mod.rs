@@ -37,7 +37,7 @@ pub use adapter::{AdapterReport, Verdict, adapters, dx12_trouble, no_adapter};
 pub(crate) use buffer::{Binding, Tensor, Uniforms};
 pub use compiler::Compiler;
 pub use device::Gpu;
-pub use kind::Kind;
+pub use kind::{Kind, Recognized};
 pub use label::Label;
 pub use mask::{Ability, Limit, Mask};
 pub(crate) use pass::{Dispatch, Grid, Readback, Recorder};

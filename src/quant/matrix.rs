@@ -103,6 +103,16 @@ pub enum GroupIndex {
     PerRow(Vec<u32>),
 }
 
+impl GroupIndex {
+    /// The order of groups that a format with this index has.
+    pub(super) fn order(&self) -> Order {
+        match self {
+            GroupIndex::Sequential => Order::Consecutive,
+            GroupIndex::PerRow(_) => Order::PerRow,
+        }
+    }
+}
+
 /// The groups of a row-parallel shard: the numbers of the whole matrix, and what the shard begins with. Only this type
 /// carries an offset.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use super::numbers::{CompressedNumbers, Numbers, Slice};
 use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::claimed::{Claim, Reader};
+use crate::checkpoint::resolve::GroupCount;
 use crate::checkpoint::resolve::Resolver;
 use crate::checkpoint::verify;
 use crate::gemma4::tensors::Role;
@@ -71,7 +72,7 @@ impl Resolver<'_> {
         self.check_i32(packed, &stacked(&[out_features, words(bits)]))?;
         let groups = self.tensor(scales).shape.last().copied();
         let groups = self.check_groups(&said, scales, in_features, groups, |groups| stacked(&[out_features, groups]));
-        let (groups, group_size) = groups?;
+        let GroupCount { groups, group_size } = groups?;
         let scale_dtype = self.check_float(scales);
         let zero_words = (out_features * bits as usize).div_ceil(32);
         let zeros = zero_points.map_or(Some(()), |id| self.check_i32(id, &stacked(&[zero_words, groups])));

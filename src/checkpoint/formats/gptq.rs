@@ -8,6 +8,7 @@ use super::numbers::{AwqNumbers, GptqNumbers, Numbers};
 use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::claimed::Reader;
+use crate::checkpoint::resolve::GroupCount;
 use crate::checkpoint::resolve::Resolver;
 use crate::gemma4::tensors::Role;
 use crate::quant::gptq::{self, Raw};
@@ -44,7 +45,7 @@ impl Resolver<'_> {
         self.check_i32(qweight, &self.tensor(qweight).shape.clone())?;
         let groups = self.tensor(scales).shape.first().copied();
         let groups = self.check_groups(&said, scales, in_features, groups, |groups| vec![groups, out_features]);
-        let (groups, group_size) = groups?;
+        let GroupCount { groups, group_size } = groups?;
         if is_awq {
             self.check_awq(base, bits, group_size, in_features, g_idx.is_some())?;
         }

@@ -10,7 +10,7 @@ use crate::checkpoint::{Checkpoint, MatrixInfo};
 use crate::gpu::{Gpu, UPLOADER_BYTES, Uploader};
 use crate::kernels::{HostStack, Spot, Weights};
 use crate::parallel::Part;
-use crate::quant::requantize::{self, Deviation, requantize};
+use crate::quant::requantize::{self, Deviation, Requantized, requantize};
 use crate::quant::{Format, Matrix, StoredGroups};
 use crate::{Error, Result, threads};
 
@@ -125,7 +125,8 @@ impl<'a> Uploads<'a> {
         let (source, mut deviation) = (&job.source, None);
         let mut matrix = self.checkpoint.load_part(source.info, source.format, job.rows.clone())?;
         if let (Some(bits), Matrix::Dense(dense)) = (source.requantized_bits, &matrix) {
-            let (packed, found) = requantize(&source.name, job.rows.start, dense, bits, requantize::GROUP_SIZE)?;
+            let Requantized { packed, deviation: found } =
+                requantize(&source.name, job.rows.start, dense, bits, requantize::GROUP_SIZE)?;
             (matrix, deviation) = (Matrix::Packed(packed), Some(found));
         }
         for target in &source.targets {
