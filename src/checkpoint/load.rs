@@ -17,13 +17,13 @@ impl Checkpoint {
     /// [`Error::Io`] or [`Error::Model`] if the file cannot be read any more;
     /// [`Error::Usage`] if the configuration asks for no such vector.
     pub fn vector(&self, name: &str) -> Result<Vec<f32>> {
-        let &(id, _) = self.resolved.vectors.get(name).ok_or_else(|| Error::no_tensor("vector", name))?;
-        self.index.read_vector(id)
+        let vector = self.resolved.vectors.get(name).ok_or_else(|| Error::no_tensor("vector", name))?;
+        self.index.read_vector(vector.tensor)
     }
 
     /// Values of the vector `name`, one that the configuration asks for; nothing is read.
     pub(crate) fn vector_len(&self, name: &str) -> usize {
-        let tensor = &self.index.tensors[self.resolved.vectors[name].0];
+        let tensor = &self.index.tensors[self.resolved.vectors[name].tensor];
         let dtype = tensor.float().expect("open() checked the dtype");
         tensor.size_bytes as usize / dtype.size_bytes()
     }

@@ -34,6 +34,7 @@ use files::blob::Blob;
 use files::index::Index;
 use files::source::Whole;
 use resolve::Resolved;
+use resolve::VectorInfo;
 
 pub use crate::gemma4::tensors::Projection;
 pub use claimed::QuantizationConfig;
@@ -273,7 +274,7 @@ impl Checkpoint {
                 info.size_bytes,
             );
         }
-        for &(id, role) in self.resolved.vectors.values() {
+        for &VectorInfo { tensor: id, role } in self.resolved.vectors.values() {
             let tensor = &self.index.tensors[id];
             let label = tensor.float().map_or("", Dtype::label);
             add(role, label.to_owned(), 1, tensor.shape.iter().product::<usize>() as u64, tensor.size_bytes);

@@ -24,7 +24,7 @@ pub(super) struct Resolved {
     /// `[layers, experts, projections]` in the order of the table; empty if dense.
     pub(super) experts: Vec<MatrixInfo>,
     /// Tensor number and role.
-    pub(super) vectors: HashMap<String, (usize, Role)>,
+    pub(super) vectors: HashMap<String, VectorInfo>,
     pub(super) skipped: Skipped,
     /// What to tell the user, a line each.
     pub(super) notes: Vec<String>,
@@ -53,7 +53,7 @@ pub(super) fn resolve(index: &Index, config: &Config, quantization: Option<&Quan
         match tensor.dimensions() {
             Dimensions::Vector(length) => {
                 if let Some(id) = resolver.vector(&tensor.name(), length) {
-                    resolved.vectors.insert(tensor.name(), (id, tensor.entry.role));
+                    resolved.vectors.insert(tensor.name(), VectorInfo { tensor: id, role: tensor.entry.role });
                 }
             }
             Dimensions::Matrix(shape) => {
@@ -106,7 +106,21 @@ pub(super) struct Resolver<'a> {
     layers: Vec<bool>,
     faults: Alike,
     /// Tensors that the index names and that are nowhere: how many by where they should be, and the first.
-    absent: BTreeMap<Absent, (usize, String)>,
+    absent: BTreeMap<Absent, Gone>,
+}
+
+/// Tensors that are not there for one reason.
+struct Gone {
+    count: usize,
+    first: String,
+}
+
+/// What is known of a norm, scale or scalar.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct VectorInfo {
+    /// Its number in the index.
+    pub tensor: usize,
+    pub role: Role,
 }
 
 /// How the input features of a matrix are grouped.
@@ -147,8 +161,8 @@ impl Resolver<'_> {
     pub(super) fn find(&mut self, name: &str) -> Option<usize> {
         let found = self.probe(name);
         if let Some(place) = found.is_none().then(|| self.index.absent(name)).flatten() {
-            let (count, _) = self.absent.entry(place).or_insert_with(|| (0, name.to_owned()));
-            *count += 1;
+            let gone = self.absent.entry(place).or_insert_with(|| Gone { count: 0, first: name.to_owned() });
+            gone.count += 1;
         }
         found
     }
@@ -197,7 +211,7 @@ impl Resolver<'_> {
                  of the model missing?"
             ));
         }
-        for (place, (count, first)) in std::mem::take(&mut self.absent) {
+        for (place, Gone { count, first }) in std::mem::take(&mut self.absent) {
             let file = self.index.file_of(place);
             self.faults.push_other(&match place {
                 Absent::WithFile(_) => format!(

@@ -72,7 +72,7 @@ impl Checkpoint {
     /// [`crate::Error::Model`] with every tensor that holds NaN or infinity, or names a group that there is not, or
     /// leaves one out, or whose zero points contradict what the configuration claims; [`crate::Error::Io`] or [`crate::Error::Model`] if a file cannot be read any more.
     pub fn contents(&self) -> Result<Contents> {
-        let mut vectors: Vec<usize> = self.resolved.vectors.values().map(|&(id, _)| id).collect();
+        let mut vectors: Vec<usize> = self.resolved.vectors.values().map(|vector| vector.tensor).collect();
         vectors.sort_unstable();
         let mut matrices: Vec<(&String, &MatrixInfo)> = self.resolved.matrices.iter().collect();
         matrices.sort_unstable_by_key(|(name, _)| *name);

@@ -43,6 +43,12 @@ impl Sampling {
     }
 }
 
+/// A token that may be drawn, and how probable it is beside the first.
+struct Candidate {
+    id: usize,
+    weight: f64,
+}
+
 /// Draws tokens; one draw a token, numbered, so that a text depends on the seed alone.
 #[derive(Debug, Clone)]
 pub struct Sampler {
@@ -119,37 +125,37 @@ impl Sampler {
             return Ok(best as u32);
         }
         let candidates = self.candidates(logits, logits[best]);
-        let total: f64 = candidates.iter().map(|(_, weight)| weight).sum();
+        let total: f64 = candidates.iter().map(|one| one.weight).sum();
         let mut left = self.uniform() * total;
         self.advance();
-        for (id, weight) in &candidates {
-            left -= weight;
+        for one in &candidates {
+            left -= one.weight;
             if left < 0.0 {
-                return Ok(*id as u32);
+                return Ok(one.id as u32);
             }
         }
-        Ok(candidates[candidates.len() - 1].0 as u32) // Rounding left a crumb.
+        Ok(candidates[candidates.len() - 1].id as u32) // Rounding left a crumb.
     }
 
     /// The tokens that may be drawn, most probable first, with weights relative to the first.
-    fn candidates(&self, logits: &[f32], largest: f32) -> Vec<(usize, f64)> {
+    fn candidates(&self, logits: &[f32], largest: f32) -> Vec<Candidate> {
         let temperature = f64::from(self.sampling.temperature);
         let weight = |l: f32| (f64::from(l - largest) / temperature).exp();
-        let mut all: Vec<(usize, f64)> =
-            logits.iter().enumerate().map(|(id, &l)| (id, weight(l))).filter(|(_, weight)| *weight > 0.0).collect();
+        let all = logits.iter().enumerate().map(|(id, &l)| Candidate { id, weight: weight(l) });
+        let mut all: Vec<Candidate> = all.filter(|one| one.weight > 0.0).collect();
         // By logits: weights of two that differ may be equal.
         let logit = |id: usize| logits[id] + 0.0; // 0 and -0 are equal.
-        let order = |a: &(usize, f64), b: &(usize, f64)| logit(b.0).total_cmp(&logit(a.0)).then(a.0.cmp(&b.0));
+        let order = |a: &Candidate, b: &Candidate| logit(b.id).total_cmp(&logit(a.id)).then(a.id.cmp(&b.id));
         let keep = if self.sampling.top_k == 0 { all.len() } else { self.sampling.top_k.min(all.len()) };
         if keep < all.len() {
             all.select_nth_unstable_by(keep, order);
             all.truncate(keep);
         }
         all.sort_unstable_by(order);
-        let total: f64 = all.iter().map(|(_, weight)| weight).sum();
+        let total: f64 = all.iter().map(|one| one.weight).sum();
         let mut reached = 0.0;
-        let enough = all.iter().position(|(_, weight)| {
-            reached += weight;
+        let enough = all.iter().position(|one| {
+            reached += one.weight;
             reached >= f64::from(self.sampling.top_p) * total
         });
         all.truncate(enough.map_or(all.len(), |last| last + 1));

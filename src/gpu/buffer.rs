@@ -122,7 +122,14 @@ impl From<&Tensor> for Binding {
 /// Uniform blocks, many to a buffer: a plan has thousands of dispatches with a few words of parameters each.
 #[derive(Debug, Default)]
 pub struct Uniforms {
-    current: Mutex<Option<(wgpu::Buffer, u64)>>,
+    current: Mutex<Option<Shared>>,
+}
+
+/// A buffer of blocks, and the bytes that are taken of it.
+#[derive(Debug)]
+struct Shared {
+    buffer: wgpu::Buffer,
+    used: u64,
 }
 
 /// Bytes of one shared uniform buffer.
@@ -137,11 +144,11 @@ impl Uniforms {
         let bytes = bytemuck::bytes_of(value);
         let step = (bytes.len() as u64).next_multiple_of(gpu.limits().min_uniform_buffer_offset_alignment as u64);
         let mut current = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if current.as_ref().is_none_or(|(_, used)| used + step > BLOCK_BYTES) {
+        if current.as_ref().is_none_or(|shared| shared.used + step > BLOCK_BYTES) {
             let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-            *current = Some((gpu.buffer("uniforms", BLOCK_BYTES, usage)?, 0));
+            *current = Some(Shared { buffer: gpu.buffer("uniforms", BLOCK_BYTES, usage)?, used: 0 });
         }
-        let (buffer, used) = current.as_mut().expect("set above");
+        let Shared { buffer, used } = current.as_mut().expect("set above");
         gpu.write(buffer, *used, bytes)?;
         let binding =
             Binding { buffer: buffer.clone(), offset: *used, size: wgpu::BufferSize::new(bytes.len() as u64) };

@@ -14,7 +14,7 @@ use super::place::Place;
 use super::profile::{self, Profile};
 use super::speed::Pace;
 use super::testing::fault_injector::FaultInjector;
-use super::tier::{self, Tiers};
+use super::tier::{self, TierFeatures, Tiers};
 use crate::error::{Bound, NoRoom, Unfit};
 use crate::{Error, Result};
 
@@ -75,7 +75,7 @@ impl Gpu {
     /// As [`Gpu::open`], also where what is left is too little.
     pub fn open_without(wanted: Option<&str>, nth: usize, mask: &Mask) -> Result<Self> {
         let report = adapter::choose(wanted, nth, mask)?;
-        let (tier_features, experimental_features) = tier::features(&report);
+        let TierFeatures { features: tier_features, leave: experimental_features } = tier::features(&report);
         let request = report.adapter().request_device(&wgpu::DeviceDescriptor {
             label: Some("lapidary"),
             required_features: profile::features(report.features)
