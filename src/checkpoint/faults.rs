@@ -19,12 +19,19 @@ pub(super) struct Alike {
     others: Faults,
 }
 
+/// A tensor, and what is said of it.
+#[derive(Debug)]
+struct Named {
+    name: String,
+    what: String,
+}
+
 #[derive(Debug)]
 struct Kind {
     reason: String,
     count: usize,
     /// The first few names with what is said of each, and the last name.
-    named: Vec<(String, String)>,
+    named: Vec<Named>,
     last: String,
 }
 
@@ -32,7 +39,7 @@ impl Kind {
     fn add(&mut self, name: &str, what: &str) {
         self.count += 1;
         if self.named.len() < SINGLE {
-            self.named.push((name.to_owned(), what.to_owned()));
+            self.named.push(Named { name: name.to_owned(), what: what.to_owned() });
         }
         name.clone_into(&mut self.last);
     }
@@ -88,14 +95,14 @@ impl Alike {
             let count = count(&kinds);
             if count <= SINGLE {
                 let named = kinds.iter().flat_map(|kind| &kind.named);
-                named.for_each(|(name, what)| faults.push(format!("tensor {name:?}: {what}")));
+                named.for_each(|Named { name, what }| faults.push(format!("tensor {name:?}: {what}")));
                 continue;
             }
             let others = match kinds.as_slice() {
                 [one] => format!("the last {:?}", one.last),
-                many => format!("such as {}", list(many[1..].iter().map(|kind| kind.named[0].0.as_str()))),
+                many => format!("such as {}", list(many[1..].iter().map(|kind| kind.named[0].name.as_str()))),
             };
-            let (first, what) = &kinds[0].named[0];
+            let Named { name: first, what } = &kinds[0].named[0];
             faults.push(format!("tensor {first:?}: {what}; the same of {} others, {others}", count - 1));
         }
         faults.append(self.others);

@@ -155,7 +155,7 @@ impl Checkpoint {
         for name in claimed::FILES {
             let Some(Whole { bytes, blob }) = source.read_whole(name)? else { continue };
             files::foreign::check(name, &bytes)?;
-            beside.push((name, bytes.into_owned()));
+            beside.push(claimed::Beside { name, bytes: bytes.into_owned() });
             blobs.push(blob);
         }
         let config = Configuration::parse_beside(&bytes, &beside)?;

@@ -123,6 +123,12 @@ pub(super) struct VectorInfo {
     pub role: Role,
 }
 
+/// What the configuration says of quantized matrices, and of one of them.
+pub(super) struct Claims<'a> {
+    pub quantization: &'a QuantizationConfig,
+    pub said: Said,
+}
+
 /// How the input features of a matrix are grouped.
 pub(super) struct GroupCount {
     pub groups: usize,
@@ -137,7 +143,7 @@ impl<'a> Resolver<'a> {
         base: &str,
         name: &str,
         is_right: impl Fn(Reader) -> bool,
-    ) -> Option<(&'a QuantizationConfig, Said)> {
+    ) -> Option<Claims<'a>> {
         match &mut self.rules {
             None => {
                 let files = QUANTIZATION_FILES.join(", ");
@@ -150,7 +156,7 @@ impl<'a> Resolver<'a> {
                 let what = format!("is there, but {key} is {method:?}");
                 self.fault_of_many(&what.clone(), name, &what);
             }
-            Some(rules) => return Some((rules.config, rules.said(base))),
+            Some(rules) => return Some(Claims { quantization: rules.config, said: rules.said(base) }),
         }
         None
     }

@@ -40,7 +40,7 @@ pub use device::Gpu;
 pub use kind::{Kind, Recognized};
 pub use label::Label;
 pub use mask::{Ability, Limit, Mask};
-pub(crate) use pass::{Dispatch, Grid, Readback, Recorder};
+pub(crate) use pass::{Dispatch, Grid, Readback, Recorder, StepRows};
 pub(crate) use pending::Submission;
 pub(crate) use pipeline::{Constants, Pipeline, PipelineKey};
 #[cfg(feature = "fuzzing")]

@@ -27,13 +27,27 @@ pub struct Grid {
     /// Workgroups along z.
     pub z: u32,
     /// Rows of the steps that run this dispatch, least and most; steps of other sizes have a dispatch of their own.
-    pub step_rows: (u32, u32),
+    pub step_rows: StepRows,
+}
+
+/// Rows of steps, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepRows {
+    /// The fewest.
+    pub least: u32,
+    /// The most.
+    pub most: u32,
+}
+
+impl StepRows {
+    /// Those of all steps.
+    pub const ALL: StepRows = StepRows { least: 0, most: u32::MAX };
 }
 
 impl Grid {
     /// One workgroup along y for each row of the step, `x` along x.
     pub fn per_row(x: usize) -> Self {
-        Grid { x: x as u32, rows_per_group: 1, rows_per_row: 1, more_rows: 0, z: 1, step_rows: (0, u32::MAX) }
+        Grid { x: x as u32, rows_per_group: 1, rows_per_row: 1, more_rows: 0, z: 1, step_rows: StepRows::ALL }
     }
 
     fn groups(self, n_rows: u32) -> [u32; 3] {
@@ -95,7 +109,7 @@ impl Dispatch {
 
     /// Whether a step of `n_rows` has it at all.
     fn runs(&self, n_rows: usize) -> bool {
-        let (least, most) = self.grid.step_rows;
+        let StepRows { least, most } = self.grid.step_rows;
         (least..=most).contains(&(n_rows as u32))
     }
 

@@ -7,8 +7,8 @@ use super::numbers::{CompressedNumbers, Numbers, Slice};
 use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::claimed::{Claim, Reader};
-use crate::checkpoint::resolve::GroupCount;
 use crate::checkpoint::resolve::Resolver;
+use crate::checkpoint::resolve::{Claims, GroupCount};
 use crate::checkpoint::verify;
 use crate::gemma4::tensors::Role;
 use crate::quant::compressed_tensors::{self, Raw};
@@ -55,7 +55,7 @@ impl Resolver<'_> {
         }
         let (packed, scales) = (packed?, scales?);
         let is_right = |reader| reader == Reader::Compressed;
-        let (quantization, said) = self.quantization(base, &format!("{stem}_packed"), is_right)?;
+        let Claims { quantization, said } = self.quantization(base, &format!("{stem}_packed"), is_right)?;
         let [out_features, in_features] = shape;
         let stacked = |dimensions: &[usize]| stack.iter().chain(dimensions).copied().collect::<Vec<usize>>();
         if zero_points.is_none() && !said.may_be_symmetric(quantization.sym) {

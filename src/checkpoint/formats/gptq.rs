@@ -8,8 +8,8 @@ use super::numbers::{AwqNumbers, GptqNumbers, Numbers};
 use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::claimed::Reader;
-use crate::checkpoint::resolve::GroupCount;
 use crate::checkpoint::resolve::Resolver;
+use crate::checkpoint::resolve::{Claims, GroupCount};
 use crate::gemma4::tensors::Role;
 use crate::quant::gptq::{self, Raw};
 use crate::quant::{Format, Grouped, Matrix, Order, Shift, Values};
@@ -24,7 +24,7 @@ impl Resolver<'_> {
         }
         let [Some(qweight), Some(qzeros), Some(scales)] = parts else { return None };
         let is_right = |reader| reader != Reader::Compressed;
-        let (quantization, said) = self.quantization(base, &format!("{base}.qweight"), is_right)?;
+        let Claims { quantization, said } = self.quantization(base, &format!("{base}.qweight"), is_right)?;
         let [out_features, in_features] = shape;
         if quantization.desc_act && g_idx.is_none() && quantization.group_size.is_some() {
             let what = format!("missing, expected because {} is true", quantization.key("desc_act"));
