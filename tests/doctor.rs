@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-use lapidary::doctor::{Examination, Failed, Note, Outcome, Record, Report, Stage, Watch, open_checked};
+use lapidary::doctor::{Examination, FailedCheck, Note, Outcome, Record, Report, Stage, Watch, open_checked};
 use lapidary::gpu::{Gpu, Mask, Tier, Tiers};
 use lapidary::testing::bounds::Measure;
 use lapidary::testing::doctor::Start;
@@ -90,7 +90,7 @@ fn a_wrong_variant_is_switched_off() {
     let report = examine("", true, bug(OF_DOT));
     assert_eq!((report.switched_off.to_string().as_str(), report.is_bad()), ("dot", false));
     assert_eq!((report.tiers, report.rounds.len()), (Tiers::all(Tier::Plain), 2));
-    let Failed { finding, why } = report.rounds[0].failures().next().expect("it is wrong");
+    let FailedCheck { finding, why } = report.rounds[0].failures().next().expect("it is wrong");
     assert!(finding.name.starts_with("int8 ") && why.contains("elements differ"), "{}: {why}", finding.name);
     assert!(report.rounds[1].failures().next().is_none());
 

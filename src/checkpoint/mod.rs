@@ -33,8 +33,7 @@ use crate::{Error, Result};
 use files::blob::Blob;
 use files::index::Index;
 use files::source::Whole;
-use resolve::Resolved;
-use resolve::VectorInfo;
+use resolve::{Resolved, VectorInfo};
 
 pub use crate::gemma4::tensors::Projection;
 pub use claimed::QuantizationConfig;

@@ -100,7 +100,7 @@ impl Report {
 
 /// A check that failed.
 #[derive(Debug, Clone, Copy)]
-pub struct Failed<'r> {
+pub struct FailedCheck<'r> {
     /// The check.
     pub finding: &'r Finding,
     /// Why.
@@ -121,9 +121,9 @@ struct Ended {
 
 impl Round {
     /// What failed, and why.
-    pub fn failures(&self) -> impl Iterator<Item = Failed<'_>> {
+    pub fn failures(&self) -> impl Iterator<Item = FailedCheck<'_>> {
         self.findings.iter().filter_map(|finding| match &finding.outcome {
-            Outcome::Failed(why) => Some(Failed { finding, why }),
+            Outcome::Failed(why) => Some(FailedCheck { finding, why }),
             Outcome::Passed | Outcome::Unused => None,
         })
     }

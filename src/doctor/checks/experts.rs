@@ -19,7 +19,7 @@ use crate::testing::twins;
 use crate::testing::twins::Bounded;
 use crate::testing::workbench::{Output, Workbench};
 
-use super::products::{few_rows, of_many, on_grid, round, rounded_rows};
+use super::products::{Rounded, few_rows, of_many, on_grid, round, rounded_rows};
 
 /// Expert 2 has no token, experts 0 and 4 have several, and one token may name an expert twice.
 const IDS: [u32; 12] = [0, 4, 4, 1, 3, 0, 0, 0, 4, 1, 0, 4];
@@ -52,7 +52,7 @@ impl Activations {
         if bench.planner.tier == Tier::Plain {
             return Ok(Activations { x: bench.tensor(width, values)?, rounded: None, values: values.to_vec() });
         }
-        let (x, rounded, values) = round(bench, measure, width, values)?;
+        let Rounded { x, words: rounded, values } = round(bench, measure, width, values)?;
         Ok(Activations { x, rounded: Some(rounded), values })
     }
 
