@@ -87,8 +87,8 @@ fn for_each_group(m: &DenseMatrix, packed: &PackedMatrix, size: usize, check: im
     for n in 0..m.out_features {
         m.row(n, &mut row).expect("a row");
         for (g, values) in row.chunks(size).enumerate() {
-            let codes: Vec<f32> = (0..values.len()).map(|i| code(&packed, n, g * size + i) as f32 - zero).collect();
-            check(values, scale(&packed, n, g), &codes);
+            let codes: Vec<f32> = (0..values.len()).map(|i| code(packed, n, g * size + i) as f32 - zero).collect();
+            check(values, scale(packed, n, g), &codes);
         }
     }
 }
