@@ -15,7 +15,7 @@ use lapidary::checkpoint::{Checkpoint, Projection, Source};
 use lapidary::engine::{Generator, Request, Sampler, Sampling};
 use lapidary::gemma4::{Config, Cut};
 use lapidary::gpu::Gpu;
-use lapidary::model::{Gemma4, Next, Options, Row, StepShape, Want};
+use lapidary::model::{Gemma4, KvDtype, Next, Options, Row, StepShape, Want};
 use lapidary::parallel::Shares;
 use lapidary::product::{Beside, Choice, Groups, Planner, Product, Readback, Recorder, Rows, Tensor, Weights, plan};
 use lapidary::quant::{
@@ -275,6 +275,10 @@ fn readings() {
     assert_eq!(PackedMatrix::zero_words(usize::MAX, 8), usize::MAX.div_ceil(32));
     assert!(DenseMatrix::row_words(usize::MAX, Dtype::F32) > usize::MAX / 8);
     assert_eq!(Grouped::symmetric(4, 0, Dtype::F16).groups(80), 0);
+    for dtype in [KvDtype::F32, KvDtype::F16, KvDtype::Int8] {
+        assert!(dtype.head_words(usize::MAX) >= usize::MAX / 4, "{dtype:?}");
+    }
+    assert_eq!(KvDtype::Int8.head_words(100), 32 + 4);
 }
 
 #[test]

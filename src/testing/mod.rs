@@ -28,6 +28,11 @@ pub mod kernels {
         &mut planner.tuning
     }
 
+    /// Rows of a tile of the rows that a step of `rows` rows has for the experts of a rank, of which a token uses `top_k`.
+    pub fn expert_tile_rows(planner: &Planner, rows: usize, top_k: usize, n_experts: usize) -> u32 {
+        planner.expert_tile_rows(rows, top_k, n_experts)
+    }
+
     /// What the pipeline of a kernel is compiled from.
     pub fn key(planned: &Planned) -> &PipelineKey {
         planned.key()

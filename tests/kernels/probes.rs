@@ -69,7 +69,7 @@ pub(super) fn probe_grouped(
     }
     let weights = builder.finish().expect("a device");
     let ids: Vec<u32> = (0..2 * ks.len()).map(|p| (p % experts.len()) as u32).collect();
-    let tile_rows = runner.planner.expert_tile_rows(ks.len(), 2, experts.len()) as usize;
+    let tile_rows = lapidary::testing::kernels::expert_tile_rows(&runner.planner, ks.len(), 2, experts.len()) as usize;
     let (pairs, tiles) = ops::moe_group(&ids, 0, experts.len() as u32, tile_rows);
     let groups = Groups { pairs: compact(2, &pairs), tiles: compact(4, &tiles.concat()) };
     let x = tensor(rows.len(), &one_hot(rows.len(), ks));

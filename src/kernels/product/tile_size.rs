@@ -89,7 +89,7 @@ impl Size {
 
 impl Planner<'_> {
     /// Rows of a tile of the rows that a step of `rows` rows has for the experts of a rank, alike for all its products.
-    pub fn expert_tile_rows(&self, rows: usize, top_k: usize, n_experts: usize) -> u32 {
+    pub(crate) fn expert_tile_rows(&self, rows: usize, top_k: usize, n_experts: usize) -> u32 {
         let sizes = Size::of_experts(self, rows, top_k, n_experts);
         sizes.last().expect("one at least").expert_rows(self)
     }
