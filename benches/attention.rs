@@ -20,6 +20,7 @@ use lapidary::testing::kernels::attention::head_norm_rope::KvPair;
 use lapidary::testing::kernels::attention::head_norm_rope::{Heads, Inputs, Kv};
 use lapidary::testing::kernels::rows::fill_random;
 use lapidary::testing::kernels::tuning::AttentionFew;
+use lapidary::testing::kernels::tuning_mut;
 use lapidary::testing::kernels::{Planner, StepRow, Tuning};
 use lapidary::testing::quant::Bits;
 
@@ -139,7 +140,7 @@ fn decode(gpu: &Gpu) -> Result<()> {
         ] {
             let few =
                 AttentionFew { threads, wide_threads: threads, block, workgroups, ..AttentionFew::of(Kind::Nvidia) };
-            planner.tuning = Tuning { attention_few: few, ..Tuning::of(Kind::Nvidia) };
+            *tuning_mut(&mut planner) = Tuning { attention_few: few, ..Tuning::of(Kind::Nvidia) };
             let inputs =
                 Inputs { qkv: &room.qkv, kv: Kv::Both, norms: &room.norms, rotary: &room.rotary, rows: &room.rows };
             let buffers = Buffers { out: &room.out, rounded: None, shares: Some(&room.shares) };

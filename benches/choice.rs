@@ -12,6 +12,7 @@ use lapidary::testing::kernels::Planner;
 use lapidary::testing::kernels::choice::sample;
 use lapidary::testing::kernels::choice::sample::Draw;
 use lapidary::testing::kernels::choice::{argmax, strip_max};
+use lapidary::testing::kernels::{tuning, tuning_mut};
 
 const VOCAB: usize = 262_144;
 
@@ -54,8 +55,8 @@ fn main() -> Result<()> {
     let maxima = Tensor::compact(&gpu, "maxima", 1, strip_max::strips(VOCAB))?;
     let draws = Tensor::compact(&gpu, "draws", 1, sample::DRAW_WORDS)?;
     let ids = Tensor::compact(&gpu, "ids", 1, 1)?;
-    for threads in [planner.tuning.norms.threads, 64, 128, 256] {
-        planner.tuning.norms.threads = threads;
+    for threads in [tuning(&planner).norms.threads, 64, 128, 256] {
+        tuning_mut(&mut planner).norms.threads = threads;
         let greedy = planner.bind_all(&argmax::plan(&planner, "argmax", &logits, &scratch, &ids)?)?;
         let drawn = planner.bind_all(&[
             strip_max::plan(&planner, "strip_max", &logits, &maxima)?,

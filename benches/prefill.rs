@@ -10,6 +10,7 @@ use lapidary::testing::gpu::{Recorder, Tensor};
 use lapidary::testing::kernels::experts::moe_group;
 use lapidary::testing::kernels::experts::moe_group::Groups;
 use lapidary::testing::kernels::product::{self, Product, Rows};
+use lapidary::testing::kernels::tuning_mut;
 use lapidary::testing::kernels::{DotTile, MatrixTile, Planned, Planner, Tile, Tuning, Weights};
 
 /// Runs that are timed; the fastest counts.
@@ -176,7 +177,7 @@ impl Case<'_> {
     /// Microseconds of each dispatch by label, the least of some runs, and the first rows of y.
     fn run(&self, gpu: &Gpu, candidate: &Candidate, rows: usize) -> lapidary::Result<Run> {
         let mut planner = Planner::new(gpu).with_tier(candidate.tier);
-        planner.tuning = candidate.tuning;
+        *tuning_mut(&mut planner) = candidate.tuning;
         let dispatches = planner.bind_all(&self.plan(&planner)?)?;
         let record = |times| {
             let mut recorder = Recorder::new(gpu);
@@ -211,7 +212,7 @@ fn prepare<'a>(case: &Case, maker: &Planner, candidates: impl Iterator<Item = &'
     let mut planned = Vec::new();
     for candidate in candidates {
         let mut planner = Planner::new(maker.gpu).with_tier(candidate.tier);
-        planner.tuning = candidate.tuning;
+        *tuning_mut(&mut planner) = candidate.tuning;
         planned.extend(case.plan(&planner).unwrap_or_default());
     }
     maker.bind_all(&planned).ok();

@@ -20,7 +20,7 @@ fn main() -> Result<()> {
     // y = x w^T with x [1, in_features] and w [out_features, in_features].
     let w = Matrix::Packed(weights());
     let x: Vec<f32> = (0..IN_FEATURES).map(|k| (k as f32 * 0.1).sin()).collect();
-    let expected: Vec<f32> = (0..OUT_FEATURES).map(|n| dot(&w, n, &x)).collect();
+    let expected: Vec<f32> = (0..OUT_FEATURES).map(|n| dot(&w, n, &x)).collect::<lapidary::Result<_>>()?;
 
     // The same on the GPU: upload, plan (checks shapes), compile and bind, record, read back.
     let weights = Weights::upload(&gpu, "w", &w)?;
@@ -44,10 +44,10 @@ fn main() -> Result<()> {
 }
 
 /// Row `n` of the matrix, dequantized, times `x`.
-fn dot(w: &Matrix, n: usize, x: &[f32]) -> f32 {
+fn dot(w: &Matrix, n: usize, x: &[f32]) -> lapidary::Result<f32> {
     let mut row = vec![0.0; w.in_features()];
-    w.row(n, &mut row);
-    row.iter().zip(x).map(|(w, x)| w * x).sum()
+    w.row(n, &mut row)?;
+    Ok(row.iter().zip(x).map(|(w, x)| w * x).sum())
 }
 
 /// A quantized matrix: code k of row n is `(3 k + 5 n) mod 16`, minus the zero point 8, times the scale of its group.

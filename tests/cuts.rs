@@ -12,7 +12,8 @@ mod cuts {
 use std::cell::Cell;
 use std::ops::Range;
 
-use lapidary::quant::{Dtype, Groups, PackedMatrix, RowShard, StoredGroups};
+use lapidary::quant::{Dtype, PackedMatrix, RowShard, StoredGroups};
+use lapidary::testing::quant::{Groups, join_columns, join_rows};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
@@ -95,7 +96,7 @@ fn check_values<G: Groups>(
     prop_assert_eq!((m.out_features, m.in_features), (outputs.len(), inputs.len()));
     let mut row = vec![0.0; inputs.len()];
     for (i, n) in outputs.clone().enumerate() {
-        m.row(i, &mut row);
+        m.row(i, &mut row).expect("a row");
         for (k, value) in inputs.clone().zip(&row) {
             let expected = plain.value(n, k);
             prop_assert_eq!(expected.to_bits(), value.to_bits(), "[{}, {}]: {} is {}", n, k, expected, value);
@@ -121,13 +122,14 @@ fn check_padding(what: &str, words: &[u32], count: usize, used: usize) -> Result
 fn column_shards(plain: &Plain, whole: &PackedMatrix, cuts: &[u16]) -> Result<(), TestCaseError> {
     let Spec { n, k, .. } = plain.spec;
     let pieces = pieces(n, cuts);
-    let shards: Vec<PackedMatrix> = pieces.iter().map(|piece| whole.column_shard(piece.clone())).collect();
+    let shards: Vec<PackedMatrix> =
+        pieces.iter().map(|piece| whole.column_shard(piece.clone()).expect("a part")).collect();
     for (shard, piece) in shards.iter().zip(&pieces) {
         check_values(plain, shard, piece.clone(), 0..k)?;
         // Zero points lie across output features in the file: a cut goes through their words.
         prop_assert_eq!(shard, &plain.read(piece.clone()), "outputs {:?} from the file", piece);
     }
-    prop_assert_eq!(&PackedMatrix::join_columns(&shards), whole);
+    prop_assert_eq!(&join_columns(&shards), whole);
     Ok(())
 }
 
@@ -135,7 +137,8 @@ fn row_shards(plain: &Plain, whole: &PackedMatrix, cuts: &[u16]) -> Result<(), T
     let Spec { n, k, group_size, order, .. } = plain.spec;
     let pieces = pieces(k, cuts);
     for stored in [StoredGroups::All, StoredGroups::Touched] {
-        let shards: Vec<RowShard> = pieces.iter().map(|piece| whole.row_shard(piece.clone(), stored)).collect();
+        let shards: Vec<RowShard> =
+            pieces.iter().map(|piece| whole.row_shard(piece.clone(), stored).expect("a part")).collect();
         for (shard, piece) in shards.iter().zip(&pieces) {
             check_values(plain, shard, 0..n, piece.clone())?;
             let touched = &plain.group[piece.clone()];
@@ -150,7 +153,7 @@ fn row_shards(plain: &Plain, whole: &PackedMatrix, cuts: &[u16]) -> Result<(), T
             prop_assert_eq!(first..first + shard.groups, expected, "groups of inputs {:?}", piece);
             prop_assert_eq!(shard.group_index.first_row, piece.start);
         }
-        prop_assert_eq!(&PackedMatrix::join_rows(&shards), whole);
+        prop_assert_eq!(&join_rows(&shards), whole);
     }
     Ok(())
 }
@@ -165,7 +168,11 @@ fn check_format(format: Format) {
         // Both ways: a corner of the matrix.
         let (outputs, inputs) = (pieces(spec.n, &columns).pop(), pieces(spec.k, &rows).pop());
         let (outputs, inputs) = (outputs.expect("a piece"), inputs.expect("a piece"));
-        let corner = whole.column_shard(outputs.clone()).row_shard(inputs.clone(), StoredGroups::Touched);
+        let corner = whole
+            .column_shard(outputs.clone())
+            .expect("a part")
+            .row_shard(inputs.clone(), StoredGroups::Touched)
+            .expect("a part");
         check_values(&plain, &corner, outputs, inputs)
     });
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-use lapidary::doctor::{Examination, Note, Outcome, Record, Report, Stage, Watch, open_checked};
+use lapidary::doctor::{Examination, FailedCheck, Note, Outcome, Record, Report, Stage, Watch, open_checked};
 use lapidary::gpu::{Gpu, Mask, Tier, Tiers};
 use lapidary::testing::bounds::Measure;
 use lapidary::testing::doctor::Start;
@@ -90,7 +90,7 @@ fn a_wrong_variant_is_switched_off() {
     let report = examine("", true, bug(OF_DOT));
     assert_eq!((report.switched_off.to_string().as_str(), report.is_bad()), ("dot", false));
     assert_eq!((report.tiers, report.rounds.len()), (Tiers::all(Tier::Plain), 2));
-    let (finding, why) = report.rounds[0].failures().next().expect("it is wrong");
+    let FailedCheck { finding, why } = report.rounds[0].failures().next().expect("it is wrong");
     assert!(finding.name.starts_with("int8 ") && why.contains("elements differ"), "{}: {why}", finding.name);
     assert!(report.rounds[1].failures().next().is_none());
 
@@ -199,5 +199,5 @@ fn wrong_plain_kernels_are_bad() {
     assert!(report.is_bad());
     let last = report.rounds.last().expect("a round");
     assert!(last.without.to_string().contains("immediates"), "{}", last.without);
-    assert!(last.failures().any(|(finding, _)| finding.name == "rms_norm"));
+    assert!(last.failures().any(|failed| failed.finding.name == "rms_norm"));
 }

@@ -48,7 +48,8 @@ fn models_compile_what_is_planned() {
             let planned: BTreeSet<String> = planned.into_keys().collect();
             let mut model = Gemma4::synthetic(gpu, config.clone(), &options, &|_| ()).unwrap();
             run(&mut model);
-            let compiled: BTreeSet<String> = model.gpu().pipeline_keys().iter().map(keys::name).collect();
+            let compiled: BTreeSet<String> =
+                lapidary::testing::gpu::pipeline_keys(model.gpu()).iter().map(keys::name).collect();
             // Its weights are made where they lie.
             let more: Vec<&String> = compiled.difference(&planned).collect();
             assert_eq!(more, ["fill_random"], "{name} {precision:?}: compiled, but not planned");

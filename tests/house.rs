@@ -1,5 +1,5 @@
-//! How the files of `src` hang together: no two of them use each other, directly or in a circle; and what functions take: names,
-//! no tuples.
+//! How the files of `src` hang together: no two of them use each other, directly or in a circle; and what functions take and give
+//! back, and what structures hold: names, no tuples.
 
 #[path = "house/reader.rs"]
 mod reader;
@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use reader::{Edges, Tree, circles};
-use tuples::tuples_taken;
+use reader::{Edges, Tree, circles, tokens, without_tests};
+use tuples::{tuples_named, tuples_taken};
 
 /// All files in `folder` and below.
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -221,5 +221,107 @@ fn tuples_are_found() {
         "type F = fn(u8, u8);",
     ] {
         assert_eq!(count(none), 0, "{none}");
+    }
+}
+
+/// Where tuples stand all the same: a file or a folder, what there has them (nothing for all of it), and why.
+const PAIRS: [(&str, &[&str], &str); 25] = [
+    ("text/jinja", &[], "a template's own pairs: keys and values, names and expressions, texts and what parts them"),
+    ("text/template.rs", &[], "names and values, which become a map of the template's"),
+    ("text/templates.rs", &["fn further_tokens"], "names and values, as above"),
+    ("text/special.rs", &["fn new", "fn at_start", "struct Guard"], "entries of a map, either way round"),
+    ("text/tokenizer_model.rs", &[], "merges, as the tokenizer's crate takes them"),
+    ("gemma4/json.rs", &["fn entries"], "entries of a map"),
+    ("gemma4/config.rs", &["fn parse_with"], "what was read, and what the caller reads beside it, of any type"),
+    ("kernels/tuning/attention.rs", &["fn heads_here", "fn keys"], "two numbers of one small calculation"),
+    ("kernels/product", &["fn shape", "struct WeightsBuilder", "fn fused_gates"], "what is private to one file"),
+    ("kernels/planner.rs", &[], "constants by name, buffers by name or number: written out at every kernel"),
+    ("kernels/experts/router.rs", &["fn bindings"], "constants and buffers, as above"),
+    ("kernels/shaders", &["fn numbered", "fn read"], "buffers by name or number; a head and the text behind it"),
+    ("kernels/params.rs", &["struct Params"], "names and places of fields, which a macro makes"),
+    ("gpu/pipeline.rs", &["type Constants"], "constants by name"),
+    ("gpu/pass.rs", &["fn new"], "buffers by number"),
+    ("gpu/compile.rs", &["fn bind_group_layout"], "bindings by number"),
+    ("gpu/specialize.rs", &[], "bindings by number, constants by name"),
+    ("gpu/speed.rs", &["struct Pace"], "the key of a map"),
+    ("gpu/rehearsal.rs", &["struct Imagined"], "the least and the most lanes of subgroups, as drivers say them"),
+    ("reference", &[], "both results of an operation, as plain loops make them"),
+    ("doctor/checks/attention.rs", &["fn chunk"], "slot, position and token of rows, as tests write them"),
+    ("testing", &[], "values with their bounds; a row's slot, position and token, written out in every test"),
+    ("threads.rs", &["fn both"], "the results of two closures"),
+    ("cli/doctor/show.rs", &["fn limits"], "names and values, which become a table or a map"),
+    ("checkpoint", CHECKPOINT_PAIRS, "tensors by name, keys of a map, files of the program by name"),
+];
+
+/// Those that read files.
+const CHECKPOINT_PAIRS: &[&str] = &["enum Source", "fn check_layout", "struct Parsed", "fn is_double", "struct Alike"];
+
+/// Files that are there for tests only: modules that are marked so.
+fn test_files(texts: &[(String, String)]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (file, text) in texts {
+        let folder = file.strip_suffix("mod.rs").map_or_else(|| file.replace(".rs", "/"), str::to_owned);
+        let (_, modules) = without_tests(tokens(text));
+        found.extend(modules.into_iter().map(|name| format!("{folder}{name}.rs")));
+    }
+    found
+}
+
+#[test]
+fn results_and_fields_have_names() {
+    let texts = sources();
+    let tests = test_files(&texts);
+    let (mut lines, mut used) = (Vec::new(), BTreeSet::new());
+    for (file, text) in texts.iter().filter(|(file, _)| !tests.contains(file)) {
+        let (tokens, _) = without_tests(tokens(text));
+        for (name, count) in tuples_named(&tokens) {
+            let known = PAIRS.iter().position(|(place, names, why)| {
+                let is_there =
+                    file.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.']));
+                is_there && (names.is_empty() || names.contains(&name.as_str())) && !why.is_empty()
+            });
+            match known {
+                Some(number) => {
+                    used.insert((number, PAIRS[number].1.iter().position(|known| *known == name)));
+                }
+                None => lines.push(format!("{file}: {name} has {count}")),
+            }
+        }
+    }
+    assert!(lines.is_empty(), "tuples where a struct with a name would do:\n{}", lines.join("\n"));
+    for (number, (place, names, _)) in PAIRS.iter().enumerate() {
+        let all = names.iter().enumerate().all(|(name, _)| used.contains(&(number, Some(name))));
+        assert!(
+            all && used.iter().any(|(used, _)| *used == number),
+            "{place}: what stands in the list has no tuples any more"
+        );
+    }
+}
+
+#[test]
+fn tuples_in_types_are_found() {
+    let found = |text: &str| {
+        let all = tuples_named(&tokens(text)).into_iter().map(|(name, count)| format!("{name} {count}"));
+        all.collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(found("fn f(a: u8) -> Result<(u8, u8)> { (1, 2) }"), "fn f 1");
+    assert_eq!(found("fn f(a: Vec<(u8, u8)>, b: &[(u8, Vec<(u8, u8)>)]) -> u8 { 1 }"), "fn f 2");
+    assert_eq!(found("pub fn f<'a>(&'a self) -> impl Iterator<Item = (&'a u8, u8)> where Self: Sized { x }"), "fn f 1");
+    assert_eq!(found("struct S { a: u8, pub(crate) b: Option<(u8, u8)>, c: ((u8, u8), u8) }"), "struct S 2");
+    assert_eq!(found("struct S<T>(Vec<(T, u8)>, u8);"), "struct S 1");
+    assert_eq!(
+        found("enum E { #[error(\"{a}\", b)] A(u8, u8), B { a: (u8, u8) }, C(Option<(u8, u8)>), D }"),
+        "enum E 2"
+    );
+    assert_eq!(found("type T = BTreeMap<(u8, u8), u8>;"), "type T 1");
+    for none in [
+        "fn f(a: impl Fn(u8, u8) -> (u8, u8), b: &dyn FnMut((u8, u8))) -> Result<()> { let c: (u8, u8) = d(); }",
+        "struct S { pub(in crate::a) a: [u8; 2], b: fn(u8, u8) -> u8, c: () }",
+        "struct S;",
+        "enum E { A(u8, u8), B { a: u8 }, C = 3 }",
+        "const C: [(u8, u8); 1] = [(1, 2)];",
+        "fn f() where for<'a> F: Fn(&'a (u8, u8)) {}",
+    ] {
+        assert_eq!(found(none), "", "{none}");
     }
 }

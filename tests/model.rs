@@ -37,10 +37,10 @@ use fixtures::{Set, assert_within, sets};
 use lapidary::checkpoint::{Checkpoint, Source, write_random};
 use lapidary::gemma4::Cut;
 use lapidary::model::KvDtype;
-use lapidary::model::{Gemma4, Head, Options, Want};
+use lapidary::model::{Gemma4, Head, Options, Traced, Want};
 use lapidary::parallel::{Parallel, Shares};
 use lapidary::quant::Matrix;
-use lapidary::testing::quant::requantize::{GROUP_SIZE, requantize};
+use lapidary::testing::quant::requantize::{GROUP_SIZE, Requantized, requantize};
 use lapidary::testing::reference;
 use steps::{ACTIVATIONS, LOGITS, assert_golden, greedy, load, prefill, rows};
 
@@ -82,7 +82,8 @@ fn real_widths_arrive_in_blocks() {
     for ranks in [1, 3] {
         let parallel = Parallel { shares: Shares::equal(ranks).unwrap(), ..Parallel::default() };
         let mut model = load(&checkpoint, &Options { context: Some(16), parallel, ..Options::exact() });
-        let (output, inner) = model.step_with_activations(&rows(0, 0, &ids), Want::Logits(&[0, 1, 2])).unwrap();
+        let Traced { output, activations: inner } =
+            model.step_with_activations(&rows(0, 0, &ids), Want::Logits(&[0, 1, 2])).unwrap();
         for (key, activation) in &inner {
             assert_within(&format!("{ranks} ranks, {key}"), &activation.values, &expected[key], ACTIVATIONS);
         }
@@ -148,20 +149,21 @@ fn a_requantized_head() {
             panic!("{name}: a dense embedding")
         };
         for (head, bits, relative) in [(Head::Int8, 8, 1e-2), (Head::Int4, 4, 0.12)] {
-            let (packed, deviation) = requantize("embed_tokens", 0, &dense, bits, GROUP_SIZE).unwrap();
+            let Requantized { packed, deviation } = requantize("embed_tokens", 0, &dense, bits, GROUP_SIZE).unwrap();
             let mut model = load_alone(&checkpoint, &Options { head, ..Options::exact() });
             assert_eq!(model.head_deviation(), Some(deviation), "{name}");
             let error = deviation.relative();
             assert!((relative / 20.0..relative).contains(&error), "{name} {head:?}: {error}");
             assert!(model.allocated_bytes() < exact, "{name} {head:?}");
             let (packed, all) = (Matrix::Packed(packed), (0..input_ids.len()).collect::<Vec<_>>());
-            let (output, inner) = model.step_with_activations(&rows(0, 0, &input_ids), Want::Logits(&all)).unwrap();
+            let Traced { output, activations: inner } =
+                model.step_with_activations(&rows(0, 0, &input_ids), Want::Logits(&all)).unwrap();
             let mut expected = reference::ops::matmul(&inner["final_norm"].values, &packed);
             reference::ops::softcap(&mut expected, checkpoint.config.final_logit_softcapping);
             assert_within(&format!("{name} {head:?}: logits"), &output.logits, &expected, 1e-4);
             let root = (checkpoint.config.hidden_size as f32).sqrt();
             let mut row = vec![0.0; checkpoint.config.hidden_size];
-            packed.row(input_ids[1] as usize, &mut row);
+            packed.row(input_ids[1] as usize, &mut row).expect("a row");
             row.iter_mut().for_each(|v| *v *= root);
             assert_eq!(inner["embed"].values[row.len()..2 * row.len()], row, "{name} {head:?}: embedding");
             let parallel = Parallel { shares: Shares::equal(3).unwrap(), ..Parallel::default() };
@@ -285,7 +287,7 @@ fn a_rounded_cache_changes_little() {
     let vocab = expected.len() / ids.len();
     for (kv, limit) in [(KvDtype::F16, 1e-6), (KvDtype::Int8, 256e-6)] {
         let mut rounded = load(&demo(), &Options { kv: Some(kv), ..Options::exact() });
-        let bytes = |model: &Gemma4| model.ranks().map(|(_, _, memory)| memory.kv_cache).sum::<u64>();
+        let bytes = |model: &Gemma4| model.ranks().map(|rank| rank.memory.kv_cache).sum::<u64>();
         assert!(bytes(&rounded) * 2 <= bytes(&exact), "{kv:?}: {} bytes", bytes(&rounded));
         let whole = logits_in_chunks(&mut rounded, 0, &ids, 200);
         let steps = logits_in_chunks(&mut rounded, 0, &ids, 7);

@@ -8,7 +8,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use lapidary::checkpoint::{Checkpoint, Projection, Source};
-use lapidary::quant::{Format, Grouped, Matrix, PackedMatrix, StoredGroups};
+use lapidary::quant::{Format, Grouped, Matrix, StoredGroups};
+use lapidary::testing::quant::{join_columns, join_rows};
 use safetensors::{Dtype, SafeTensors};
 
 const RANKS: [usize; 4] = [2, 3, 4, 8];
@@ -125,7 +126,7 @@ fn compare_matrix(what: &str, format: Format, matrix: &Matrix, values: &[f32], c
             (0..ranks).map(|rank| edge(rank)..edge(rank + 1)).filter(|part| !part.is_empty()).collect()
         };
         for (inputs, stored) in cut(k).into_iter().zip([StoredGroups::Touched, StoredGroups::All].into_iter().cycle()) {
-            twin.check(&matrix.row_shard(inputs.clone(), stored), 0..n, inputs.clone());
+            twin.check(&matrix.row_shard(inputs.clone(), stored).unwrap(), 0..n, inputs.clone());
             counts.shards += 1;
             if let Format::Grouped(Grouped { group, .. }) = format {
                 let is_inside = |row: usize| !row.is_multiple_of(group) && row != k;
@@ -133,15 +134,15 @@ fn compare_matrix(what: &str, format: Format, matrix: &Matrix, values: &[f32], c
             }
         }
         for outputs in cut(n) {
-            twin.check(&matrix.column_shard(outputs.clone()), outputs, 0..k);
+            twin.check(&matrix.column_shard(outputs.clone()).unwrap(), outputs, 0..k);
             counts.shards += 1;
         }
         if let Matrix::Packed(whole) = matrix {
             let rows: Vec<_> =
-                cut(k).into_iter().map(|inputs| whole.row_shard(inputs, StoredGroups::Touched)).collect();
-            assert!(PackedMatrix::join_rows(&rows) == *whole, "{what}: {ranks} row shards joined");
-            let columns: Vec<_> = cut(n).into_iter().map(|outputs| whole.column_shard(outputs)).collect();
-            assert!(PackedMatrix::join_columns(&columns) == *whole, "{what}: {ranks} column shards joined");
+                cut(k).into_iter().map(|inputs| whole.row_shard(inputs, StoredGroups::Touched).unwrap()).collect();
+            assert!(join_rows(&rows) == *whole, "{what}: {ranks} row shards joined");
+            let columns: Vec<_> = cut(n).into_iter().map(|outputs| whole.column_shard(outputs).unwrap()).collect();
+            assert!(join_columns(&columns) == *whole, "{what}: {ranks} column shards joined");
         }
     }
 }
@@ -162,7 +163,7 @@ impl Twin<'_> {
         assert_eq!((matrix.out_features(), matrix.in_features()), (outputs.len(), inputs.len()), "{what}");
         let mut row = vec![0.0; inputs.len()];
         for (i, output) in outputs.enumerate() {
-            matrix.row(i, &mut row);
+            matrix.row(i, &mut row).unwrap();
             for (found, input) in row.iter().zip(inputs.clone()) {
                 let expected = values[output * k + input];
                 let at = format_args!("[{output}, {input}] of inputs {inputs:?}");

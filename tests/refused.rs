@@ -11,14 +11,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use device::device;
-use lapidary::checkpoint::{Checkpoint, Projection, RowReader, Source};
+use lapidary::checkpoint::{Checkpoint, Projection, Source};
 use lapidary::engine::{Generator, Request, Sampler, Sampling};
 use lapidary::gemma4::{Config, Cut};
 use lapidary::gpu::Gpu;
-use lapidary::model::{Gemma4, Next, Options, Row, Want};
+use lapidary::model::{Gemma4, KvDtype, Next, Options, Row, StepShape, Want};
 use lapidary::parallel::Shares;
-use lapidary::product::{Planner, Product, Recorder, Rows, Tensor, Weights, plan};
-use lapidary::quant::{Dtype, GroupIndex, Grouped, Matrix, PackedMatrix};
+use lapidary::product::{Beside, Choice, Groups, Planner, Product, Readback, Recorder, Rows, Tensor, Weights, plan};
+use lapidary::quant::{
+    Codebook, DenseMatrix, Dtype, GroupIndex, Grouped, Matrix, Order, PackedMatrix, Shift, StoredGroups, Values,
+};
+use lapidary::testing::checkpoint::random_rows;
+use lapidary::testing::gpu::fault_injector;
 use lapidary::testing::kernels::choice::sample::Draw;
 use lapidary::{Error, Result};
 
@@ -77,6 +81,9 @@ fn steps() {
         assert!(model.explain(0, ids, last).to_string().contains(&format!("a step of {last} rows")), "{ids:?} {last}");
     }
     assert!(model.explain(7, &[5], 1).to_string().contains("slot 7 of 2"));
+    let most = usize::MAX;
+    let traffic = model.traffic(StepShape { rows: most, slots: most, positions: most, logits: most });
+    assert!(traffic.iter().all(|one| one.operations > 1e18), "{traffic:?}");
 }
 
 #[test]
@@ -122,6 +129,21 @@ fn generators() {
     assert_eq!(generator.generate(0, &[5], &request, go_on).unwrap().ids.len(), 2);
     let wide = Sampler::new(Sampling { temperature: 1.0, top_k: 0, ..Sampling::GREEDY }).unwrap();
     refused(wide.draw(), "E-AHEAD", &["0 as top-k"]);
+}
+
+/// A model that is loaded again with fewer slots ends the answer in one that there is no more.
+#[test]
+fn generators_that_recover() {
+    let gpu = Arc::new(device::open());
+    let loaded = |gpu: Arc<Gpu>, slots| {
+        Gemma4::load(gpu, &dense(), &Options { slots, context: Some(40), ..Options::exact() }, &|_| ())
+    };
+    let model = loaded(gpu.clone(), 2).unwrap();
+    let mut generator = Generator::new(model, &[], &[]).recovering(move |_| loaded(Arc::new(device::open()), 1));
+    fault_injector(&gpu).destroy();
+    let request = Request { sampling: Sampling::GREEDY, max_tokens: Some(2) };
+    let answer = generator.generate(1, &[5], &request, &mut |_| ControlFlow::Continue(()));
+    refused(answer, "E-SLOT", &["slot 1 of 1"]);
 }
 
 #[test]
@@ -175,6 +197,90 @@ fn matrices() {
     refused(upload(table), "E-SHAPE", &["table of groups: found some, expected none"]);
 }
 
+/// Whatever stands in a matrix's fields: it is read, or refused by what is wrong of it.
+#[test]
+fn readings() {
+    let values = |n, k, count| DenseMatrix::from_f32(n, k, &vec![1.0; count]);
+    refused(values(2, 3, 7), "E-SHAPE", &["dense matrix: values: found 7, expected 6"]);
+    refused(values(2, 0, 0), "E-SHAPE", &["input features: found 0"]);
+    refused(values(usize::MAX, 2, 1), "E-SHAPE", &["values: found 1, expected 18446744073709551615 x 2"]);
+    let bytes = |n, k, dtype, count| DenseMatrix::from_bytes(n, k, dtype, &vec![0; count]);
+    refused(bytes(2, 3, Dtype::BF16, 13), "E-SHAPE", &["bytes: found 13, expected 12"]);
+    refused(bytes(2, usize::MAX, Dtype::F32, 8), "E-SHAPE", &["bytes: found 8"]);
+
+    let dense = values(2, 3, 6).unwrap();
+    let (mut out, mut short) = ([0.0; 80], [0.0; 2]);
+    dense.row(1, &mut out).unwrap();
+    assert_eq!(out[..4], [1.0, 1.0, 1.0, 0.0]);
+    refused(dense.row(2, &mut out), "E-RANGE", &["matrix: rows 2..3 were asked for, but there are 2"]);
+    refused(dense.row(usize::MAX, &mut out), "E-RANGE", &[]);
+    refused(dense.row(0, &mut short), "E-SHAPE", &["room for a row: found 2, expected at least 3"]);
+    let wrong = |change: fn(&mut DenseMatrix)| {
+        let mut matrix = dense.clone();
+        change(&mut matrix);
+        matrix
+    };
+    let found = wrong(|m| m.words.clear());
+    for refusal in [
+        found.row(0, &mut out),
+        found.column_shard(0..1).map(|_| ()),
+        found.row_shard(0..1).map(|_| ()),
+        Matrix::Dense(found.clone()).to_dense().map(|_| ()),
+    ] {
+        refused(refusal, "E-SHAPE", &["matrix: words: found 0, expected 64"]);
+    }
+    refused(wrong(|m| m.in_features = usize::MAX).row(0, &mut out), "E-SHAPE", &["input features"]);
+    refused(wrong(|m| m.out_features = 0).column_shard(0..0), "E-SHAPE", &["output features: found 0"]);
+
+    packed().row(7, &mut out).unwrap();
+    let read = |change: fn(&mut PackedMatrix)| {
+        let mut matrix = packed();
+        change(&mut matrix);
+        let row = matrix.row(0, &mut [0.0; 80]);
+        let cut = matrix.row_shard(0..8, StoredGroups::Touched).map(|_| ());
+        let whole = Matrix::Packed(matrix).to_dense().map(|_| ());
+        let said = [&row, &cut, &whole].map(|result| result.as_ref().err().map(ToString::to_string));
+        assert!(said.iter().all(|text| *text == said[0]), "{said:?}");
+        row
+    };
+    assert!(read(|_| ()).is_ok());
+    refused(read(|m| m.format.bits = 0), "E-SHAPE", &["bits of a code: found 0, expected 4 or 8"]);
+    refused(read(|m| m.format.bits = 3), "E-SHAPE", &["bits of a code: found 3"]);
+    refused(read(|m| m.format.group = 0), "E-SHAPE", &["input features of a group: found 0"]);
+    refused(read(|m| m.format.group = 16), "E-SHAPE", &["groups that are stored: found 0..3, expected 0..5"]);
+    refused(read(|m| m.groups = usize::MAX), "E-SHAPE", &["groups: found"]);
+    refused(read(|m| m.codes.truncate(95)), "E-SHAPE", &["words of codes: found 95, expected 96"]);
+    refused(read(|m| m.scales.clear()), "E-SHAPE", &["words of scales: found 0, expected 16"]);
+    refused(read(|m| m.format.shift = Shift::Zero), "E-SHAPE", &["zero points: found none, expected some"]);
+    refused(read(|m| m.addends.push(0)), "E-SHAPE", &["words of addends: found 1, expected 0"]);
+    let addends = |m: &mut PackedMatrix| m.format.shift = Shift::Addend(Dtype::F16);
+    refused(read(addends), "E-SHAPE", &["words of addends: found 0, expected 16"]);
+    let table = |m: &mut PackedMatrix| {
+        (m.format.order, m.group_index) = (Order::PerRow, GroupIndex::PerRow(vec![3; 80]));
+    };
+    refused(read(table), "E-SHAPE", &["group in the table: found 3, expected one of 0..3"]);
+    let codebook = |m: &mut PackedMatrix| {
+        (m.format.bits, m.format.values) = (8, Values::Table(Codebook::new([0.0; 16])));
+    };
+    refused(read(codebook), "E-SHAPE", &["bits of a code: found 8, expected 4"]);
+    let mut shard = packed().row_shard(40..80, StoredGroups::Touched).unwrap();
+    shard.row(0, &mut out).unwrap();
+    shard.group_index.first_row = 20;
+    refused(shard.row(0, &mut out), "E-SHAPE", &["groups that are stored: found 1..3, expected 0..2"]);
+    shard.group_index.first_row = usize::MAX;
+    refused(shard.row(0, &mut out), "E-SHAPE", &["first row"]);
+
+    // Sizes that no memory has are as large as a number can be, and a group of nothing makes no groups.
+    assert_eq!(PackedMatrix::code_words(usize::MAX, 8), usize::MAX / 4 + 1);
+    assert_eq!(PackedMatrix::zero_words(usize::MAX, 8), usize::MAX.div_ceil(32));
+    assert!(DenseMatrix::row_words(usize::MAX, Dtype::F32) > usize::MAX / 8);
+    assert_eq!(Grouped::symmetric(4, 0, Dtype::F16).groups(80), 0);
+    for dtype in [KvDtype::F32, KvDtype::F16, KvDtype::Int8] {
+        assert!(dtype.head_words(usize::MAX) >= usize::MAX / 4, "{dtype:?}");
+    }
+    assert_eq!(KvDtype::Int8.head_words(100), 32 + 4);
+}
+
 #[test]
 fn products() {
     let gpu = device();
@@ -206,6 +312,81 @@ fn products() {
     refused(readback.read::<f32>(gpu, 2), "E-SHAPE", &["rows: found 2, expected at most 1"]);
     refused(readback.read::<u16>(gpu, 1), "E-SHAPE", &["bytes of a value: found 2, expected 4"]);
     assert_eq!(readback.read::<f32>(gpu, 1).unwrap(), [0.0; 8]);
+    let overlapping = Tensor { width: 64, stride: 32, ..y.clone() };
+    refused(Readback::new(gpu, &overlapping, 1), "E-SHAPE", &["width of the tensor: found 64", "its stride, 32"]);
+    let sparse = Tensor { stride: usize::MAX / 8, ..x.clone() };
+    refused(sparse.write_rows(gpu, &[0.0; 160]), "E-SHAPE", &["bytes of these rows"]);
+    refused(gpu.write(&y.buffer, 252, &[0u32; 2]), "E-SHAPE", &["found 8 from byte 252 on", "its 256 bytes"]);
+    refused(gpu.write(&y.buffer, u64::MAX, &[0u32]), "E-SHAPE", &["bytes to write"]);
+    refused(gpu.write(&y.buffer, 0, &[0u8; 3]), "E-SHAPE", &["whole words"]);
+    for error in [
+        gpu.storage("huge", u64::MAX).map(|_| ()),
+        Groups::new(gpu, usize::MAX, 2, usize::MAX).map(|_| ()),
+        Readback::new(gpu, &y, usize::MAX).map(|_| ()),
+    ] {
+        assert!(matches!(error, Err(Error::Memory(_))), "{error:?}");
+    }
+    // None of it was a fault of the device.
+    gpu.check().unwrap();
+}
+
+#[test]
+fn choices() {
+    let gpu = device();
+    let weights = Weights::upload(gpu, "w", &Matrix::Packed(packed())).unwrap();
+    let planner = Planner::new(gpu);
+    let (x, y) = (Tensor::new(gpu, "x", 2, 80).unwrap(), Tensor::new(gpu, "y", 2, 8).unwrap());
+    let compact = |width| Tensor::compact(gpu, "c", 2, width).unwrap();
+    let logits = Tensor::new(gpu, "logits", 2, 8).unwrap();
+    let tensors = [compact(8), compact(2), compact(2)];
+    let chosen = |logits: &Tensor, [scale, ids, weights_of]: [&Tensor; 3]| {
+        let choice = Choice { logits, per_expert_scale: scale, ids, weights: weights_of };
+        let beside = Beside::Choice { label: "router", choice };
+        plan(&planner, "p", &Product::new(&weights, Rows::Few, &x, &y).beside(beside))
+    };
+    let [scale, ids, factors] = tensors.each_ref();
+    assert!(chosen(&logits, [scale, ids, factors]).is_ok());
+    let wide = Tensor { width: 1025, ..logits.clone() };
+    refused(chosen(&wide, [scale, ids, factors]), "E-SHAPE", &["router: experts: found 1025, expected 1 to 1024"]);
+    refused(chosen(&logits, [scale, &compact(9), factors]), "E-SHAPE", &["experts of a token: found 9"]);
+    refused(chosen(&logits, [&compact(7), ids, factors]), "E-SHAPE", &["factors of experts: found 7, expected 8"]);
+    refused(chosen(&logits, [scale, &x, factors]), "E-SHAPE", &["experts of a token: found 80"]);
+    refused(chosen(&logits, [scale, ids, &y]), "E-SHAPE", &["stride of the experts' weights: found 32"]);
+    let odd = Tensor { stride: 9, ..logits.clone() };
+    refused(chosen(&odd, [scale, ids, factors]), "E-SHAPE", &["stride of the logits: found 9"]);
+}
+
+/// A device that only counts has nothing to read back.
+#[test]
+fn imagined_devices() {
+    let gpu = Gpu::imagined().unwrap();
+    let tensor = Tensor::new(&gpu, "t", 1, 32).unwrap();
+    let read = Recorder::new(&gpu).read_back(&tensor, 1);
+    assert!(matches!(&read, Err(Error::Run(_))), "{read:?}");
+}
+
+/// The fields of a configuration are public: a model is made of no other than what a file could say.
+#[test]
+fn configurations() {
+    let made = |change: fn(&mut Config)| {
+        let mut config = Config::preset("e2b", Cut { layers: Some(16), ..Cut::default() }).unwrap();
+        change(&mut config);
+        config.parameter_counts().total();
+        Gemma4::synthetic(Gpu::imagined().unwrap(), config, &Options::exact(), &|_| ())
+    };
+    refused(made(|c| c.layers.clear()), "E-SHAPE", &["configuration: layers: found 0, expected 16"]);
+    refused(made(|c| c.num_hidden_layers = usize::MAX), "E-SHAPE", &["layers: found 16"]);
+    refused(made(|c| c.hidden_size = usize::MAX), "E-SHAPE", &["hidden_size: found", "1 to 16777216"]);
+    refused(made(|c| c.num_attention_heads = 0), "E-SHAPE", &["num_attention_heads: found 0"]);
+    refused(made(|c| c.num_experts = 4), "E-SHAPE", &["top_k_experts: found 0, expected 1 to 4"]);
+    refused(made(|c| c.layers[3].head_dim = 0), "E-SHAPE", &["head_dim of a layer: found 0"]);
+    refused(made(|c| c.layers[3].num_key_value_heads = 3), "E-SHAPE", &["found 3, expected a divisor of 8"]);
+    refused(made(|c| c.layers[3].rope.rotated_pairs = usize::MAX), "E-SHAPE", &["rotated pairs of a layer"]);
+    refused(
+        made(|c| c.layers[15].kv_source = Some(15)),
+        "E-SHAPE",
+        &["found 15, expected an earlier layer like layer 15"],
+    );
 }
 
 #[test]
@@ -255,7 +436,7 @@ fn tensors() {
             &[&format!("{experts} experts in {layers} layers")],
         );
     }
-    let reader = RowReader::random(3, 8);
+    let reader = random_rows(3, 8);
     assert_eq!(reader.read(2).unwrap().len(), 8);
     refused(reader.read(3), "E-RANGE", &["there are 3"]);
     refused(reader.read(usize::MAX), "E-RANGE", &[]);

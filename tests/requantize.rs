@@ -6,7 +6,8 @@ use common::fresh;
 use common::matrices::{DTYPES, file_bytes};
 use common::random::Random;
 use lapidary::quant::{DenseMatrix, Dtype, PackedMatrix};
-use lapidary::testing::quant::requantize::{Deviation, GROUP_SIZE, requantize, size_bytes};
+use lapidary::testing::quant::requantize::{Deviation, GROUP_SIZE, Requantized, requantize, size_bytes};
+use lapidary::testing::quant::{code, scale};
 
 /// The smallest f16 above zero: the finest step that a scale can be.
 const SMALLEST_SCALE: f32 = 5.960_464_5e-8;
@@ -16,10 +17,10 @@ const LIMITS: [(u32, f32); 2] = [(8, 127.0 * 65504.0), (4, 7.0 * 65504.0)];
 const HALF: f32 = 0.500_01;
 
 fn matrix(width: usize, dtype: Dtype, values: &[f32]) -> DenseMatrix {
-    DenseMatrix::from_bytes(values.len() / width, width, dtype, &file_bytes(dtype, values))
+    DenseMatrix::from_bytes(values.len() / width, width, dtype, &file_bytes(dtype, values)).expect("a matrix")
 }
 
-fn quantized(matrix: &DenseMatrix, bits: u32, group_size: usize) -> (PackedMatrix, Deviation) {
+fn quantized(matrix: &DenseMatrix, bits: u32, group_size: usize) -> Requantized {
     requantize("head", 0, matrix, bits, group_size).expect("values within limits")
 }
 
@@ -84,10 +85,10 @@ fn for_each_group(m: &DenseMatrix, packed: &PackedMatrix, size: usize, check: im
     let zero = (1 << (packed.format.bits - 1)) as f32;
     let mut row = vec![0.0; m.in_features];
     for n in 0..m.out_features {
-        m.row(n, &mut row);
+        m.row(n, &mut row).expect("a row");
         for (g, values) in row.chunks(size).enumerate() {
-            let codes: Vec<f32> = (0..values.len()).map(|i| packed.code(n, g * size + i) as f32 - zero).collect();
-            check(values, packed.scale(n, g), &codes);
+            let codes: Vec<f32> = (0..values.len()).map(|i| code(packed, n, g * size + i) as f32 - zero).collect();
+            check(values, scale(packed, n, g), &codes);
         }
     }
 }
@@ -99,7 +100,7 @@ fn extreme(values: &[f32]) -> f32 {
 #[test]
 fn eight_bits_are_within_half_a_step() {
     for_each_matrix(8, |what, m, group_size| {
-        let (packed, _) = quantized(m, 8, group_size);
+        let Requantized { packed, .. } = quantized(m, 8, group_size);
         for_each_group(m, &packed, group_size, |values, scale, codes| {
             let extreme = extreme(values);
             if scale == 0.0 {
@@ -123,7 +124,7 @@ fn eight_bits_are_within_half_a_step() {
 #[test]
 fn four_bits_are_the_nearest_codes() {
     for_each_matrix(4, |what, m, group_size| {
-        let (packed, _) = quantized(m, 4, group_size);
+        let Requantized { packed, .. } = quantized(m, 4, group_size);
         for_each_group(m, &packed, group_size, |values, scale, codes| {
             for (&value, &q) in values.iter().zip(codes) {
                 let steps = if scale == 0.0 { 0.0 } else { value / scale };
@@ -139,11 +140,11 @@ fn four_bits_are_the_nearest_codes() {
 #[test]
 fn four_bits_are_better_than_without_a_search() {
     for_each_matrix(4, |what, m, group_size| {
-        let (_, deviation) = quantized(m, 4, group_size);
+        let Requantized { deviation, .. } = quantized(m, 4, group_size);
         let mut row = vec![0.0; m.in_features];
         let mut squared_error = 0.0;
         for n in 0..m.out_features {
-            m.row(n, &mut row);
+            m.row(n, &mut row).expect("a row");
             for values in row.chunks(group_size) {
                 let extreme = values.iter().fold(0.0, |e: f32, &v| if v.abs() > e.abs() { v } else { e });
                 for &value in values {
@@ -164,8 +165,8 @@ fn deviation_of(m: &DenseMatrix, packed: &PackedMatrix) -> Deviation {
     let mut deviation = Deviation::default();
     let (mut row, mut decoded) = (vec![0.0; m.in_features], vec![0.0; m.in_features]);
     for n in 0..m.out_features {
-        m.row(n, &mut row);
-        packed.row(n, &mut decoded);
+        m.row(n, &mut row).expect("a row");
+        packed.row(n, &mut decoded).expect("a row");
         for (&value, &decoded) in row.iter().zip(&decoded) {
             let error = f64::from(value) - f64::from(decoded);
             deviation.squared_error += error * error;
@@ -187,7 +188,7 @@ fn assert_same(what: &str, a: Deviation, b: Deviation) {
 fn deviation_is_that_of_the_decoded_matrix() {
     for bits in [4, 8] {
         for_each_matrix(bits, |what, m, group_size| {
-            let (packed, deviation) = quantized(m, bits, group_size);
+            let Requantized { packed, deviation } = quantized(m, bits, group_size);
             let expected = deviation_of(m, &packed);
             assert_same(what, expected, deviation);
             let relative =
@@ -236,11 +237,11 @@ fn integers_of_four_bits_are_exact() {
 }
 
 fn assert_exact(what: &str, m: &DenseMatrix, bits: u32) {
-    let (packed, deviation) = quantized(m, bits, GROUP_SIZE);
+    let Requantized { packed, deviation } = quantized(m, bits, GROUP_SIZE);
     let (mut row, mut decoded) = (vec![0.0; m.in_features], vec![0.0; m.in_features]);
     for n in 0..m.out_features {
-        m.row(n, &mut row);
-        packed.row(n, &mut decoded);
+        m.row(n, &mut row).expect("a row");
+        packed.row(n, &mut decoded).expect("a row");
         assert_eq!(row, decoded, "{what}: row {n}");
     }
     assert_eq!((deviation.squared_error, deviation.largest), (0.0, 0.0), "{what}");
@@ -252,10 +253,10 @@ fn zeros_stay_zeros() {
     for bits in [4, 8] {
         for value in [0.0, -0.0, 1e-40, SMALLEST_SCALE / 2.0] {
             let m = matrix(48, Dtype::F32, &[value; 3 * 48]);
-            let (packed, deviation) = quantized(&m, bits, GROUP_SIZE);
+            let Requantized { packed, deviation } = quantized(&m, bits, GROUP_SIZE);
             assert!(packed.scales.iter().all(|&word| word == 0), "{bits} bits, {value:e}: scales");
             let mut row = vec![1.0; 48];
-            packed.row(1, &mut row);
+            packed.row(1, &mut row).expect("a row");
             assert!(row.iter().all(|v| v.to_bits() == 0), "{bits} bits, {value:e}: {row:?}");
             assert_eq!(deviation.largest, value.abs(), "{bits} bits, {value:e}");
             assert_eq!(deviation.relative(), if value == 0.0 { 0.0 } else { 1.0 }, "{bits} bits, {value:e}");
@@ -269,7 +270,7 @@ fn zeros_stay_zeros() {
 fn layout_is_that_of_every_packed_matrix() {
     for (bits, width) in [(4, 33), (8, 33), (4, 64), (8, 97)] {
         let m = matrix(width, Dtype::F32, &fresh(903).values(7 * width, common::random::Spread::Normal));
-        let (packed, _) = quantized(&m, bits, GROUP_SIZE);
+        let Requantized { packed, .. } = quantized(&m, bits, GROUP_SIZE);
         let words = PackedMatrix::code_words(width, bits);
         assert_eq!((packed.codes.len(), packed.zeros.is_none()), (7 * words, true));
         assert_eq!(size_bytes(7, width, bits, GROUP_SIZE), 4 * (packed.codes.len() + packed.scales.len()) as u64);
@@ -288,10 +289,12 @@ fn blocks_of_rows_are_the_whole() {
     let (n, width) = (101, 80);
     let values = fill(&mut fresh(904), Fill::Outliers, n, width, 1.0);
     for bits in [4, 8] {
-        let (whole, deviation) = quantized(&matrix(width, Dtype::BF16, &values), bits, GROUP_SIZE);
+        let Requantized { packed: whole, deviation } =
+            quantized(&matrix(width, Dtype::BF16, &values), bits, GROUP_SIZE);
         let (mut codes, mut scales, mut sum) = (Vec::new(), Vec::new(), Deviation::default());
         for block in values.chunks(33 * width) {
-            let (part, deviation) = quantized(&matrix(width, Dtype::BF16, block), bits, GROUP_SIZE);
+            let Requantized { packed: part, deviation } =
+                quantized(&matrix(width, Dtype::BF16, block), bits, GROUP_SIZE);
             codes.extend(part.codes);
             scales.extend(part.scales);
             sum.merge(deviation);
@@ -307,7 +310,7 @@ fn normal_values_lose_what_is_said() {
     let values: Vec<f32> = Random::new(905).values(64 * 2816, common::random::Spread::Normal);
     let m = matrix(2816, Dtype::BF16, &values.iter().map(|v| 0.02 * v).collect::<Vec<_>>());
     for (bits, group_size, expected) in [(8, 32, 0.0054), (8, 64, 0.0059), (8, 128, 0.0065), (4, 32, 0.081)] {
-        let relative = quantized(&m, bits, group_size).1.relative();
+        let relative = quantized(&m, bits, group_size).deviation.relative();
         assert!((relative / expected - 1.0).abs() < 0.01, "{bits} bits, groups of {group_size}: {relative}");
     }
 }
@@ -348,9 +351,9 @@ fn largest_values_are_reached() {
         for sign in [1.0, -1.0] {
             let mut values = vec![0.25 * limit; 64];
             values[7] = sign * limit;
-            let (packed, deviation) = quantized(&matrix(64, Dtype::F32, &values), bits, GROUP_SIZE);
-            assert!(packed.scale(0, 0).is_finite(), "{bits} bits: scale {}", packed.scale(0, 0));
-            let step = packed.scale(0, 0).abs();
+            let Requantized { packed, deviation } = quantized(&matrix(64, Dtype::F32, &values), bits, GROUP_SIZE);
+            assert!(scale(&packed, 0, 0).is_finite(), "{bits} bits: scale {}", scale(&packed, 0, 0));
+            let step = scale(&packed, 0, 0).abs();
             assert!(deviation.largest <= 1.5 * step, "{bits} bits: {} with steps of {step}", deviation.largest);
         }
     }

@@ -16,7 +16,7 @@ use std::path::Path;
 use device::open;
 use fixtures::sets;
 use lapidary::checkpoint::{Checkpoint, MatrixInfo, Projection, Source};
-use lapidary::model::{Gemma4, Options};
+use lapidary::model::{Gemma4, Options, PlacedRank};
 use lapidary::parallel::{Cut, Parallel, Split};
 use lapidary::quant::{Format, GroupIndex, Grouped, Matrix, Order, Shift};
 use safetensors::SafeTensors;
@@ -123,7 +123,7 @@ fn ranks_hold_their_share_only() {
         }
         for ranks in 1..=4 {
             let model = load(files, &options(&vec!["1"; ranks].join(","), Split::Tensor, Cut::Even));
-            for (rank, (_, heads, memory)) in model.ranks().enumerate() {
+            for (rank, PlacedRank { heads, memory, .. }) in model.ranks().enumerate() {
                 let cut = |size: usize| (size * rank).div_ceil(ranks)..(size * (rank + 1)).div_ceil(ranks);
                 let times = |range: Range<usize>, by: usize| range.start * by..range.end * by;
                 assert_eq!(heads, cut(c.num_attention_heads), "{}: heads of rank {rank} of {ranks}", set.name);
@@ -221,7 +221,7 @@ fn a_g_idx_in_order_takes_no_memory() {
         let order = if with_table { Order::PerRow } else { Order::Consecutive };
         assert_eq!((format.order, format.groups(info.in_features)), (order, 2), "{format:?}");
         let model = load(&checkpoint, &options("1,1,1", Split::Tensor, Cut::Even));
-        model.ranks().map(|(.., memory)| memory.weights).collect()
+        model.ranks().map(|rank| rank.memory.weights).collect()
     };
     assert_eq!(weights(true), weights(false));
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use lapidary::checkpoint::Source;
 use lapidary::text::{ChatTemplate, Conversation, Kind, Message, Piece, Prompt, Reply, Role, Specials, StreamDecoder};
-use lapidary::text::{MAX_TEMPLATE_BYTES, TextModel, Tokenizer};
+use lapidary::text::{MAX_TEMPLATE_BYTES, Said, TextModel, Tokenizer};
 use lapidary::{Error, Result};
 use proptest::prelude::*;
 use serde_json::{Value, json};

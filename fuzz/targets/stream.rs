@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use lapidary::text::{Kind, Reply, StreamDecoder, TextModel};
+use lapidary::text::{Kind, Reply, Said, StreamDecoder, TextModel};
 use lapidary_fuzz::{Bounds, demo, run};
 use libfuzzer_sys::fuzz_target;
 
@@ -59,15 +59,15 @@ fn is_text(id: u32) -> bool {
 
 fn reply(ids: &[u32], cut: usize) {
     let mut whole = Reply::new(&DEMO.tokenizer, &[]);
-    let mut pieces: Vec<(Kind, String)> = ids[..cut].iter().flat_map(|id| whole.push(*id)).collect();
+    let mut pieces: Vec<Said> = ids[..cut].iter().flat_map(|id| whole.push(*id)).collect();
     let before = pieces.len();
     pieces.extend(ids[cut..].iter().flat_map(|id| whole.push(*id)));
     pieces.extend(whole.finish());
     let all =
-        |kind: Kind| pieces.iter().filter(|(of, _)| *of == kind).map(|(_, text)| text.as_str()).collect::<String>();
+        |kind: Kind| pieces.iter().filter(|said| said.kind == kind).map(|said| said.text.as_str()).collect::<String>();
     assert_eq!(whole.text(), all(Kind::Answer), "the answer's pieces");
     assert_eq!(whole.thinking().unwrap_or_default(), all(Kind::Thinking), "the pieces of thinking");
-    assert!(pieces.iter().all(|(_, text)| !text.is_empty()), "a piece without text");
+    assert!(pieces.iter().all(|said| !said.text.is_empty()), "a piece without text");
     let has_marks = ids.iter().any(|id| is_text(*id) && DEMO.tokenizer.decode(&[*id]).contains('<'));
     if !has_marks && !ids.contains(&BYTES[usize::from(b'<')]) {
         let leaks = |text: &str| text.contains('<');
@@ -76,7 +76,7 @@ fn reply(ids: &[u32], cut: usize) {
     // A prompt that ends in the same ids leaves a reply in the same state, but for half a character.
     if !ids[..cut].iter().rfind(|id| is_text(**id)).is_some_and(|id| BYTES.contains(id)) {
         let mut rest = Reply::new(&DEMO.tokenizer, &ids[..cut]);
-        let mut later: Vec<(Kind, String)> = ids[cut..].iter().flat_map(|id| rest.push(*id)).collect();
+        let mut later: Vec<Said> = ids[cut..].iter().flat_map(|id| rest.push(*id)).collect();
         later.extend(rest.finish());
         assert_eq!(later, pieces[before..], "behind a prompt of {cut} ids");
     }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::Result;
 use crate::engine::{Generator, Outcome, Request};
-use crate::text::{Kind, Reply, TextModel};
+use crate::text::{Kind, Reply, Said, TextModel};
 
 /// What happens while an answer is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub fn answer(
     let mut refused = false;
     let outcome = generator.generate(slot, prompt, request, &mut |id| {
         if let (Some(reply), Some(id)) = (&mut reply, id.filter(|id| !stops.contains(id))) {
-            for (kind, piece) in reply.push(id) {
+            for Said { kind, text: piece } in reply.push(id) {
                 if watch(Event::Text(kind, &piece)).is_break() {
                     refused = true;
                     return ControlFlow::Break(());
@@ -64,7 +64,7 @@ pub fn answer(
         }
         watch(Event::Step)
     })?;
-    for (kind, piece) in reply.as_mut().map(Reply::finish).unwrap_or_default() {
+    for Said { kind, text: piece } in reply.as_mut().map(Reply::finish).unwrap_or_default() {
         refused = refused || watch(Event::Text(kind, &piece)).is_break();
     }
     let texts = reply.map(|reply| Texts {

@@ -23,7 +23,7 @@ impl Configuration {
     }
 
     /// Reads `config.json`, and of [`claimed::FILES`] those that lie beside it, by name.
-    pub(super) fn parse_beside(config_json: &[u8], beside: &[(&'static str, Vec<u8>)]) -> Result<Self> {
+    pub(super) fn parse_beside(config_json: &[u8], beside: &[claimed::Beside]) -> Result<Self> {
         let (model, quantization) =
             Config::parse_with(config_json, |top, keys, faults| claimed::read(top, keys, faults, beside))?;
         Ok(Configuration { model, quantization })

@@ -30,7 +30,7 @@ pub fn tensors(source: &Source) -> Result<Vec<Listed>> {
             name: tensor.name.clone(),
             dtype: tensor.dtype.to_string(),
             shape: tensor.shape.clone(),
-            file: index.place(id).0.name.clone(),
+            file: index.place(id).blob.name.clone(),
             data: index.read_bytes(id, 0, tensor.size_bytes as usize)?,
         })
     });

@@ -34,8 +34,16 @@ pub struct GenerationConfig {
     pub pad_token_id: Option<u32>,
     /// Tokens that are never drawn.
     pub suppress_tokens: Vec<u32>,
-    /// Values that cannot be: the key, or none for the file as a whole, and what is wrong.
-    wrong: Vec<(Option<&'static str>, Faults)>,
+    /// Values that cannot be.
+    wrong: Vec<Wrong>,
+}
+
+/// What is wrong with a value.
+#[derive(Debug, Clone, PartialEq)]
+struct Wrong {
+    /// Its key; none for the file as a whole.
+    key: Option<&'static str>,
+    faults: Faults,
 }
 
 impl GenerationConfig {
@@ -48,7 +56,7 @@ impl GenerationConfig {
         let faults: RefCell<Faults> = RefCell::default();
         let (keys, mut wrong) = (Keys::new(FILE, &map, &faults), Vec::new());
         let mut note = |key: &'static str| match faults.take() {
-            found if found.count() > 0 => wrong.push((Some(key), found)),
+            found if found.count() > 0 => wrong.push(Wrong { key: Some(key), faults: found }),
             _ => {}
         };
         let mut number = |key, most| {
@@ -95,7 +103,7 @@ impl GenerationConfig {
 
     /// All defaults, for a file of which nothing can be read because of `faults`.
     pub(super) fn unreadable(faults: Faults) -> Self {
-        GenerationConfig { wrong: vec![(None, faults)], ..GenerationConfig::default() }
+        GenerationConfig { wrong: vec![Wrong { key: None, faults }], ..GenerationConfig::default() }
     }
 
     /// Fails if one of `keys`, which are about to be used, holds what it cannot.
@@ -108,10 +116,10 @@ impl GenerationConfig {
 
     /// What is wrong with `keys`.
     pub(crate) fn faults_of(&self, keys: &[&str]) -> Faults {
-        let used = |key: &Option<&str>| !keys.is_empty() && key.is_none_or(|key| keys.contains(&key));
+        let used = |wrong: &&Wrong| !keys.is_empty() && wrong.key.is_none_or(|key| keys.contains(&key));
         let mut all = Faults::default();
-        for (_, faults) in self.wrong.iter().filter(|(key, _)| used(key)) {
-            all.append(faults.clone());
+        for wrong in self.wrong.iter().filter(used) {
+            all.append(wrong.faults.clone());
         }
         all
     }

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::formats::matrix_info::{MatrixInfo, Projection};
+use super::formats::matrix_info::MatrixInfo;
 use super::formats::numbers::Numbers;
 use super::{Checkpoint, verify};
 use crate::error::Usage;
-use crate::gemma4::tensors::Role;
+use crate::gemma4::tensors::{Projection, Role};
 use crate::quant::{Format, Grouped, Matrix, Shift};
 use crate::{Error, Result};
 
@@ -17,13 +17,13 @@ impl Checkpoint {
     /// [`Error::Io`] or [`Error::Model`] if the file cannot be read any more;
     /// [`Error::Usage`] if the configuration asks for no such vector.
     pub fn vector(&self, name: &str) -> Result<Vec<f32>> {
-        let &(id, _) = self.resolved.vectors.get(name).ok_or_else(|| Error::no_tensor("vector", name))?;
-        self.index.read_vector(id)
+        let vector = self.resolved.vectors.get(name).ok_or_else(|| Error::no_tensor("vector", name))?;
+        self.index.read_vector(vector.tensor)
     }
 
     /// Values of the vector `name`, one that the configuration asks for; nothing is read.
     pub(crate) fn vector_len(&self, name: &str) -> usize {
-        let tensor = &self.index.tensors[self.resolved.vectors[name].0];
+        let tensor = &self.index.tensors[self.resolved.vectors[name].tensor];
         let dtype = tensor.float().expect("open() checked the dtype");
         tensor.size_bytes as usize / dtype.size_bytes()
     }
@@ -84,7 +84,7 @@ impl Checkpoint {
             _ => unreachable!("a dense matrix has a dense format, and only such a one"),
         };
         match info.role {
-            Role::Router => Ok(Matrix::Dense(matrix.to_dense())),
+            Role::Router => Ok(Matrix::Dense(matrix.to_dense()?)),
             _ => Ok(matrix),
         }
     }

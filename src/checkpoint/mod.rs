@@ -32,12 +32,14 @@ use crate::quant::Dtype;
 use crate::{Error, Fault, Result};
 use files::blob::Blob;
 use files::index::Index;
-use resolve::Resolved;
+use files::source::Whole;
+use resolve::{Resolved, VectorInfo};
 
+pub use crate::gemma4::tensors::Projection;
 pub use claimed::QuantizationConfig;
 pub use configuration::Configuration;
 pub use files::source::Source;
-pub use formats::matrix_info::{MatrixInfo, Projection};
+pub use formats::matrix_info::MatrixInfo;
 pub use generation::GenerationConfig;
 pub use rows::RowReader;
 pub use skipped::{Skipped, SkippedGroup};
@@ -79,6 +81,19 @@ pub struct TensorGroup {
     pub size_bytes: u64,
 }
 
+/// What a model is, and the files that say so.
+struct ConfigFiles {
+    config: Configuration,
+    blobs: Vec<Blob>,
+}
+
+/// How answers are to be made, and the file that says so, if there is one.
+#[derive(Default)]
+struct GenerationFile {
+    config: GenerationConfig,
+    blob: Option<Blob>,
+}
+
 impl Checkpoint {
     /// Opens a checkpoint: configuration, index and the headers of all files. No tensor data is read.
     ///
@@ -93,9 +108,10 @@ impl Checkpoint {
     pub(crate) fn open_with(source: Source, change: impl FnOnce(&mut Config)) -> Result<Self> {
         source.check()?;
         let source = source.located()?;
-        let (Configuration { model: mut config, quantization }, mut small) = Self::read_config_files(&source)?;
+        let ConfigFiles { config: Configuration { model: mut config, quantization }, blobs: mut small } =
+            Self::read_config_files(&source)?;
         change(&mut config);
-        let (generation, other) = Self::read_generation(&source)?;
+        let GenerationFile { config: generation, blob: other } = Self::read_generation(&source)?;
         let mut index = Index::open(&source)?;
         prefix::unwrap_names(&mut index)?;
         let resolved = resolve::resolve(&index, &config, quantization.as_ref())?;
@@ -125,39 +141,39 @@ impl Checkpoint {
     /// [`Error::Model`] with all its faults; [`Error::Io`] for what the system refuses.
     pub fn read_config(source: &Source) -> Result<Config> {
         source.check()?;
-        Self::read_config_files(source).map(|(config, _)| config.model)
+        Self::read_config_files(source).map(|files| files.config.model)
     }
 
     /// `config.json`, and the files that say how a checkpoint is quantized where it does not.
-    fn read_config_files(source: &Source) -> Result<(Configuration, Vec<Blob>)> {
-        let Some((bytes, blob)) = source.read_whole("config.json")? else {
+    fn read_config_files(source: &Source) -> Result<ConfigFiles> {
+        let Some(Whole { bytes, blob }) = source.read_whole("config.json")? else {
             return Err(files::missing::no_config(source));
         };
         files::foreign::check("config.json", &bytes)?;
         let (mut beside, mut blobs) = (Vec::new(), vec![blob]);
         for name in claimed::FILES {
-            let Some((bytes, blob)) = source.read_whole(name)? else { continue };
+            let Some(Whole { bytes, blob }) = source.read_whole(name)? else { continue };
             files::foreign::check(name, &bytes)?;
-            beside.push((name, bytes.into_owned()));
+            beside.push(claimed::Beside { name, bytes: bytes.into_owned() });
             blobs.push(blob);
         }
         let config = Configuration::parse_beside(&bytes, &beside)?;
         for note in config.quantization.iter().flat_map(|quantization| quantization.notes()) {
             log::warn!("{}: {note}", source.describe());
         }
-        Ok((config, blobs))
+        Ok(ConfigFiles { config, blobs })
     }
 
     /// `generation_config.json`; of one that cannot be read, the fault is said by who needs it.
-    fn read_generation(source: &Source) -> Result<(GenerationConfig, Option<Blob>)> {
+    fn read_generation(source: &Source) -> Result<GenerationFile> {
         const NAME: &str = "generation_config.json";
-        let Some((bytes, blob)) = source.read_whole(NAME)? else { return Ok((GenerationConfig::default(), None)) };
+        let Some(Whole { bytes, blob }) = source.read_whole(NAME)? else { return Ok(GenerationFile::default()) };
         let config = match files::foreign::check(NAME, &bytes).and_then(|()| GenerationConfig::parse(&bytes)) {
             Ok(config) => config,
             Err(Error::Model(faults)) => GenerationConfig::unreadable(faults),
             Err(other) => return Err(other),
         };
-        Ok((config, Some(blob)))
+        Ok(GenerationFile { config, blob: Some(blob) })
     }
 
     /// Fails if what says when a text ends, and which tokens are never drawn, cannot be read: to be asked by whoever uses
@@ -257,7 +273,7 @@ impl Checkpoint {
                 info.size_bytes,
             );
         }
-        for &(id, role) in self.resolved.vectors.values() {
+        for &VectorInfo { tensor: id, role } in self.resolved.vectors.values() {
             let tensor = &self.index.tensors[id];
             let label = tensor.float().map_or("", Dtype::label);
             add(role, label.to_owned(), 1, tensor.shape.iter().product::<usize>() as u64, tensor.size_bytes);

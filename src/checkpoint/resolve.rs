@@ -25,7 +25,7 @@ pub(super) struct Resolved {
     /// `[layers, experts, projections]` in the order of the table; empty if dense.
     pub(super) experts: Vec<MatrixInfo>,
     /// Tensor number and role.
-    pub(super) vectors: HashMap<String, (usize, Role)>,
+    pub(super) vectors: HashMap<String, VectorInfo>,
     pub(super) skipped: Skipped,
     /// What to tell the user, a line each.
     pub(super) notes: Vec<String>,
@@ -54,7 +54,7 @@ pub(super) fn resolve(index: &Index, config: &Config, quantization: Option<&Quan
         match tensor.dimensions() {
             Dimensions::Vector(length) => {
                 if let Some(id) = resolver.vector(&tensor.name(), length) {
-                    resolved.vectors.insert(tensor.name(), (id, tensor.entry.role));
+                    resolved.vectors.insert(tensor.name(), VectorInfo { tensor: id, role: tensor.entry.role });
                 }
             }
             Dimensions::Matrix(shape) => {
@@ -107,7 +107,33 @@ pub(super) struct Resolver<'a> {
     layers: Vec<bool>,
     faults: Alike,
     /// Tensors that the index names and that are nowhere: how many by where they should be, and the first.
-    absent: BTreeMap<Absent, (usize, String)>,
+    absent: BTreeMap<Absent, Gone>,
+}
+
+/// Tensors that are not there for one reason.
+struct Gone {
+    count: usize,
+    first: String,
+}
+
+/// What is known of a norm, scale or scalar.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct VectorInfo {
+    /// Its number in the index.
+    pub tensor: usize,
+    pub role: Role,
+}
+
+/// What the configuration says of quantized matrices, and of one of them.
+pub(super) struct Claims<'a> {
+    pub quantization: &'a QuantizationConfig,
+    pub said: Said,
+}
+
+/// How the input features of a matrix are grouped.
+pub(super) struct GroupCount {
+    pub groups: usize,
+    pub group_size: usize,
 }
 
 impl<'a> Resolver<'a> {
@@ -118,7 +144,7 @@ impl<'a> Resolver<'a> {
         base: &str,
         name: &str,
         is_right: impl Fn(Reader) -> bool,
-    ) -> Option<(&'a QuantizationConfig, Said)> {
+    ) -> Option<Claims<'a>> {
         match &mut self.rules {
             None => {
                 let files = QUANTIZATION_FILES.join(", ");
@@ -130,7 +156,7 @@ impl<'a> Resolver<'a> {
                 let (key, method) = (rules.config.key("quant_method"), &rules.config.quant_method);
                 self.faults.push(name, Fault::tensor(name).found("is there").but(format!("{key} is {method:?}")));
             }
-            Some(rules) => return Some((rules.config, rules.said(base))),
+            Some(rules) => return Some(Claims { quantization: rules.config, said: rules.said(base) }),
         }
         None
     }
@@ -141,8 +167,8 @@ impl Resolver<'_> {
     pub(super) fn find(&mut self, name: &str) -> Option<usize> {
         let found = self.probe(name);
         if let Some(place) = found.is_none().then(|| self.index.absent(name)).flatten() {
-            let (count, _) = self.absent.entry(place).or_insert_with(|| (0, name.to_owned()));
-            *count += 1;
+            let gone = self.absent.entry(place).or_insert_with(|| Gone { count: 0, first: name.to_owned() });
+            gone.count += 1;
         }
         found
     }
@@ -186,7 +212,7 @@ impl Resolver<'_> {
             let fault = Fault::new(place).missing("all tensors missing").expected(example);
             self.faults.push_other(fault.note("is a file of the model missing?"));
         }
-        for (place, (count, first)) in std::mem::take(&mut self.absent) {
+        for (place, Gone { count, first }) in std::mem::take(&mut self.absent) {
             let file = self.index.file_of(place);
             self.faults.push_other(match place {
                 Absent::WithFile(_) => Fault::file(file).missing("does not exist").expected(format!(
@@ -225,7 +251,10 @@ impl Resolver<'_> {
     fn bases(&self, tensor: &Placed) -> Vec<String> {
         let inside = format!("{}{}", self.prefix, tensor.name());
         match tensor.entry.role {
-            Role::Head => skipped::HEADS.iter().map(|head| (*head).to_owned()).chain([inside]).collect(),
+            Role::Head => {
+                let outside = skipped::BEFORE_HEADS.iter().map(|before| format!("{before}{}", tensor.entry.name));
+                outside.chain([inside]).collect()
+            }
             _ => vec![inside],
         }
     }
@@ -305,7 +334,7 @@ impl Resolver<'_> {
         in_features: usize,
         groups: Option<usize>,
         expected: impl Fn(usize) -> Vec<usize>,
-    ) -> Option<(usize, usize)> {
+    ) -> Option<GroupCount> {
         let quantization = self.claimed?;
         let tensor = self.tensor(scales);
         let Some(groups) = groups.filter(|&groups| groups > 0 && tensor.shape == expected(groups)) else {
@@ -314,7 +343,7 @@ impl Resolver<'_> {
             return None;
         };
         match said.group_size(in_features, groups) {
-            Ok(group_size) => Some((groups, group_size)),
+            Ok(group_size) => Some(GroupCount { groups, group_size }),
             Err(offered) => {
                 let reason = format!("group sizes {offered:?}");
                 let offered: Vec<String> = offered

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Checkpoint;
 use super::files::blob::Blob;
+use super::files::index::FilePlace;
 use super::formats::numbers::{DenseNumbers, Numbers};
 use crate::error::Usage;
 use crate::quant::{DenseMatrix, Dtype, Format};
@@ -44,7 +45,7 @@ impl Checkpoint {
             let fault = Fault::tensor(name).found(format!("{found} is not supported here"));
             return Err(fault.expected("bf16, f16 or f32").unsupported().into());
         };
-        let (blob, offset) = self.index.place(tensor);
+        let FilePlace { blob, offset } = self.index.place(tensor);
         let place = Place::File { blob, first_byte: offset + first_byte, dtype };
         Ok(RowReader { name: name.to_owned(), rows: info.out_features, width: info.in_features, place })
     }
@@ -52,7 +53,7 @@ impl Checkpoint {
 
 impl RowReader {
     /// A matrix that no file holds: pseudo-random values that deviate from 0 by about `width^-0.5`, the same each time.
-    pub fn random(rows: usize, width: usize) -> Self {
+    pub(crate) fn random(rows: usize, width: usize) -> Self {
         RowReader { name: "made-up rows".to_owned(), rows, width, place: Place::Random }
     }
 
@@ -83,7 +84,7 @@ impl RowReader {
         let mut bytes = vec![0; row_bytes];
         blob.read_at(first_byte + (row * row_bytes) as u64, &mut bytes)?;
         let mut values = vec![0.0; self.width];
-        DenseMatrix::from_bytes(1, self.width, dtype, &bytes).row(0, &mut values);
+        DenseMatrix::from_bytes(1, self.width, dtype, &bytes)?.row(0, &mut values)?;
         Ok(values)
     }
 }

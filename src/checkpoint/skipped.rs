@@ -8,8 +8,8 @@ use crate::gemma4::Config;
 use crate::gemma4::tensors::{Entry, Scope, When};
 use crate::{Fault, Faults};
 
-/// Names of a head outside the text prefix, without suffix.
-pub(super) const HEADS: [&str; 3] = ["lm_head", "model.lm_head", "language_model.lm_head"];
+/// What a head outside the text prefix has before its name.
+pub(super) const BEFORE_HEADS: [&str; 3] = ["", "model.", "language_model."];
 
 /// What the loader leaves in the files.
 #[derive(Debug, Clone, Default)]
@@ -85,7 +85,13 @@ pub(super) fn sort(index: &Index, config: &Config, prefix: &str, used: &[bool], 
 
 fn classify(name: &str, config: &Config, prefix: &str) -> Reason {
     let inside = name.strip_prefix(prefix);
-    let head = |name: &str| HEADS.iter().any(|head| name.strip_prefix(head).is_some_and(|rest| rest.starts_with('.')));
+    let heads = || config.tensors.entries().iter().filter(|row| row.when == When::UntiedHead);
+    let head = |name: &str| {
+        let begins = |before: &str, row: &Entry| {
+            name.strip_prefix(before)?.strip_prefix(row.name).map(|rest| rest.starts_with('.'))
+        };
+        BEFORE_HEADS.iter().any(|before| heads().any(|row| begins(before, row) == Some(true)))
+    };
     if config.tie_word_embeddings && (head(name) || inside.is_some_and(head)) {
         return lacking(When::UntiedHead, false);
     }

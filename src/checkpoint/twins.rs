@@ -2,8 +2,9 @@
 //! tied to the embedding. Their data tells whether that is so.
 
 use super::files::index::Index;
-use super::skipped::HEADS;
+use super::skipped::BEFORE_HEADS;
 use crate::gemma4::Config;
+use crate::gemma4::tensors::{Entry, When};
 use crate::{Fault, Faults};
 
 /// A tensor, and the one that is used for it.
@@ -23,11 +24,10 @@ pub(super) fn find(index: &Index, config: &Config, prefix: &str, used: &[bool], 
         a.dtype == b.dtype && a.shape == b.shape
     };
     for (id, tensor) in index.tensors.iter().enumerate().filter(|(id, _)| !used[*id]) {
-        let Some((layer, part)) = value_projection(&tensor.name, prefix) else { continue };
-        if config.layers.get(layer).is_none_or(|layer| !layer.k_eq_v || layer.kv_source.is_some()) {
+        let inside = tensor.name.strip_prefix(prefix);
+        let Some(key) = inside.and_then(|name| used_for(name, config)).map(|key| format!("{prefix}{key}")) else {
             continue;
-        }
-        let key = format!("{prefix}layers.{layer}.self_attn.k_proj.{part}");
+        };
         match index.find(&key) {
             Some(key) if same(id, key) => twins.push(Twins { unused: id, used: key, must_equal: true }),
             _ => {
@@ -36,18 +36,27 @@ pub(super) fn find(index: &Index, config: &Config, prefix: &str, used: &[bool], 
             }
         }
     }
-    let embedding = index.find(&format!("{prefix}embed_tokens.weight")).filter(|_| config.tie_word_embeddings);
-    let heads = HEADS.iter().map(|head| format!("{head}.weight")).chain([format!("{prefix}lm_head.weight")]);
-    for head in heads.filter_map(|head| index.find(&head)) {
-        if let Some(embedding) = embedding.filter(|&embedding| same(head, embedding)) {
+    for row in config.tensors.entries().iter().filter(|row| row.when == When::UntiedHead && !config.has(row, None)) {
+        let stand_in = config.tensors.stand_in(row);
+        let Some(embedding) = stand_in.and_then(|row| index.find(&format!("{prefix}{}.weight", row.name))) else {
+            continue;
+        };
+        let heads = BEFORE_HEADS.into_iter().chain([prefix]).map(|before| format!("{before}{}.weight", row.name));
+        for head in heads.filter_map(|head| index.find(&head)).filter(|&head| same(head, embedding)) {
             twins.push(Twins { unused: head, used: embedding, must_equal: false });
         }
     }
     twins
 }
 
-/// Layer and last part of the name of a tensor of `v_proj`.
-fn value_projection<'n>(name: &'n str, prefix: &str) -> Option<(usize, &'n str)> {
-    let (layer, rest) = name.strip_prefix(prefix)?.strip_prefix("layers.")?.split_once('.')?;
-    Some((layer.parse().ok()?, rest.strip_prefix("self_attn.v_proj.")?))
+/// Of a tensor `name` of a V that its layer lacks and K stands in for: the name of the same tensor of that K.
+fn used_for(name: &str, config: &Config) -> Option<String> {
+    let (layer, rest) = name.strip_prefix("layers.")?.split_once('.')?;
+    let number = layer.parse().ok().filter(|&number| number < config.layers.len())?;
+    let values = config.tensors.entries().iter().filter(|row| row.when == When::OwnValues);
+    let part_of = |row: &Entry| rest.strip_prefix(row.name)?.strip_prefix('.');
+    let (row, part) = values.into_iter().find_map(|row| Some((row, part_of(row)?)))?;
+    let stand_in = config.tensors.stand_in(row)?;
+    let is_lacking = !config.has(row, Some(number)) && config.has(stand_in, Some(number));
+    is_lacking.then(|| format!("layers.{number}.{}.{part}", stand_in.name))
 }

@@ -11,6 +11,7 @@ use super::formats::numbers::{AwqNumbers, CompressedNumbers, GptqNumbers, Number
 use super::formats::zeros::Zeros;
 use super::twins::Twins;
 use crate::gemma4::tensors::Table;
+use crate::quant::gptq::BadElement;
 use crate::quant::{Format, Grouped, Order, Shift, gptq};
 use crate::{Error, Fault, Faults, Result, threads};
 
@@ -71,7 +72,7 @@ impl Checkpoint {
     /// [`crate::Error::Model`] with every tensor that holds NaN or infinity, or names a group that there is not, or
     /// leaves one out, or whose zero points contradict what the configuration claims; [`crate::Error::Io`] or [`crate::Error::Model`] if a file cannot be read any more.
     pub fn contents(&self) -> Result<Contents> {
-        let mut vectors: Vec<usize> = self.resolved.vectors.values().map(|&(id, _)| id).collect();
+        let mut vectors: Vec<usize> = self.resolved.vectors.values().map(|vector| vector.tensor).collect();
         vectors.sort_unstable();
         let mut matrices: Vec<(&String, &MatrixInfo)> = self.resolved.matrices.iter().collect();
         matrices.sort_unstable_by_key(|(name, _)| *name);
@@ -80,7 +81,7 @@ impl Checkpoint {
         let verify = |(): &mut (), item: &Item| {
             let mut faults = Faults::default();
             let found = match item {
-                Item::Vector(id) => self.verify_vector(*id, &mut faults).map(|()| (None, false))?,
+                Item::Vector(id) => self.verify_vector(*id, &mut faults).map(|()| Verified::default())?,
                 Item::Matrix(info) => self.verify_matrix(info, &mut faults)?,
             };
             Ok((found, faults))
@@ -90,12 +91,12 @@ impl Checkpoint {
             found.push(one);
             all.append(faults);
         }
-        let zeros: Vec<Zeros> = found.iter().filter_map(|(zeros, _)| *zeros).collect();
+        let zeros: Vec<Zeros> = found.iter().filter_map(|verified| verified.zeros).collect();
         let otherwise = self.settle(&zeros, &mut all);
         let named = matrices.iter().map(|(_, info)| *info).chain(&self.resolved.experts);
         let found = found.split_off(vectors.len()).into_iter().zip(named);
         let mut contents: Vec<Format> =
-            found.map(|((zeros, reordered), info)| settled(info.format, zeros, reordered, otherwise)).collect();
+            found.map(|(found, info)| settled(info.format, found.zeros, found.reordered, otherwise)).collect();
         let experts = contents.split_off(matrices.len());
         let matrices = matrices.iter().map(|(name, _)| (*name).clone()).zip(contents);
         self.verify_twins(&mut all)?;
@@ -124,10 +125,10 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Its zero points, and whether `g_idx` says other than the group size does.
-    fn verify_matrix(&self, info: &MatrixInfo, faults: &mut Faults) -> Result<(Option<Zeros>, bool)> {
+    /// What its data tells of it.
+    fn verify_matrix(&self, info: &MatrixInfo, faults: &mut Faults) -> Result<Verified> {
         let (scales, g_idx, slice) = match info.numbers {
-            Numbers::Dense(_) => return Ok((None, false)),
+            Numbers::Dense(_) => return Ok(Verified::default()),
             Numbers::Gptq(GptqNumbers { scales, g_idx, .. }) => (scales, g_idx, None),
             Numbers::Awq(AwqNumbers { scales, .. }) => (scales, None, None),
             Numbers::Compressed(CompressedNumbers { scales, g_idx, shape, slice, .. }) => {
@@ -143,7 +144,7 @@ impl Checkpoint {
         let first = slice.map_or(0, |slice| (slice.matrix * slice.n_rows + slice.first_row) * groups);
         let (count, size) = (groups * info.out_features, format.scale.size_bytes());
         let words = self.index.read_words_at(scales, (first * size) as u64, count * size)?;
-        if let Some((element, value)) = gptq::find_bad_scale(&words, format.scale, count) {
+        if let Some(BadElement { element, value }) = gptq::find_bad_scale(&words, format.scale, count) {
             faults.push(value_fault(&self.index.tensors[scales].name, first + element, value));
         }
         let mut reordered = false;
@@ -156,7 +157,7 @@ impl Checkpoint {
             let is_used = slice.is_none() || !is_unused(&table);
             reordered = is_used && !gptq::is_sequential(&table, format.group);
         }
-        Ok((self.zeros(info)?, reordered))
+        Ok(Verified { zeros: self.zeros(info)?, reordered })
     }
 
     /// Compares the data of tensors that should hold the same.
@@ -224,6 +225,14 @@ pub(super) fn is_unused(table: &[u32]) -> bool {
     table.iter().all(|&group| group == u32::MAX)
 }
 
+/// What a matrix's data tells of it.
+#[derive(Default)]
+struct Verified {
+    zeros: Option<Zeros>,
+    /// Whether `g_idx` says other than the group size does.
+    reordered: bool,
+}
+
 /// What is wrong with the `g_idx` of `info`, if anything.
 pub(super) fn group_fault(name: &str, table: &[u32], info: &MatrixInfo) -> Option<Fault> {
     if matches!(info.numbers, Numbers::Compressed(_)) && is_unused(table) {
@@ -231,7 +240,7 @@ pub(super) fn group_fault(name: &str, table: &[u32], info: &MatrixInfo) -> Optio
     }
     let groups = info.grouped().groups(info.in_features);
     let last = groups - 1;
-    if let Some((element, found)) = gptq::find_bad_group(table, groups) {
+    if let Some(BadElement { element, value: found }) = gptq::find_bad_group(table, groups) {
         let fault = Fault::tensor(name).found(format!("element {element} is {found}"));
         return Some(fault.expected(format!("a group from 0 to {last}")));
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use lapidary::Error;
 use lapidary::error::Unfit;
-use lapidary::gpu::{AdapterReport, Compiler, Kind, Mask, Verdict, adapters, dx12_trouble, no_adapter};
+use lapidary::gpu::{AdapterReport, Compiler, Kind, Mask, Recognized, Verdict, adapters, dx12_trouble, no_adapter};
 
 use super::terminal::{note, size, table};
 
@@ -53,7 +53,7 @@ fn describe(report: &AdapterReport) -> Vec<Vec<String>> {
         Verdict::Available(why) => format!("can be asked for with --adapter; not the default: {why}"),
         Verdict::Unusable(why) => format!("cannot be used: {why}"),
     };
-    let (tuning, why) = Kind::of_adapter(report, &Mask::default());
+    let Recognized { kind: tuning, reason: why } = Kind::of_adapter(report, &Mask::default());
     let l = &report.limits;
     let limits = [
         format!("{} a binding", size(l.max_storage_buffer_binding_size)),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use lapidary::chat::check_ids;
 use lapidary::error::Usage;
 use lapidary::gemma4::Config;
-use lapidary::model::{Activation, Gemma4, Row, Want};
+use lapidary::model::{Activation, Gemma4, Row, Traced, Want};
 use lapidary::{Error, Result};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -89,9 +89,9 @@ fn run_all(model: &mut Gemma4, ids: &[u32], inner: bool) -> Result<BTreeMap<Stri
         let rows: Vec<Row> =
             chunk.iter().enumerate().map(|(i, &token)| Row { slot: 0, position: first + i, token }).collect();
         let positions: Vec<usize> = (0..rows.len()).collect();
-        let (output, mut tensors) = match inner {
+        let Traced { output, activations: mut tensors } = match inner {
             true => model.step_with_activations(&rows, Want::Logits(&positions))?,
-            false => (model.step(&rows, Want::Logits(&positions))?, BTreeMap::new()),
+            false => Traced { output: model.step(&rows, Want::Logits(&positions))?, activations: BTreeMap::new() },
         };
         if output.logits.iter().any(|logit| !logit.is_finite()) {
             let end = number * model.chunk_rows() + chunk.len();

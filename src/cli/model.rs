@@ -7,7 +7,7 @@ use lapidary::chat;
 use lapidary::checkpoint::{Checkpoint, Source};
 use lapidary::engine::Generator;
 use lapidary::gemma4::Role;
-use lapidary::model::{Gemma4, Head, Options, Progress};
+use lapidary::model::{Gemma4, Head, HostExperts, Options, Progress};
 use lapidary::text::TextModel;
 use lapidary::{Fault, Result};
 
@@ -156,7 +156,7 @@ impl RunArguments {
         } else if self.kernels.head() != Head::Keep {
             note("head: as the file has it, which is quantized already");
         }
-        let software = model.ranks().map(|(gpu, ..)| gpu.adapter()).find(|adapter| adapter.is_software());
+        let software = model.ranks().map(|rank| rank.gpu.adapter()).find(|adapter| adapter.is_software());
         match (software, self.adapter.is_some() || self.ranks.names_adapters()) {
             (None, _) => {}
             (Some(_), false) => note("no GPU was found: this runs on the CPU, through a software adapter"),
@@ -168,8 +168,8 @@ impl RunArguments {
 /// A line about experts in host memory, if there are such.
 pub(super) fn introduce_host_experts(model: &Gemma4) {
     match model.host_experts() {
-        (0, _) => {}
-        (layers, bytes) => note(format_args!(
+        HostExperts { layers: 0, .. } => {}
+        HostExperts { layers, bytes } => note(format_args!(
             "experts of the first {} stay in host memory, {}, and are streamed",
             plural(layers, "layer"),
             size(bytes)
@@ -193,7 +193,13 @@ pub(super) fn format(checkpoint: &Checkpoint) -> String {
 /// The bar of what is being loaded; indicatif shows nothing where stderr is no terminal.
 #[derive(Default)]
 pub(super) struct Bars {
-    current: Mutex<Option<(&'static str, ProgressBar)>>,
+    current: Mutex<Option<Shown>>,
+}
+
+/// A bar, and what it is of.
+struct Shown {
+    what: &'static str,
+    bar: ProgressBar,
 }
 
 impl Bars {
@@ -207,21 +213,22 @@ impl Bars {
             }
         };
         let mut current = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if current.as_ref().is_none_or(|(now, _)| *now != what) {
-            if let Some((_, bar)) = current.take() {
+        if current.as_ref().is_none_or(|shown| shown.what != what) {
+            if let Some(Shown { bar, .. }) = current.take() {
                 bar.finish_and_clear();
             }
             let style = ProgressStyle::with_template(template).expect("the templates above are valid");
-            *current = Some((what, ProgressBar::new(total).with_style(style).with_message(what)));
+            let bar = ProgressBar::new(total).with_style(style).with_message(what);
+            *current = Some(Shown { what, bar });
         }
-        if let Some((_, bar)) = current.as_ref() {
+        if let Some(Shown { bar, .. }) = current.as_ref() {
             bar.set_length(total);
             bar.set_position(done);
         }
     }
 
     pub(super) fn clear(&self) {
-        if let Some((_, bar)) = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take() {
+        if let Some(Shown { bar, .. }) = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take() {
             bar.finish_and_clear();
         }
     }

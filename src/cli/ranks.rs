@@ -1,7 +1,7 @@
 //! `--tensor-parallel` and its like: over how many ranks a model is spread, and on which adapters.
 
 use lapidary::gpu::Gpu;
-use lapidary::model::Gemma4;
+use lapidary::model::{Gemma4, PlacedRank};
 use lapidary::parallel::{Cut, MAX_RANKS, Parallel, Shares, Split};
 use lapidary::{Error, Result};
 
@@ -110,7 +110,7 @@ pub(super) fn introduce(model: &Gemma4) {
     if ranks.len() < 2 {
         return;
     }
-    for (number, (gpu, heads, memory)) in ranks.iter().enumerate() {
+    for (number, PlacedRank { gpu, heads, memory }) in ranks.iter().enumerate() {
         note(format_args!(
             "rank {number}: {} | query heads {} to {} | {} of weights, {} of KV cache, {} of activations",
             gpu.adapter().info.name,
@@ -121,6 +121,6 @@ pub(super) fn introduce(model: &Gemma4) {
             size(memory.activations),
         ));
     }
-    let weights = ranks.iter().map(|(_, _, memory)| memory.weights).sum();
+    let weights = ranks.iter().map(|rank| rank.memory.weights).sum();
     note(format_args!("{} ranks together hold {} of weights", ranks.len(), size(weights)));
 }

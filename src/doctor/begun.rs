@@ -59,6 +59,21 @@ pub(super) enum Asked<T> {
     Alone,
 }
 
+/// What changes in a journal while a start gets on.
+#[derive(PartialEq)]
+struct Trace {
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+/// A check under which starts have ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fatal<'t> {
+    pub(super) check: &'t str,
+    /// How many have.
+    pub(super) count: usize,
+}
+
 impl Turn {
     /// Waits for the turn of the record at `path`, or for what `answer` finds. `wait` is called once if there is somebody to
     /// wait for, and nobody who does not get on for `patience` is waited for.
@@ -111,15 +126,16 @@ impl Turn {
     }
 
     /// What changes while another start gets on with its checks.
-    fn trace(path: &Path) -> Option<(u64, Option<SystemTime>)> {
+    fn trace(path: &Path) -> Option<Trace> {
         let metadata = fs::metadata(path.with_extension("begun")).ok()?;
-        Some((metadata.len(), metadata.modified().ok()))
+        Some(Trace { bytes: metadata.len(), modified: metadata.modified().ok() })
     }
 
-    /// The check under which most starts have ended, and how many, where these are enough.
-    pub(super) fn fatal_check(&self) -> Option<(&str, usize)> {
+    /// The check under which most starts have ended, where these are enough.
+    pub(super) fn fatal_check(&self) -> Option<Fatal<'_>> {
         let most = self.ended.iter().max_by_key(|(_, count)| **count)?;
-        (*most.1 >= ENOUGH).then_some((most.0.as_str(), *most.1))
+        let (check, &count) = most;
+        (count >= ENOUGH).then_some(Fatal { check, count })
     }
 
     /// Whether a start has ended in the middle of checks.
@@ -316,7 +332,7 @@ mod tests {
         running.note("rms_norm", Stage::Ended);
         running.note("router", Stage::Begins);
         kill(running);
-        assert_eq!(ask(&path).fatal_check(), Some(("router", 2)));
+        assert_eq!(ask(&path).fatal_check(), Some(Fatal { check: "router", count: 2 }));
         forget(&path);
         assert!(!ask(&path).has_suspects());
     }

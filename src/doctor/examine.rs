@@ -98,11 +98,32 @@ impl Report {
     }
 }
 
+/// A check that failed.
+#[derive(Debug, Clone, Copy)]
+pub struct FailedCheck<'r> {
+    /// The check.
+    pub finding: &'r Finding,
+    /// Why.
+    pub why: &'r str,
+}
+
+/// What checks on a device have found, and the device.
+struct Checked {
+    gpu: Gpu,
+    findings: Vec<Finding>,
+}
+
+/// How a check has ended.
+struct Ended {
+    outcome: Outcome,
+    measure: Measure,
+}
+
 impl Round {
     /// What failed, and why.
-    pub fn failures(&self) -> impl Iterator<Item = (&Finding, &str)> {
+    pub fn failures(&self) -> impl Iterator<Item = FailedCheck<'_>> {
         self.findings.iter().filter_map(|finding| match &finding.outcome {
-            Outcome::Failed(why) => Some((finding, why.as_str())),
+            Outcome::Failed(why) => Some(FailedCheck { finding, why }),
             Outcome::Passed | Outcome::Unused => None,
         })
     }
@@ -117,7 +138,7 @@ impl Examination<'_> {
         let (start, mut switched_off, mut rounds) = (Instant::now(), Mask::default(), Vec::new());
         loop {
             let without = self.without.and(&switched_off);
-            let (gpu, findings) = self.round(&without)?;
+            let Checked { gpu, findings } = self.round(&without)?;
             let round = Round { without, findings };
             let next = weaker(&round, &gpu);
             rounds.push(round);
@@ -160,7 +181,7 @@ impl Examination<'_> {
 
     /// All checks on a device without `without`. A device that fails takes the other checks of a tier with it, but not those
     /// of other tiers: they get a new one.
-    fn round(&self, without: &Mask) -> Result<(Gpu, Vec<Finding>)> {
+    fn round(&self, without: &Mask) -> Result<Checked> {
         let mut gpu = self.open(without)?;
         let most = self.most.min(gpu.strongest_tier());
         let used: Vec<&Check> = CHECKS.iter().filter(|check| check.tier <= most && self.is_used(check, &gpu)).collect();
@@ -180,7 +201,7 @@ impl Examination<'_> {
             findings.push(check_model(self.open(without)?, demo, precision));
             advance();
         }
-        Ok((gpu, findings))
+        Ok(Checked { gpu, findings })
     }
 
     /// Runs `checks` on `gpu`. `done` is called after each.
@@ -211,7 +232,7 @@ pub(super) const SWITCHES: [Ability; 6] =
 
 /// What to do without after a round, `None` where nothing failed or nothing is left to do without.
 fn weaker(round: &Round, gpu: &Gpu) -> Option<Mask> {
-    let suspects: Vec<Option<Ability>> = round.failures().map(|(finding, _)| finding.suspect).collect();
+    let suspects: Vec<Option<Ability>> = round.failures().map(|failed| failed.finding.suspect).collect();
     let mut off: BTreeSet<Ability> = suspects.iter().copied().flatten().collect();
     // What all kernels share may be at fault: how parameters reach them, and the memory model that matrices bring along.
     if suspects.contains(&None) && gpu.has_immediates() {
@@ -237,18 +258,18 @@ fn run(gpu: &Gpu, check: &Check, brief: bool, bug: Option<Bug>) -> Finding {
     let start = Instant::now();
     let mut bench = Workbench::new(gpu, check.tier, bug);
     bench.brief = brief;
-    let (outcome, measure) = outcome(check, &bench);
+    let Ended { outcome, measure } = outcome(check, &bench);
     let mut suspect = check.kv.and_then(of_format).filter(|_| check.tier == Tier::Plain).or(of_tier(check.tier));
     let shaders = bench.seen();
     if matches!(outcome, Outcome::Failed(_)) && shaders.iter().any(|shader| shader.ends_with("subgroups")) {
-        let without = self::outcome(check, &bench.tuned(|tuning| tuning.subgroups = false)).0;
+        let without = self::outcome(check, &bench.tuned(|tuning| tuning.subgroups = false)).outcome;
         suspect = if without == Outcome::Passed { Some(Ability::Subgroups) } else { suspect };
     }
     let (name, tier, kv, seconds) = (check.name.to_owned(), check.tier, check.kv, start.elapsed().as_secs_f64());
     Finding { name, tier, kv, outcome, measure, shaders, suspect, seconds }
 }
 
-fn outcome(check: &Check, bench: &Workbench) -> (Outcome, Measure) {
+fn outcome(check: &Check, bench: &Workbench) -> Ended {
     let mut measure = Measure::default();
     let ran = check.run(bench, &mut measure).and_then(|()| bench.gpu().check());
     let outcome = match (ran, measure.result()) {
@@ -257,5 +278,5 @@ fn outcome(check: &Check, bench: &Workbench) -> (Outcome, Measure) {
         (Ok(()), Ok(())) if measure.compared == 0 => Outcome::Unused,
         (Ok(()), Ok(())) => Outcome::Passed,
     };
-    (outcome, measure)
+    Ended { outcome, measure }
 }

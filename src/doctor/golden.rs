@@ -116,7 +116,7 @@ impl Case {
             let token = ids[ids.len() - 1];
             if model.runs_ahead(1) {
                 model.submit(&[Next { slot: 0, token: Some(token), draw: None }], &[])?;
-                ids.extend(model.next_ids()?.into_iter().map(|(_, id)| id));
+                ids.extend(model.next_ids()?.into_iter().map(|chosen| chosen.token));
             } else {
                 let row = Row { slot: 0, position: model.len(0), token };
                 ids.extend(model.step(&[row], Want::Greedy(&[0]))?.ids);

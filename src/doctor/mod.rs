@@ -21,7 +21,7 @@ use crate::kernels::KvDtype;
 pub use crate::testing::bounds::Measure;
 pub use begun::withdraw;
 pub use dot_probe::{DotTimes, Race};
-pub use examine::{Examination, Progress, Report, Round, Stage, Watch};
+pub use examine::{Examination, FailedCheck, Progress, Report, Round, Stage, Watch};
 pub use golden::Demo;
 pub use note::Note;
 pub use opening::open;

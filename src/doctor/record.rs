@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::begun;
 use super::checks::CHECKS;
 use super::dot_probe::DotTimes;
-use super::examine::{Report, SWITCHES};
+use super::examine::{FailedCheck, Report, SWITCHES};
 use super::golden;
 use crate::error::harmless;
 use crate::gpu::{AdapterReport, Gpu, Kind, Mask};
@@ -60,7 +60,7 @@ impl Record {
     pub fn new(report: &Report, brief: bool) -> Self {
         let info = &report.adapter.info;
         let failures = report.rounds.iter().flat_map(|round| {
-            round.failures().map(|(finding, message)| Failure {
+            round.failures().map(|FailedCheck { finding, why: message }| Failure {
                 check: finding.name.clone(),
                 without: round.without.to_string(),
                 message: harmless(message, MOST_QUOTED),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::begun::{Asked, Turn};
+use super::begun::{Asked, Fatal, Turn};
 use super::checks::CHECKS;
 use super::examine::{Examination, Watch};
 use super::note::{Examines, Note};
@@ -99,7 +99,7 @@ impl Start<'_> {
             Asked::Turn(turn) => Some(turn),
             Asked::Alone => None,
         };
-        if let Some((check, count)) = turn.as_ref().and_then(Turn::fatal_check) {
+        if let Some(Fatal { check, count }) = turn.as_ref().and_then(Turn::fatal_check) {
             let text =
                 format!("\"{name}\" is used unchecked: {count} starts ended in the middle of the check \"{check}\"");
             (self.note)(Note::with_doctor(text, Examines::Again));

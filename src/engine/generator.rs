@@ -179,7 +179,11 @@ impl Generator {
         let mut answer = Answer { slot, prompt, sampling: request.sampling, most, ids, timings, start, first: None };
         loop {
             match self.go_on(&mut answer, watch) {
-                Err(Error::DeviceLost(lost)) => self.recover(lost)?,
+                Err(Error::DeviceLost(lost)) => {
+                    self.recover(lost)?;
+                    // What was loaded again may have fewer.
+                    self.model.check_slot(slot)?;
+                }
                 other => return Ok(answer.outcome(other?)),
             }
         }
@@ -366,7 +370,7 @@ impl Generator {
             under_way += 1;
         }
         let ids = self.model.next_ids()?;
-        Ok(ids[0].1)
+        Ok(ids[0].token)
     }
 
     /// True where `ids` end with so many reserved tokens as no answer has.

@@ -43,6 +43,12 @@ impl Sampling {
     }
 }
 
+/// A token that may be drawn, and how probable it is beside the first.
+struct Candidate {
+    id: usize,
+    weight: f64,
+}
+
 /// Draws tokens; one draw a token, numbered, so that a text depends on the seed alone.
 #[derive(Debug, Clone)]
 pub struct Sampler {
@@ -78,11 +84,11 @@ impl Sampler {
         self.is_greedy() || (1..=sample::MAX_TOP_K).contains(&self.sampling.top_k)
     }
 
-    /// The next draw as a device makes it, [`Sampler::advance`] counts it; `None` where the choice is greedy.
+    /// The next draw as a device makes it, for [`crate::model::Next`]; [`Sampler::advance`] counts it. `None` where the choice is
+    /// greedy.
     ///
     /// # Errors
     /// [`Error::Usage`] where [`Sampler::fits_device`] is false.
-    #[doc(hidden)]
     pub fn draw(&self) -> Result<Option<Draw>> {
         if !self.fits_device() {
             let (found, most) = (self.sampling.top_k, sample::MAX_TOP_K);
@@ -99,7 +105,7 @@ impl Sampler {
 
     /// Counts a draw that was made.
     pub fn advance(&mut self) {
-        self.draws += 1;
+        self.draws = self.draws.wrapping_add(1);
     }
 
     /// The next token for `logits`. On a tie the lower id comes first. A logit of minus infinity is never chosen.
@@ -119,37 +125,37 @@ impl Sampler {
             return Ok(best as u32);
         }
         let candidates = self.candidates(logits, logits[best]);
-        let total: f64 = candidates.iter().map(|(_, weight)| weight).sum();
+        let total: f64 = candidates.iter().map(|one| one.weight).sum();
         let mut left = self.uniform() * total;
         self.advance();
-        for (id, weight) in &candidates {
-            left -= weight;
+        for one in &candidates {
+            left -= one.weight;
             if left < 0.0 {
-                return Ok(*id as u32);
+                return Ok(one.id as u32);
             }
         }
-        Ok(candidates[candidates.len() - 1].0 as u32) // Rounding left a crumb.
+        Ok(candidates[candidates.len() - 1].id as u32) // Rounding left a crumb.
     }
 
     /// The tokens that may be drawn, most probable first, with weights relative to the first.
-    fn candidates(&self, logits: &[f32], largest: f32) -> Vec<(usize, f64)> {
+    fn candidates(&self, logits: &[f32], largest: f32) -> Vec<Candidate> {
         let temperature = f64::from(self.sampling.temperature);
         let weight = |l: f32| (f64::from(l - largest) / temperature).exp();
-        let mut all: Vec<(usize, f64)> =
-            logits.iter().enumerate().map(|(id, &l)| (id, weight(l))).filter(|(_, weight)| *weight > 0.0).collect();
+        let all = logits.iter().enumerate().map(|(id, &l)| Candidate { id, weight: weight(l) });
+        let mut all: Vec<Candidate> = all.filter(|one| one.weight > 0.0).collect();
         // By logits: weights of two that differ may be equal.
         let logit = |id: usize| logits[id] + 0.0; // 0 and -0 are equal.
-        let order = |a: &(usize, f64), b: &(usize, f64)| logit(b.0).total_cmp(&logit(a.0)).then(a.0.cmp(&b.0));
+        let order = |a: &Candidate, b: &Candidate| logit(b.id).total_cmp(&logit(a.id)).then(a.id.cmp(&b.id));
         let keep = if self.sampling.top_k == 0 { all.len() } else { self.sampling.top_k.min(all.len()) };
         if keep < all.len() {
             all.select_nth_unstable_by(keep, order);
             all.truncate(keep);
         }
         all.sort_unstable_by(order);
-        let total: f64 = all.iter().map(|(_, weight)| weight).sum();
+        let total: f64 = all.iter().map(|one| one.weight).sum();
         let mut reached = 0.0;
-        let enough = all.iter().position(|(_, weight)| {
-            reached += weight;
+        let enough = all.iter().position(|one| {
+            reached += one.weight;
             reached >= f64::from(self.sampling.top_p) * total
         });
         all.truncate(enough.map_or(all.len(), |last| last + 1));
@@ -158,7 +164,7 @@ impl Sampler {
 
     /// The next draw's number of [0, 1): splitmix64 (Steele, Lea, Flood 2014) of seed and counter.
     fn uniform(&self) -> f64 {
-        let number = self.draws + 1;
+        let number = self.draws.wrapping_add(1);
         let mut z = self.sampling.seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

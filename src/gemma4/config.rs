@@ -73,14 +73,14 @@ impl Config {
                 Role::Experts => &mut counts.experts,
                 _ => &mut counts.text,
             };
-            // The size was checked when the configuration was read.
-            *sum += tensor.parameters() as u64;
+            // The size was checked when the configuration was read; of a changed one it may be anything.
+            *sum = sum.saturating_add(u64::try_from(tensor.parameters()).unwrap_or(u64::MAX));
         }
         counts
     }
 
     /// Refuses sizes whose byte counts could overflow further on.
-    fn check_size(&self) -> Result<()> {
+    pub(super) fn check_size(&self) -> Result<()> {
         // Each matrix is at most 2^24 x 2^24; the sum of 2^18 experts or layers stays below 2^70.
         const MOST: u128 = 1 << 44;
         let all: u128 = self.tensors().map(|tensor| tensor.parameters()).sum();
@@ -129,7 +129,7 @@ fn read_model(top: &Keys, keys: &Keys) -> Config {
     if shared >= layers {
         keys.fault("num_kv_shared_layers", &format!("less than the {layers} of num_hidden_layers"));
     }
-    let (eos_token_id, eos_faults) = read_eos(top, keys);
+    let Eos { ids: eos_token_id, faults: eos_faults } = read_eos(top, keys);
     let first = |key: &str| [top, keys].iter().find_map(|keys| as_ids(keys.value(key)?)?.first().copied());
     Config {
         model_type: top.text("model_type").unwrap_or_default().to_owned(),
@@ -162,14 +162,19 @@ fn read_model(top: &Keys, keys: &Keys) -> Config {
 }
 
 /// Tokens that end a text, and what is wrong with them.
-fn read_eos(top: &Keys, keys: &Keys) -> (Vec<u32>, Faults) {
+struct Eos {
+    ids: Vec<u32>,
+    faults: Faults,
+}
+
+fn read_eos(top: &Keys, keys: &Keys) -> Eos {
     let before = top.take_faults();
     let mut eos = top.ids("eos_token_id");
     let inner = keys.ids("eos_token_id");
     eos.extend(inner.into_iter().filter(|id| !eos.contains(id)).collect::<Vec<u32>>());
     let wrong = top.take_faults();
     top.put_faults(before);
-    (eos, wrong)
+    Eos { ids: eos, faults: wrong }
 }
 
 /// Whether the head is the embedding: as transformers reads it, the top level decides, and there it is true unless the file

@@ -84,7 +84,8 @@ pub struct ParameterCounts {
 impl ParameterCounts {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.text + self.experts + self.embedding + self.per_layer_embedding + self.head
+        let parts = [self.text, self.experts, self.embedding, self.per_layer_embedding, self.head];
+        parts.into_iter().fold(0, u64::saturating_add)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Gemma 4 as it is written down: configuration, presets, and the table of its tensors. No files, no GPU.
 
+mod check;
 mod config;
 mod fields;
 pub(crate) mod json;

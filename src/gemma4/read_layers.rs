@@ -180,7 +180,7 @@ fn check(keys: &Keys, config: &Config, layers: &[LayerConfig]) {
 
 fn read_ropes(keys: &Keys, layers: &mut [LayerConfig]) {
     for kind in [LayerKind::Sliding, LayerKind::Full] {
-        let Some((theta, share, factor)) = read_rope(keys, kind) else { continue };
+        let Some(Rotation { theta, share, factor }) = read_rope(keys, kind) else { continue };
         for layer in layers.iter_mut().filter(|layer| layer.kind == kind) {
             let rotated_pairs = (share * layer.head_dim as f64 / 2.0) as usize;
             layer.rope = Rope { theta, rotated_pairs, factor };
@@ -188,11 +188,18 @@ fn read_ropes(keys: &Keys, layers: &mut [LayerConfig]) {
     }
 }
 
-/// Theta, the share of the head that turns, and the factor.
-fn read_rope(keys: &Keys, kind: LayerKind) -> Option<(f64, f64, f64)> {
+/// How the heads of a kind of layers are rotated.
+struct Rotation {
+    theta: f64,
+    /// Of the head, what turns.
+    share: f64,
+    factor: f64,
+}
+
+fn read_rope(keys: &Keys, kind: LayerKind) -> Option<Rotation> {
     let defaults = match kind {
-        LayerKind::Sliding => (10_000.0, 1.0, 1.0),
-        LayerKind::Full => (1_000_000.0, 0.25, 1.0),
+        LayerKind::Sliding => Rotation { theta: 10_000.0, share: 1.0, factor: 1.0 },
+        LayerKind::Full => Rotation { theta: 1_000_000.0, share: 0.25, factor: 1.0 },
     };
     let Some(parameters) = keys.object("rope_parameters") else {
         // Older families say it otherwise; to take the defaults then would be a guess.
@@ -227,5 +234,6 @@ fn read_rope(keys: &Keys, kind: LayerKind) -> Option<(f64, f64, f64)> {
     for (key, value) in rope.entries().filter(|(key, value)| !known.contains(&key.as_str()) && !value.is_null()) {
         rope.fault(key, &format!("only {}, found {}", known.join(", "), show(value)));
     }
-    Some((theta.unwrap_or(defaults.0), share, rope.number("factor", 1e-3, 1e6).unwrap_or(1.0)))
+    let factor = rope.number("factor", 1e-3, 1e6).unwrap_or(1.0);
+    Some(Rotation { theta: theta.unwrap_or(defaults.theta), share, factor })
 }

@@ -9,16 +9,27 @@ use crate::error::{Remedy, Unfit};
 use crate::{Error, Result};
 
 /// A limit's name, how to read it, and what is needed of it.
-type Need = (&'static str, fn(&wgpu::Limits) -> u64, u64);
+pub(super) struct Need {
+    pub(super) name: &'static str,
+    pub(super) read: fn(&wgpu::Limits) -> u64,
+    pub(super) least: u64,
+}
 
 /// What lapidary's plain kernels need of a device: the floor of WebGPU, and of bindings half of that.
 pub(super) const NEEDED: [Need; 5] = [
-    ("storage buffers a shader stage", |l| l.max_storage_buffers_per_shader_stage as u64, 8),
-    ("bytes of a storage buffer binding", |l| l.max_storage_buffer_binding_size, 64 << 20),
-    ("invocations a workgroup", |l| l.max_compute_invocations_per_workgroup as u64, 256),
-    ("bytes of workgroup memory", |l| l.max_compute_workgroup_storage_size as u64, 16 << 10),
-    ("workgroups a dimension", |l| l.max_compute_workgroups_per_dimension as u64, 65535),
+    Need { name: "storage buffers a shader stage", read: |l| l.max_storage_buffers_per_shader_stage as u64, least: 8 },
+    Need { name: "bytes of a storage buffer binding", read: |l| l.max_storage_buffer_binding_size, least: 64 << 20 },
+    Need { name: "invocations a workgroup", read: |l| l.max_compute_invocations_per_workgroup as u64, least: 256 },
+    Need { name: "bytes of workgroup memory", read: |l| l.max_compute_workgroup_storage_size as u64, least: 16 << 10 },
+    Need { name: "workgroups a dimension", read: |l| l.max_compute_workgroups_per_dimension as u64, least: 65535 },
 ];
+
+/// How much an adapter is preferred: first by its kind, then by its API.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Preference {
+    kind: u8,
+    api: u8,
+}
 
 /// What lapidary makes of an adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +115,7 @@ impl AdapterReport {
     }
 
     /// Preference: the kind of device, then the API: OpenGL is last, since it lacks most features, and DX12 with FXC lacks some.
-    fn rank(&self) -> (u8, u8) {
+    fn rank(&self) -> Preference {
         let kind = match self.info.device_type {
             DeviceType::DiscreteGpu => 4,
             DeviceType::IntegratedGpu => 3,
@@ -119,7 +130,7 @@ impl AdapterReport {
             (_, Some(Compiler::Dxc(_))) => 2,
             _ => 3,
         };
-        (kind, api)
+        Preference { kind, api }
     }
 
     fn kind(&self) -> &'static str {
@@ -137,8 +148,8 @@ fn missing(limits: &wgpu::Limits, flags: wgpu::DownlevelFlags) -> Option<String>
     if !flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
         return Some("it has no compute shaders".to_string());
     }
-    let short = NEEDED.iter().find(|(_, read, needed)| read(limits) < *needed)?;
-    Some(format!("{}: it has {}, needed are {}", short.0, short.1(limits), short.2))
+    let short = NEEDED.iter().find(|need| (need.read)(limits) < need.least)?;
+    Some(format!("{}: it has {}, needed are {}", short.name, (short.read)(limits), short.least))
 }
 
 /// All adapters of this machine, the default first, then in order of preference. OpenGL is looked at only where nothing
@@ -225,9 +236,9 @@ fn judge(reports: &mut [AdapterReport]) {
             continue;
         }
         report.verdict = if i > 0 {
-            Verdict::Available(if report.rank().0 < rank.0 {
+            Verdict::Available(if report.rank().kind < rank.kind {
                 format!("\"{name}\" is {kind}, this is {}", report.kind())
-            } else if report.rank().1 < rank.1 {
+            } else if report.rank().api < rank.api {
                 format!("\"{name}\" is reached through a better API")
             } else {
                 format!("\"{name}\" comes first in the system's list")

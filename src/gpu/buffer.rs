@@ -6,22 +6,6 @@ use super::Gpu;
 use crate::quant::CHUNK;
 use crate::{Error, Result};
 
-/// A place in a buffer.
-#[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
-    /// The buffer.
-    pub buffer: &'a wgpu::Buffer,
-    /// Bytes before it.
-    pub offset: u64,
-}
-
-impl<'a> Place<'a> {
-    /// Where `buffer` begins.
-    pub fn start(buffer: &'a wgpu::Buffer) -> Self {
-        Place { buffer, offset: 0 }
-    }
-}
-
 /// f32 (or u32) values `[rows, width]` on the device. Rows stand `stride` values apart: whole chunks, so that products
 /// read past `width` without a guard. What lies beyond `width` is zero and stays zero.
 #[derive(Debug, Clone)]
@@ -77,7 +61,7 @@ impl Tensor {
     ///
     /// # Errors
     /// [`crate::Error::Run`] where the device has failed; [`crate::Error::Usage`] where `values` are no whole rows, or more
-    /// than there are.
+    /// than there are, or the buffer has no room for them.
     pub fn write_rows(&self, gpu: &Gpu, values: &[f32]) -> Result<()> {
         let (width, most) = (self.width, self.rows.saturating_mul(self.width));
         let is_whole = width > 0 && self.stride >= width && values.len().is_multiple_of(width) && values.len() <= most;
@@ -86,6 +70,15 @@ impl Tensor {
         if self.stride == self.width {
             return gpu.write(&self.buffer, 0, values);
         }
+        let rows = values.len() / self.width;
+        let (is_there, size) = (self.bytes(rows) <= self.buffer.size() || gpu.rehearses(), self.buffer.size());
+        Error::check_shape(
+            "a tensor",
+            "bytes of these rows",
+            is_there,
+            &self.bytes(rows),
+            &format_args!("at most {size}"),
+        )?;
         let mut padded = vec![0.0f32; values.len() / self.width * self.stride];
         for (to, from) in padded.chunks_exact_mut(self.stride).zip(values.chunks_exact(self.width)) {
             to[..self.width].copy_from_slice(from);
@@ -129,7 +122,14 @@ impl From<&Tensor> for Binding {
 /// Uniform blocks, many to a buffer: a plan has thousands of dispatches with a few words of parameters each.
 #[derive(Debug, Default)]
 pub struct Uniforms {
-    current: Mutex<Option<(wgpu::Buffer, u64)>>,
+    current: Mutex<Option<Shared>>,
+}
+
+/// A buffer of blocks, and the bytes that are taken of it.
+#[derive(Debug)]
+struct Shared {
+    buffer: wgpu::Buffer,
+    used: u64,
 }
 
 /// Bytes of one shared uniform buffer.
@@ -144,11 +144,11 @@ impl Uniforms {
         let bytes = bytemuck::bytes_of(value);
         let step = (bytes.len() as u64).next_multiple_of(gpu.limits().min_uniform_buffer_offset_alignment as u64);
         let mut current = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if current.as_ref().is_none_or(|(_, used)| used + step > BLOCK_BYTES) {
+        if current.as_ref().is_none_or(|shared| shared.used + step > BLOCK_BYTES) {
             let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-            *current = Some((gpu.buffer("uniforms", BLOCK_BYTES, usage)?, 0));
+            *current = Some(Shared { buffer: gpu.buffer("uniforms", BLOCK_BYTES, usage)?, used: 0 });
         }
-        let (buffer, used) = current.as_mut().expect("set above");
+        let Shared { buffer, used } = current.as_mut().expect("set above");
         gpu.write(buffer, *used, bytes)?;
         let binding =
             Binding { buffer: buffer.clone(), offset: *used, size: wgpu::BufferSize::new(bytes.len() as u64) };

@@ -20,8 +20,7 @@ impl Gpu {
     ///
     /// # Errors
     /// As [`Gpu::check`]; [`Error::Device`] where the device rejects the shader.
-    #[doc(hidden)]
-    pub fn pipeline(&self, key: &PipelineKey, wgsl: impl FnOnce() -> String) -> Result<Arc<Pipeline>> {
+    pub(crate) fn pipeline(&self, key: &PipelineKey, wgsl: impl FnOnce() -> String) -> Result<Arc<Pipeline>> {
         if let Some(pipeline) = self.pipelines.ready().get(key) {
             return Ok(pipeline.clone());
         }
@@ -49,8 +48,7 @@ impl Gpu {
     }
 
     /// What its compiled pipelines were made from, in no order.
-    #[doc(hidden)]
-    pub fn pipeline_keys(&self) -> Vec<PipelineKey> {
+    pub(crate) fn pipeline_keys(&self) -> Vec<PipelineKey> {
         self.pipelines.ready().keys().cloned().collect()
     }
 

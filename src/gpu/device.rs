@@ -6,14 +6,15 @@ use std::sync::{Arc, OnceLock};
 use super::adapter::{self, AdapterReport};
 use super::blocking::block_on;
 use super::failure::{Failures, Noted};
-use super::kind::Kind;
+use super::kind::{Kind, Recognized};
 use super::mask::Mask;
 use super::pending::{Patience, Waits};
 use super::pipeline::Pipelines;
+use super::place::Place;
 use super::profile::{self, Profile};
 use super::speed::Pace;
 use super::testing::fault_injector::FaultInjector;
-use super::tier::{self, Tiers};
+use super::tier::{self, TierFeatures, Tiers};
 use crate::error::{Bound, NoRoom, Unfit};
 use crate::{Error, Result};
 
@@ -55,7 +56,7 @@ pub struct Gpu {
     /// Nothing is behind it: bytes are counted and none is taken.
     rehearses: bool,
     /// Whose shapes of workgroups kernels take, and why.
-    kind: (Kind, String),
+    kind: Recognized,
 }
 
 impl Gpu {
@@ -74,7 +75,7 @@ impl Gpu {
     /// As [`Gpu::open`], also where what is left is too little.
     pub fn open_without(wanted: Option<&str>, nth: usize, mask: &Mask) -> Result<Self> {
         let report = adapter::choose(wanted, nth, mask)?;
-        let (tier_features, experimental_features) = tier::features(&report);
+        let TierFeatures { features: tier_features, leave: experimental_features } = tier::features(&report);
         let request = report.adapter().request_device(&wgpu::DeviceDescriptor {
             label: Some("lapidary"),
             required_features: profile::features(report.features)
@@ -157,18 +158,18 @@ impl Gpu {
 
     /// The kind of device whose shapes of workgroups kernels take: what the adapter is, or what was asked for.
     pub fn kind(&self) -> Kind {
-        self.kind.0
+        self.kind.kind
     }
 
     /// What [`Gpu::kind`] follows from.
     pub fn kind_reason(&self) -> &str {
-        &self.kind.1
+        &self.kind.reason
     }
 
     /// With the shapes of workgroups for devices of `kind`, whatever the adapter is.
     #[must_use]
     pub fn with_kind(self, kind: Kind) -> Self {
-        Gpu { kind: (kind, "by request".into()), ..self }
+        Gpu { kind: Recognized::new(kind, "by request"), ..self }
     }
 
     /// Of the kind of `other`, for the same reason.
@@ -244,7 +245,7 @@ impl Gpu {
 
     /// What a buffer of `size_bytes` takes.
     pub(crate) fn taken_bytes(size_bytes: u64) -> u64 {
-        size_bytes.max(16).next_multiple_of(16)
+        size_bytes.max(1).div_ceil(16).saturating_mul(16)
     }
 
     /// A zero-filled buffer.
@@ -304,13 +305,18 @@ impl Gpu {
     /// Writes `data` at `offset_bytes`, in pieces that the driver's staging memory takes well.
     ///
     /// # Errors
-    /// As [`Gpu::check`].
+    /// As [`Gpu::check`]; [`Error::Usage`] where that is no place in the buffer: whole words, up to its end.
     pub fn write<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer, offset_bytes: u64, data: &[T]) -> Result<()> {
         self.check()?;
         if self.rehearses {
             return Ok(());
         }
         let bytes: &[u8] = bytemuck::cast_slice(data);
+        let is_inside = offset_bytes.checked_add(bytes.len() as u64).is_some_and(|end| end <= buffer.size());
+        let is_whole = offset_bytes.is_multiple_of(4) && bytes.len().is_multiple_of(4);
+        let found = format_args!("{} from byte {offset_bytes} on", bytes.len());
+        let expected = format_args!("whole words of its {} bytes", buffer.size());
+        Error::check_shape("a buffer", "bytes to write", is_inside && is_whole, &found, &expected)?;
         let mut offset = offset_bytes;
         for piece in bytes.chunks(UPLOAD_BYTES) {
             self.queue.write_buffer(buffer, offset, piece);
@@ -325,11 +331,24 @@ impl Gpu {
         Ok(())
     }
 
-    /// The buffer of tickets, the offset of a new one there, and its number.
-    pub(super) fn ticket(&self) -> (&wgpu::Buffer, u64, u32) {
+    /// A new ticket.
+    ///
+    /// # Errors
+    /// [`Error::Run`] on a device that only counts: nothing comes back from it.
+    pub(super) fn ticket(&self) -> Result<Ticket<'_>> {
+        let tickets =
+            self.tickets.get().ok_or_else(|| Error::run("nothing is read back from a device that only counts"))?;
         let number = self.last_ticket.fetch_add(1, Ordering::Relaxed) % TICKETS;
-        (self.tickets.get().expect("set when the device was opened"), u64::from(number) * 4, number + 1)
+        let place = Place { buffer: tickets, offset: u64::from(number) * 4 };
+        Ok(Ticket { place, number: number + 1 })
     }
+}
+
+/// A number that was never used before, or long ago.
+pub(super) struct Ticket<'a> {
+    /// Where it stands on the device.
+    pub place: Place<'a>,
+    pub number: u32,
 }
 
 /// Lets `device` report its errors and its loss to `failures`; instead, wgpu would panic.

@@ -56,11 +56,11 @@ impl Kind {
     }
 
     /// The kind of an adapter of which `mask` leaves something unused, and what that follows from.
-    pub fn of_adapter(adapter: &AdapterReport, mask: &Mask) -> (Kind, String) {
+    pub fn of_adapter(adapter: &AdapterReport, mask: &Mask) -> Recognized {
         if adapter.is_software() {
             return match mask.has(Ability::CpuKernels) {
-                true => (Kind::Unknown, "a software adapter without cpu-kernels".into()),
-                false => (Kind::Cpu, "a software adapter".into()),
+                true => Recognized::new(Kind::Unknown, "a software adapter without cpu-kernels"),
+                false => Recognized::new(Kind::Cpu, "a software adapter"),
             };
         }
         let wgpu::AdapterInfo { vendor, subgroup_min_size: least, subgroup_max_size: most, .. } = adapter.info;
@@ -68,22 +68,37 @@ impl Kind {
     }
 }
 
+/// A kind of device, and what it was recognized by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recognized {
+    /// The kind.
+    pub kind: Kind,
+    /// What it follows from.
+    pub reason: String,
+}
+
+impl Recognized {
+    pub(super) fn new(kind: Kind, reason: impl Into<String>) -> Self {
+        Recognized { kind, reason: reason.into() }
+    }
+}
+
 /// The kind of a GPU by its maker's number, its name and the sizes of its subgroups. Metal gives no numbers, and wgpu no
 /// sizes for it.
-fn of_gpu(vendor: u32, name: &str, least: u32, most: u32) -> (Kind, String) {
+fn of_gpu(vendor: u32, name: &str, least: u32, most: u32) -> Recognized {
     let says = |maker: &str| name.to_lowercase().starts_with(maker);
     match vendor {
-        NVIDIA => (Kind::Nvidia, "NVIDIA".into()),
-        AMD if least == 64 => (Kind::Gcn, "AMD, subgroups of 64".into()),
-        AMD if (least, most) == (32, 64) => (Kind::Rdna, "AMD, subgroups of 32 to 64".into()),
-        AMD if most == 32 => (Kind::Rdna, "AMD, subgroups of 32".into()),
-        INTEL => (Kind::Intel, "Intel".into()),
-        APPLE => (Kind::Apple, "Apple".into()),
-        QUALCOMM => (Kind::Adreno, "Qualcomm".into()),
-        _ if says("apple ") => (Kind::Apple, "Apple, by its name".into()),
-        _ if says("intel") => (Kind::Intel, "Intel, by its name".into()),
-        AMD => (Kind::Unknown, format!("AMD, but with subgroups of {least} to {most}")),
-        _ => (Kind::Unknown, format!("no table is for the maker {vendor:#06x}")),
+        NVIDIA => Recognized::new(Kind::Nvidia, "NVIDIA"),
+        AMD if least == 64 => Recognized::new(Kind::Gcn, "AMD, subgroups of 64"),
+        AMD if (least, most) == (32, 64) => Recognized::new(Kind::Rdna, "AMD, subgroups of 32 to 64"),
+        AMD if most == 32 => Recognized::new(Kind::Rdna, "AMD, subgroups of 32"),
+        INTEL => Recognized::new(Kind::Intel, "Intel"),
+        APPLE => Recognized::new(Kind::Apple, "Apple"),
+        QUALCOMM => Recognized::new(Kind::Adreno, "Qualcomm"),
+        _ if says("apple ") => Recognized::new(Kind::Apple, "Apple, by its name"),
+        _ if says("intel") => Recognized::new(Kind::Intel, "Intel, by its name"),
+        AMD => Recognized::new(Kind::Unknown, format!("AMD, but with subgroups of {least} to {most}")),
+        _ => Recognized::new(Kind::Unknown, format!("no table is for the maker {vendor:#06x}")),
     }
 }
 
@@ -132,7 +147,7 @@ mod tests {
             (0x1010, "PowerVR B-Series BXM-4-64", (32, 32), Kind::Unknown),
             (0x14e4, "V3D 7.1.7.0", (16, 16), Kind::Unknown),
         ] {
-            let (found, why) = of_gpu(vendor, name, sizes.0, sizes.1);
+            let Recognized { kind: found, reason: why } = of_gpu(vendor, name, sizes.0, sizes.1);
             assert_eq!(found, kind, "{name}: {why}");
             assert!(!why.is_empty(), "{name}");
         }

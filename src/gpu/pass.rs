@@ -27,13 +27,27 @@ pub struct Grid {
     /// Workgroups along z.
     pub z: u32,
     /// Rows of the steps that run this dispatch, least and most; steps of other sizes have a dispatch of their own.
-    pub step_rows: (u32, u32),
+    pub step_rows: StepRows,
+}
+
+/// Rows of steps, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepRows {
+    /// The fewest.
+    pub least: u32,
+    /// The most.
+    pub most: u32,
+}
+
+impl StepRows {
+    /// Those of all steps.
+    pub const ALL: StepRows = StepRows { least: 0, most: u32::MAX };
 }
 
 impl Grid {
     /// One workgroup along y for each row of the step, `x` along x.
     pub fn per_row(x: usize) -> Self {
-        Grid { x: x as u32, rows_per_group: 1, rows_per_row: 1, more_rows: 0, z: 1, step_rows: (0, u32::MAX) }
+        Grid { x: x as u32, rows_per_group: 1, rows_per_row: 1, more_rows: 0, z: 1, step_rows: StepRows::ALL }
     }
 
     fn groups(self, n_rows: u32) -> [u32; 3] {
@@ -95,7 +109,7 @@ impl Dispatch {
 
     /// Whether a step of `n_rows` has it at all.
     fn runs(&self, n_rows: usize) -> bool {
-        let (least, most) = self.grid.step_rows;
+        let StepRows { least, most } = self.grid.step_rows;
         (least..=most).contains(&(n_rows as u32))
     }
 
@@ -242,9 +256,9 @@ impl<'a> Recorder<'a> {
         Error::check_shape("a readback", "stride of the tensor", found == expected, &found, &expected)?;
         let to = Place { buffer: &readback.buffer, offset: HEADER_BYTES };
         self.copy(Place::start(&tensor.buffer), to, tensor.bytes(rows));
-        let (tickets, offset, number) = self.gpu.ticket();
-        self.copy(Place { buffer: tickets, offset }, Place::start(&readback.buffer), 4);
-        readback.ticket.store(number, Ordering::Relaxed);
+        let ticket = self.gpu.ticket()?;
+        self.copy(ticket.place, Place::start(&readback.buffer), 4);
+        readback.ticket.store(ticket.number, Ordering::Relaxed);
         Ok(())
     }
 
@@ -278,10 +292,14 @@ impl Readback {
     /// A readback that can be used again and again for up to `rows` rows of `tensor`.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where there is no room for it.
+    /// [`crate::Error::Memory`] where there is no room for it; [`crate::Error::Usage`] for a tensor whose rows overlap.
     pub fn new(gpu: &Gpu, tensor: &Tensor, rows: usize) -> Result<Self> {
         use wgpu::BufferUsages as Usage;
-        let buffer = gpu.buffer("readback", HEADER_BYTES + tensor.bytes(rows), Usage::MAP_READ | Usage::COPY_DST)?;
+        let expected = format_args!("at most its stride, {}", tensor.stride);
+        let is_apart = tensor.width <= tensor.stride;
+        Error::check_shape("a readback", "width of the tensor", is_apart, &tensor.width, &expected)?;
+        let bytes = tensor.bytes(rows).saturating_add(HEADER_BYTES);
+        let buffer = gpu.buffer("readback", bytes, Usage::MAP_READ | Usage::COPY_DST)?;
         Ok(Readback { buffer, rows, width: tensor.width, stride: tensor.stride, ticket: AtomicU32::new(0) })
     }
 

@@ -59,34 +59,41 @@ impl Patience {
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     pub(super) last: u64,
-    entries: VecDeque<(u64, Option<f64>)>,
+    entries: VecDeque<Submitted>,
+}
+
+/// A submission, and the seconds that it takes, where these are known.
+#[derive(Debug)]
+struct Submitted {
+    number: u64,
+    seconds: Option<f64>,
 }
 
 impl Pending {
     pub(super) fn add(&mut self, seconds: Option<f64>) -> u64 {
         self.last += 1;
-        self.entries.push_back((self.last, seconds));
+        self.entries.push_back(Submitted { number: self.last, seconds });
         if self.entries.len() > MOST_ENTRIES
-            && let (Some((_, a)), Some((_, b))) = (self.entries.pop_front(), self.entries.front_mut())
+            && let (Some(a), Some(b)) = (self.entries.pop_front(), self.entries.front_mut())
         {
-            *b = a.zip(*b).map(|(a, b)| a + b);
+            b.seconds = a.seconds.zip(b.seconds).map(|(a, b)| a + b);
         }
         self.last
     }
 
     /// Seconds up to submission `number`, `None` where some of it was never measured.
     pub(super) fn seconds(&self, number: u64) -> Option<f64> {
-        let mut entries = self.entries.iter().take_while(|(entry, _)| *entry <= number);
-        entries.try_fold(0.0, |sum, (_, seconds)| Some(sum + (*seconds)?))
+        let mut entries = self.entries.iter().take_while(|entry| entry.number <= number);
+        entries.try_fold(0.0, |sum, entry| Some(sum + entry.seconds?))
     }
 
     /// Whether nothing is left of submission `number` and those before it.
     pub(super) fn is_done(&self, number: u64) -> bool {
-        self.entries.front().is_none_or(|(entry, _)| *entry > number)
+        self.entries.front().is_none_or(|entry| entry.number > number)
     }
 
     pub(super) fn done(&mut self, number: u64) {
-        while self.entries.front().is_some_and(|(entry, _)| *entry <= number) {
+        while self.entries.front().is_some_and(|entry| entry.number <= number) {
             self.entries.pop_front();
         }
     }

@@ -38,7 +38,14 @@ pub(super) fn features_of(kind: Timestamps) -> wgpu::Features {
 /// The profile of a device: which kind runs, and the submissions that it has seen.
 #[derive(Debug, Default)]
 pub(super) struct Profile {
-    state: Mutex<Option<(Timestamps, Vec<Timed>)>>,
+    state: Mutex<Option<Running>>,
+}
+
+/// A profile that runs.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) kind: Timestamps,
+    pub(super) submissions: Vec<Timed>,
 }
 
 /// A submission's timestamps on their way to the host.
@@ -57,7 +64,7 @@ pub(super) struct Span {
 }
 
 impl Profile {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Option<(Timestamps, Vec<Timed>)>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Option<Running>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -32,7 +32,7 @@ pub fn specialize(wgsl: &str, constants: &[(&str, u32)]) -> Result<Specialized, 
     let info = Validator::new(ValidationFlags::all(), Capabilities::all())
         .validate(&module)
         .map_err(|error| error.emit_to_string(wgsl))?;
-    let (bindings, immediate_bytes) = bindings(&module, &info)?;
+    let Interface { bindings, immediate_bytes } = interface(&module, &info)?;
     let values = constants.iter().map(|&(name, value)| (name.to_owned(), f64::from(value))).collect();
     let entry = Some((ShaderStage::Compute, "main"));
     let (module, _) = naga::back::pipeline_constants::process_overrides(&module, &info, entry, &values)
@@ -42,8 +42,14 @@ pub fn specialize(wgsl: &str, constants: &[(&str, u32)]) -> Result<Specialized, 
     Ok(Specialized { module, bindings, immediate_bytes })
 }
 
+/// What a shader is given.
+struct Interface {
+    bindings: Vec<(u32, wgpu::BufferBindingType)>,
+    immediate_bytes: u32,
+}
+
 /// Buffers that the entry point uses, and the size of its immediates.
-fn bindings(module: &Module, info: &ModuleInfo) -> Result<(Vec<(u32, wgpu::BufferBindingType)>, u32), String> {
+fn interface(module: &Module, info: &ModuleInfo) -> Result<Interface, String> {
     let [_] = module.entry_points.as_slice() else { return Err("expected one entry point".to_owned()) };
     let (mut bindings, mut immediate_bytes) = (Vec::new(), 0);
     for (handle, variable) in module.global_variables.iter() {
@@ -64,7 +70,7 @@ fn bindings(module: &Module, info: &ModuleInfo) -> Result<(Vec<(u32, wgpu::Buffe
         }
     }
     bindings.sort_unstable_by_key(|(number, _)| *number);
-    Ok((bindings, immediate_bytes))
+    Ok(Interface { bindings, immediate_bytes })
 }
 
 /// Takes out what is never reached, then what is only used there.

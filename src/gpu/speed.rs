@@ -61,10 +61,17 @@ impl Kind {
     }
 }
 
+/// Workgroups of a kind.
+#[derive(Debug)]
+pub(super) struct Groups {
+    pub(super) kind: Arc<Kind>,
+    pub(super) groups: u64,
+}
+
 /// What is recorded for one submission: workgroups by kind.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    pub(super) kinds: Vec<(Arc<Kind>, u64)>,
+    pub(super) kinds: Vec<Groups>,
     pub(super) seconds: f64,
 }
 
@@ -76,20 +83,20 @@ impl Work {
 
     pub(super) fn add(&mut self, kind: &Arc<Kind>, groups: u64, seconds: f64) {
         self.seconds += seconds;
-        match self.kinds.iter_mut().find(|(known, _)| Arc::ptr_eq(known, kind)) {
-            Some((_, known)) => *known += groups,
-            None => self.kinds.push((kind.clone(), groups)),
+        match self.kinds.iter_mut().find(|known| Arc::ptr_eq(&known.kind, kind)) {
+            Some(known) => known.groups += groups,
+            None => self.kinds.push(Groups { kind: kind.clone(), groups }),
         }
     }
 
     /// Seconds that it will take, where all of it was timed before.
     pub(super) fn expected(&self) -> Option<f64> {
-        self.kinds.iter().all(|(kind, _)| kind.seconds_a_group().is_some()).then_some(self.seconds)
+        self.kinds.iter().all(|one| one.kind.seconds_a_group().is_some()).then_some(self.seconds)
     }
 
     /// Corrects the kinds by what the submission took; where `is_exact` is false it took that at most.
     pub(super) fn took(&self, seconds: f64, is_exact: bool) {
-        if let [(kind, groups)] = &*self.kinds
+        if let [Groups { kind, groups }] = &*self.kinds
             && kind.seconds_a_group().is_none()
         {
             return kind.ran_alone(seconds, *groups);
@@ -97,7 +104,7 @@ impl Work {
         let ratio = seconds / self.seconds;
         if self.seconds > 0.0 && (ratio - 1.0).abs() > CLOSE_ENOUGH && (is_exact || ratio < 1.0) {
             let ratio = ratio.clamp(1.0 / MOST_CORRECTION, MOST_CORRECTION);
-            let known = self.kinds.iter().filter_map(|(kind, _)| Some((kind, kind.seconds_a_group()?)));
+            let known = self.kinds.iter().filter_map(|Groups { kind, .. }| Some((kind, kind.seconds_a_group()?)));
             known.for_each(|(kind, seconds)| kind.set(seconds * ratio));
         }
     }

@@ -97,12 +97,19 @@ pub(super) fn matrix_side(adapter: &AdapterReport) -> Option<u32> {
     [16, 8].into_iter().find(has).filter(|_| enough)
 }
 
-/// The features that tiers use, of those that an adapter has, and wgpu's leave to use them.
-pub(super) fn features(adapter: &AdapterReport) -> (wgpu::Features, wgpu::ExperimentalFeatures) {
+/// The features that tiers use.
+pub(super) struct TierFeatures {
+    pub(super) features: wgpu::Features,
+    /// wgpu's leave to use those that are experimental.
+    pub(super) leave: wgpu::ExperimentalFeatures,
+}
+
+/// The features that tiers use, of those that an adapter has.
+pub(super) fn features(adapter: &AdapterReport) -> TierFeatures {
     let subgroups = adapter.features & wgpu::Features::SUBGROUP;
     match matrix_side(adapter) {
-        Some(_) => (MATRIX_FEATURES | subgroups, experimental()),
-        None => (subgroups, wgpu::ExperimentalFeatures::disabled()),
+        Some(_) => TierFeatures { features: MATRIX_FEATURES | subgroups, leave: experimental() },
+        None => TierFeatures { features: subgroups, leave: wgpu::ExperimentalFeatures::disabled() },
     }
 }
 

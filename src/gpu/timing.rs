@@ -8,7 +8,7 @@
 use super::Gpu;
 use super::blocking::receive;
 use super::label::Label;
-use super::profile::{Profile, Span, Timed, Timestamps, Timing, features_of};
+use super::profile::{Profile, Running, Span, Timed, Timestamps, Timing, features_of};
 use crate::Result;
 use crate::error::Unfit;
 
@@ -51,7 +51,7 @@ impl Gpu {
             let name = &self.adapter().info.name;
             return Err(Unfit::Timestamps { device: name.clone(), kind: Some(format!("{kind:?}")) }.into());
         }
-        *self.profile.lock() = Some((kind, Vec::new()));
+        *self.profile.lock() = Some(Running { kind, submissions: Vec::new() });
         Ok(())
     }
 
@@ -61,7 +61,7 @@ impl Gpu {
     /// # Errors
     /// [`crate::Error::Run`] where the device has failed.
     pub fn finish_profile(&self) -> Result<Vec<Timing>> {
-        let Some((_, submissions)) = self.profile.lock().take() else { return Ok(Vec::new()) };
+        let Some(Running { submissions, .. }) = self.profile.lock().take() else { return Ok(Vec::new()) };
         let period = f64::from(self.queue.get_timestamp_period());
         let (sender, receiver) = std::sync::mpsc::channel();
         for buffer in submissions.iter().flat_map(|timed| &timed.buffers) {
@@ -97,7 +97,7 @@ impl Gpu {
 impl Timer {
     /// A timer for a new recording, if a profile runs.
     pub(super) fn of(profile: &Profile) -> Option<Self> {
-        let kind = profile.lock().as_ref().map(|(kind, _)| *kind)?;
+        let kind = profile.lock().as_ref().map(|running| running.kind)?;
         Some(Timer { kind, sets: Vec::new(), used: 0, spans: Vec::new() })
     }
 
@@ -184,7 +184,7 @@ impl Timer {
             encoder.copy_buffer_to_buffer(&resolved, 0, &readable, 0, readable.size());
             buffers.push(readable);
         }
-        if let Some((_, submissions)) = &mut *gpu.profile.lock() {
+        if let Some(Running { submissions, .. }) = &mut *gpu.profile.lock() {
             submissions.push(Timed { spans: self.spans, buffers });
         }
         Ok(())

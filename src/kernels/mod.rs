@@ -35,7 +35,7 @@ pub(crate) use params::params;
 use params::word;
 pub(crate) use params::{Parameter, Parameters};
 use planner::{NamedBuffers, flat_grid};
-pub use planner::{Planned, Planner};
+pub use planner::{Planned, Planner, ShaderName};
 pub(crate) use product::host_stack::HostStack;
 pub use product::tile::{DotTile, MatrixTile, Tile};
 pub use product::weights::Weights;

@@ -11,6 +11,15 @@ use crate::gpu::{Binding, Constants, Dispatch, Gpu, Grid, Label, PipelineKey, Te
 /// Quads of a row that a lane holds in registers at most; `shaders/common/held.wgsl`.
 const MAX_HELD: usize = 6;
 
+/// Which text a kernel is compiled from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShaderName {
+    /// The name of its file.
+    pub stem: &'static str,
+    /// Which of the texts that are made of it; empty where it is one.
+    pub variant: &'static str,
+}
+
 /// A kernel with its buffers, not yet compiled.
 #[derive(Debug)]
 pub struct Planned {
@@ -29,14 +38,13 @@ impl Planned {
     }
 
     /// What its pipeline is compiled from, for tests.
-    #[doc(hidden)]
-    pub fn key(&self) -> &PipelineKey {
+    pub(crate) fn key(&self) -> &PipelineKey {
         &self.key
     }
 
-    /// Stem and variant of its shader.
-    pub fn shader(&self) -> (&'static str, &'static str) {
-        (self.key.stem, self.key.variant)
+    /// Its shader.
+    pub fn shader(&self) -> ShaderName {
+        ShaderName { stem: self.key.stem, variant: self.key.variant }
     }
 
     /// Whether its lanes add up within subgroups.
@@ -67,8 +75,7 @@ pub struct Planner<'a> {
     /// The device.
     pub gpu: &'a Gpu,
     /// Workgroup sizes: tests try others.
-    #[doc(hidden)]
-    pub tuning: Tuning,
+    pub(crate) tuning: Tuning,
     /// What kernels may use: beyond [`Tier::Plain`], products round their activations.
     pub tier: Tier,
     /// The same for products of few rows, where it may be less.

@@ -1,7 +1,5 @@
 //! The model: load it, run steps.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,9 +13,10 @@ use super::load::memory::MemoryPlan;
 use super::load::options::{LoadTimes, Options, Progress};
 use super::load::prepared::{Reserved, Taken, take};
 use super::load::uploads::Uploads;
-use super::run::exchange::Run;
-use super::run::rank::{Rank, RankMemory};
-use super::run::step::{Activation, FEW_ROWS, Output, Row, Want, check_continued};
+use super::load::weights::HostExperts;
+use super::run::exchange::{Begun, Captured, Run};
+use super::run::rank::{PlacedRank, Rank};
+use super::run::step::{FEW_ROWS, Output, Row, Traced, Want, check_continued};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Fault, Usage};
 use crate::gemma4::Config;
@@ -107,12 +106,12 @@ impl Gemma4 {
                 layout.ranks.iter().for_each(|rank| rank.gpu.use_pipeline_cache(folder, &kernels::version()));
             }
             let before = start.elapsed();
-            let (ranks, head, mut load_times) = bind(taken, progress)?;
-            load_times.weights += before;
-            load_times.pipelines += before;
-            Ok((ranks, head, load_times))
+            let mut bound = bind(taken, progress)?;
+            bound.load_times.weights += before;
+            bound.load_times.pipelines += before;
+            Ok(bound)
         };
-        let (ranks, head, load_times) = load().map_err(|error| rooms.explain(error, config, advisor))?;
+        let Bound { ranks, head, load_times } = load().map_err(|error| rooms.explain(error, config, advisor))?;
         for rank in &ranks {
             rank.gpu.wait()?;
             rank.gpu.save_pipeline_cache();
@@ -167,14 +166,21 @@ impl Gemma4 {
     }
 
     /// For each rank its device, its query heads and what it holds there.
-    pub fn ranks(&self) -> impl Iterator<Item = (&Gpu, Range<usize>, RankMemory)> {
-        self.ranks.iter().map(|rank| (&*rank.gpu, rank.share.heads.clone(), rank.memory()))
+    pub fn ranks(&self) -> impl Iterator<Item = PlacedRank<'_>> {
+        self.ranks.iter().map(|rank| PlacedRank {
+            gpu: &rank.gpu,
+            heads: rank.share.heads.clone(),
+            memory: rank.memory(),
+        })
     }
 
     /// Layers whose experts are in host memory, the first ones, and the bytes that these take there.
-    pub fn host_experts(&self) -> (usize, u64) {
+    pub fn host_experts(&self) -> HostExperts {
         let hosted = |rank: &Rank| rank.weights().hosted();
-        (hosted(&self.ranks[0]).0, self.ranks.iter().map(|rank| hosted(rank).1).sum())
+        HostExperts {
+            layers: hosted(&self.ranks[0]).layers,
+            bytes: self.ranks.iter().map(|rank| hosted(rank).bytes).sum(),
+        }
     }
 
     /// Positions that a sequence can have; less than was planned once the device had no room for more.
@@ -251,29 +257,26 @@ impl Gemma4 {
     /// is not, rows that do not continue what it holds, and a row wanted that there is not; [`Error::Memory`] where the
     /// KV cache cannot grow; [`Error::Run`] where the device fails.
     pub fn step(&mut self, rows: &[Row], want: Want) -> Result<Output> {
-        Ok(self.run(rows, want, false)?.0)
+        Ok(self.run(rows, want, false)?.output)
     }
 
     /// As [`Gemma4::step`] with every inner tensor, for comparing engines: slow.
     ///
     /// # Errors
     /// As [`Gemma4::step`].
-    pub fn step_with_activations(
-        &mut self,
-        rows: &[Row],
-        want: Want,
-    ) -> Result<(Output, BTreeMap<String, Activation>)> {
+    pub fn step_with_activations(&mut self, rows: &[Row], want: Want) -> Result<Traced> {
         self.run(rows, want, true)
     }
 
-    fn run(&mut self, rows: &[Row], want: Want, keep: bool) -> Result<(Output, BTreeMap<String, Activation>)> {
+    fn run(&mut self, rows: &[Row], want: Want, keep: bool) -> Result<Traced> {
         want.check(rows.len())?;
         self.make_ready(rows)?;
-        let (run, captures) = Run::body(&self.ranks, &*self.collective, rows.len(), keep)?;
+        let Begun { run, captures } = Run::body(&self.ranks, &*self.collective, rows.len(), keep)?;
         let output = run.outputs(want)?;
         self.most_rows_run = self.most_rows_run.max(rows.len());
         self.extend(rows);
-        Ok((output, captures.into_iter().collect()))
+        let activations = captures.into_iter().map(|Captured { name, activation }| (name, activation)).collect();
+        Ok(Traced { output, activations })
     }
 
     /// Notes that the slots hold the rows of a step.
@@ -337,12 +340,17 @@ impl Gemma4 {
     }
 }
 
+/// Ranks whose weights are there and whose passes are compiled.
+struct Bound {
+    ranks: Vec<Rank>,
+    /// What requantizing the head changed.
+    head: Option<Deviation>,
+    load_times: LoadTimes,
+}
+
 /// Compiles and binds the passes of all ranks while `uploads` run, whose errors come first; also what requantizing the head
 /// changed.
-fn bind(
-    Taken { ranks: planned, uploads }: Taken,
-    progress: &(dyn Fn(Progress) + Sync),
-) -> Result<(Vec<Rank>, Option<Deviation>, LoadTimes)> {
+fn bind(Taken { ranks: planned, uploads }: Taken, progress: &(dyn Fn(Progress) + Sync)) -> Result<Bound> {
     let (start, streaming) = (Instant::now(), AtomicBool::new(uploads.is_some()));
     let compiling = |done, total| {
         // One thing is shown at a time.
@@ -364,11 +372,13 @@ fn bind(
         None => (Ok(None), bind()),
     };
     let (head, weights) = uploaded?.unwrap_or_default();
-    Ok((ranks?, head, LoadTimes { weights, pipelines }))
+    Ok(Bound { ranks: ranks?, head, load_times: LoadTimes { weights, pipelines } })
 }
 
-/// Combinations that no released model has and this forward pass does not do.
+/// Ok unless the configuration has numbers that do not go together, or combinations that no released model has and this forward
+/// pass does not do.
 pub(super) fn supported(config: &Config) -> Result<()> {
+    config.check()?;
     if config.hidden_size_per_layer_input > 0 && config.is_moe() {
         let fault = Fault::config("config.json").found("both experts and hidden_size_per_layer_input");
         return Err(fault.expected("at most one of them, as in all released models").unsupported().into());

@@ -12,12 +12,14 @@ mod pass;
 mod run;
 
 pub use crate::kernels::KvDtype;
+pub use crate::kernels::choice::sample::Draw;
 pub use gemma4::Gemma4;
 pub use load::memory::{DevicePlan, MemoryPlan};
 pub use load::options::{Head, LoadTimes, Options, Precision, Progress};
 pub use load::synthetic::Outliers;
+pub use load::weights::HostExperts;
 pub use run::copy_rate::copy_rate;
-pub use run::rank::RankMemory;
-pub use run::step::{Activation, Output, Row, Want};
+pub use run::rank::{PlacedRank, RankMemory};
+pub use run::step::{Activation, Output, Row, Traced, Want};
 pub use run::traffic::{StepShape, Traffic};
-pub use run::under_way::Next;
+pub use run::under_way::{Chosen, Next};

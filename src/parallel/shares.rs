@@ -52,7 +52,7 @@ impl Shares {
     ///
     /// # Errors
     /// [`Error::Usage`] naming `what` and the rank that would get none.
-    pub fn cut(&self, what: &str, size: usize, unit: usize) -> Result<Vec<Range<usize>>> {
+    pub(crate) fn cut(&self, what: &str, size: usize, unit: usize) -> Result<Vec<Range<usize>>> {
         let even = self.bounds(|sum, total| (size * sum).div_ceil(total));
         if let Some(rank) = even.iter().position(Range::is_empty) {
             let ranks = self.ranks();

@@ -61,11 +61,11 @@ pub fn pack(raw: &Raw, rows: Range<usize>) -> PackedMatrix {
     }
     let zeros = raw.zero_points.and_then(|words| pack_zeros(raw, groups, words, rows.clone()));
     let shift = if zeros.is_some() { Shift::Zero } else { Shift::None };
-    let (order, group_index) = group_index(&format, k, raw.g_idx);
+    let group_index = group_index(&format, k, raw.g_idx);
     PackedMatrix {
         out_features: rows.len(),
         in_features: k,
-        format: Grouped { shift, order, ..format },
+        format: Grouped { shift, order: group_index.order(), ..format },
         codes,
         groups,
         scales: pack_scales(raw, groups, rows.len()),

@@ -31,13 +31,13 @@ impl Dtype {
         }
     }
 
-    /// Words (u32) that hold `count` numbers; the last may be half used.
+    /// Words (u32) that hold `count` numbers; the last may be half used. More than can be counted are as many as can be.
     pub fn words(self, count: usize) -> usize {
-        (count * self.size_bytes()).div_ceil(4)
+        count.saturating_mul(self.size_bytes()).div_ceil(4)
     }
 
     /// Number `index` of a packed row of words, two 16-bit numbers a word, low half first.
-    pub fn read(self, words: &[u32], index: usize) -> f32 {
+    pub(crate) fn read(self, words: &[u32], index: usize) -> f32 {
         match self {
             Dtype::F32 => f32::from_bits(words[index]),
             Dtype::F16 => f16::from_bits(half_word(words, index)).to_f32(),

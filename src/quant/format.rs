@@ -68,11 +68,8 @@ impl Codebook {
         Codebook(values.map(f32::to_bits))
     }
 
-    /// What `code` stands for.
-    ///
-    /// # Panics
-    /// If it has more than 4 bits.
-    pub fn value(&self, code: u32) -> f32 {
+    /// What `code`, of 4 bits, stands for.
+    pub(super) fn value(&self, code: u32) -> f32 {
         f32::from_bits(self.0[code as usize])
     }
 }
@@ -83,13 +80,13 @@ impl Grouped {
         Grouped { bits, group, order: Order::Consecutive, scale, shift: Shift::None, values: Values::Linear }
     }
 
-    /// Groups of a row of `in_features`.
+    /// Groups of a row of `in_features`; none where a group has no features, as in no matrix.
     pub fn groups(&self, in_features: usize) -> usize {
-        in_features.div_ceil(self.group)
+        if self.group == 0 { 0 } else { in_features.div_ceil(self.group) }
     }
 
     /// Codes, or zero points, in a word.
-    pub fn codes_per_word(&self) -> usize {
+    pub(crate) fn codes_per_word(&self) -> usize {
         32 / self.bits as usize
     }
 }

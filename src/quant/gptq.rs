@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use super::dtype::Dtype;
-use super::format::{Grouped, Order, Shift};
+use super::format::{Grouped, Shift};
 use super::matrix::{GroupIndex, PackedMatrix, ones};
 
 /// Tile of the transposition, words each way: reads and writes stay in one or two cache lines a row.
@@ -90,9 +90,19 @@ pub struct Raw<'a> {
     pub g_idx: Option<&'a [u32]>,
 }
 
+/// An element that is not what it should be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BadElement<T> {
+    /// Its number in its tensor.
+    pub element: usize,
+    /// What it is.
+    pub value: T,
+}
+
 /// The first element of `g_idx` that is not a group, with its value (negative ones included).
-pub fn find_bad_group(g_idx: &[u32], groups: usize) -> Option<(usize, i32)> {
-    g_idx.iter().position(|&group| group as usize >= groups).map(|element| (element, g_idx[element] as i32))
+pub fn find_bad_group(g_idx: &[u32], groups: usize) -> Option<BadElement<i32>> {
+    let element = g_idx.iter().position(|&group| group as usize >= groups)?;
+    Some(BadElement { element, value: g_idx[element] as i32 })
 }
 
 /// The first of `groups` groups that no element of `g_idx` names.
@@ -105,7 +115,7 @@ pub fn find_empty_group(g_idx: &[u32], groups: usize) -> Option<usize> {
 }
 
 /// The first of `count` scales that is NaN or infinite.
-pub fn find_bad_scale(scales: &[u32], dtype: Dtype, count: usize) -> Option<(usize, f32)> {
+pub fn find_bad_scale(scales: &[u32], dtype: Dtype, count: usize) -> Option<BadElement<f32>> {
     // A number is finite where not all bits of its exponent are set, and most lines have only such numbers.
     let exponents: &[u32] = match dtype {
         Dtype::F32 => &[0x7f80_0000],
@@ -116,7 +126,8 @@ pub fn find_bad_scale(scales: &[u32], dtype: Dtype, count: usize) -> Option<(usi
     if !scales.iter().fold(false, |bad, &word| bad | is_bad(word)) {
         return None;
     }
-    (0..count).map(|element| (element, dtype.read(scales, element))).find(|(_, scale)| !scale.is_finite())
+    let all = (0..count).map(|element| BadElement { element, value: dtype.read(scales, element) });
+    all.into_iter().find(|scale| !scale.value.is_finite())
 }
 
 /// The first of `qzeros` that is not `2^(bits - 1)`, of a matrix of `out_features` with codes of `bits`.
@@ -159,11 +170,11 @@ pub fn pack_part(raw: &Raw, rows: Range<usize>) -> PackedMatrix {
     let row_words = PackedMatrix::code_words(k, format.bits);
     let mut codes = vec![0; rows.len() * row_words];
     transpose(raw.qweight, n, rows.clone(), &mut codes, row_words);
-    let (order, group_index) = group_index(&format, k, raw.g_idx);
+    let group_index = group_index(&format, k, raw.g_idx);
     PackedMatrix {
         out_features: rows.len(),
         in_features: k,
-        format: Grouped { order, ..format },
+        format: Grouped { order: group_index.order(), ..format },
         codes,
         groups,
         scales: pack_scales(raw, groups, rows.clone()),
@@ -247,13 +258,12 @@ pub fn is_sequential(g_idx: &[u32], group_size: usize) -> bool {
 }
 
 /// The groups of `in_features` input features. Many tools write `g_idx` also where nothing was reordered.
-pub(super) fn group_index(format: &Grouped, in_features: usize, g_idx: Option<&[u32]>) -> (Order, GroupIndex) {
-    let sequential = (Order::Consecutive, GroupIndex::Sequential);
-    let (Some(g_idx), groups) = (g_idx, format.groups(in_features)) else { return sequential };
+pub(super) fn group_index(format: &Grouped, in_features: usize, g_idx: Option<&[u32]>) -> GroupIndex {
+    let (Some(g_idx), groups) = (g_idx, format.groups(in_features)) else { return GroupIndex::Sequential };
     assert_eq!(g_idx.len(), in_features, "elements of g_idx");
     assert!(find_bad_group(g_idx, groups).is_none(), "g_idx names a group beyond {groups}");
     match is_sequential(g_idx, format.group) {
-        true => sequential,
-        false => (Order::PerRow, GroupIndex::PerRow(g_idx.to_vec())),
+        true => GroupIndex::Sequential,
+        false => GroupIndex::PerRow(g_idx.to_vec()),
     }
 }

@@ -4,6 +4,7 @@ use half::{bf16, f16};
 
 use super::dtype::Dtype;
 use super::format::{Format, Grouped, Order, Shift, Values};
+use crate::{Error, Result};
 
 /// Input features a kernel reads at a time; every row of a matrix is padded to a multiple of it.
 pub const CHUNK: usize = 32;
@@ -22,14 +23,17 @@ pub struct DenseMatrix {
 }
 
 impl DenseMatrix {
-    /// Words of one row of `in_features` values: whole chunks.
+    /// Words of one row of `in_features` values: whole chunks. More than can be counted are as many as can be.
     pub fn row_words(in_features: usize, dtype: Dtype) -> usize {
-        dtype.words(in_features.next_multiple_of(CHUNK))
+        dtype.words(in_features.div_ceil(CHUNK).saturating_mul(CHUNK))
     }
 
     /// A matrix from f32 values, row by row.
-    pub fn from_f32(out_features: usize, in_features: usize, values: &[f32]) -> Self {
-        assert_eq!(values.len(), out_features * in_features, "values of a dense matrix");
+    ///
+    /// # Errors
+    /// [`crate::error::Usage::Shape`] for another number of values, or a matrix without columns.
+    pub fn from_f32(out_features: usize, in_features: usize, values: &[f32]) -> Result<Self> {
+        check_values("values", [out_features, in_features], 1, values.len())?;
         let row_words = Self::row_words(in_features, Dtype::F32);
         let mut words = vec![0; out_features * row_words];
         for (row, source) in words.chunks_exact_mut(row_words).zip(values.chunks_exact(in_features)) {
@@ -37,13 +41,16 @@ impl DenseMatrix {
                 *word = value.to_bits();
             }
         }
-        DenseMatrix { out_features, in_features, dtype: Dtype::F32, words }
+        Ok(DenseMatrix { out_features, in_features, dtype: Dtype::F32, words })
     }
 
     /// A matrix from little-endian file bytes `[out_features, in_features]`.
-    pub fn from_bytes(out_features: usize, in_features: usize, dtype: Dtype, bytes: &[u8]) -> Self {
+    ///
+    /// # Errors
+    /// [`crate::error::Usage::Shape`] for another number of bytes, or a matrix without columns.
+    pub fn from_bytes(out_features: usize, in_features: usize, dtype: Dtype, bytes: &[u8]) -> Result<Self> {
+        check_values("bytes", [out_features, in_features], dtype.size_bytes(), bytes.len())?;
         let row_bytes = in_features * dtype.size_bytes();
-        assert_eq!(bytes.len(), out_features * row_bytes, "bytes of a dense matrix");
         let row_words = Self::row_words(in_features, dtype);
         let mut words = vec![0u32; out_features * row_words];
         for (row, source) in words.chunks_exact_mut(row_words).zip(bytes.chunks_exact(row_bytes)) {
@@ -52,11 +59,11 @@ impl DenseMatrix {
         if cfg!(target_endian = "big") {
             words.iter_mut().for_each(|word| *word = word.swap_bytes());
         }
-        DenseMatrix { out_features, in_features, dtype, words }
+        Ok(DenseMatrix { out_features, in_features, dtype, words })
     }
 
-    /// Row `n` as f32.
-    pub fn row(&self, n: usize, out: &mut [f32]) {
+    /// Row `n` as f32. The caller has checked the matrix, the number and the room.
+    pub(crate) fn read_row(&self, n: usize, out: &mut [f32]) {
         let row_words = Self::row_words(self.in_features, self.dtype);
         let words = &self.words[n * row_words..][..row_words];
         let out = &mut out[..self.in_features];
@@ -67,6 +74,18 @@ impl DenseMatrix {
         }
     }
 }
+
+/// Ok where `found` is as many as `[out_features, in_features]` values of `each` have, and there are columns.
+fn check_values(what: &'static str, shape: [usize; 2], each: usize, found: usize) -> Result<()> {
+    let [out_features, in_features] = shape;
+    Error::check_shape(DENSE, "input features", in_features > 0, &in_features, &"at least 1")?;
+    let expected = out_features.checked_mul(in_features).and_then(|count| count.checked_mul(each));
+    let shown = expected.map_or_else(|| format!("{out_features} x {in_features} x {each}"), |count| count.to_string());
+    Error::check_shape(DENSE, what, expected == Some(found), &found, &shown)
+}
+
+/// What a matrix without a name is called in messages.
+const DENSE: &str = "dense matrix";
 
 fn read_halves(words: &[u32], out: &mut [f32], value: impl Fn(u16) -> f32) {
     for (pair, &word) in out.chunks_mut(2).zip(words) {
@@ -84,6 +103,16 @@ pub enum GroupIndex {
     PerRow(Vec<u32>),
 }
 
+impl GroupIndex {
+    /// The order of groups that a format with this index has.
+    pub(super) fn order(&self) -> Order {
+        match self {
+            GroupIndex::Sequential => Order::Consecutive,
+            GroupIndex::PerRow(_) => Order::PerRow,
+        }
+    }
+}
+
 /// The groups of a row-parallel shard: the numbers of the whole matrix, and what the shard begins with. Only this type
 /// carries an offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,27 +125,36 @@ pub struct ShardGroups {
     pub index: GroupIndex,
 }
 
-/// Where the stored group of an input row comes from.
+/// What a matrix begins with, by the numbers of the whole one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offset {
+    /// The number of its row 0.
+    pub row: usize,
+    /// The first group that is stored.
+    pub group: usize,
+}
+
+/// Where the stored group of an input row comes from. Only this crate's types tell: the trait has no public path.
 pub trait Groups: Clone + PartialEq + std::fmt::Debug {
-    /// Row 0's number in the whole matrix, and the first group that is stored.
-    fn offset(&self) -> (usize, usize);
+    /// What the matrix begins with.
+    fn offset(&self) -> Offset;
 
     /// The groups' numbers in the whole matrix.
     fn index(&self) -> &GroupIndex;
 
     /// The stored group of input row `k`, where neighbours are groups of `size`.
     fn group(&self, k: usize, size: usize) -> usize {
-        let (first_row, first_group) = self.offset();
+        let first = self.offset();
         match self.index() {
-            GroupIndex::Sequential => (first_row + k) / size - first_group,
-            GroupIndex::PerRow(table) => table[k] as usize - first_group,
+            GroupIndex::Sequential => (first.row + k) / size - first.group,
+            GroupIndex::PerRow(table) => table[k] as usize - first.group,
         }
     }
 }
 
 impl Groups for GroupIndex {
-    fn offset(&self) -> (usize, usize) {
-        (0, 0)
+    fn offset(&self) -> Offset {
+        Offset { row: 0, group: 0 }
     }
 
     fn index(&self) -> &GroupIndex {
@@ -125,8 +163,8 @@ impl Groups for GroupIndex {
 }
 
 impl Groups for ShardGroups {
-    fn offset(&self) -> (usize, usize) {
-        (self.first_row, self.first_group)
+    fn offset(&self) -> Offset {
+        Offset { row: self.first_row, group: self.first_group }
     }
 
     fn index(&self) -> &GroupIndex {
@@ -165,18 +203,19 @@ pub struct PackedMatrix<G = GroupIndex> {
 pub type RowShard = PackedMatrix<ShardGroups>;
 
 impl PackedMatrix {
-    /// Words of codes in one row.
+    /// Words of codes in one row: a chunk of 32 codes has as many as a code has bits. More than can be counted are as many as
+    /// can be.
     pub fn code_words(in_features: usize, bits: u32) -> usize {
-        in_features.next_multiple_of(CHUNK) * bits as usize / 32
+        in_features.div_ceil(CHUNK).saturating_mul(bits as usize)
     }
 
-    /// Words of zero points in one row.
+    /// Words of zero points in one row. More than can be counted are as many as can be.
     pub fn zero_words(groups: usize, bits: u32) -> usize {
-        (groups * bits as usize).div_ceil(32)
+        groups.saturating_mul(bits as usize).div_ceil(32)
     }
 
     /// A word of zero points that are all `2^(bits - 1)`.
-    pub fn symmetric_zeros(bits: u32) -> u32 {
+    pub(crate) fn symmetric_zeros(bits: u32) -> u32 {
         ones(bits) << (bits - 1)
     }
 }
@@ -188,20 +227,20 @@ impl<G: Groups> PackedMatrix<G> {
     }
 
     /// The unsigned code at output feature `n`, input feature `k`.
-    pub fn code(&self, n: usize, k: usize) -> u32 {
+    pub(crate) fn code(&self, n: usize, k: usize) -> u32 {
         let bits = self.format.bits;
         let row_words = PackedMatrix::code_words(self.in_features, bits);
         Self::field(&self.codes[n * row_words..], k, bits)
     }
 
     /// The scale of group `g` in row `n`.
-    pub fn scale(&self, n: usize, g: usize) -> f32 {
+    pub(crate) fn scale(&self, n: usize, g: usize) -> f32 {
         let row_words = self.format.scale.words(self.groups);
         self.format.scale.read(&self.scales[n * row_words..][..row_words], g)
     }
 
     /// The zero point of group `g` in row `n`.
-    pub fn zero(&self, n: usize, g: usize) -> u32 {
+    fn zero(&self, n: usize, g: usize) -> u32 {
         let bits = self.format.bits;
         match &self.zeros {
             None => 1 << (bits - 1),
@@ -210,19 +249,19 @@ impl<G: Groups> PackedMatrix<G> {
     }
 
     /// What is added to the values of group `g` in row `n`.
-    pub fn addend(&self, n: usize, g: usize) -> f32 {
+    fn addend(&self, n: usize, g: usize) -> f32 {
         let Shift::Addend(dtype) = self.format.shift else { return 0.0 };
         let row_words = dtype.words(self.groups);
         dtype.read(&self.addends[n * row_words..][..row_words], g)
     }
 
     /// The stored group of input row `k`.
-    pub fn group(&self, k: usize) -> usize {
+    pub(super) fn group(&self, k: usize) -> usize {
         self.group_index.group(k, self.format.group)
     }
 
-    /// Row `n` as f32: one rounding a value, as in the kernels.
-    pub fn row(&self, n: usize, out: &mut [f32]) {
+    /// Row `n` as f32: one rounding a value, as in the kernels. The caller has checked the matrix, the number and the room.
+    pub(crate) fn read_row(&self, n: usize, out: &mut [f32]) {
         for (k, value) in out[..self.in_features].iter_mut().enumerate() {
             let g = self.group(k);
             let (scale, code) = (self.scale(n, g), self.code(n, k));
@@ -295,22 +334,13 @@ impl Matrix {
         }
     }
 
-    /// Row `n` as f32.
-    pub fn row(&self, n: usize, out: &mut [f32]) {
+    /// Row `n` as f32. The caller has checked the matrix, the number and the room.
+    pub(crate) fn read_row(&self, n: usize, out: &mut [f32]) {
         match self {
-            Matrix::Dense(m) => m.row(n, out),
-            Matrix::Packed(m) => m.row(n, out),
-            Matrix::RowShard(m) => m.row(n, out),
+            Matrix::Dense(m) => m.read_row(n, out),
+            Matrix::Packed(m) => m.read_row(n, out),
+            Matrix::RowShard(m) => m.read_row(n, out),
         }
-    }
-
-    /// The whole matrix as dense f32: what a router becomes on load.
-    pub fn to_dense(&self) -> DenseMatrix {
-        let mut values = vec![0.0; self.out_features() * self.in_features()];
-        for (n, row) in values.chunks_exact_mut(self.in_features()).enumerate() {
-            self.row(n, row);
-        }
-        DenseMatrix::from_f32(self.out_features(), self.in_features(), &values)
     }
 }
 
@@ -341,9 +371,9 @@ mod tests {
 
     fn values(matrix: PackedMatrix) -> [f32; 8] {
         matrix.check();
-        let dense = Matrix::Packed(matrix).to_dense();
+        let dense = Matrix::Packed(matrix).to_dense().expect("a matrix");
         let mut out = [0.0; 8];
-        out.chunks_exact_mut(4).enumerate().for_each(|(n, row)| dense.row(n, row));
+        out.chunks_exact_mut(4).enumerate().for_each(|(n, row)| dense.read_row(n, row));
         out
     }
 
@@ -392,15 +422,15 @@ mod tests {
         use crate::quant::StoredGroups;
         let addend = Shift::Addend(Dtype::F16);
         let whole = PackedMatrix { addends: ADDENDS.to_vec(), ..matrix(4, addend, Values::Linear) };
-        let columns = [0..1, 1..2].map(|outputs| whole.column_shard(outputs));
+        let columns = [0..1, 1..2].map(|outputs| whole.column_shard(outputs).expect("a part"));
         assert_eq!(columns[1].addends, [ADDENDS[1]]);
-        assert_eq!(PackedMatrix::join_columns(&columns), whole);
-        let rows = [0..3, 3..4].map(|inputs| whole.row_shard(inputs, StoredGroups::Touched));
+        assert_eq!(crate::quant::join::join_columns(&columns), whole);
+        let rows = [0..3, 3..4].map(|inputs| whole.row_shard(inputs, StoredGroups::Touched).expect("a part"));
         assert_eq!(rows[1].addends, [0xb800, 0x4900]);
         let mut row = [0.0];
-        rows[1].row(0, &mut row);
+        rows[1].read_row(0, &mut row);
         assert_eq!(row, [-30.5]);
-        assert_eq!(PackedMatrix::join_rows(&rows), whole);
+        assert_eq!(crate::quant::join::join_rows(&rows), whole);
     }
 
     #[test]

@@ -44,6 +44,15 @@ impl Deviation {
     }
 }
 
+/// A requantized matrix.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Requantized {
+    /// The matrix.
+    pub packed: PackedMatrix,
+    /// How far it is from what it was.
+    pub deviation: Deviation,
+}
+
 /// Bytes of a requantized matrix `[out_features, in_features]`.
 pub fn size_bytes(out_features: usize, in_features: usize, bits: u32, group_size: usize) -> u64 {
     let scale_words = SCALE_DTYPE.words(in_features.div_ceil(group_size));
@@ -65,7 +74,7 @@ pub fn requantize(
     matrix: &DenseMatrix,
     bits: u32,
     group_size: usize,
-) -> Result<(PackedMatrix, Deviation)> {
+) -> Result<Requantized> {
     assert!(matches!(bits, 4 | 8), "{name}: codes of {bits} bits");
     assert!(group_size > 0 && group_size.is_multiple_of(CHUNK), "{name}: groups of {group_size}");
     let (n, k) = (matrix.out_features, matrix.in_features);
@@ -78,7 +87,7 @@ pub fn requantize(
     let mut deviation = Deviation::default();
     let rows = codes.chunks_exact_mut(code_words).zip(scales.chunks_exact_mut(scale_words));
     for (i, (codes, scales)) in rows.enumerate() {
-        matrix.row(i, &mut row.values);
+        matrix.read_row(i, &mut row.values);
         let fault = |bad: BadValue| {
             let found = format!("row {}, column {} is {:e}", first_row + i, bad.column, bad.value);
             Fault::tensor(name).found(found).expected(bad.expected)
@@ -89,7 +98,7 @@ pub fn requantize(
     let (format, group_index) = (Grouped::symmetric(bits, group_size, SCALE_DTYPE), GroupIndex::Sequential);
     let addends = Vec::new();
     let packed = PackedMatrix { out_features, in_features, format, codes, groups, scales, zeros, addends, group_index };
-    Ok((packed, deviation))
+    Ok(Requantized { packed, deviation })
 }
 
 /// Precision of the scales.

@@ -1,6 +1,6 @@
 //! Whether what stands in a matrix is what its format and its size say: its fields are public.
 
-use super::format::{Format, Order, Shift};
+use super::format::{Format, Grouped, Order, Shift, Values};
 use super::matrix::{DenseMatrix, GroupIndex, Groups, Matrix, PackedMatrix};
 use crate::{Error, Result};
 
@@ -19,12 +19,29 @@ impl Matrix {
         count(name, "input features", self.in_features(), 1)?;
         self.format().check_runs()?;
         match self {
-            Matrix::Dense(m) => {
-                words(name, "words", &m.words, m.out_features, DenseMatrix::row_words(m.in_features, m.dtype))
-            }
-            Matrix::Packed(m) => m.check_shape(name),
-            Matrix::RowShard(m) => m.check_shape(name),
+            Matrix::Dense(m) => m.check_arrays(name),
+            Matrix::Packed(m) => m.check_arrays(name),
+            Matrix::RowShard(m) => m.check_arrays(name),
         }
+    }
+}
+
+/// What a matrix that comes without a name is called.
+pub(super) const UNNAMED: &str = "matrix";
+
+impl DenseMatrix {
+    /// Ok where the matrix has `least` rows and can be read.
+    ///
+    /// # Errors
+    /// [`crate::error::Usage::Shape`] with what is wrong.
+    pub(super) fn check_readable(&self, least: usize) -> Result<()> {
+        count(UNNAMED, "output features", self.out_features, least)?;
+        count(UNNAMED, "input features", self.in_features, 1)?;
+        self.check_arrays(UNNAMED)
+    }
+
+    fn check_arrays(&self, name: &str) -> Result<()> {
+        words(name, "words", &self.words, self.out_features, Self::row_words(self.in_features, self.dtype))
     }
 }
 
@@ -43,12 +60,33 @@ impl Format {
 }
 
 impl<G: Groups> PackedMatrix<G> {
-    fn check_shape(&self, name: &str) -> Result<()> {
-        let (n, format, (first_row, first_group)) = (self.out_features, &self.format, self.group_index.offset());
+    /// Ok where the matrix has `least` rows and can be read, whether or not kernels multiply by its format.
+    ///
+    /// # Errors
+    /// As [`DenseMatrix::check_readable`].
+    pub(super) fn check_readable(&self, least: usize) -> Result<()> {
+        count(UNNAMED, "output features", self.out_features, least)?;
+        count(UNNAMED, "input features", self.in_features, 1)?;
+        let Grouped { bits, group, values, .. } = self.format;
+        let is_known = bits == 4 || (bits == 8 && values == Values::Linear);
+        let expected = if values == Values::Linear { "4 or 8" } else { "4" };
+        Error::check_shape(UNNAMED, "bits of a code", is_known, &bits, &expected)?;
+        self.check_arrays(UNNAMED)?;
+        let first = self.group_index.offset();
+        let touched = first.row / group..(first.row + self.in_features).div_ceil(group);
+        let stored = first.group..first.group + self.groups;
+        let is_stored = *self.group_index.index() != GroupIndex::Sequential
+            || (stored.start <= touched.start && touched.end <= stored.end);
+        let (found, expected) = (format!("{stored:?}"), format!("{touched:?}"));
+        Error::check_shape(UNNAMED, "groups that are stored", is_stored, &found, &expected)
+    }
+
+    fn check_arrays(&self, name: &str) -> Result<()> {
+        let (n, format, first) = (self.out_features, &self.format, self.group_index.offset());
         count(name, "input features of a group", format.group, 1)?;
         count(name, "groups", self.groups, 1)?;
-        count(name, "first row", first_row, 0)?;
-        count(name, "first group", first_group, 0)?;
+        count(name, "first row", first.row, 0)?;
+        count(name, "first group", first.group, 0)?;
         words(name, "words of codes", &self.codes, n, PackedMatrix::code_words(self.in_features, format.bits))?;
         words(name, "words of scales", &self.scales, n, format.scale.words(self.groups))?;
         let there = |is_there| if is_there { "some" } else { "none" };
@@ -57,13 +95,18 @@ impl<G: Groups> PackedMatrix<G> {
         if let Some(zeros) = &self.zeros {
             words(name, "words of zero points", zeros, n, PackedMatrix::zero_words(self.groups, format.bits))?;
         }
+        let addend_words = match format.shift {
+            Shift::Addend(dtype) => dtype.words(self.groups),
+            Shift::None | Shift::Zero => 0,
+        };
+        words(name, "words of addends", &self.addends, n, addend_words)?;
         let wants_table = format.order == Order::PerRow;
         let GroupIndex::PerRow(table) = self.group_index.index() else {
             return Error::check_shape(name, "table of groups", !wants_table, &there(false), &there(true));
         };
         Error::check_shape(name, "table of groups", wants_table, &there(true), &there(false))?;
         words(name, "groups in the table", table, 1, self.in_features)?;
-        let stored = first_group..first_group + self.groups;
+        let stored = first.group..first.group + self.groups;
         let wrong = table.iter().find(|group| !stored.contains(&(**group as usize)));
         let found = wrong.copied().unwrap_or_default();
         Error::check_shape(name, "group in the table", wrong.is_none(), &found, &format_args!("one of {stored:?}"))

@@ -38,15 +38,18 @@ impl Model {
         let config = checkpoint.config.clone();
         let (mut matrices, mut vectors) = (BTreeMap::new(), BTreeMap::new());
         for tensor in config.tensors() {
-            let mut keep = |name, matrix: Matrix| matrices.insert(name, Matrix::Dense(matrix.to_dense()));
+            let mut keep = |name, matrix: Matrix| -> Result<()> {
+                matrices.insert(name, Matrix::Dense(matrix.to_dense()?));
+                Ok(())
+            };
             match (tensor.dimensions(), tensor.layer) {
                 (Dimensions::Vector(_), _) => drop(vectors.insert(tensor.name(), checkpoint.vector(&tensor.name())?)),
                 (Dimensions::Matrix(_), Some(l)) if tensor.is_of_experts() => {
                     for e in 0..config.num_experts {
-                        keep(tensor.name_of(e), checkpoint.load_expert(l, e, tensor.projection())?);
+                        keep(tensor.name_of(e), checkpoint.load_expert(l, e, tensor.projection())?)?;
                     }
                 }
-                (Dimensions::Matrix(_), _) => drop(keep(tensor.name(), checkpoint.load(&tensor.name())?)),
+                (Dimensions::Matrix(_), _) => keep(tensor.name(), checkpoint.load(&tensor.name())?)?,
             }
         }
         Ok(Model { config, matrices, vectors })
@@ -79,7 +82,7 @@ impl Model {
         let mut keep =
             |name: &str, values: &[f32]| trace.entry(name.to_string()).or_default().extend_from_slice(values);
         let mut h = vec![0.0; c.hidden_size];
-        self.matrices["embed_tokens"].row(id as usize, &mut h);
+        self.matrices["embed_tokens"].read_row(id as usize, &mut h);
         let scale = (c.hidden_size as f64).sqrt() as f32;
         h.iter_mut().for_each(|v| *v *= scale);
         keep("embed", &h);
@@ -131,7 +134,7 @@ impl Model {
         let (c, n) = (&self.config, self.config.hidden_size_per_layer_input);
         let table = self.matrices.get("embed_tokens_per_layer")?;
         let mut tokens = vec![0.0; table.in_features()];
-        table.row(if (id as usize) < table.out_features() { id as usize } else { 0 }, &mut tokens);
+        table.read_row(if (id as usize) < table.out_features() { id as usize } else { 0 }, &mut tokens);
         let root = (n as f32).sqrt();
         tokens.iter_mut().for_each(|t| *t *= root);
         let context = ops::matmul(h, &self.matrices["per_layer_model_projection"]);

@@ -45,7 +45,8 @@ pub fn dense(random: &mut Random, out_features: usize, in_features: usize, dtype
             _ => random.normal(),
         })
         .collect();
-    DenseMatrix::from_bytes(out_features, in_features, dtype, &file_bytes(dtype, &values))
+    let bytes = file_bytes(dtype, &values);
+    DenseMatrix::from_bytes(out_features, in_features, dtype, &bytes).expect("as many bytes as values have")
 }
 
 /// Scales that matter: ordinary ones of both signs, the smallest of AutoRound (subnormal in f16), the ends of f16, zero.

@@ -16,6 +16,28 @@ pub mod workbench;
 pub mod kernels {
     pub use crate::kernels::*;
 
+    use super::gpu::PipelineKey;
+
+    /// The shapes of workgroups that `planner` plans with.
+    pub fn tuning<'p>(planner: &'p Planner) -> &'p Tuning {
+        &planner.tuning
+    }
+
+    /// As [`tuning()`], to try others.
+    pub fn tuning_mut<'p>(planner: &'p mut Planner) -> &'p mut Tuning {
+        &mut planner.tuning
+    }
+
+    /// Rows of a tile of the rows that a step of `rows` rows has for the experts of a rank, of which a token uses `top_k`.
+    pub fn expert_tile_rows(planner: &Planner, rows: usize, top_k: usize, n_experts: usize) -> u32 {
+        planner.expert_tile_rows(rows, top_k, n_experts)
+    }
+
+    /// What the pipeline of a kernel is compiled from.
+    pub fn key(planned: &Planned) -> &PipelineKey {
+        planned.key()
+    }
+
     /// Binds `planned` with each shader text changed by `alter` and compiled under the name `variant`: how tests plant a bug
     /// and see it caught.
     ///
@@ -38,15 +60,33 @@ pub mod reference {
 
 /// Buffers, pipelines and recorded passes.
 pub mod gpu {
-    pub use crate::gpu::buffer::{Binding, Place, Tensor, Uniforms};
+    pub use crate::gpu::buffer::{Binding, Tensor, Uniforms};
     pub use crate::gpu::device::IMMEDIATE_BYTES;
     pub use crate::gpu::pass::{Dispatch, Grid, Readback, Recorder};
     pub use crate::gpu::pending::Submission;
     pub use crate::gpu::pipeline::{Constants, Pipeline, PipelineKey, has_bounds_checks, with_immediates};
+    pub use crate::gpu::place::Place;
     pub use crate::gpu::rehearsal::Imagined;
     pub use crate::gpu::specialize::{Specialized, specialize};
     pub use crate::gpu::testing::fault_injector::FaultInjector;
     pub use crate::gpu::upload::{Upload, Uploader};
+
+    /// The pipeline for `key` on `gpu`, compiled from `wgsl` unless it is there already.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] where the device rejects the shader; as [`crate::gpu::Gpu::check`].
+    pub fn pipeline(
+        gpu: &crate::gpu::Gpu,
+        key: &PipelineKey,
+        wgsl: impl FnOnce() -> String,
+    ) -> crate::Result<std::sync::Arc<Pipeline>> {
+        gpu.pipeline(key, wgsl)
+    }
+
+    /// What the pipelines that `gpu` has compiled were made from, in no order.
+    pub fn pipeline_keys(gpu: &crate::gpu::Gpu) -> Vec<PipelineKey> {
+        gpu.pipeline_keys()
+    }
 
     /// What plants faults in `gpu`.
     pub fn fault_injector(gpu: &crate::gpu::Gpu) -> FaultInjector {
@@ -56,6 +96,20 @@ pub mod gpu {
 
 /// How files' words become matrices, and random ones.
 pub mod quant {
+    use crate::quant::PackedMatrix;
+    pub use crate::quant::join::{join_columns, join_rows};
+
+    /// The code at output feature `n`, input feature `k`.
+    pub fn code(m: &PackedMatrix, n: usize, k: usize) -> u32 {
+        m.code(n, k)
+    }
+
+    /// The scale of group `g` in row `n`.
+    pub fn scale(m: &PackedMatrix, n: usize, g: usize) -> f32 {
+        m.scale(n, g)
+    }
+
+    pub use crate::quant::matrix::Groups;
     pub use crate::quant::random::{Bits, RandomBits};
 
     /// AWQ as GPTQ.
@@ -76,6 +130,16 @@ pub mod quant {
     /// Dense matrices as quantized ones.
     pub mod requantize {
         pub use crate::quant::requantize::*;
+    }
+}
+
+/// Rows that no file holds.
+pub mod checkpoint {
+    use crate::checkpoint::RowReader;
+
+    /// A matrix of made-up rows, which models without files look up.
+    pub fn random_rows(rows: usize, width: usize) -> RowReader {
+        RowReader::random(rows, width)
     }
 }
 

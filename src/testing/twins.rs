@@ -19,7 +19,7 @@ pub fn of_products(x: &[f32], matrix: &Matrix) -> Vec<f64> {
     let mut row = vec![0.0; n_in];
     let mut sums = vec![0.0f64; x.len() / n_in * n_out];
     for n in 0..n_out {
-        matrix.row(n, &mut row);
+        matrix.read_row(n, &mut row);
         for (t, x) in x.chunks_exact(n_in).enumerate() {
             sums[t * n_out + n] = x.iter().zip(&row).map(|(&x, &w)| (f64::from(x) * f64::from(w)).abs()).sum();
         }
@@ -44,7 +44,7 @@ pub fn matrix_products(x: &[f32], matrix: &Matrix) -> Bounded {
     let mut bound = vec![0.0; y.len()];
     let additions = (n_in as f64 / 8.0 + 8.0).max(1.44 * (n_in as f64).sqrt());
     for n in 0..n_out {
-        matrix.row(n, &mut row);
+        matrix.read_row(n, &mut row);
         for (t, x) in x.chunks_exact(n_in).enumerate() {
             let largest = x.iter().fold(0.0f32, |most, v| most.max(v.abs())).max(f32::MIN_POSITIVE * 4.0);
             let inverse = 2f32.powi(13 - largest.log2().floor().clamp(-113.0, 127.0) as i32);

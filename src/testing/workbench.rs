@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::gpu::{Dispatch, Gpu, Recorder, Tensor, Tier};
+use crate::kernels::ShaderName;
 use crate::kernels::rounding::int8_by_16;
 use crate::kernels::{Planned, Planner, StepRow, Tuning};
 use crate::{Error, Result};
@@ -23,7 +24,7 @@ pub struct Bug {
 type Seen = BTreeSet<String>;
 
 fn shader_name(planned: &Planned) -> String {
-    let (stem, variant) = planned.shader();
+    let ShaderName { stem, variant } = planned.shader();
     let subgroups = if planned.uses_subgroups() { "subgroups" } else { "" };
     let words = [stem, variant, subgroups].into_iter().filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")

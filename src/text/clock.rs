@@ -27,7 +27,7 @@ pub(crate) const MOST_PER_BYTE: usize = 16;
 pub(crate) fn strftime(format: &str, time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day, day_of_year) = date(days);
+    let Date { year, month, day, day_of_year } = date(days);
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
     let hour12 = (hour + 11) % 12 + 1;
     let month_name = MONTHS[month as usize - 1];
@@ -76,8 +76,16 @@ pub(crate) fn strftime(format: &str, time: SystemTime) -> String {
     out
 }
 
-/// Year, month, day and day of the year of a number of days since 1970-01-01.
-fn date(days: u64) -> (u64, u64, u64, u64) {
+/// A day; all but the year from 1 on.
+struct Date {
+    year: u64,
+    month: u64,
+    day: u64,
+    day_of_year: u64,
+}
+
+/// The day so many days after 1970-01-01.
+fn date(days: u64) -> Date {
     let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     // 400 years have 146,097 days; what is left is counted year by year.
     let (mut year, mut rest) = (1970 + days / 146_097 * 400, days % 146_097);
@@ -95,7 +103,7 @@ fn date(days: u64) -> (u64, u64, u64, u64) {
         rest -= length;
         month += 1;
     }
-    (year, month, rest + 1, day_of_year)
+    Date { year, month, day: rest + 1, day_of_year }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ use crate::error::Result;
 
 pub use channel::Kind;
 pub use conversation::{Conversation, Message, Role};
-pub use reply::Reply;
+pub use reply::{Reply, Said};
 pub use special::{Piece, Prompt, Specials};
 pub use stream::StreamDecoder;
 pub use template::{ChatTemplate, MAX_TEMPLATE_BYTES};

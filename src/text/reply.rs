@@ -7,6 +7,15 @@ use super::tokenizer::{Token, Tokenizer};
 /// Longest name of a channel; a longer first line is thought, not a name.
 const MAX_NAME: usize = 32;
 
+/// A piece of a reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// What it belongs to.
+    pub kind: Kind,
+    /// The piece; it is not empty.
+    pub text: String,
+}
+
 /// Collects one reply. The pieces that [`Reply::push`] and [`Reply::finish`] return, joined by kind, are the texts that
 /// the accessors return.
 #[derive(Debug)]
@@ -53,7 +62,7 @@ impl<'t> Reply<'t> {
     }
 
     /// Takes the next id and returns the text that it completes. Stop ids and other special tokens are no text.
-    pub fn push(&mut self, id: u32) -> Vec<(Kind, String)> {
+    pub fn push(&mut self, id: u32) -> Vec<Said> {
         let mut out = Vec::new();
         let before = self.splitter.kind();
         match self.splitter.push(id) {
@@ -92,7 +101,7 @@ impl<'t> Reply<'t> {
     }
 
     /// The end of the reply: what was held back of a character that did not become whole.
-    pub fn finish(&mut self) -> Vec<(Kind, String)> {
+    pub fn finish(&mut self) -> Vec<Said> {
         let mut out = Vec::new();
         self.flush(self.splitter.kind(), &mut out);
         out
@@ -119,7 +128,7 @@ impl<'t> Reply<'t> {
     }
 
     /// Ends a run of text: bytes that make no character are passed on as U+FFFD.
-    fn flush(&mut self, kind: Kind, out: &mut Vec<(Kind, String)>) {
+    fn flush(&mut self, kind: Kind, out: &mut Vec<Said>) {
         if let Some(text) = self.decoder.finish() {
             // A broken character in a channel's name is dropped with the name.
             if !self.splitter.in_name() {
@@ -129,7 +138,7 @@ impl<'t> Reply<'t> {
     }
 
     /// Looks for the end of the channel's name. A line that cannot be a name is thinking.
-    fn read_name(&mut self, out: &mut Vec<(Kind, String)>) {
+    fn read_name(&mut self, out: &mut Vec<Said>) {
         let is_name = |line: &str| line.len() <= MAX_NAME && !line.contains(|c: char| c.is_whitespace());
         let rest = match self.name.split_once('\n') {
             Some((line, rest)) if is_name(line.trim_end()) => rest.to_owned(),
@@ -141,7 +150,7 @@ impl<'t> Reply<'t> {
         self.emit(Kind::Thinking, rest, out);
     }
 
-    fn emit(&mut self, kind: Kind, text: String, out: &mut Vec<(Kind, String)>) {
+    fn emit(&mut self, kind: Kind, text: String, out: &mut Vec<Said>) {
         if text.is_empty() {
             return;
         }
@@ -150,6 +159,6 @@ impl<'t> Reply<'t> {
             Kind::Thinking => self.thinking.push_str(&text),
             Kind::ToolCall => self.open_call.get_or_insert_default().push_str(&text),
         }
-        out.push((kind, text));
+        out.push(Said { kind, text });
     }
 }

@@ -10,6 +10,7 @@ use super::tokenizer_fault::{fault, part, show};
 use super::tokenizer_file::{Added, File, read};
 use super::tokenizer_model::{MAX_VOCABULARY, Model};
 use super::tokenizer_parts::Frame;
+use super::tokenizer_parts::Replacement;
 use crate::contained::contained;
 use crate::error::Result;
 
@@ -20,7 +21,7 @@ use crate::error::Result;
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// Text replacements of the decoder, in order.
-    replacements: Vec<(String, String)>,
+    replacements: Vec<Replacement>,
     /// Whether `<0xE2>` and the like are bytes.
     byte_fallback: bool,
     frame: Option<Frame>,
@@ -187,7 +188,7 @@ impl Tokenizer {
         if self.is_special(id) {
             return Token::Special(text);
         }
-        for (from, to) in &self.replacements {
+        for Replacement { from, to } in &self.replacements {
             if text.contains(from) {
                 text = text.replace(from, to);
             }

@@ -21,7 +21,7 @@ pub(crate) struct Parts {
     pub(crate) normalizer: Option<NormalizerWrapper>,
     pub(crate) pre_tokenizer: Option<PreTokenizerWrapper>,
     /// Text replacements of the decoder, in order.
-    pub(crate) replacements: Vec<(String, String)>,
+    pub(crate) replacements: Vec<Replacement>,
     /// Whether `<0xE2>` and the like are bytes.
     pub(crate) byte_fallback: bool,
     /// What the post-processor puts around a text.
@@ -53,7 +53,7 @@ impl Parts {
         if !pre_tokenizer.is_null() {
             check_pre_tokenizer(pre_tokenizer, "pre_tokenizer", &mut Sizes::default())?;
         }
-        let (replacements, byte_fallback) = read_decoder(decoder)?;
+        let Decoder { replacements, byte_fallback } = read_decoder(decoder)?;
         Ok(Self {
             normalizer: made("normalizer", normalizer)?,
             pre_tokenizer: made("pre_tokenizer", pre_tokenizer)?,
@@ -103,10 +103,16 @@ impl Sizes {
     }
 }
 
+/// A component of a tokenizer.
+struct Component<'v> {
+    kind: &'v str,
+    map: &'v Map<String, Value>,
+}
+
 /// A component's kind, its name in the file.
-fn kind<'v>(value: &'v Value, place: &str, expected: &str) -> Result<(&'v str, &'v Map<String, Value>)> {
+fn kind<'v>(value: &'v Value, place: &str, expected: &str) -> Result<Component<'v>> {
     match (value.as_object(), value["type"].as_str()) {
-        (Some(map), Some(kind)) => Ok((kind, map)),
+        (Some(map), Some(kind)) => Ok(Component { kind, map }),
         _ => Err(part(place).found("found nothing with a type").expected(expected).into()),
     }
 }
@@ -167,7 +173,7 @@ fn plain_pattern<'v>(map: &'v Map<String, Value>, place: &str) -> Result<&'v str
 
 fn check_normalizer(value: &Value, place: &str, sizes: &mut Sizes) -> Result<()> {
     const EXPECTED: &str = "Replace of a plain string, Prepend of a character, or a Sequence of these";
-    let (kind, map) = kind(value, place, EXPECTED)?;
+    let Component { kind, map } = kind(value, place, EXPECTED)?;
     sizes.count(place)?;
     match kind {
         "Sequence" => {
@@ -191,7 +197,7 @@ fn check_normalizer(value: &Value, place: &str, sizes: &mut Sizes) -> Result<()>
 
 fn check_pre_tokenizer(value: &Value, place: &str, sizes: &mut Sizes) -> Result<()> {
     const EXPECTED: &str = "Split at a plain string, or a Sequence of these";
-    let (kind, map) = kind(value, place, EXPECTED)?;
+    let Component { kind, map } = kind(value, place, EXPECTED)?;
     sizes.count(place)?;
     match kind {
         "Sequence" => {
@@ -221,7 +227,7 @@ fn read_post_processor(value: &Value) -> Result<Option<Frame>> {
     if value.is_null() {
         return Ok(None);
     }
-    let (kind, map) = kind(value, PLACE, EXPECTED)?;
+    let Component { kind, map } = kind(value, PLACE, EXPECTED)?;
     if kind != "TemplateProcessing" {
         return other(PLACE, kind, EXPECTED);
     }
@@ -262,8 +268,21 @@ fn special_ids(token: &Value, name: &str, place: &str) -> Result<Vec<u32>> {
     })
 }
 
+/// A text that is replaced by another.
+#[derive(Debug, Clone)]
+pub(crate) struct Replacement {
+    pub(crate) from: String,
+    pub(crate) to: String,
+}
+
+/// What a decoder does.
+struct Decoder {
+    replacements: Vec<Replacement>,
+    byte_fallback: bool,
+}
+
 /// The decoder must work token by token, as a stream does: replacements, then bytes, then joining.
-fn read_decoder(decoder: &Value) -> Result<(Vec<(String, String)>, bool)> {
+fn read_decoder(decoder: &Value) -> Result<Decoder> {
     const EXPECTED: &str = "Replace of a string, ByteFallback, Fuse, in this order";
     let found = |step: &Value| show(step["type"].as_str().unwrap_or("nothing")).trim_matches('"').to_owned();
     let list = match (decoder["type"].as_str(), decoder.as_object()) {
@@ -283,7 +302,7 @@ fn read_decoder(decoder: &Value) -> Result<(Vec<(String, String)>, bool)> {
                 only(map, &place, &["pattern", "content"])?;
                 let (from, to) = (plain_pattern(map, &place)?, text(map, "content", &place, 0)?);
                 sizes.grow(&place, from, to)?;
-                replacements.push((from.to_owned(), to.to_owned()));
+                replacements.push(Replacement { from: from.to_owned(), to: to.to_owned() });
             }
             Some("ByteFallback") if !joined => {
                 only(map, &place, &[])?;
@@ -296,5 +315,5 @@ fn read_decoder(decoder: &Value) -> Result<(Vec<(String, String)>, bool)> {
             _ => return Err(part("decoder").found(format!("found {}", found(step))).expected(EXPECTED).into()),
         }
     }
-    Ok((replacements, byte_fallback))
+    Ok(Decoder { replacements, byte_fallback })
 }

@@ -14,6 +14,7 @@ use lapidary::gpu::{Gpu, Kind, Tier};
 use lapidary::testing::gpu::{Recorder, Tensor};
 use lapidary::testing::kernels::tuning::{MatvecTuning, Shape};
 use lapidary::testing::kernels::{Planned, SHADERS, StepRow, Tuning};
+use lapidary::testing::kernels::{tuning, tuning_mut};
 use lapidary::testing::workbench;
 use lapidary::testing::workbench::Workbench;
 pub(crate) use lapidary::testing::workbench::{Bug, by_row, is_untouched, step_rows};
@@ -90,7 +91,8 @@ impl Runner {
     pub(crate) fn with_lanes(lanes: u32) -> Self {
         let mut runner = Self::new();
         let lane_rows = if lanes > 16 { 1 } else { 4 };
-        runner.planner.tuning.matvec = MatvecTuning::fixed(Shape { threads: lanes.max(64), lanes, lane_rows });
+        tuning_mut(&mut runner.planner).matvec =
+            MatvecTuning::fixed(Shape { threads: lanes.max(64), lanes, lane_rows });
         runner
     }
 
@@ -98,15 +100,15 @@ impl Runner {
     pub(crate) fn with_tiles(of: Tuning) -> Self {
         let mut runner = Self::new();
         // Products as that kind of device runs them; the rest as this one does.
-        runner.planner.tuning = Tuning { tiles: of.tiles, experts: of.experts, ..runner.planner.tuning };
+        *tuning_mut(&mut runner.planner) = Tuning { tiles: of.tiles, experts: of.experts, ..*tuning(&runner.planner) };
         runner
     }
 
     /// With this many lanes for a row's reduction.
     pub(crate) fn with_threads(threads: u32) -> Self {
         let mut runner = Self::new();
-        runner.planner.tuning.norms.threads = threads.min(256);
-        runner.planner.tuning.norms.row_threads = threads;
+        tuning_mut(&mut runner.planner).norms.threads = threads.min(256);
+        tuning_mut(&mut runner.planner).norms.row_threads = threads;
         runner
     }
 
@@ -115,7 +117,7 @@ impl Runner {
         [Tier::Plain, Tier::Dot].map(|tier| {
             let mut runner = Self::with_threads(threads);
             // One of the two as GPUs of few registers run it.
-            runner.planner.tuning.norms.late = tier == Tier::Dot;
+            tuning_mut(&mut runner.planner).norms.late = tier == Tier::Dot;
             (runner.planner.tier, runner.planner.few_tier) = (tier, tier);
             runner
         })

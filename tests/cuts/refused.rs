@@ -1,8 +1,9 @@
-//! What cannot be cut or joined is a panic with a message, not another matrix.
+//! What cannot be cut is an error, what cannot be joined a panic with a message: not another matrix.
 
 use std::panic::catch_unwind;
 
 use lapidary::quant::{Dtype, Matrix, PackedMatrix, RowShard, StoredGroups};
+use lapidary::testing::quant::{join_columns, join_rows};
 
 use super::plain::{Format, Order, Plain, Spec};
 
@@ -25,28 +26,41 @@ fn panics<T>(what: &str, action: impl FnOnce() -> T + std::panic::UnwindSafe) ->
     text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).expect("a message")
 }
 
+/// `what` is an error of this code whose message has `words`.
+#[track_caller]
+fn refused<T>(what: lapidary::Result<T>, code: &str, words: &str) {
+    let Err(error) = what else { panic!("expected {code}, found a part") };
+    assert_eq!(error.code(), code, "{error}");
+    assert!(error.to_string().contains(words), "{words:?} in {error}");
+}
+
 #[test]
 fn ranges_beyond_the_matrix() {
     let whole = Plain::random(SPEC).read(0..16);
-    for range in [0..0, 5..5, 0..49, 48..49] {
-        let found = panics("rows", || whole.row_shard(range.clone(), StoredGroups::All));
-        assert!(found.contains("of 48"), "{found}");
+    let rows = |range| whole.row_shard(range, StoredGroups::All).map(|_| ());
+    let columns = |range| whole.column_shard(range).map(|_| ());
+    for range in [0..49, 48..49, usize::MAX - 1..usize::MAX] {
+        refused(rows(range), "E-RANGE", "there are 48");
     }
-    for range in [0..0, 16..16, 9..17] {
-        let found = panics("columns", || whole.column_shard(range.clone()));
-        assert!(found.contains("of 16"), "{found}");
+    for range in [9..17, 17..17] {
+        refused(columns(range), "E-RANGE", "there are 16");
     }
-    let shard = Matrix::Packed(whole).row_shard(3..40, StoredGroups::Touched);
-    assert!(panics("again", || shard.row_shard(0..8, StoredGroups::All)).contains("not cut again"));
-    assert!(panics("again", || shard.column_shard(0..8)).contains("not cut again"));
+    for range in [0..0, 5..5, 16..16] {
+        refused(rows(range.clone()), "E-SHAPE", &format!("input features: found {range:?}, expected at least one"));
+        refused(columns(range.clone()), "E-SHAPE", &format!("output features: found {range:?}"));
+    }
+    let shard = Matrix::Packed(whole).row_shard(3..40, StoredGroups::Touched).expect("a part");
+    refused(shard.row_shard(0..8, StoredGroups::All), "E-SHAPE", "part: found a row shard");
+    refused(shard.column_shard(0..8), "E-SHAPE", "part: found a row shard");
 }
 
 #[test]
 fn shards_of_other_matrices() {
     let whole = Plain::random(SPEC).read(0..16);
-    let cut = |m: &PackedMatrix| [0..20, 20..48].map(|range| m.row_shard(range, StoredGroups::Touched));
+    let cut =
+        |m: &PackedMatrix| [0..20, 20..48].map(|range| m.row_shard(range, StoredGroups::Touched).expect("a part"));
     let rows = |shards: &[RowShard], needle: &str| {
-        let found = panics(needle, || PackedMatrix::join_rows(shards));
+        let found = panics(needle, || join_rows(shards));
         assert!(found.contains(needle), "{found}");
     };
     let [first, second] = cut(&whole);
@@ -77,7 +91,7 @@ fn shards_of_other_matrices() {
         rows(&[first.clone(), other], "of one matrix");
         rows(&[other_first, second.clone()], "of one matrix");
     }
-    let columns = |shards: &[PackedMatrix]| panics("columns", || PackedMatrix::join_columns(shards));
+    let columns = |shards: &[PackedMatrix]| panics("columns", || join_columns(shards));
     assert!(columns(&[]).contains("at least one"));
     for spec in [
         Spec { bits: 8, ..SPEC },
@@ -86,7 +100,7 @@ fn shards_of_other_matrices() {
         Spec { group_size: 24, ..SPEC },
         Spec { asymmetric: false, ..SPEC },
     ] {
-        let found = columns(&[whole.column_shard(0..8), Plain::random(spec).read(0..16)]);
+        let found = columns(&[whole.column_shard(0..8).expect("a part"), Plain::random(spec).read(0..16)]);
         assert!(found.contains("of one matrix"), "{found}");
     }
 }

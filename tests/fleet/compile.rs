@@ -86,7 +86,7 @@ impl Compiler {
 
     fn compile(&mut self, name: &str, key: &PipelineKey, wgsl: &str) -> Compiled {
         let start = Instant::now();
-        let compiled = self.gpu.pipeline(key, || wgsl.to_owned());
+        let compiled = lapidary::testing::gpu::pipeline(&self.gpu, key, || wgsl.to_owned());
         let mut ms = start.elapsed().as_secs_f64() * 1e3;
         let (mut written, mut executables) = (String::new(), Value::Null);
         self.statistics.read_to_string(&mut written).expect("the layer writes text");

@@ -134,7 +134,7 @@ fn plain_decode_awq(tensors: &Tensors, base: &str, group_size: i64) -> Vec<f32> 
 fn rows_of(matrix: &Matrix) -> Vec<f32> {
     let mut out = vec![0.0; matrix.out_features() * matrix.in_features()];
     for (n, row) in out.chunks_exact_mut(matrix.in_features()).enumerate() {
-        matrix.row(n, row);
+        matrix.row(n, row).expect("a row");
     }
     out
 }

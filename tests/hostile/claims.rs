@@ -70,8 +70,8 @@ fn all_zero_points_stored_the_other_way() {
         // Whoever asks first: one matrix, some rows, an expert, all contents.
         let whole = checkpoint.load("layers.2.mlp.up_proj").unwrap();
         assert_eq!(open(dir.path()).unwrap().load("layers.2.mlp.up_proj").unwrap(), whole);
-        let rows = open(dir.path()).unwrap().load_rows("layers.2.mlp.up_proj", 3..21).unwrap().to_dense();
-        assert_eq!(rows, checkpoint.load_rows("layers.2.mlp.up_proj", 3..21).unwrap().to_dense());
+        let rows = open(dir.path()).unwrap().load_rows("layers.2.mlp.up_proj", 3..21).unwrap().to_dense().unwrap();
+        assert_eq!(rows, checkpoint.load_rows("layers.2.mlp.up_proj", 3..21).unwrap().to_dense().unwrap());
         let expert = open(dir.path()).unwrap().expert(3, 5, Projection::Down).unwrap();
         assert_eq!(expert, checkpoint.expert(3, 5, Projection::Down).unwrap());
         assert!(!is_asymmetric(checkpoint.contents().unwrap().matrix("layers.2.mlp.up_proj").unwrap()));

@@ -13,11 +13,11 @@ use super::{Model, Tensor, expect, fs, open, refused, serialize};
 fn sample(checkpoint: &Checkpoint) -> lapidary::Result<Vec<DenseMatrix>> {
     let mut all = vec![];
     for name in ["layers.0.mlp.up_proj", "layers.3.self_attn.q_proj", "layers.5.router.proj", "embed_tokens"] {
-        all.push(checkpoint.load(name)?.to_dense());
+        all.push(checkpoint.load(name)?.to_dense().unwrap());
     }
     for (layer, expert) in [(0, 0), (2, 7), (5, 15)] {
         for part in Projection::ALL {
-            all.push(checkpoint.expert(layer, expert, part)?.to_dense());
+            all.push(checkpoint.expert(layer, expert, part)?.to_dense().unwrap());
         }
     }
     Ok(all)

@@ -134,7 +134,7 @@ fn names_under_other_prefixes() {
         let wide = eight.clone().get(&format!("{name}.weight_{part}")).clone();
         *mixed.get(&format!("{name}.weight_{part}")) = wide;
     }
-    let expected = open(four.write().path()).unwrap().load(name).unwrap().to_dense();
+    let expected = open(four.write().path()).unwrap().load(name).unwrap().to_dense().unwrap();
     let target = |targets: &[&str]| {
         let mut model = mixed.clone();
         let groups = &mut model.config["quantization_config"]["config_groups"];
@@ -152,7 +152,7 @@ fn names_under_other_prefixes() {
         &["re:.*nothing.*", "re:.*layers\\.0\\.mlp\\.(up|nothing)_proj"],
     ] {
         let checkpoint = open(target(targets).write().path()).unwrap();
-        assert_eq!(checkpoint.load(name).unwrap().to_dense(), expected, "{targets:?}");
+        assert_eq!(checkpoint.load(name).unwrap().to_dense().unwrap(), expected, "{targets:?}");
     }
     // A pattern that fits other matrices: they are not of 8 bits.
     for (targets, needle) in [
@@ -181,7 +181,7 @@ fn the_first_pattern_counts() {
                 _ => {}
             }
         }
-        Ok(open(model.write().path())?.load("layers.0.mlp.up_proj")?.to_dense())
+        Ok(open(model.write().path())?.load("layers.0.mlp.up_proj")?.to_dense().unwrap())
     };
     let gptq = |dynamic: Value| {
         let mut config = Model::base().config["quantization_config"].clone();

@@ -361,7 +361,7 @@ fn fused_experts_are_cut_at_the_right_rows() {
             let matrix = checkpoint.expert(1, expert, projection).unwrap();
             let mut row = vec![0.0; matrix.in_features()];
             for n in 0..matrix.out_features() {
-                matrix.row(n, &mut row);
+                matrix.row(n, &mut row).expect("a row");
                 assert!(row.iter().all(|&value| value == (first + n) as f32), "{expert} {projection} {n}: {row:?}");
             }
         }

@@ -6,6 +6,7 @@ pub(super) use lapidary::testing::attention_step::{Case, Step};
 use lapidary::testing::bounds::Measure;
 use lapidary::testing::kernels::attention::head_norm_rope::Kv;
 use lapidary::testing::kernels::tuning::{AttentionFew, AttentionMany};
+use lapidary::testing::kernels::tuning_mut;
 
 use crate::common::Runner;
 use crate::common::random::Random;
@@ -49,7 +50,7 @@ fn check_few_with(step: &Step, tables: Vec<AttentionFew>) {
     let rounds = (case.n_heads * case.head_dim).is_multiple_of(32) && case.dtype == KvDtype::F16;
     for tuning in tunings(case, tables) {
         let mut runner = Runner::new();
-        runner.planner.tuning.attention_few = tuning;
+        tuning_mut(&mut runner.planner).attention_few = tuning;
         let mut measure = Measure::default();
         Runner::taken(step.few(&runner, rounds, &mut measure));
         measure.result().unwrap_or_else(|e| panic!("{tuning:?}: {e}"));
@@ -60,7 +61,7 @@ fn check_few_with(step: &Step, tables: Vec<AttentionFew>) {
 pub(super) fn check_many(step: &Step) {
     for tuning in tables(AttentionMany::of) {
         let mut runner = Runner::new();
-        runner.planner.tuning.attention_many = tuning;
+        tuning_mut(&mut runner.planner).attention_many = tuning;
         let mut measure = Measure::default();
         Runner::taken(step.many(&runner, &mut measure));
         measure.result().unwrap_or_else(|e| panic!("{tuning:?}: {e}"));

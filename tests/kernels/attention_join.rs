@@ -8,6 +8,7 @@ use lapidary::testing::kernels::attention::attention::{Buffers, KvSource};
 use lapidary::testing::kernels::attention::head_norm_rope::KvPair;
 use lapidary::testing::kernels::attention::head_norm_rope::{Heads, Inputs, Kv};
 use lapidary::testing::kernels::tuning::AttentionFew;
+use lapidary::testing::kernels::{key, tuning_mut};
 use lapidary::testing::reference::ops::{self, Share};
 
 use super::rounded::assert_rounded;
@@ -51,7 +52,7 @@ fn check(random: &mut Random, case: Case, positions: &[u32], made: Made) {
     let mut runner = Runner::new();
     let few = AttentionFew { block: BLOCK as u32, ..AttentionFew::of(Kind::Unknown) };
     let workgroups = (splits * n_heads.div_ceil(few.heads)) as u32;
-    runner.planner.tuning.attention_few = AttentionFew { workgroups, ..few };
+    tuning_mut(&mut runner.planner).attention_few = AttentionFew { workgroups, ..few };
     let row_shares = (splits / n_rows).max(1);
     let words = d + 4;
     // Shares that belong to no positions are NaN.
@@ -108,9 +109,9 @@ fn check(random: &mut Random, case: Case, positions: &[u32], made: Made) {
     let inputs = Inputs { qkv: &qkv, kv: Kv::Shared, norms: &norms, rotary: &rotary, rows: &rows };
     let buffers = Buffers { out: &out.tensor, rounded: rounds.then_some(&words.tensor), shares: Some(&shares) };
     let planned = attention::plan(&runner.planner, "attention", heads, &inputs, buffers, source).expect("a plan");
-    let join: Vec<_> = planned.into_iter().filter(|one| one.shader().0 == "attention_join").collect();
+    let join: Vec<_> = planned.into_iter().filter(|one| one.shader().stem == "attention_join").collect();
     let [join] = join.try_into().unwrap_or_else(|_| panic!("{case:?}: no join was planned"));
-    let split = join.key().constants.iter().find(|(name, _)| *name == "SPLITS").expect("a constant").1;
+    let split = key(&join).constants.iter().find(|(name, _)| *name == "SPLITS").expect("a constant").1;
     assert_eq!(split as usize, splits, "{case:?}: shares of a row");
     let results = runner.run(&[join], n_rows, &[&out, &words]);
     for (i, parts) in parts.iter().enumerate() {

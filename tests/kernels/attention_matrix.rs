@@ -5,6 +5,7 @@ use lapidary::gpu::Tier;
 use lapidary::model::KvDtype;
 use lapidary::testing::bounds::Measure;
 use lapidary::testing::kernels::attention::attention_tile::Queries;
+use lapidary::testing::kernels::tuning_mut;
 use lapidary::testing::reference::ops;
 use lapidary::testing::twins;
 
@@ -29,7 +30,7 @@ fn runner() -> Option<(Runner, usize)> {
 fn check_step(runner: &Runner, step: &Step) {
     let mut other = Runner::new();
     (other.planner.tier, other.planner.few_tier) = (runner.planner.tier, runner.planner.few_tier);
-    let ahead = &mut other.planner.tuning.attention_many.matrices_ahead;
+    let ahead = &mut tuning_mut(&mut other.planner).attention_many.matrices_ahead;
     *ahead = !*ahead;
     [runner, &other].into_iter().for_each(|runner| check_step_of(runner, step));
 }

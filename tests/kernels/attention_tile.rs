@@ -9,6 +9,7 @@ use lapidary::testing::kernels::attention::attention_tile::Buffers;
 use lapidary::testing::kernels::attention::head_norm_rope::Heads;
 use lapidary::testing::kernels::attention::head_norm_rope::KvPair;
 use lapidary::testing::kernels::tuning::AttentionMany;
+use lapidary::testing::kernels::{key, tuning_mut};
 use lapidary::testing::reference::ops;
 
 use crate::common::random::{Random, Spread};
@@ -53,7 +54,7 @@ fn check(step: &Step) {
 fn check_with(step: &Step, tuning: AttentionMany) {
     let &Step { n_heads, first, n_rows, count, new_rows } = step;
     let (mut random, mut runner) = (Random::new(820), Runner::new());
-    runner.planner.tuning.attention_many = tuning;
+    tuning_mut(&mut runner.planner).attention_many = tuning;
     let end = first + n_rows;
     assert!(end <= DIM, "a dimension for each position");
     let keys: Vec<f32> = (0..end).flat_map(|p| (0..DIM).map(move |i| if i == p { 1.0 } else { 0.0 })).collect();
@@ -92,7 +93,7 @@ fn check_with(step: &Step, tuning: AttentionMany) {
     let buffers = Buffers { q: &q_tensor, out: &out.tensor, rows: &rows, row_count: &row_count, new };
     let source = KvSource { cache: KvPair { k: &k, v: &v }, dtype: KvDtype::F32, capacity: end, window: None };
     let planned = attention_tile::plan(&runner.planner, "attention", heads, buffers, source).expect("a plan");
-    let constant = |name| planned.key().constants.iter().find(|(n, _)| *n == name).expect("a constant").1 as usize;
+    let constant = |name| key(&planned).constants.iter().find(|(n, _)| *n == name).expect("a constant").1 as usize;
     let block = constant("KEYS");
     let actual = runner.run(&[planned], n_rows, &[&out]).remove(0);
     for (i, actual) in actual.chunks_exact(DIM).enumerate() {

@@ -5,7 +5,7 @@ use lapidary::testing::gpu::Tensor;
 use lapidary::testing::kernels::rows::embed;
 use lapidary::testing::kernels::rows::embed::Embed;
 use lapidary::testing::kernels::{StepRow, WeightsBuilder};
-use lapidary::testing::quant::requantize::{GROUP_SIZE, requantize};
+use lapidary::testing::quant::requantize::{GROUP_SIZE, Requantized, requantize};
 use lapidary::testing::reference::ops;
 
 use crate::common::matrices::{DTYPES, Order, Scales, Spec, Unpacked, dense, file_bytes};
@@ -95,8 +95,9 @@ fn rows_of_a_requantized_table() {
     for bits in [4, 8] {
         let values: Vec<f32> = (0..N_TOKENS * 272).map(|_| 0.02 * random.normal()).collect();
         let bytes = file_bytes(Dtype::BF16, &values);
-        let table = DenseMatrix::from_bytes(N_TOKENS, 272, Dtype::BF16, &bytes);
-        let (table, _) = requantize("table", 0, &table, bits, GROUP_SIZE).expect("finite values");
+        let table = DenseMatrix::from_bytes(N_TOKENS, 272, Dtype::BF16, &bytes).expect("a matrix");
+        let Requantized { packed: table, .. } =
+            requantize("table", 0, &table, bits, GROUP_SIZE).expect("finite values");
         check_table(&mut random, &format!("{bits} bits"), &Matrix::Packed(table), packed_row_bytes(272, bits));
     }
 }

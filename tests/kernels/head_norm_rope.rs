@@ -5,6 +5,7 @@ use lapidary::testing::kernels::attention::attention_tile::Queries;
 use lapidary::testing::kernels::attention::head_norm_rope;
 use lapidary::testing::kernels::attention::head_norm_rope::KvPair;
 use lapidary::testing::kernels::attention::head_norm_rope::{Heads, Inputs, Kv, KvTarget};
+use lapidary::testing::kernels::tuning_mut;
 use lapidary::testing::reference::ops;
 use lapidary::testing::twins::{NORM_EPS, head, stored};
 
@@ -26,7 +27,7 @@ pub(super) fn check(random: &mut Random, case: Case, rows: &[(u32, u32, u32)]) {
     let (d, n_rows, threads) = (heads.head_dim, rows.len(), 64);
     let (q_width, kv_width) = (heads.n_heads * d, heads.n_kv_heads * d);
     let mut runner = Runner::new();
-    runner.planner.tuning.norms.threads = 256; // The kernel takes 64 of them.
+    tuning_mut(&mut runner.planner).norms.threads = 256; // The kernel takes 64 of them.
     let q = random.values(n_rows * q_width, Spread::Outliers);
     let k = random.values(n_rows * kv_width, Spread::Outliers);
     // With K = V, v is the key before its norm.
@@ -127,7 +128,7 @@ fn queries_in_squares() {
     for side in [8, 16] {
         let heads = Heads { heads_per_kv: 4, first_head: 3, ..heads(6, 3, d, 32, 0) };
         let (mut random, mut runner) = (Random::new(801), Runner::new());
-        runner.planner.tuning.norms.threads = 256;
+        tuning_mut(&mut runner.planner).norms.threads = 256;
         let qkv = random.values(n_rows * 6 * d, Spread::Normal);
         let norms = random.values(2 * d, Spread::Normal);
         let rotary: Vec<f32> = [1.0, 0.0].repeat(n_rows * d / 2);

@@ -27,7 +27,7 @@ pub(super) fn whole(random: &mut Random, count: usize, most: usize) -> Vec<f32> 
 
 /// A dense matrix of whole numbers.
 pub(super) fn whole_matrix(random: &mut Random, n_out: usize, n_in: usize) -> Matrix {
-    Matrix::Dense(DenseMatrix::from_f32(n_out, n_in, &whole(random, n_out * n_in, 15)))
+    Matrix::Dense(DenseMatrix::from_f32(n_out, n_in, &whole(random, n_out * n_in, 15)).expect("a matrix"))
 }
 
 /// Codes with scales that are powers of two: halves and wholes.
@@ -101,7 +101,7 @@ fn one_input_alone() {
 /// The ends of f32 pass, and what is no number stays in its row.
 #[test]
 fn ends_of_the_range() {
-    let matrix = Matrix::Dense(DenseMatrix::from_f32(5, 40, &[1.0; 200]));
+    let matrix = Matrix::Dense(DenseMatrix::from_f32(5, 40, &[1.0; 200]).expect("a matrix"));
     let weights = upload(&matrix);
     for path in PATHS {
         let mut x = vec![0.0; 6 * 40];

@@ -38,7 +38,8 @@ pub(super) fn check(ids: &[u32], top_k: usize, n_rows: usize, experts: std::ops:
         let groups = Groups { pairs: pairs.tensor.clone(), tiles: tiles.tensor.clone() };
         let planned = moe_group::plan(&runner.planner, "moe_group", &ids_tensor, &count, experts.clone(), &groups);
         let actual = runner.run(&planned.expect("a plan"), n_rows, &[&pairs, &tiles]);
-        let tile_rows = runner.planner.expert_tile_rows(n_rows, top_k, experts.len()) as usize;
+        let tile_rows =
+            lapidary::testing::kernels::expert_tile_rows(&runner.planner, n_rows, top_k, experts.len()) as usize;
         let (first, held) = (experts.start as u32, experts.len() as u32);
         let (mut expected, mut expected_tiles) = ops::moe_group(&ids[..n_rows * top_k], first, held, tile_rows);
         let what = format!("{n_rows} of {rows} rows, top {top_k}, experts {experts:?}, tiles of {tile_rows}");

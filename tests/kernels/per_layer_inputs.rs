@@ -2,6 +2,7 @@
 
 use lapidary::testing::kernels::norm::per_layer_inputs;
 use lapidary::testing::kernels::norm::per_layer_inputs::PerLayerInputs;
+use lapidary::testing::kernels::tuning;
 use lapidary::testing::reference::ops;
 
 use crate::common::random::{Random, Spread};
@@ -30,7 +31,7 @@ pub(super) fn check(random: &mut Random, n_rows: usize, layers: usize, n: usize,
         let scaled: Vec<f32> = context.iter().map(|v| v * scale).collect();
         let normed = ops::rms_norm(&scaled, Some(&norm), eps);
         let rounding: Vec<f64> = scaled.iter().map(|v| EPS * f64::from(v.abs())).collect();
-        let threads = runner.planner.tuning.norms.threads;
+        let threads = tuning(&runner.planner).norms.threads;
         let tolerance = norm_tolerance(&scaled, &rounding, &normed, |i| norm[i], eps, threads);
         let what = format!("{n_rows} rows, {layers} layers of {n}, part {part}");
         assert_close(&what, &expected, actual, |i| {

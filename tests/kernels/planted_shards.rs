@@ -25,7 +25,7 @@ fn spec() -> Spec {
 }
 
 fn touched(whole: &PackedMatrix, rows: Range<usize>) -> RowShard {
-    whole.row_shard(rows, StoredGroups::Touched)
+    whole.row_shard(rows, StoredGroups::Touched).expect("a part")
 }
 
 /// Only the stored groups `groups` of a symmetric shard with f32 scales.
@@ -139,7 +139,7 @@ fn wrong_row_shards_are_caught() {
     let first_rows: WrongRows = |whole, rows| {
         let GroupIndex::PerRow(table) = &whole.group_index else { panic!("a bug of act-order") };
         let index = GroupIndex::PerRow(table[..rows.len()].to_vec());
-        let shard = whole.row_shard(rows, StoredGroups::All);
+        let shard = whole.row_shard(rows, StoredGroups::All).expect("a part");
         RowShard { group_index: ShardGroups { index, ..shard.group_index }, ..shard }
     };
     assert_caught("table of the first rows", |path| row_shards(order, &[path], first_rows));
@@ -168,7 +168,7 @@ fn wrong_column_shards_are_caught() {
                 zeros,
                 addends,
                 group_index: index,
-            } = whole.column_shard(outputs.clone());
+            } = whole.column_shard(outputs.clone()).expect("a part");
             let group_index = ShardGroups { first_row: outputs.start, first_group: 0, index };
             Matrix::RowShard(RowShard {
                 out_features,
@@ -184,8 +184,8 @@ fn wrong_column_shards_are_caught() {
         }),
         ("column shard with the neighbour's zero points", |whole, outputs| {
             let start = outputs.start / 8 * 8;
-            let zeros = whole.column_shard(start..start + outputs.len()).zeros;
-            Matrix::Packed(PackedMatrix { zeros, ..whole.column_shard(outputs) })
+            let zeros = whole.column_shard(start..start + outputs.len()).expect("a part").zeros;
+            Matrix::Packed(PackedMatrix { zeros, ..whole.column_shard(outputs).expect("a part") })
         }),
     ];
     let full = Unpacked::random(&mut Random::new(861), Spec { asymmetric: true, ..Spec::new(100, 352, 32) });
@@ -195,7 +195,8 @@ fn wrong_column_shards_are_caught() {
         probe_column_shards(&Runner::new(), path, &full, &cuts(100)[1], shard)
     };
     for path in PATHS {
-        probe(path, |whole, outputs| Matrix::Packed(whole.column_shard(outputs))).unwrap_or_else(|e| panic!("{e}"));
+        probe(path, |whole, outputs| Matrix::Packed(whole.column_shard(outputs).expect("a part")))
+            .unwrap_or_else(|e| panic!("{e}"));
     }
     for (name, shard) in wrong {
         assert_caught(name, |path| probe(path, shard));

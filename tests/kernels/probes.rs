@@ -69,7 +69,7 @@ pub(super) fn probe_grouped(
     }
     let weights = builder.finish().expect("a device");
     let ids: Vec<u32> = (0..2 * ks.len()).map(|p| (p % experts.len()) as u32).collect();
-    let tile_rows = runner.planner.expert_tile_rows(ks.len(), 2, experts.len()) as usize;
+    let tile_rows = lapidary::testing::kernels::expert_tile_rows(&runner.planner, ks.len(), 2, experts.len()) as usize;
     let (pairs, tiles) = ops::moe_group(&ids, 0, experts.len() as u32, tile_rows);
     let groups = Groups { pairs: compact(2, &pairs), tiles: compact(4, &tiles.concat()) };
     let x = tensor(rows.len(), &one_hot(rows.len(), ks));
@@ -228,7 +228,7 @@ fn reference_dequantizes_the_same() {
                 let shard = full.shard(rows.clone());
                 let mut row = vec![0.0; rows.len()];
                 for n in 0..3 {
-                    shard.row(n, &mut row);
+                    shard.row(n, &mut row).expect("a row");
                     let expected: Vec<f32> = rows.clone().map(|k| full.value(n, k)).collect();
                     check_exact(&expected, &row)
                         .unwrap_or_else(|e| panic!("{bits} bits {order:?} {scale_dtype:?} {rows:?}: {e}"));

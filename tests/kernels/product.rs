@@ -124,7 +124,8 @@ fn dense_values_are_exact() {
         let width = 32;
         let values = &values[..values.len() / width * width];
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let matrix = lapidary::quant::DenseMatrix::from_bytes(values.len() / width, width, dtype, &bytes);
+        let matrix =
+            lapidary::quant::DenseMatrix::from_bytes(values.len() / width, width, dtype, &bytes).expect("a matrix");
         let matrix = Matrix::Dense(matrix);
         let weights = upload(&matrix);
         let mut identity = vec![0.0; width * width];

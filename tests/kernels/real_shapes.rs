@@ -85,7 +85,7 @@ fn check_rows(seed: u64, spec: Spec, cuts: &[Vec<Range<usize>>]) {
         for (path, stored) in [(Path::Matvec, StoredGroups::Touched), (Path::Matmul, StoredGroups::All)] {
             // Every other cut the other way round.
             let stored = if i % 2 == 0 { stored } else { StoredGroups::Touched };
-            let shard = |rows| Matrix::RowShard(whole.row_shard(rows, stored));
+            let shard = |rows| Matrix::RowShard(whole.row_shard(rows, stored).expect("a part"));
             probe_row_shards(&runner, path, &full, cut, shard).unwrap_or_else(|e| panic!("{e}"));
         }
     }
@@ -166,7 +166,9 @@ fn stack(wholes: &[PackedMatrix], rows: &Range<usize>) -> Weights {
     let mut builder = WeightsBuilder::new(gpu(), "experts", wholes.len(), wholes[0].out_features, rows.len());
     for (e, whole) in wholes.iter().enumerate() {
         // Of act-order each expert touches other groups; a stack stores equally many of each.
-        builder.add(e, 0, &Matrix::RowShard(whole.row_shard(rows.clone(), StoredGroups::All))).expect("memory");
+        builder
+            .add(e, 0, &Matrix::RowShard(whole.row_shard(rows.clone(), StoredGroups::All).expect("a part")))
+            .expect("memory");
     }
     builder.finish().expect("a device")
 }
@@ -182,7 +184,7 @@ fn column_shards() {
             let cuts = cuts(n_out);
             for (j, cut) in cuts.iter().enumerate() {
                 let path = if (i + j) % 2 == 0 { Path::Matvec } else { Path::Matmul };
-                let shard = |outputs| Matrix::Packed(whole.column_shard(outputs));
+                let shard = |outputs| Matrix::Packed(whole.column_shard(outputs).expect("a part"));
                 probe_column_shards(&Runner::new(), path, &full, cut, shard).unwrap_or_else(|e| panic!("{e}"));
             }
         }

@@ -8,6 +8,7 @@ use lapidary::testing::kernels::product::{self, Gated, Product, Rows};
 use lapidary::testing::kernels::rounding::int8_by_16;
 use lapidary::testing::kernels::rounding::int8_by_16::Input;
 use lapidary::testing::kernels::tuning::{MatvecTuning, Shape};
+use lapidary::testing::kernels::tuning_mut;
 use lapidary::testing::reference::ops;
 use lapidary::testing::twins;
 
@@ -133,7 +134,7 @@ pub(super) const FEW_REGISTERS: MatvecTuning =
 fn as_gpus_do(tuning: MatvecTuning) {
     let mut random = Random::new(904);
     let mut runner = Runner::new();
-    runner.planner.tuning.matvec = tuning;
+    tuning_mut(&mut runner.planner).matvec = tuning;
     for (tier, bits, n_rows) in [
         (Tier::Dot, 4, 1),
         (Tier::Dot, 4, 2),
@@ -182,7 +183,7 @@ fn gated_products_come_out_rounded() {
         let fixed = |lanes| MatvecTuning::fixed(Shape { threads: 8 * lanes, lanes, lane_rows: 4 });
         for (tuning, n_rows) in [(fixed(1), 1), (fixed(1), 5), (fixed(4), 2), (FEW_REGISTERS, 1), (FEW_REGISTERS, 5)] {
             let mut runner = dot(1);
-            runner.planner.tuning.matvec = tuning;
+            tuning_mut(&mut runner.planner).matvec = tuning;
             let x = random.values(n_rows * n_in, Spread::Normal);
             let (codes, values) = round(&runner, n_in, &x);
             let (x_tensor, count) = (tensor(n_in, &x), compact(1, &[n_rows as u32]));

@@ -201,7 +201,8 @@ fn dense_weights() {
         let mut random = Random::new(650);
         let values: Vec<f32> = (0..n_out * 96).map(|_| random.normal()).collect();
         let bytes = crate::common::matrices::file_bytes(dtype, &values);
-        let matrix = Matrix::Dense(lapidary::quant::DenseMatrix::from_bytes(n_out, 96, dtype, &bytes));
+        let matrix =
+            Matrix::Dense(lapidary::quant::DenseMatrix::from_bytes(n_out, 96, dtype, &bytes).expect("a matrix"));
         let x = on_grid(&mut random, 9, 96);
         let is_rounded = tier == Tier::Matrix && dtype != Dtype::F32 && n_out >= 512;
         // What is not rounded is as good as the bounds of f32 say, which are those of `x` on a grid of int8.
@@ -247,7 +248,7 @@ fn int8_is_off_by_half_a_step() {
         let mut row = vec![0.0; 704];
         let mut tolerance = exact;
         for n in 0..65 {
-            matrix.row(n, &mut row);
+            matrix.row(n, &mut row).expect("a row");
             for (t, steps) in steps.chunks_exact(704).enumerate() {
                 let off: f64 = steps.iter().zip(&row).map(|(&s, &w)| f64::from(s) * f64::from(w.abs())).sum();
                 // Quotients of up to 127 are a few of their own epsilon off, which may turn a tie.

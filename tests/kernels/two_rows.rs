@@ -8,6 +8,7 @@ use lapidary::testing::gpu::Tensor;
 use lapidary::testing::kernels::product::{self, Product, Rows};
 use lapidary::testing::kernels::rounding::int8_by_16::Input;
 use lapidary::testing::kernels::tuning::MatvecTuning;
+use lapidary::testing::kernels::tuning_mut;
 use lapidary::testing::kernels::{Planned, Weights};
 
 use super::planted::{bug, sees};
@@ -91,7 +92,7 @@ fn columns_of_a_pair_as_gpus_run_them() {
 fn filling(tuning: MatvecTuning) -> Runner {
     let mut runner = Runner::new();
     (runner.planner.tier, runner.planner.few_tier) = (Tier::Dot, Tier::Dot);
-    runner.planner.tuning.matvec = tuning;
+    tuning_mut(&mut runner.planner).matvec = tuning;
     runner
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lapidary::gpu::Tier;
-use lapidary::model::{Gemma4, Next, Options, Precision, Row, Want};
+use lapidary::model::{Chosen, Gemma4, Next, Options, Precision, Row, Want};
 use lapidary::testing::kernels::choice::sample::Draw;
 
 use super::steps::{load, prefill};
@@ -61,7 +61,7 @@ fn run_ahead(model: &mut Gemma4, slots: &[usize], last: &mut Last, mut given: bo
         while model.submit(&next(slots, |slot| given.then(|| last[&slot]), |_| None), &[]).unwrap() {
             given = false;
         }
-        for (slot, id) in model.next_ids().unwrap() {
+        for Chosen { slot, token: id } in model.next_ids().unwrap() {
             last.insert(slot, id);
             out.entry(slot).or_default().push(id);
         }
@@ -107,8 +107,8 @@ fn a_slot_joins_steps_under_way() {
     assert!(ahead.submit(&next(&[2], token, |_| None), &[]).unwrap());
     assert!(ahead.submit(&next(&[0, 2], |slot| token(slot).filter(|_| slot == 0), |_| None), &[]).unwrap());
     assert!(!ahead.submit(&next(&[0, 2], |_| None, |_| None), &[]).unwrap(), "two steps are under way");
-    assert_eq!(ahead.next_ids().unwrap(), [(2, alone[&2][0])]);
-    assert_eq!(ahead.next_ids().unwrap(), [(0, expected[&0][0]), (2, expected[&2][0])]);
+    assert_eq!(ahead.next_ids().unwrap(), [Chosen { slot: 2, token: alone[&2][0] }]);
+    assert_eq!(ahead.next_ids().unwrap(), [0, 2].map(|slot| Chosen { slot, token: expected[&slot][0] }));
     let rest = run_ahead(&mut ahead, &[0, 2], &mut last_ahead, false, 2);
     assert!([0, 2].iter().all(|slot| rest[slot] == expected[slot][1..]), "{rest:?}, expected {expected:?}");
 }
@@ -132,7 +132,7 @@ fn draws_beside_greedy_choices() {
         let mut id = last[&slot];
         for n in 0..count {
             assert!(alone.submit(&next(&[slot], |_| Some(id), |slot| draw(slot, n)), &suppressed).unwrap());
-            id = alone.next_ids().unwrap()[0].1;
+            id = alone.next_ids().unwrap()[0].token;
             expected.entry(slot).or_default().push(id);
         }
     }
@@ -146,7 +146,7 @@ fn draws_beside_greedy_choices() {
         while submitted < count && together.submit(&rows(submitted), &suppressed).unwrap() {
             submitted += 1;
         }
-        for (slot, id) in together.next_ids().unwrap() {
+        for Chosen { slot, token: id } in together.next_ids().unwrap() {
             ids.entry(slot).or_default().push(id);
         }
     }

@@ -6,7 +6,7 @@ use lapidary::checkpoint::Checkpoint;
 use lapidary::error::Remedy;
 use lapidary::gpu::Tier;
 use lapidary::model::KvDtype;
-use lapidary::model::{Gemma4, Head, MemoryPlan, Options, Precision, Want};
+use lapidary::model::{Gemma4, Head, HostExperts, MemoryPlan, Options, Precision, Want};
 use lapidary::parallel::{Parallel, Split};
 
 use super::device::open;
@@ -91,7 +91,7 @@ fn memory_is_smaller_by_all_layers_but_one() {
             let model = load_alone(&checkpoint, &options);
             assert_eq!(plan.devices[0].experts, layer * (layers - hosted + 1) as u64, "{name}, {hosted} layers");
             assert_eq!(model.allocated_bytes(), plan.at_start(), "{name}, {hosted} layers");
-            let (found, bytes) = model.host_experts();
+            let HostExperts { layers: found, bytes } = model.host_experts();
             assert_eq!((found, bytes), (hosted, plan.host_experts), "{name}, {hosted} layers");
             // Buffers on the device are whole multiples of 16 bytes.
             assert!((layer - bytes / hosted as u64) < 16 * 12, "{name}: {bytes} bytes for {hosted} layers of {layer}");
@@ -132,5 +132,5 @@ fn experts_make_room() {
     assert_eq!(error.remedies().last(), Some(&Remedy::ExpertsOnHost(4)), "{error}");
     assert!(error.to_string().ends_with("the experts of 4 layers in host memory"), "{error}");
     let model = Gemma4::load(gpu.clone(), &checkpoint, &Options { host_experts: 4, ..options }, &|_| ()).unwrap();
-    assert_eq!(model.host_experts().0, 4);
+    assert_eq!(model.host_experts().layers, 4);
 }

@@ -101,7 +101,7 @@ fn files_have_it_and_are_asked_for_it() {
 fn the_reference_has_it() {
     let MadeUp { checkpoint, .. } = MadeUp::new(&more());
     let model = Model::load(&checkpoint).unwrap();
-    let expected = Matrix::Packed(wide(&checkpoint, 4)).to_dense();
+    let expected = Matrix::Packed(wide(&checkpoint, 4)).to_dense().expect("a matrix");
     assert_eq!(model.matrix("layers.4.extra.wide_proj"), Some(&Matrix::Dense(expected)));
     assert!(model.matrix("layers.5.experts.15.extra_proj").is_some());
     let scale = model.vector("layers.2.extra.scale").unwrap();
@@ -181,7 +181,10 @@ fn ranks_cut_it() {
     let options = Options { parallel: parallel(Split::Tensor), ..Options::exact() };
     let (model, _) = load(&gpu, &checkpoint, &options);
     let (whole, parts) = (wide(&checkpoint, 1), table::held(&model, "extra.wide_proj", Some(1)).unwrap());
-    assert_eq!(parts, [whole.column_shard(0..60).codes, whole.column_shard(60..80).codes]);
+    assert_eq!(
+        parts,
+        [whole.column_shard(0..60).expect("a part").codes, whole.column_shard(60..80).expect("a part").codes]
+    );
 
     let options = Options { parallel: parallel(Split::Expert), host_experts: 2, ..Options::exact() };
     let lengths = |model: &Gemma4, l| -> Vec<usize> {
@@ -193,7 +196,7 @@ fn ranks_cut_it() {
     assert_eq!(lengths(&model, 4), [12 * one, 4 * one]);
     let plain = MadeUp::new(&[]);
     let (without, _) = load(&gpu, &plain.checkpoint, &options);
-    let more = model.host_experts().1 - without.host_experts().1;
+    let more = model.host_experts().bytes - without.host_experts().bytes;
     assert_eq!(more, 2 * EXPERTS as u64 * matrix_bytes(EXPERT));
 }
 
@@ -204,7 +207,7 @@ fn synthetic_models_have_it() {
     let make = |more: &[Entry]| Gemma4::synthetic(open(), config(more), &Options::exact(), &|_| ()).unwrap();
     let (model, without) = (make(&more()), make(&[]));
     check_traffic(&model);
-    let taken = |model: &Gemma4| model.ranks().map(|(.., memory)| memory.weights).sum::<u64>();
+    let taken = |model: &Gemma4| model.ranks().map(|rank| rank.memory.weights).sum::<u64>();
     let matrices = matrix_bytes(MATRIX) + EXPERTS as u64 * matrix_bytes(EXPERT) + (4 * VECTOR) as u64;
     assert_eq!(taken(&model) - taken(&without), LAYERS as u64 * matrices);
     let held = table::held(&model, "extra.wide_proj", Some(5)).unwrap().remove(0);

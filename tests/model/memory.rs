@@ -80,7 +80,8 @@ fn the_plan_is_what_is_allocated() {
             let model = load(&gpu, &checkpoint, &options).unwrap_or_else(|e| panic!("{what}: {e}"));
             assert_eq!(gpu.allocated_bytes() - before + own, plan.at_start(), "{what}: {plan:?}");
             assert_eq!((model.context(), model.chunk_rows()), (plan.context, plan.chunk_rows), "{what}");
-            let parts = model.ranks().fold((0, 0), |sum, (.., m)| (sum.0 + m.weights, sum.1 + m.kv_cache));
+            let parts =
+                model.ranks().fold((0, 0), |sum, rank| (sum.0 + rank.memory.weights, sum.1 + rank.memory.kv_cache));
             assert_eq!(parts, (plan.devices[0].weights(), plan.devices[0].kv_cache_at_start), "{what}");
             let more = claimed.at_start().abs_diff(plan.at_start());
             let most = if options.parallel.shares.ranks() == 1 { claims(&checkpoint) } else { plan.at_start() / 10 };

@@ -1,7 +1,7 @@
 //! Running a model on golden numbers: what the tests of whole and of cut models share.
 
 use lapidary::checkpoint::Checkpoint;
-use lapidary::model::{Gemma4, Options, Output, Row, Want};
+use lapidary::model::{Gemma4, Options, Output, Row, Traced, Want};
 
 use super::device::device;
 use super::fixtures::{Set, assert_within};
@@ -49,7 +49,8 @@ pub(crate) fn greedy(model: &mut Gemma4, slot: usize, ids: &[u32], count: usize)
 pub(crate) fn assert_golden(what: &str, set: &Set, model: &mut Gemma4) -> (f32, f32) {
     let Set { input_ids, greedy_ids, tensors, .. } = set;
     let all: Vec<usize> = (0..input_ids.len()).collect();
-    let (output, inner) = model.step_with_activations(&rows(0, 0, input_ids), Want::Logits(&all)).unwrap();
+    let Traced { output, activations: inner } =
+        model.step_with_activations(&rows(0, 0, input_ids), Want::Logits(&all)).unwrap();
     let mut worst = 0.0f32;
     for (key, activation) in &inner {
         worst = worst.max(assert_within(&format!("{what} {key}"), &activation.values, &tensors[key].1, ACTIVATIONS));

@@ -112,9 +112,10 @@ impl Trial {
         let mut model = load(&gpu, set, Precision::Fast, part_bytes);
         let ids: Vec<u32> = set.input_ids.iter().chain(&set.greedy_ids).copied().collect();
         let logits = logits(&mut model, &ids);
-        let kernels = gpu.pipeline_keys().into_iter().collect();
+        let kernels = lapidary::testing::gpu::pipeline_keys(&gpu).into_iter().collect();
         let n_buffers = gpu.limits().max_storage_buffers_per_shader_stage;
-        let beside = gpu.pipeline_keys().iter().filter(|key| key.variant.contains("beside")).count();
+        let beside =
+            lapidary::testing::gpu::pipeline_keys(&gpu).iter().filter(|key| key.variant.contains("beside")).count();
         // A router beside the dense MLP takes 12 buffers, and is worth it where activations are rounded.
         let can = model.tiers().few >= Tier::Dot && n_buffers >= 12;
         assert_eq!(beside > 0, can, "{}: {beside} kernels with another one beside them", gpu.mask());

@@ -112,9 +112,10 @@ fn ids(text: &str) -> Vec<u32> {
 /// The reply to a prompt: joined pieces by kind, which must be what the accessors say.
 fn reply(prompt: &str, generated: &[u32]) -> (String, Option<String>, Vec<String>) {
     let mut reply = Reply::new(&DEMO.tokenizer, &ids(prompt));
-    let mut pieces: Vec<(Kind, String)> = generated.iter().flat_map(|id| reply.push(*id)).collect();
+    let mut pieces: Vec<Said> = generated.iter().flat_map(|id| reply.push(*id)).collect();
     pieces.extend(reply.finish());
-    let join = |kind: Kind| pieces.iter().filter(|(k, _)| *k == kind).map(|(_, t)| t.as_str()).collect::<String>();
+    let join =
+        |kind: Kind| pieces.iter().filter(|said| said.kind == kind).map(|said| said.text.as_str()).collect::<String>();
     assert_eq!(join(Kind::Answer), reply.text());
     assert_eq!(join(Kind::Thinking), reply.thinking().unwrap_or_default());
     assert_eq!(join(Kind::ToolCall), reply.tool_calls().concat() + reply.open_tool_call().unwrap_or_default());

@@ -14,9 +14,15 @@ use crate::{Fault, Faults};
 /// Their names: of AutoGPTQ and GPTQModel, of AutoAWQ, of AutoRound.
 pub(crate) const FILES: [&str; 3] = ["quantize_config.json", "quant_config.json", "quantization_config.json"];
 
+/// A file beside `config.json`.
+pub(crate) struct Beside {
+    pub(crate) name: &'static str,
+    pub(crate) bytes: Vec<u8>,
+}
+
 /// What the first of `files` says; the others are compared with it.
-pub(super) fn read(faults: &RefCell<Faults>, files: &[(&'static str, Vec<u8>)]) -> Option<QuantizationConfig> {
-    let ((name, bytes), rest) = files.split_first()?;
+pub(super) fn read(faults: &RefCell<Faults>, files: &[Beside]) -> Option<QuantizationConfig> {
+    let (Beside { name, bytes }, rest) = files.split_first()?;
     let map = match json::parse(name, bytes) {
         Ok(map) => map,
         Err(fault) => {
@@ -31,8 +37,8 @@ pub(super) fn read(faults: &RefCell<Faults>, files: &[(&'static str, Vec<u8>)]) 
 
 /// Notes where `files` differ from `config`, which is taken. How zero points are stored must be the same where they do not
 /// show it, and what changes the mathematics is refused wherever it stands.
-pub(super) fn compare(config: &mut QuantizationConfig, faults: &RefCell<Faults>, files: &[(&'static str, Vec<u8>)]) {
-    for (name, bytes) in files {
+pub(super) fn compare(config: &mut QuantizationConfig, faults: &RefCell<Faults>, files: &[Beside]) {
+    for Beside { name, bytes } in files {
         let taken = config.file.unwrap_or("config.json");
         let map = match json::parse(name, bytes) {
             Ok(map) => map,

@@ -81,8 +81,9 @@ impl Entry {
         Entry { name: Name::Unknown, key, text, rank, left_out: false, bits: None, sym: None, group_size: None }
     }
 
-    pub(super) fn values(&self) -> (Option<u32>, Option<bool>, Option<Option<usize>>) {
-        (self.bits, self.sym, self.group_size)
+    /// Whether it says the same of its matrices as `other` does.
+    pub(super) fn says_as(&self, other: &Entry) -> bool {
+        self.bits == other.bits && self.sym == other.sym && self.group_size == other.group_size
     }
 }
 

@@ -14,7 +14,7 @@ use std::cell::RefCell;
 
 use crate::Faults;
 use crate::gemma4::json::Keys;
-pub(crate) use beside::FILES;
+pub(crate) use beside::{Beside, FILES};
 pub use entry::QuantizationConfig;
 pub(crate) use entry::{Claim, Reader};
 use method::{SUPPORTED, read_method};
@@ -22,12 +22,7 @@ pub(crate) use names::{Rules, Said};
 
 /// `quantization_config` of the top level or of `text_config`; where there is none, the first of the files `beside`, each
 /// with its name.
-pub(crate) fn read(
-    top: &Keys,
-    text: &Keys,
-    faults: &RefCell<Faults>,
-    beside: &[(&'static str, Vec<u8>)],
-) -> Option<QuantizationConfig> {
+pub(crate) fn read(top: &Keys, text: &Keys, faults: &RefCell<Faults>, beside: &[Beside]) -> Option<QuantizationConfig> {
     known::check_rotations(top);
     if !std::ptr::eq(top, text) {
         known::check_rotations(text);

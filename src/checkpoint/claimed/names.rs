@@ -115,6 +115,12 @@ enum State {
     Class,
 }
 
+/// A matrix that is quantized though an entry leaves it out.
+struct LeftOut {
+    name: String,
+    entry: usize,
+}
+
 /// The entries of a configuration, made ready to be asked for many matrices.
 pub(crate) struct Rules<'a> {
     pub(crate) config: &'a QuantizationConfig,
@@ -130,7 +136,7 @@ pub(crate) struct Rules<'a> {
     state: Vec<State>,
     /// Matrices that are quantized though the file leaves them out, and the first.
     left_out: usize,
-    first_left_out: Option<(String, usize)>,
+    first_left_out: Option<LeftOut>,
 }
 
 impl<'a> Rules<'a> {
@@ -181,7 +187,7 @@ impl<'a> Rules<'a> {
     fn give_up(&mut self, number: usize, state: State) {
         self.state[number] = state;
         let entries = &self.config.entries;
-        let says_the_same = |&other: &usize| entries[other].values() == entries[number].values();
+        let says_the_same = |&other: &usize| entries[other].says_as(&entries[number]);
         if self.maybe.len() < MOST_VALUES && !self.maybe.iter().any(says_the_same) {
             self.maybe.push(number);
         }
@@ -202,7 +208,7 @@ impl<'a> Rules<'a> {
         }
         if let Some(number) = left_out.filter(|_| best.is_none()) {
             self.left_out += 1;
-            self.first_left_out.get_or_insert_with(|| (name.to_owned(), number));
+            self.first_left_out.get_or_insert_with(|| LeftOut { name: name.to_owned(), entry: number });
         }
         let config = self.config;
         let mut maybe: Vec<&Entry> = self.maybe.iter().map(|&number| &entries[number]).collect();
@@ -219,7 +225,7 @@ impl<'a> Rules<'a> {
 
     /// Numbers of the entries that fit `name`, in the order of the file.
     fn fitting(&mut self, name: &str) -> Vec<usize> {
-        let (plain, names) = spellings(name);
+        let Spellings { plain, names } = spellings(name);
         let mut firsts = vec![self.every];
         for plain in &plain {
             firsts.extend(self.exact.get(plain.as_str()));
@@ -244,7 +250,7 @@ impl<'a> Rules<'a> {
     /// What to note when every matrix was asked for: entries that fit nothing, of all `names` in the files, and others.
     pub(crate) fn notes<'n>(&mut self, names: impl Iterator<Item = &'n str>) -> Vec<String> {
         let mut notes = Vec::new();
-        if let Some((name, number)) = &self.first_left_out {
+        if let Some(LeftOut { name, entry: number }) = &self.first_left_out {
             let (count, key) = (self.left_out, self.config.key(self.config.entries[*number].key));
             notes.push(format!("{count} matrices are quantized, although {key} leaves them out, first {name:?}"));
         }
@@ -282,9 +288,15 @@ fn collect<T>(general: T, own: Option<&Entry>, maybe: &[&Entry], value: impl Fn(
     std::iter::once(first).chain(maybe.iter().filter_map(|entry| value(entry))).collect()
 }
 
-/// The names without prefix that the matrix `name` may have in a configuration, and all of them with each prefix, its own
-/// first.
-fn spellings(name: &str) -> (Vec<String>, Vec<String>) {
+/// The names that a matrix may have in a configuration.
+struct Spellings {
+    /// Without prefix.
+    plain: Vec<String>,
+    /// All of them with each prefix, its own first.
+    names: Vec<String>,
+}
+
+fn spellings(name: &str) -> Spellings {
     let mut plain = vec![bare(name).to_owned()];
     if plain[0].contains(".moe.experts.") {
         plain.push(plain[0].replacen(".moe.experts.", ".experts.", 1));
@@ -300,7 +312,7 @@ fn spellings(name: &str) -> (Vec<String>, Vec<String>) {
     }
     let with = plain.iter().flat_map(|plain| PREFIXES.map(|prefix| format!("{prefix}{plain}")));
     let names = std::iter::once(name.to_owned()).chain(with.filter(|other| other != name)).collect();
-    (plain, names)
+    Spellings { plain, names }
 }
 
 #[cfg(test)]

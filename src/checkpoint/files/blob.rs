@@ -148,7 +148,7 @@ struct State {
     len: u64,
     modified: Option<SystemTime>,
     /// When anything about it was changed, which nobody can set back; elsewhere when it was made.
-    changed: (i64, i64),
+    changed: ChangeTime,
     created: Option<SystemTime>,
 }
 
@@ -160,20 +160,27 @@ impl State {
     }
 }
 
+/// When a file was changed, counted from 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ChangeTime {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
 #[cfg(unix)]
-fn change_time(metadata: &Metadata) -> (i64, i64) {
+fn change_time(metadata: &Metadata) -> ChangeTime {
     use std::os::unix::fs::MetadataExt;
-    (metadata.ctime(), metadata.ctime_nsec())
+    ChangeTime { seconds: metadata.ctime(), nanoseconds: metadata.ctime_nsec() }
 }
 
 #[cfg(not(unix))]
-fn change_time(_: &Metadata) -> (i64, i64) {
-    (0, 0)
+fn change_time(_: &Metadata) -> ChangeTime {
+    ChangeTime { seconds: 0, nanoseconds: 0 }
 }
 
 /// How long to wait until a further change of a file shows in its times, if it was changed just now.
 fn changed_just_now(metadata: &Metadata) -> Option<Duration> {
-    let (seconds, nanoseconds) = change_time(metadata);
+    let ChangeTime { seconds, nanoseconds } = change_time(metadata);
     let at = SystemTime::UNIX_EPOCH + Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?);
     TICK.checked_sub(at.elapsed().ok()?)
 }

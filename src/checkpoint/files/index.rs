@@ -11,7 +11,7 @@ use super::blob::Blob;
 use super::safetensors as header;
 use super::safetensors::Room;
 use super::shards;
-use super::source::Source;
+use super::source::{Source, Whole};
 use super::weight_map::{self, INDEX, SINGLE, WeightMap};
 use crate::quant::Dtype;
 use crate::{Error, Fault, Faults, Result};
@@ -64,6 +64,13 @@ pub(crate) enum Absent {
     FromFile(usize),
 }
 
+/// Where a tensor's data is.
+pub(crate) struct FilePlace {
+    pub(crate) blob: Arc<Blob>,
+    /// Bytes before it.
+    pub(crate) offset: u64,
+}
+
 impl Index {
     /// Opens all files and reads all headers.
     pub(crate) fn open(source: &Source) -> Result<Index> {
@@ -77,7 +84,7 @@ impl Index {
             listed_by: None,
         };
         let (mut faults, mut room) = (Faults::default(), Room::new());
-        if let Some((bytes, blob)) = source.read_whole(INDEX)? {
+        if let Some(Whole { bytes, blob }) = source.read_whole(INDEX)? {
             super::foreign::check(INDEX, &bytes)?;
             index.listed_by = Some(blob);
             let map = weight_map::parse(&bytes)?;
@@ -255,9 +262,9 @@ impl Index {
     }
 
     /// The file that holds tensor `id`, and where in it the tensor's data begins.
-    pub(crate) fn place(&self, id: usize) -> (Arc<Blob>, u64) {
+    pub(crate) fn place(&self, id: usize) -> FilePlace {
         let tensor = &self.tensors[id];
-        (self.files[tensor.file].clone(), tensor.offset)
+        FilePlace { blob: self.files[tensor.file].clone(), offset: tensor.offset }
     }
 
     /// The whole tensor `id` as little-endian words; an odd 16-bit number at the end fills half of one.

@@ -21,7 +21,7 @@ pub(crate) fn find(source: &Source) -> Result<Vec<String>> {
     let mut others = Vec::new();
     for name in names {
         match parse(name) {
-            Some((stem, number, count)) => sets.entry((stem, count)).or_default().push((number, name)),
+            Some(Shard { stem, number, count }) => sets.entry((stem, count)).or_default().push((number, name)),
             None => others.push(name),
         }
     }
@@ -73,11 +73,18 @@ fn is_weights(name: &str) -> bool {
     name.ends_with(ENDING) && !name.starts_with('.') && name != "adapter_model.safetensors"
 }
 
-/// Stem, number and count of `model-00001-of-00003.safetensors`.
-fn parse(name: &str) -> Option<(&str, usize, usize)> {
+/// What the name of a shard says.
+struct Shard<'n> {
+    stem: &'n str,
+    number: usize,
+    count: usize,
+}
+
+/// What `model-00001-of-00003.safetensors` says.
+fn parse(name: &str) -> Option<Shard<'_>> {
     let (rest, count) = name.strip_suffix(ENDING)?.rsplit_once("-of-")?;
     let (stem, number) = rest.rsplit_once('-')?;
     let number_of = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     let (number, count): (usize, usize) = (number_of(number)?, number_of(count)?);
-    ((1..=FILE_LIMIT).contains(&count) && number <= count).then_some((stem, number, count))
+    ((1..=FILE_LIMIT).contains(&count) && number <= count).then_some(Shard { stem, number, count })
 }

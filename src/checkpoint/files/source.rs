@@ -35,6 +35,13 @@ pub enum Source {
     Embedded(&'static [(&'static str, &'static [u8])]),
 }
 
+/// A file that was read whole.
+pub(crate) struct Whole {
+    pub(crate) bytes: Cow<'static, [u8]>,
+    /// To ask later whether it has changed.
+    pub(crate) blob: Blob,
+}
+
 impl Source {
     /// The source for messages: the path, or that it is embedded.
     pub fn describe(&self) -> String {
@@ -52,13 +59,13 @@ impl Source {
     /// while it is read, and for one that is something else than its name says: a Git LFS pointer, a page of HTML, an archive;
     /// [`Error::Io`] for what the system refuses.
     pub fn read(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>> {
-        let Some((bytes, _)) = self.read_whole(name)? else { return Ok(None) };
+        let Some(Whole { bytes, .. }) = self.read_whole(name)? else { return Ok(None) };
         foreign::check(name, &bytes)?;
         Ok(Some(bytes))
     }
 
     /// Like [`Self::read`], whatever it holds, and the file, to ask later whether it has changed.
-    pub(crate) fn read_whole(&self, name: &str) -> Result<Option<(Cow<'static, [u8]>, Blob)>> {
+    pub(crate) fn read_whole(&self, name: &str) -> Result<Option<Whole>> {
         self.open(name)?.map(Self::whole).transpose()
     }
 
@@ -70,13 +77,13 @@ impl Source {
         check_name(folder)?;
         check_name(name)?;
         let Some(blob) = self.open_path(&format!("{folder}/{name}"))? else { return Ok(None) };
-        let (bytes, _) = Self::whole(blob)?;
+        let Whole { bytes, .. } = Self::whole(blob)?;
         foreign::check(name, &bytes)?;
         Ok(Some(bytes))
     }
 
     /// All of a small file, whatever it holds.
-    fn whole(blob: Blob) -> Result<(Cow<'static, [u8]>, Blob)> {
+    fn whole(blob: Blob) -> Result<Whole> {
         let name = blob.name.as_str();
         let limit = match name {
             "tokenizer.json" => TOKENIZER_LIMIT,
@@ -87,12 +94,12 @@ impl Source {
             return Err(Fault::file(name).found(format!("{} bytes", blob.len())).accepted(limit).into());
         }
         if let Some(bytes) = blob.embedded() {
-            return Ok((Cow::Borrowed(bytes), blob));
+            return Ok(Whole { bytes: Cow::Borrowed(bytes), blob });
         }
         let mut bytes = vec![0; blob.len() as usize];
         blob.read_at(0, &mut bytes)?;
         blob.check_unchanged()?;
-        Ok((Cow::Owned(bytes), blob))
+        Ok(Whole { bytes: Cow::Owned(bytes), blob })
     }
 
     /// Opens `name` for positioned reads, or `None` where it is absent.

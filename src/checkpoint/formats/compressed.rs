@@ -7,7 +7,7 @@ use super::numbers::{CompressedNumbers, Numbers, Slice};
 use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::claimed::{Claim, Reader};
-use crate::checkpoint::resolve::{Resolver, is_missing_beside};
+use crate::checkpoint::resolve::{Claims, GroupCount, Resolver, is_missing_beside};
 use crate::checkpoint::verify;
 use crate::gemma4::tensors::Role;
 use crate::quant::compressed_tensors::{self, Raw};
@@ -54,7 +54,7 @@ impl Resolver<'_> {
         }
         let (packed, scales) = (packed?, scales?);
         let is_right = |reader| reader == Reader::Compressed;
-        let (quantization, said) = self.quantization(base, &format!("{stem}_packed"), is_right)?;
+        let Claims { quantization, said } = self.quantization(base, &format!("{stem}_packed"), is_right)?;
         let [out_features, in_features] = shape;
         let stacked = |dimensions: &[usize]| stack.iter().chain(dimensions).copied().collect::<Vec<usize>>();
         if zero_points.is_none() && !said.may_be_symmetric(quantization.sym) {
@@ -70,7 +70,7 @@ impl Resolver<'_> {
         self.check_i32(packed, &stacked(&[out_features, words(bits)]))?;
         let groups = self.tensor(scales).shape.last().copied();
         let groups = self.check_groups(&said, scales, in_features, groups, |groups| stacked(&[out_features, groups]));
-        let (groups, group_size) = groups?;
+        let GroupCount { groups, group_size } = groups?;
         let scale_dtype = self.check_float(scales);
         let zero_words = (out_features * bits as usize).div_ceil(32);
         let zeros = zero_points.map_or(Some(()), |id| self.check_i32(id, &stacked(&[zero_words, groups])));

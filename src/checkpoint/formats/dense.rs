@@ -45,6 +45,6 @@ impl Checkpoint {
             return Ok(Matrix::Dense(DenseMatrix { out_features: n, in_features: k, dtype, words }));
         }
         let bytes = self.index.read_bytes(numbers.tensor, first, n * row_bytes)?;
-        Ok(Matrix::Dense(DenseMatrix::from_bytes(n, k, dtype, &bytes)))
+        Ok(Matrix::Dense(DenseMatrix::from_bytes(n, k, dtype, &bytes)?))
     }
 }

@@ -8,7 +8,7 @@ use super::numbers::{AwqNumbers, GptqNumbers, Numbers};
 use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::claimed::Reader;
-use crate::checkpoint::resolve::{Resolver, is_missing_beside};
+use crate::checkpoint::resolve::{Claims, GroupCount, Resolver, is_missing_beside};
 use crate::gemma4::tensors::Role;
 use crate::quant::gptq::{self, Raw};
 use crate::quant::{Format, Grouped, Matrix, Order, Shift, Values};
@@ -23,7 +23,7 @@ impl Resolver<'_> {
         }
         let [Some(qweight), Some(qzeros), Some(scales)] = parts else { return None };
         let is_right = |reader| reader != Reader::Compressed;
-        let (quantization, said) = self.quantization(base, &format!("{base}.qweight"), is_right)?;
+        let Claims { quantization, said } = self.quantization(base, &format!("{base}.qweight"), is_right)?;
         let [out_features, in_features] = shape;
         if quantization.desc_act && g_idx.is_none() && quantization.group_size.is_some() {
             let why = format!("{} is true", quantization.key("desc_act"));
@@ -44,7 +44,7 @@ impl Resolver<'_> {
         self.check_i32(qweight, &self.tensor(qweight).shape.clone())?;
         let groups = self.tensor(scales).shape.first().copied();
         let groups = self.check_groups(&said, scales, in_features, groups, |groups| vec![groups, out_features]);
-        let (groups, group_size) = groups?;
+        let GroupCount { groups, group_size } = groups?;
         if is_awq {
             self.check_awq(base, bits, group_size, in_features, g_idx.is_some())?;
         }

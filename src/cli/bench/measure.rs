@@ -48,6 +48,13 @@ pub(super) struct Profile {
     pub(super) kernels: Vec<Kernel>,
 }
 
+/// What kernels read and multiply at least.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Work {
+    pub(super) bytes: f64,
+    pub(super) operations: f64,
+}
+
 /// All dispatches of one label.
 #[derive(Debug)]
 pub(super) struct Kernel {
@@ -55,7 +62,7 @@ pub(super) struct Kernel {
     pub(super) count: usize,
     pub(super) seconds: f64,
     /// Bytes that they read, operations that they do; `None` where neither is counted.
-    pub(super) work: Option<(f64, f64)>,
+    pub(super) work: Option<Work>,
 }
 
 impl Case {
@@ -99,7 +106,7 @@ pub(super) fn timestamps(gpus: &[Gpu]) -> Result<Timestamps> {
 
 /// The devices of a model's ranks, each once.
 pub(super) fn distinct(model: &Gemma4) -> Vec<&Gpu> {
-    let mut gpus: Vec<&Gpu> = model.ranks().map(|(gpu, ..)| gpu).collect();
+    let mut gpus: Vec<&Gpu> = model.ranks().map(|rank| rank.gpu).collect();
     gpus.dedup_by(|a, b| std::ptr::eq(*a, *b));
     gpus
 }
@@ -153,7 +160,7 @@ impl Bench {
                     rates.push((case.tokens * case.batch) as f64 / seconds);
                 }
             }
-            let (tokens_per_second, spread) = mean_and_deviation(&rates);
+            let Sample { mean: tokens_per_second, deviation: spread } = mean_and_deviation(&rates);
             let step_bytes = (case.test == Test::Decode)
                 .then(|| self.model.traffic(case.step()).iter().map(|traffic| traffic.bytes).sum());
             let profile = timestamps.map(|kind| self.profile(case, kind)).transpose()?;
@@ -259,7 +266,10 @@ impl Bench {
                 }
                 None => {
                     let work = traffic.iter().find(|traffic| traffic.label == label);
-                    let work = work.map(|work| (work.bytes * steps as f64, work.operations * steps as f64));
+                    let work = work.map(|work| Work {
+                        bytes: work.bytes * steps as f64,
+                        operations: work.operations * steps as f64,
+                    });
                     kernels.push(Kernel { label, count: 1, seconds: nanoseconds * 1e-9, work });
                 }
             }
@@ -268,14 +278,21 @@ impl Bench {
     }
 }
 
+/// What a sample of values says.
+#[derive(Debug, PartialEq)]
+struct Sample {
+    mean: f64,
+    deviation: f64,
+}
+
 /// The mean, and the standard deviation as estimated from a sample; 0 for a single value.
-fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+fn mean_and_deviation(values: &[f64]) -> Sample {
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     if values.len() < 2 {
-        return (mean, 0.0);
+        return Sample { mean, deviation: 0.0 };
     }
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (mean, (squares / (values.len() - 1) as f64).sqrt())
+    Sample { mean, deviation: (squares / (values.len() - 1) as f64).sqrt() }
 }
 
 #[cfg(test)]
@@ -284,7 +301,7 @@ mod tests {
 
     #[test]
     fn means_and_deviations() {
-        assert_eq!(mean_and_deviation(&[5.0]), (5.0, 0.0));
-        assert_eq!(mean_and_deviation(&[2.0, 4.0, 6.0]), (4.0, 2.0));
+        assert_eq!(mean_and_deviation(&[5.0]), Sample { mean: 5.0, deviation: 0.0 });
+        assert_eq!(mean_and_deviation(&[2.0, 4.0, 6.0]), Sample { mean: 4.0, deviation: 2.0 });
     }
 }

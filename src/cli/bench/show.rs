@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use lapidary::gpu::{Gpu, Kind, Tiers, Timestamps};
-use lapidary::model::Gemma4;
+use lapidary::gpu::{Gpu, Recognized, Tiers, Timestamps};
+use lapidary::model::{Gemma4, PlacedRank};
 use serde_json::{Value, json};
 
 use super::super::terminal::{plural, size, table};
 use super::load::Load;
-use super::measure::{Kernel, Measured, Profile, Test, distinct};
+use super::measure::{Kernel, Measured, Profile, Test, Work, distinct};
 
 /// All that is printed.
 pub(super) struct Report {
@@ -18,7 +18,7 @@ pub(super) struct Report {
     pub(super) model: String,
     pub(super) tiers: Tiers,
     /// Whose shapes of workgroups the kernels have, and why.
-    pub(super) tuning: Vec<(Kind, String)>,
+    pub(super) tuning: Vec<Recognized>,
     pub(super) context: usize,
     pub(super) memory_bytes: u64,
     /// Of a model of files.
@@ -31,16 +31,16 @@ pub(super) struct Report {
 /// One of several ranks.
 pub(super) struct Rank {
     adapter: String,
-    heads: (usize, usize),
+    heads: std::ops::Range<usize>,
     weights_bytes: u64,
 }
 
 impl Rank {
     /// All ranks of a model that is cut; none of one that is not.
     pub(super) fn all(model: &Gemma4) -> Vec<Rank> {
-        let rank = |(gpu, heads, memory): (&Gpu, std::ops::Range<usize>, lapidary::model::RankMemory)| Rank {
+        let rank = |PlacedRank { gpu, heads, memory }| Rank {
             adapter: gpu.adapter().info.name.clone(),
-            heads: (heads.start, heads.end),
+            heads,
             weights_bytes: memory.weights,
         };
         let ranks: Vec<Rank> = model.ranks().map(rank).collect();
@@ -48,12 +48,11 @@ impl Rank {
     }
 
     fn text(&self) -> String {
-        let (first, end) = self.heads;
-        format!("heads {first} to {} on {}", end - 1, self.adapter)
+        format!("heads {} to {} on {}", self.heads.start, self.heads.end - 1, self.adapter)
     }
 
     fn json(&self) -> Value {
-        json!({ "adapter": self.adapter, "query_heads": self.heads, "weights_bytes": self.weights_bytes })
+        json!({ "adapter": self.adapter, "query_heads": [self.heads.start, self.heads.end], "weights_bytes": self.weights_bytes })
     }
 }
 
@@ -65,9 +64,10 @@ pub(super) fn devices(model: &Gemma4) -> String {
 }
 
 /// Whose shapes of workgroups the devices' kernels have, and why, each once.
-pub(super) fn tuning(model: &Gemma4) -> Vec<(Kind, String)> {
+pub(super) fn tuning(model: &Gemma4) -> Vec<Recognized> {
     let all = distinct(model).into_iter().map(|gpu| (gpu.kind(), gpu.kind_reason().to_owned()));
-    all.collect::<BTreeSet<_>>().into_iter().collect()
+    let each = all.collect::<BTreeSet<_>>().into_iter();
+    each.map(|(kind, reason)| Recognized { kind, reason }).collect()
 }
 
 /// Name, API and driver.
@@ -79,7 +79,7 @@ fn device(gpu: &Gpu) -> String {
 
 impl Report {
     pub(super) fn text(&self) -> String {
-        let tuning: Vec<String> = self.tuning.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
+        let tuning: Vec<String> = self.tuning.iter().map(|one| format!("{}: {}", one.kind, one.reason)).collect();
         let fact = |key: &str, value: String| vec![key.to_owned(), value];
         let mut facts = vec![
             fact("device", self.device.clone()),
@@ -152,7 +152,7 @@ impl Report {
             "model": self.model,
             "tier": self.tiers.many.name(),
             "decode_tier": self.tiers.few.name(),
-            "tuning": self.tuning.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>().join(","),
+            "tuning": self.tuning.iter().map(|one| one.kind.name()).collect::<Vec<_>>().join(","),
             "context": self.context,
             "memory_bytes": self.memory_bytes,
             "copy_bytes_per_second": self.copy_rate,
@@ -195,7 +195,7 @@ fn kernels(kernels: &[Kernel], test: Test) -> String {
     };
     for kernel in sorted {
         let mut cells = line(&kernel.label, kernel.count, kernel.seconds);
-        if let Some((bytes, operations)) = kernel.work.filter(|_| kernel.seconds > 0.0) {
+        if let Some(Work { bytes, operations }) = kernel.work.filter(|_| kernel.seconds > 0.0) {
             cells.push(match test {
                 Test::Decode => format!("{:.1}", bytes / kernel.seconds / 1e9),
                 Test::Prefill => format!("{:.3}", operations / kernel.seconds / 1e12),
@@ -216,8 +216,8 @@ impl Kernel {
             "count": self.count,
             "microseconds": self.seconds * 1e6,
             "share": if all > 0.0 { self.seconds / all } else { 0.0 },
-            "bytes_per_second": self.work.map_or(Value::Null, |(bytes, _)| rate(bytes)),
-            "operations_per_second": self.work.map_or(Value::Null, |(_, operations)| rate(operations)),
+            "bytes_per_second": self.work.map_or(Value::Null, |work| rate(work.bytes)),
+            "operations_per_second": self.work.map_or(Value::Null, |work| rate(work.operations)),
         })
     }
 }

@@ -14,6 +14,13 @@ pub(super) const HELP: &str = "\
 \"\"\"                begins and ends a message of several lines, which may also begin with a slash
 Ctrl-C             stops the answer and keeps the chat";
 
+/// A setting, and what it is to be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Assignment {
+    pub(super) key: String,
+    pub(super) value: String,
+}
+
 /// A command, understood.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Command {
@@ -26,7 +33,7 @@ pub(super) enum Command {
     /// `None` shows the switch.
     Think(Option<bool>),
     /// `None` shows all settings.
-    Set(Option<(String, String)>),
+    Set(Option<Assignment>),
 }
 
 impl Command {
@@ -55,7 +62,9 @@ impl Command {
             },
             "/set" if rest.is_empty() => Ok(Command::Set(None)),
             "/set" => match rest.split_once(char::is_whitespace) {
-                Some((key, value)) => Ok(Command::Set(Some((key.to_owned(), value.trim().to_owned())))),
+                Some((key, value)) => {
+                    Ok(Command::Set(Some(Assignment { key: key.to_owned(), value: value.trim().to_owned() })))
+                }
                 None => Err(Error::usage(format!("/set {rest}: found no value, expected /set KEY VALUE"))),
             },
             _ => Err(Error::usage(format!(
@@ -72,7 +81,7 @@ mod tests {
 
     #[test]
     fn commands_are_read() {
-        let set = |key: &str, value: &str| Command::Set(Some((key.into(), value.into())));
+        let set = |key: &str, value: &str| Command::Set(Some(Assignment { key: key.into(), value: value.into() }));
         for (line, command) in [
             ("/help", Command::Help),
             ("/clear ", Command::Clear),

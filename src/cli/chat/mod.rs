@@ -18,7 +18,7 @@ use super::settings::{describe, parse, settings};
 use super::signals::{self, INTERRUPTED};
 use super::stream::stream_answer;
 use super::terminal::{note, plural, size};
-use commands::Command;
+use commands::{Assignment, Command};
 use input::{Input, Reader};
 use show::Show;
 
@@ -156,7 +156,7 @@ impl Chat {
                 note(if self.chat.session.thinking { "(thinking is on)" } else { "(thinking is off)" });
             }
             Command::Set(None) => note(describe(&self.chat.settings)),
-            Command::Set(Some((key, value))) => {
+            Command::Set(Some(Assignment { key, value })) => {
                 self.chat.settings.set(parse(&key, &value)?)?;
                 note(format_args!("({})", describe(&self.chat.settings)));
             }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lapidary::doctor::{Finding, Outcome, Race, Report, Round};
+use lapidary::doctor::{FailedCheck, Finding, Outcome, Race, Report, Round};
 use lapidary::gpu::AdapterReport;
 use serde_json::{Value, json};
 
@@ -88,7 +88,7 @@ fn block(report: &Report) -> String {
         let what = if round.without.is_empty() { "all".to_owned() } else { format!("without {}", round.without) };
         let passed = round.findings.iter().filter(|finding| finding.outcome == Outcome::Passed).count();
         lines.push(format!("{what}: {passed} passed, {} failed", round.failures().count()));
-        for (finding, why) in round.failures() {
+        for FailedCheck { finding, why } in round.failures() {
             lines.push(format!("  {} ({}): {why}", finding.name, finding.tier));
         }
     }

@@ -52,7 +52,7 @@ pub(super) fn tables(bench: &Workbench, measure: &mut Measure) -> Result<()> {
             let mut row = vec![0.0; width];
             let mut expected = Vec::new();
             for &token in &tokens {
-                table.row(token as usize, &mut row);
+                table.row(token as usize, &mut row)?;
                 expected.extend(row.iter().map(|v| v * scale));
             }
             // A product for the weight's value, one for the scale: exact.

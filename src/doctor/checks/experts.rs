@@ -19,7 +19,7 @@ use crate::testing::twins;
 use crate::testing::twins::Bounded;
 use crate::testing::workbench::{Output, Workbench};
 
-use super::products::{few_rows, of_many, on_grid, round, rounded_rows};
+use super::products::{Rounded, few_rows, of_many, on_grid, round, rounded_rows};
 
 /// Expert 2 has no token, experts 0 and 4 have several, and one token may name an expert twice.
 const IDS: [u32; 12] = [0, 4, 4, 1, 3, 0, 0, 0, 4, 1, 0, 4];
@@ -52,7 +52,7 @@ impl Activations {
         if bench.planner.tier == Tier::Plain {
             return Ok(Activations { x: bench.tensor(width, values)?, rounded: None, values: values.to_vec() });
         }
-        let (x, rounded, values) = round(bench, measure, width, values)?;
+        let Rounded { x, words: rounded, values } = round(bench, measure, width, values)?;
         Ok(Activations { x, rounded: Some(rounded), values })
     }
 
@@ -198,12 +198,12 @@ pub(super) fn grouped_dense(bench: &Workbench, measure: &mut Measure) -> Result<
     let is_matrix = bench.planner.tier == Tier::Matrix;
     // Fewer features stay exact.
     let (mut random, n_out, n_in) = (Random::new(14), if is_matrix { 520 } else { 33 }, 41);
-    let values = |random: &mut Random| -> Matrix {
+    let values = |random: &mut Random| -> Result<Matrix> {
         let values: Vec<f32> = (0..n_out * n_in).map(|_| random.normal()).collect();
         let bytes = crate::testing::matrices::file_bytes(Dtype::BF16, &values);
-        Matrix::Dense(crate::quant::DenseMatrix::from_bytes(n_out, n_in, Dtype::BF16, &bytes))
+        Ok(Matrix::Dense(crate::quant::DenseMatrix::from_bytes(n_out, n_in, Dtype::BF16, &bytes)?))
     };
-    let matrices: Vec<Matrix> = (0..N_EXPERTS).map(|_| values(&mut random)).collect();
+    let matrices: Vec<Matrix> = (0..N_EXPERTS).map(|_| values(&mut random)).collect::<Result<_>>()?;
     let (weights, ids) = (stack(bench, &matrices)?, bench.compact(TOP_K, &IDS)?);
     let (n_rows, x) = (IDS.len() / TOP_K, on_grid(&mut random, IDS.len(), n_in));
     let y = Output::new(bench.gpu(), IDS.len(), n_out)?;

@@ -45,16 +45,22 @@ pub(super) fn layouts(bench: &Workbench, random: &mut Random, scales: Scales) ->
     usual.into_iter().chain(more).collect()
 }
 
+/// Input features that are looked at, and rows that are 1 at one of them each.
+struct Probes {
+    ks: Vec<usize>,
+    x: Vec<f32>,
+}
+
 impl Layout {
     pub(super) fn matrix(&self) -> Matrix {
         Matrix::RowShard(self.full.shard(self.rows.clone()))
     }
 
     /// One-hot rows at the edges of groups and of the shard, and which.
-    fn probes(&self, random: &mut Random) -> (Vec<usize>, Vec<f32>) {
+    fn probes(&self, random: &mut Random) -> Probes {
         let ks = interesting(random, &self.full, &self.rows);
         let x = one_hot(self.rows.len(), &ks);
-        (ks, x)
+        Probes { ks, x }
     }
 }
 
@@ -81,7 +87,7 @@ fn exact_layouts(bench: &Workbench, many: bool, measure: &mut Measure) -> Result
     let scales: &[Scales] = if bench.brief { &[Scales::Ordinary] } else { &[Scales::Edges, Scales::Ordinary] };
     for &scales in scales {
         for layout in layouts(bench, &mut random, scales) {
-            let (matrix, (ks, mut x)) = (layout.matrix(), layout.probes(&mut random));
+            let (matrix, Probes { ks, mut x }) = (layout.matrix(), layout.probes(&mut random));
             let more = random.values(2 * layout.rows.len(), Spread::Outliers);
             x.extend(&more);
             let y = plain(bench, many, &matrix, &x)?;
@@ -139,19 +145,23 @@ pub(super) fn matmul_dense(bench: &Workbench, measure: &mut Measure) -> Result<(
     tilings(bench).iter().try_for_each(|bench| exact_dense(bench, true, measure))
 }
 
-/// Rounds `x` to int8 on the device and measures that; what came of it, there and here.
-pub(super) fn round(
-    bench: &Workbench,
-    measure: &mut Measure,
-    width: usize,
-    x: &[f32],
-) -> Result<(Tensor, Tensor, Vec<f32>)> {
+/// Rows that were rounded to int8.
+pub(super) struct Rounded {
+    pub(super) x: Tensor,
+    /// What came of them on the device.
+    pub(super) words: Tensor,
+    /// The values that these stand for.
+    pub(super) values: Vec<f32>,
+}
+
+/// Rounds `x` to int8 on the device and measures that.
+pub(super) fn round(bench: &Workbench, measure: &mut Measure, width: usize, x: &[f32]) -> Result<Rounded> {
     let n_rows = x.len() / width;
     let (x_tensor, out) = (bench.tensor(width, x)?, Output::rounded(bench.gpu(), n_rows, width)?);
     let planned = int8_by_16::plan(&bench.planner, "round", &x_tensor, &out.tensor)?;
     let words = bench.run_for(&[planned], n_rows, &out)?;
     twins::measure_rounding(measure, &format!("rounding of {width}"), x, width, &words);
-    Ok((x_tensor, out.tensor, rounded_rows(&words, n_rows, width)))
+    Ok(Rounded { x: x_tensor, words: out.tensor, values: rounded_rows(&words, n_rows, width) })
 }
 
 /// The values that rounded rows stand for.
@@ -173,10 +183,10 @@ pub(super) fn few_rows(n_rows: usize, count: &Tensor) -> Rows<'_> {
 pub(super) fn matvec_rounded(bench: &Workbench, measure: &mut Measure) -> Result<()> {
     let mut random = Random::new(3);
     for layout in layouts(bench, &mut random, Scales::Ordinary) {
-        let (matrix, (_, mut x)) = (layout.matrix(), layout.probes(&mut random));
+        let (matrix, Probes { mut x, .. }) = (layout.matrix(), layout.probes(&mut random));
         x.extend(random.values(2 * layout.rows.len(), Spread::Outliers));
         let (weights, width) = (upload(bench, &matrix)?, layout.rows.len());
-        let (x, words, values) = round(bench, measure, width, &x)?;
+        let Rounded { x, words, values } = round(bench, measure, width, &x)?;
         let count = bench.compact(1, &[x.rows as u32])?;
         let (expected, bound) = if weights.has_whole_chunks() {
             twins::products(&values, &matrix)
@@ -217,7 +227,7 @@ pub(super) fn matmul_rounded(bench: &Workbench, measure: &mut Measure) -> Result
     let mut random = Random::new(4);
     for bench in tilings(bench).iter().take(2) {
         for layout in layouts(bench, &mut random, Scales::Ordinary) {
-            let (matrix, (_, mut x)) = (layout.matrix(), layout.probes(&mut random));
+            let (matrix, Probes { mut x, .. }) = (layout.matrix(), layout.probes(&mut random));
             x.extend(on_grid(&mut random, 3, layout.rows.len()));
             let y = plain(bench, true, &matrix, &x)?;
             let (expected, bound) = of_many(bench, &x, &matrix);
@@ -233,7 +243,7 @@ pub(super) fn matmul_dense_rounded(bench: &Workbench, measure: &mut Measure) -> 
     for bench in tilings(bench).iter().take(2) {
         for (dtype, n_out, n_in) in [(Dtype::BF16, 520, 96), (Dtype::F16, 513, 72)] {
             let values: Vec<f32> = (0..n_out * n_in).map(|_| random.normal()).collect();
-            let matrix = DenseMatrix::from_bytes(n_out, n_in, dtype, &file_bytes(dtype, &values));
+            let matrix = DenseMatrix::from_bytes(n_out, n_in, dtype, &file_bytes(dtype, &values))?;
             let (matrix, x) = (Matrix::Dense(matrix), on_grid(&mut random, 9, n_in));
             let y = plain(bench, true, &matrix, &x)?;
             let (expected, bound) = of_many(bench, &x, &matrix);

@@ -5,11 +5,13 @@
 
 mod entry;
 mod placed;
+mod projection;
 mod role;
 mod table;
 mod text;
 
 pub use entry::{CutBy, Entry, Norm, Place, Scope, Shape, SizeOf, When};
 pub(crate) use placed::{AtPlace, Dimensions, Placed};
+pub use projection::Projection;
 pub use role::Role;
 pub use table::Table;

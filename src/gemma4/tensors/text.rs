@@ -11,6 +11,17 @@ const fn norm(name: &'static str, norm: Norm) -> Entry {
     Entry::of_layer(name, Role::Norms, Vector(Hidden)).at(Place::Norm(norm))
 }
 
+/// An expert's gate.
+pub(super) const GATE: Entry = Entry::of_experts("experts.gate_proj", Matrix(Expert, Hidden))
+    .cut(CutBy::Outputs)
+    .at(Place::Stack("experts.gate_up_proj"));
+/// What an expert's gate is multiplied with.
+pub(super) const UP: Entry = Entry::of_experts("experts.up_proj", Matrix(Expert, Hidden))
+    .cut(CutBy::Outputs)
+    .at(Place::Stack("experts.gate_up_proj"));
+/// An expert's way back.
+pub(super) const DOWN: Entry = Entry::of_experts("experts.down_proj", Matrix(Hidden, Expert)).cut(CutBy::Inputs);
+
 /// What the text model has besides its layers, then what a layer has. Faults come in this order.
 pub(super) const TEXT: &[Entry] = &[
     Entry::of_model("embed_tokens", Role::Embedding, Matrix(Vocab, Hidden)).cut(CutBy::Outputs),
@@ -67,11 +78,7 @@ pub(super) const TEXT: &[Entry] = &[
     Entry::of_layer("post_per_layer_input_norm.weight", Role::PerLayerInput, Vector(Hidden))
         .when(When::PerLayerInputs)
         .at(Place::Norm(Norm::PostPerLayerInput)),
-    Entry::of_experts("experts.gate_proj", Matrix(Expert, Hidden))
-        .cut(CutBy::Outputs)
-        .at(Place::Stack("experts.gate_up_proj")),
-    Entry::of_experts("experts.up_proj", Matrix(Expert, Hidden))
-        .cut(CutBy::Outputs)
-        .at(Place::Stack("experts.gate_up_proj")),
-    Entry::of_experts("experts.down_proj", Matrix(Hidden, Expert)).cut(CutBy::Inputs),
+    GATE,
+    UP,
+    DOWN,
 ];

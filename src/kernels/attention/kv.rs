@@ -23,11 +23,12 @@ const QUAD: usize = 4;
 impl KvDtype {
     /// Words of a head of `head_dim` values: whole quads.
     pub fn head_words(self, head_dim: usize) -> usize {
-        let blocks = head_dim.div_ceil(KV_BLOCK);
+        // Heads of any size may be asked about; no real one comes near the end of numbers.
+        let (blocks, quads) = (head_dim.div_ceil(KV_BLOCK), head_dim.div_ceil(KV_BLOCK * QUAD));
         match self {
-            KvDtype::F32 => blocks * KV_BLOCK,
-            KvDtype::F16 => blocks * KV_BLOCK / 2,
-            KvDtype::Int8 => blocks * KV_BLOCK / 4 + blocks.next_multiple_of(QUAD),
+            KvDtype::F32 => blocks.saturating_mul(KV_BLOCK),
+            KvDtype::F16 => blocks.saturating_mul(KV_BLOCK / 2),
+            KvDtype::Int8 => blocks.saturating_mul(KV_BLOCK / 4).saturating_add(quads.saturating_mul(QUAD)),
         }
     }
 

@@ -14,7 +14,7 @@ pub const MAX_TOP_K: usize = 128;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct Draw {
-    /// Only the so many largest logits stay: 1 to [`MAX_TOP_K`].
+    /// Only the so many largest logits stay: 1 to 128.
     pub top_k: u32,
     /// Of those, the fewest whose probabilities reach it together stay; 1 keeps all.
     pub top_p: f32,

@@ -40,7 +40,7 @@ impl Groups {
 
     /// Places for tiles: each expert's rows begin a tile.
     pub(crate) fn places(rows: usize, top_k: usize, n_experts: usize) -> usize {
-        (rows * top_k).div_ceil(MIN_TILE_ROWS) + n_experts
+        rows.saturating_mul(top_k).div_ceil(MIN_TILE_ROWS).saturating_add(n_experts)
     }
 }
 

@@ -1,8 +1,8 @@
 //! `router.wgsl`: softmax over the experts, the `top_k` largest, renormalized, times `per_expert_scale`.
 
-use crate::Result;
 use crate::gpu::{Constants, Grid, Tensor};
 use crate::kernels::{NamedBuffers, Planned, Planner, word};
+use crate::{Error, Result};
 
 /// Experts that the shader has room for.
 pub const MAX_EXPERTS: usize = 1024;
@@ -23,6 +23,28 @@ pub struct Choice<'a> {
 }
 
 impl Choice<'_> {
+    /// Ok where the tensors go together.
+    ///
+    /// # Errors
+    /// [`crate::error::Usage::Shape`] with what does not, of the dispatch `label`.
+    pub(crate) fn check(&self, label: &str) -> Result<()> {
+        let (n_experts, top_k) = (self.logits.width, self.ids.width);
+        let is = |what, is_right, found: usize, expected: usize| {
+            Error::check_shape(label, what, is_right, &found, &format_args!("1 to {expected}"))
+        };
+        let same =
+            |what, found: usize, expected: usize| Error::check_shape(label, what, found == expected, &found, &expected);
+        is("experts", (1..=MAX_EXPERTS).contains(&n_experts), n_experts, MAX_EXPERTS)?;
+        let most = MAX_TOP_K.min(n_experts);
+        is("experts of a token", (1..=most).contains(&top_k), top_k, most)?;
+        same("factors of experts", self.per_expert_scale.width, n_experts)?;
+        same("stride of the experts' ids", self.ids.stride, top_k)?;
+        same("stride of the experts' weights", self.weights.stride, top_k)?;
+        let stride = self.logits.stride;
+        let is_padded = stride.is_multiple_of(4) && u32::try_from(stride).is_ok();
+        Error::check_shape(label, "stride of the logits", is_padded, &stride, &"whole quads")
+    }
+
     /// Constants and buffers of `common/choose.wgsl` in a workgroup of `threads` lanes.
     pub(crate) fn bindings(&self, label: &str, threads: u32) -> (Constants, NamedBuffers) {
         let Choice { logits, per_expert_scale, ids, weights } = *self;

@@ -241,6 +241,8 @@ fn check(planner: &Planner, label: &str, product: &Product) -> Result<()> {
         Output::Summed { to, .. } => {
             same("width of y", to.y.width, out)?;
             room("stride of y", to.y)?;
+            let is_range = to.held.start <= to.held.end && to.held.end <= MOST;
+            is("experts that are held", is_range, to.held.start, to.held.end)?;
             same("width of the factors", to.factors.width, to.ids.width)?;
             compact("stride of the factors", to.factors)?;
             compact("stride of the experts' ids", to.ids)?;
@@ -254,7 +256,8 @@ fn check(planner: &Planner, label: &str, product: &Product) -> Result<()> {
     Error::check_shape(label, "cap", !is_capped, &product.softcap, &"none: only a plain product is capped")?;
     match product.beside {
         Some(Beside::Product { label, weights, x, y }) => check(planner, label, &Product::new(weights, rows, x, y)),
-        Some(Beside::Choice { .. }) | None => Ok(()),
+        Some(Beside::Choice { label, choice }) => choice.check(label),
+        None => Ok(()),
     }
 }
 

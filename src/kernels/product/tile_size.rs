@@ -1,6 +1,7 @@
 //! Which tiles products of many rows take, by the weights and by the rows of a step.
 
 use super::weights::{Part, Weights, run};
+use crate::gpu::StepRows;
 use crate::gpu::Tier;
 use crate::kernels::{Planner, word};
 use crate::quant::{Dtype, Format, Grouped};
@@ -30,16 +31,18 @@ pub(crate) struct Size {
     /// Place in `plain` of [`crate::kernels::tuning::TileTuning`] and its likes.
     pub number: usize,
     /// The least and the most rows of a step.
-    pub step_rows: (u32, u32),
+    pub step_rows: StepRows,
 }
 
 impl Size {
     /// What all steps take.
-    pub(crate) const ONLY: Size = Size { number: 0, step_rows: (0, u32::MAX) };
+    pub(crate) const ONLY: Size = Size { number: 0, step_rows: StepRows::ALL };
 
     /// The small tiles for steps of up to `most` rows, the large ones for those of more.
     fn split(most: usize) -> [Size; 2] {
-        [Size { number: 0, step_rows: (0, word(most)) }, Size { number: 1, step_rows: (word(most) + 1, u32::MAX) }]
+        let small = StepRows { most: word(most), ..StepRows::ALL };
+        let large = StepRows { least: word(most) + 1, ..StepRows::ALL };
+        [Size { number: 0, step_rows: small }, Size { number: 1, step_rows: large }]
     }
 
     /// What products of up to `rows` rows with such weights take.
@@ -86,7 +89,7 @@ impl Size {
 
 impl Planner<'_> {
     /// Rows of a tile of the rows that a step of `rows` rows has for the experts of a rank, alike for all its products.
-    pub fn expert_tile_rows(&self, rows: usize, top_k: usize, n_experts: usize) -> u32 {
+    pub(crate) fn expert_tile_rows(&self, rows: usize, top_k: usize, n_experts: usize) -> u32 {
         let sizes = Size::of_experts(self, rows, top_k, n_experts);
         sizes.last().expect("one at least").expert_rows(self)
     }

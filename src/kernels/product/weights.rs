@@ -1,6 +1,6 @@
 //! Weight matrices on the device: a stack of equally shaped matrices, cut into parts that fit a binding.
 
-use crate::quant::{CHUNK, DenseMatrix, Format, GroupIndex, Grouped, Groups, Matrix, Order, PackedMatrix};
+use crate::quant::{CHUNK, DenseMatrix, Format, GroupIndex, Grouped, Groups, Matrix, Offset, Order, PackedMatrix};
 
 /// Which groups of their matrices quantized weights store, and where their input rows begin among those of the whole. Nothing
 /// for dense ones; where a table says the group of each row it says it all, and only the number counts.
@@ -122,11 +122,11 @@ impl Extent {
     }
 
     fn of_packed<G: Groups>(m: &PackedMatrix<G>) -> Self {
-        let (first_row, first_group) = match m.group_index.index() {
+        let first = match m.group_index.index() {
             GroupIndex::Sequential => m.group_index.offset(),
-            GroupIndex::PerRow(_) => (0, 0),
+            GroupIndex::PerRow(_) => Offset { row: 0, group: 0 },
         };
-        Extent { groups: m.groups, first_row, first_group }
+        Extent { groups: m.groups, first_row: first.row, first_group: first.group }
     }
 
     /// Whether a stack of `format` with this extent can hold a matrix with `other`.

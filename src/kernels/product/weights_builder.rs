@@ -122,8 +122,9 @@ impl<'a> WeightsBuilder<'a> {
             }
         }
         if !self.per_row {
-            let ((first_row, first_group), group_index) = (m.group_index.offset(), m.group_index.index().clone());
-            self.sequential.push((index, ShardGroups { first_row, first_group, index: group_index }));
+            let (first, group_index) = (m.group_index.offset(), m.group_index.index().clone());
+            let groups = ShardGroups { first_row: first.row, first_group: first.group, index: group_index };
+            self.sequential.push((index, groups));
         }
         Ok(())
     }

@@ -20,7 +20,20 @@ pub(crate) struct LayerCache {
     pub capacity: usize,
     kind: LayerKind,
     /// Keys and values of the ring as they were where a slot was marked, of the same shape.
-    marked: Option<(Tensor, Tensor)>,
+    marked: Option<Marked>,
+}
+
+/// Copies of keys and values.
+#[derive(Debug)]
+struct Marked {
+    k: Tensor,
+    v: Tensor,
+}
+
+/// The larger cache of a layer.
+struct Grown {
+    layer: usize,
+    cache: LayerCache,
 }
 
 /// What a cache is made for.
@@ -80,7 +93,7 @@ pub(crate) fn largest_position_bytes(config: &Config, kv: KvDtype) -> u64 {
 
 impl LayerCache {
     fn size_bytes(&self) -> u64 {
-        let copies = self.marked.as_ref().map_or(0, |(k, v)| k.bytes(k.rows) + v.bytes(v.rows));
+        let copies = self.marked.as_ref().map_or(0, |Marked { k, v }| k.bytes(k.rows) + v.bytes(v.rows));
         self.k.bytes(self.k.rows) + self.v.bytes(self.v.rows) + copies
     }
 }
@@ -118,7 +131,7 @@ impl KvCache {
             let width = layer.num_key_value_heads * dtype.head_words(layer.head_dim);
             let new = |what| Tensor::new(gpu, &format!("layer.{l:02}/{what}_cache"), slots * capacity, width);
             let marked = match layer.kind {
-                LayerKind::Sliding if has_marks => Some((new("marked_k")?, new("marked_v")?)),
+                LayerKind::Sliding if has_marks => Some(Marked { k: new("marked_k")?, v: new("marked_v")? }),
                 LayerKind::Sliding | LayerKind::Full => None,
             };
             layers.push(Some(LayerCache { k: new("k")?, v: new("v")?, capacity, kind: layer.kind, marked }));
@@ -167,7 +180,7 @@ impl KvCache {
     /// Of each ring and its copy the part of `slot`.
     fn rings(&self, slot: usize) -> impl Iterator<Item = RingPart<'_>> {
         let marked = self.layers.iter().flatten().filter_map(|layer| Some((layer, layer.marked.as_ref()?)));
-        marked.flat_map(move |(layer, (k, v))| {
+        marked.flat_map(move |(layer, Marked { k, v })| {
             let (offset, bytes) = (k.bytes(slot * layer.capacity), k.bytes(layer.capacity));
             [(&layer.k, k), (&layer.v, v)].map(|(ring, copy)| RingPart {
                 ring: &ring.buffer,
@@ -229,8 +242,8 @@ impl KvCache {
     }
 
     /// Larger buffers for the full layers with less than `capacity` positions.
-    fn grown(&self, gpu: &Gpu, capacity: usize) -> Result<Vec<(usize, LayerCache)>> {
-        let mut grown: Vec<(usize, LayerCache)> = Vec::new();
+    fn grown(&self, gpu: &Gpu, capacity: usize) -> Result<Vec<Grown>> {
+        let mut grown: Vec<Grown> = Vec::new();
         let new = |l: usize, what: &str, width: usize| {
             Tensor::new(gpu, &format!("layer.{l:02}/{what}_cache"), self.slots.len() * capacity, width)
         };
@@ -246,9 +259,14 @@ impl KvCache {
                 }
             });
             match pair {
-                Ok((k, v)) => grown.push((l, LayerCache { k, v, capacity, kind: layer.kind, marked: None })),
+                Ok((k, v)) => {
+                    let cache = LayerCache { k, v, capacity, kind: layer.kind, marked: None };
+                    grown.push(Grown { layer: l, cache });
+                }
                 Err(e) => {
-                    gpu.forget_bytes(grown.iter().map(|(_, c)| c.k.bytes(c.k.rows) + c.v.bytes(c.v.rows)).sum());
+                    gpu.forget_bytes(
+                        grown.iter().map(|Grown { cache: c, .. }| c.k.bytes(c.k.rows) + c.v.bytes(c.v.rows)).sum(),
+                    );
                     return Err(e);
                 }
             }
@@ -273,8 +291,8 @@ impl KvCache {
             .or_else(|_| self.grown(gpu, len.next_multiple_of(SMALL_STEP).min(self.context)))?;
         let mut recorder = Recorder::new(gpu);
         let mut released = 0;
-        for (l, new) in &grown {
-            let old = self.layers[*l].as_ref().expect("grown from it");
+        for Grown { layer, cache: new } in &grown {
+            let old = self.layers[*layer].as_ref().expect("grown from it");
             for slot in 0..slots {
                 let (from, to) = (old.k.bytes(slot * old.capacity), old.k.bytes(slot * new.capacity));
                 for (a, b) in [(&old.k, &new.k), (&old.v, &new.v)] {
@@ -288,8 +306,8 @@ impl KvCache {
         recorder.submit();
         gpu.wait()?;
         gpu.forget_bytes(released);
-        for (l, new) in grown {
-            self.layers[l] = Some(new);
+        for Grown { layer, cache } in grown {
+            self.layers[layer] = Some(cache);
         }
         Ok(true)
     }

@@ -53,14 +53,20 @@ impl MemoryPlan {
 }
 
 /// What devices held before a model was loaded: what they gave until one had no room is what they have room for.
-pub(crate) struct Rooms(Vec<(Arc<Gpu>, u64)>);
+pub(crate) struct Rooms(Vec<Before>);
+
+/// A device, and the bytes that it held.
+struct Before {
+    gpu: Arc<Gpu>,
+    bytes: u64,
+}
 
 impl Rooms {
     pub(crate) fn before(layout: &ModelLayout) -> Self {
-        let mut gpus: Vec<(Arc<Gpu>, u64)> = Vec::new();
+        let mut gpus: Vec<Before> = Vec::new();
         for RankLayout { gpu, .. } in &layout.ranks {
-            if gpus.iter().all(|(known, _)| !Arc::ptr_eq(known, gpu)) {
-                gpus.push((gpu.clone(), gpu.allocated_bytes()));
+            if gpus.iter().all(|known| !Arc::ptr_eq(&known.gpu, gpu)) {
+                gpus.push(Before { gpu: gpu.clone(), bytes: gpu.allocated_bytes() });
             }
         }
         Rooms(gpus)
@@ -68,7 +74,7 @@ impl Rooms {
 
     /// `error` of a load; with advice where it is of a device that had no room for a buffer.
     pub(crate) fn explain(&self, error: Error, config: &Config, advisor: Advisor) -> Error {
-        let room = |(gpu, before): &(Arc<Gpu>, u64)| gpu.refused_at().map(|bytes| bytes.saturating_sub(*before));
+        let room = |before: &Before| before.gpu.refused_at().map(|bytes| bytes.saturating_sub(before.bytes));
         let rooms: Vec<Option<u64>> = self.0.iter().map(room).collect();
         match rooms.iter().any(Option::is_some) {
             true => {
@@ -142,6 +148,12 @@ struct Search<'a> {
     rooms: Vec<u64>,
 }
 
+/// Changes that do not suffice, and the bytes that are needed with them.
+struct Short {
+    change: Change,
+    needed: u64,
+}
+
 impl Search<'_> {
     /// What fits.
     fn advice(&self) -> Advice {
@@ -151,7 +163,7 @@ impl Search<'_> {
         }
         match self.together() {
             Ok(change) => Advice::Together(change.remedies()),
-            Err(Some((change, needed))) => Advice::TooLarge { with: change.remedies(), needed },
+            Err(Some(Short { change, needed })) => Advice::TooLarge { with: change.remedies(), needed },
             Err(None) => Advice::Nothing,
         }
     }
@@ -165,7 +177,7 @@ impl Search<'_> {
     }
 
     /// As few changes as suffice, one after the other; else all of them, and the bytes that they take.
-    fn together(&self) -> std::result::Result<Change, Option<(Change, u64)>> {
+    fn together(&self) -> std::result::Result<Change, Option<Short>> {
         let (mut all, mut least) = (Change::default(), self.bytes(Change::default()));
         for next in [|all| Change { int8_kv: true, ..all }, |all| Change { int4_head: true, ..all }] {
             let tried: Change = next(all);
@@ -191,8 +203,8 @@ impl Search<'_> {
         }
         let smallest = Change { context: Some(MIN_CONTEXT), ..all };
         match self.bytes(smallest) {
-            bytes if bytes < least => Err(Some((smallest, bytes))),
-            _ if least < self.bytes(Change::default()) => Err(Some((all, least))),
+            bytes if bytes < least => Err(Some(Short { change: smallest, needed: bytes })),
+            _ if least < self.bytes(Change::default()) => Err(Some(Short { change: all, needed: least })),
             _ => Err(None),
         }
     }

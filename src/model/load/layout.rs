@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::options::{Head, Options, Precision};
-use super::share::{self, Share};
+use super::share::{self, PlacedShare, Share};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Remedy, Usage};
 use crate::gemma4::Config;
@@ -78,14 +78,14 @@ impl ModelLayout {
         Self::placed(share::place_uniform(gpus, config, group_size, &options.parallel)?, options)
     }
 
-    fn placed(placed: Vec<(Arc<Gpu>, Share)>, options: &Options) -> Result<Self> {
+    fn placed(placed: Vec<PlacedShare>, options: &Options) -> Result<Self> {
         let slots = options.slots;
         if slots == 0 {
             return Err(Usage::NoSlots.into());
         }
         // Within a budget nothing grows: while it did, old and new buffers would be there together.
         let (is_full, has_marks) = (options.memory.is_some(), options.marks);
-        let rank = |(gpu, share): (Arc<Gpu>, Share)| {
+        let rank = |PlacedShare { gpu, share }| {
             let dtype = kv_dtype(gpu.mask(), &gpu.adapter().info.name, options)?;
             let context = context(&gpu, &share.config, dtype, options)?;
             Ok(RankLayout {

@@ -206,7 +206,7 @@ impl<'a> Loader<'_, 'a> {
                 places.push(InStack { part: share.part(tensor), first_row: shape[0] });
                 shape = [shape[0] + n, k];
             }
-            let (format, extent) = self.on_device(first, format, &places[0].part, stored);
+            let Stored { format, extent } = self.on_device(first, format, &places[0].part, stored);
             let (weights, hosted) = match is_hosted {
                 true => {
                     let window = self.window(rank, Key { label, shape, format, extent })?;
@@ -252,15 +252,15 @@ impl<'a> Loader<'_, 'a> {
     }
 
     /// What a rank's part of a matrix, or of all that are of `format` together, becomes on its device, and which groups it stores.
-    fn on_device(&self, info: &MatrixInfo, format: Format, part: &Part, stored: StoredGroups) -> (Format, Extent) {
+    fn on_device(&self, info: &MatrixInfo, format: Format, part: &Part, stored: StoredGroups) -> Stored {
         if let Some(bits) = self.requantized_bits(info) {
             let format = Grouped::symmetric(bits, requantize::GROUP_SIZE, requantize::SCALE_DTYPE);
             let format = Format::Grouped(format);
-            return (format, Extent::whole(&format, info.in_features));
+            return Stored { format, extent: Extent::whole(&format, info.in_features) };
         }
         // The router is dense in memory, whatever the file holds.
         let format = if info.role == Role::Router { Format::Dense(Dtype::F32) } else { format };
-        let Format::Grouped(grouped) = format else { return (format, Extent::default()) };
+        let Format::Grouped(grouped) = format else { return Stored { format, extent: Extent::default() } };
         let inputs = match part {
             Part::Rows(inputs) => inputs.clone(),
             Part::Columns(_) | Part::Whole => 0..info.in_features,
@@ -269,7 +269,8 @@ impl<'a> Loader<'_, 'a> {
             StoredGroups::All => 0..grouped.groups(info.in_features),
             StoredGroups::Touched => inputs.start / grouped.group..(inputs.end - 1) / grouped.group + 1,
         };
-        (format, Extent { groups: groups.len(), first_row: inputs.start, first_group: groups.start })
+        let extent = Extent { groups: groups.len(), first_row: inputs.start, first_group: groups.start };
+        Stored { format, extent }
     }
 
     /// The number of a rank's window for stacks like this one.
@@ -290,6 +291,12 @@ impl<'a> Loader<'_, 'a> {
         let builder = WeightsBuilder::new(gpu, label, matrices.len(), n, k).first_matrix(matrices.start);
         builder.max_part_bytes(*max_part_bytes)
     }
+}
+
+/// How a matrix is on a device, and which groups it stores there.
+struct Stored {
+    format: Format,
+    extent: Extent,
 }
 
 /// Whether matrices of these formats can be one stack: it has one format, and one `g_idx` for all rows of a matrix. Whether zero

@@ -7,6 +7,7 @@ use super::layout::{ModelLayout, Rehearsed};
 use super::loader;
 use super::options::Options;
 use super::prepared::{Reserved, Taken, take};
+use super::weights::WeightBytes;
 use crate::Result;
 use crate::checkpoint::{Checkpoint, Contents};
 use crate::error::{Part, Planned};
@@ -156,7 +157,7 @@ impl Rehearsal {
             devices: self.devices.iter().map(|gpu| self.device(gpu)).collect(),
             context: self.context,
             chunk_rows: self.chunk_rows,
-            host_experts: self.ranks.iter().map(|rank| rank.weights().hosted().1).sum(),
+            host_experts: self.ranks.iter().map(|rank| rank.weights().hosted().bytes).sum(),
         }
     }
 
@@ -174,7 +175,7 @@ impl Rehearsal {
         };
         for rank in self.ranks.iter().filter(|rank| Arc::ptr_eq(&rank.gpu, gpu)) {
             let weights = rank.weights();
-            let (embedding, head, experts) = weights.parts();
+            let WeightBytes { embedding, head, experts } = weights.parts();
             plan.embedding += embedding;
             plan.head += head;
             plan.experts += experts;

@@ -2,6 +2,7 @@
 
 use super::memory::Rehearsal;
 use crate::gpu::PipelineKey;
+use crate::model::pass::plan::PassKey;
 
 /// A pipeline that a model's passes use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +17,7 @@ impl PlannedPipeline {
     /// All that a rehearsed model uses, each once.
     pub(crate) fn all(rehearsal: &Rehearsal) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
-        for (key, decodes) in rehearsal.ranks.iter().flat_map(|rank| rank.pass.keys()) {
+        for PassKey { key, decodes } in rehearsal.ranks.iter().flat_map(|rank| rank.pass.keys()) {
             match all.iter_mut().find(|known| known.key == *key) {
                 Some(known) => known.decodes |= decodes,
                 None => all.push(PlannedPipeline { key: key.clone(), decodes }),

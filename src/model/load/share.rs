@@ -92,11 +92,17 @@ fn shares(checkpoint: &Checkpoint, parallel: &Parallel) -> Result<Vec<Share>> {
     cut(&checkpoint.config, parallel, &units)
 }
 
+/// A rank's share, and the device that it goes to.
+pub(crate) struct PlacedShare {
+    pub gpu: Arc<Gpu>,
+    pub share: Share,
+}
+
 /// The shares of all ranks on their devices: as many neighbouring ranks on each, as far as they divide.
 ///
 /// # Errors
 /// As [`shares`]; [`crate::Error::Usage`] for more devices than ranks.
-pub(crate) fn place(gpus: &[Arc<Gpu>], checkpoint: &Checkpoint, parallel: &Parallel) -> Result<Vec<(Arc<Gpu>, Share)>> {
+pub(crate) fn place(gpus: &[Arc<Gpu>], checkpoint: &Checkpoint, parallel: &Parallel) -> Result<Vec<PlacedShare>> {
     spread(gpus, shares(checkpoint, parallel)?)
 }
 
@@ -109,7 +115,7 @@ pub(crate) fn place_uniform(
     config: &Config,
     group_size: usize,
     parallel: &Parallel,
-) -> Result<Vec<(Arc<Gpu>, Share)>> {
+) -> Result<Vec<PlacedShare>> {
     let units = match parallel.cut {
         Cut::Even => Units::ones(config),
         Cut::Aligned => Units::uniform(config, group_size),
@@ -117,13 +123,13 @@ pub(crate) fn place_uniform(
     spread(gpus, cut(config, parallel, &units)?)
 }
 
-fn spread(gpus: &[Arc<Gpu>], shares: Vec<Share>) -> Result<Vec<(Arc<Gpu>, Share)>> {
+fn spread(gpus: &[Arc<Gpu>], shares: Vec<Share>) -> Result<Vec<PlacedShare>> {
     if gpus.is_empty() || gpus.len() > shares.len() {
         return Err(Usage::Devices { devices: gpus.len(), ranks: shares.len() }.into());
     }
     let n_ranks = shares.len();
     let gpu_of = |rank: usize| gpus[rank * gpus.len() / n_ranks].clone();
-    Ok(shares.into_iter().enumerate().map(|(rank, share)| (gpu_of(rank), share)).collect())
+    Ok(shares.into_iter().enumerate().map(|(rank, share)| PlacedShare { gpu: gpu_of(rank), share }).collect())
 }
 
 fn cut(c: &Config, parallel: &Parallel, units: &Units) -> Result<Vec<Share>> {
@@ -180,6 +186,14 @@ fn cut(c: &Config, parallel: &Parallel, units: &Units) -> Result<Vec<Share>> {
     Ok((0..shares.ranks()).map(share).collect())
 }
 
+/// Query heads that read the same key and value head.
+pub(crate) struct HeadGroup {
+    /// How many there are in the whole model.
+    pub heads_per_kv: usize,
+    /// The number among them of the rank's first.
+    pub first_head: usize,
+}
+
 impl Share {
     /// Whether results must be combined with those of other ranks.
     pub(crate) fn is_partial(&self) -> bool {
@@ -187,9 +201,9 @@ impl Share {
     }
 
     /// Query heads of layer `l` that read the same key and value head, and where in such a group the rank's heads begin.
-    pub(crate) fn head_group(&self, l: usize) -> (usize, usize) {
+    pub(crate) fn head_group(&self, l: usize) -> HeadGroup {
         let heads_per_kv = self.layers[l].heads_per_kv;
-        (heads_per_kv, self.heads.start % heads_per_kv)
+        HeadGroup { heads_per_kv, first_head: self.heads.start % heads_per_kv }
     }
 
     /// The rank's part of a tensor; of those of experts, of each that it holds.

@@ -11,7 +11,7 @@ use crate::error::Place;
 use crate::gpu::{Gpu, UPLOADER_BYTES, Uploader};
 use crate::kernels::{HostStack, Spot, Weights};
 use crate::parallel::Part;
-use crate::quant::requantize::{self, Deviation, requantize};
+use crate::quant::requantize::{self, Deviation, Requantized, requantize};
 use crate::quant::{Format, Matrix, StoredGroups};
 use crate::{Error, Result, threads};
 
@@ -126,7 +126,8 @@ impl<'a> Uploads<'a> {
         let (source, mut deviation) = (&job.source, None);
         let mut matrix = self.checkpoint.load_part(source.info, source.format, job.rows.clone())?;
         if let (Some(bits), Matrix::Dense(dense)) = (source.requantized_bits, &matrix) {
-            let (packed, found) = requantize(&source.name, job.rows.start, dense, bits, requantize::GROUP_SIZE)?;
+            let Requantized { packed, deviation: found } =
+                requantize(&source.name, job.rows.start, dense, bits, requantize::GROUP_SIZE)?;
             (matrix, deviation) = (Matrix::Packed(packed), Some(found));
         }
         for target in &source.targets {
@@ -169,12 +170,12 @@ impl Target {
                     true => write(spot, matrix),
                     false => {
                         let own_rows = start - outputs.start..end - outputs.start;
-                        write(spot, &matrix.column_shard(own_rows))
+                        write(spot, &matrix.column_shard(own_rows)?)
                     }
                 }
             }
             Part::Rows(own) if *own != (0..matrix.in_features()) => {
-                let shard = matrix.row_shard(own.clone(), self.stored);
+                let shard = matrix.row_shard(own.clone(), self.stored)?;
                 write(from(outputs.start), &shard)
             }
             Part::Rows(_) | Part::Whole => write(from(outputs.start), matrix),

@@ -201,9 +201,10 @@ impl ModelWeights {
     }
 
     /// Bytes of the embedding, of a head of its own, and of all experts.
-    pub(crate) fn parts(&self) -> (u64, u64, u64) {
+    pub(crate) fn parts(&self) -> WeightBytes {
         let of = |role| self.sum_bytes(|other| other == role);
-        (of(Role::Embedding), of(Role::Head), of(Role::Experts) + self.windows_bytes())
+        let experts = of(Role::Experts) + self.windows_bytes();
+        WeightBytes { embedding: of(Role::Embedding), head: of(Role::Head), experts }
     }
 
     /// Bytes on the device.
@@ -215,12 +216,29 @@ impl ModelWeights {
         self.windows.iter().map(Weights::size_bytes).sum()
     }
 
-    /// Layers whose experts are in host memory, and the bytes that these take there.
-    pub(crate) fn hosted(&self) -> (usize, u64) {
+    /// The experts that are in host memory.
+    pub(crate) fn hosted(&self) -> HostExperts {
         let layers = self.layers.iter().filter_map(|layer| layer.moe.as_ref()).filter(|moe| !moe.hosted.is_empty());
         let stacks = self.all.iter().flat_map(Held::hosted);
-        (layers.count(), stacks.map(|hosted| hosted.stack.size_bytes()).sum())
+        HostExperts { layers: layers.count(), bytes: stacks.map(|hosted| hosted.stack.size_bytes()).sum() }
     }
+}
+
+/// Experts that stay in host memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostExperts {
+    /// Layers whose experts they are: the first ones.
+    pub layers: usize,
+    /// Bytes that they take there.
+    pub bytes: u64,
+}
+
+/// Bytes of weights on the device, by what they are for; the rest is attention, dense MLPs, routers and norms.
+pub(crate) struct WeightBytes {
+    pub embedding: u64,
+    /// Of a head of its own.
+    pub head: u64,
+    pub experts: u64,
 }
 
 /// A search by name in what a rank holds of a layer, or of the model.

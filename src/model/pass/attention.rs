@@ -9,6 +9,7 @@ use crate::kernels::attention::head_norm_rope::{Heads, Inputs, Kv, KvPair, KvTar
 use crate::kernels::attention::{attention, attention_tile, head_norm_rope, kv_store};
 use crate::kernels::product::Product;
 use crate::kernels::rounding::int8_by_16::Input;
+use crate::model::load::share::HeadGroup;
 use crate::model::load::weights::LayerWeights;
 
 impl<'a> LayerPlan<'a> {
@@ -68,7 +69,7 @@ impl<'a> LayerPlan<'a> {
         let c = &self.of.share.config;
         let layer = &c.layers[self.l];
         let before: Vec<Rotation> = rotations(c).into_iter().take_while(|r| *r != Rotation::of(layer)).collect();
-        let (heads_per_kv, first_head) = self.of.share.head_group(self.l);
+        let HeadGroup { heads_per_kv, first_head } = self.of.share.head_group(self.l);
         Heads {
             n_heads: c.num_attention_heads,
             n_kv_heads: layer.num_key_value_heads,

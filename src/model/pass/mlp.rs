@@ -10,6 +10,13 @@ use crate::kernels::product::{Beside, Gated, Product, Rows, Summed, gelu_mul};
 use crate::kernels::rounding::int8_by_16::Input;
 use crate::model::load::weights::{GatedWeights, LayerWeights, MoeWeights, Norm, PerLayerGate, norm_row};
 
+/// What the router runs beside the products of the dense MLP.
+#[derive(Clone, Copy)]
+struct Routing<'a> {
+    logits: Beside<'a>,
+    choice: Beside<'a>,
+}
+
 impl<'a> LayerPlan<'a> {
     /// (10): `down(gelu(gate x) * up x)`, with the router, which reads nothing of it, beside it.
     pub(super) fn mlp(&mut self, w: &'a LayerWeights) -> Result<()> {
@@ -18,7 +25,7 @@ impl<'a> LayerPlan<'a> {
         let width = of.share.config.layers[self.l].intermediate_size;
         let buffers = &a.mlp[widths.iter().position(|&w| w == width).expect("every width has buffers")];
         let routing = w.moe.as_ref().map(|moe| self.routing(moe));
-        let (logits, choice) = (routing.map(|r| r.0), routing.map(|r| r.1));
+        let (logits, choice) = (routing.map(|routing| routing.logits), routing.map(|routing| routing.choice));
         let gated = self.gated(&w.mlp, buffers);
         let act =
             self.product("mlp", Product::joined_gated(&w.mlp.gate_up, of.rows(), of.x(), gated).beside(logits))?;
@@ -28,7 +35,7 @@ impl<'a> LayerPlan<'a> {
     }
 
     /// (11): the router's product, and the choice that it leads to.
-    fn routing(&self, w: &'a MoeWeights) -> (Beside<'a>, Beside<'a>) {
+    fn routing(&self, w: &'a MoeWeights) -> Routing<'a> {
         let moe = self.moe();
         let (logits, per_expert_scale) = (&moe.router_logits, &w.per_expert_scale);
         let choice = Choice { logits, per_expert_scale, ids: &moe.ids, weights: &moe.weights };
@@ -38,7 +45,7 @@ impl<'a> LayerPlan<'a> {
             x: &moe.router_x,
             y: logits,
         };
-        (product, Beside::Choice { label: "router", choice })
+        Routing { logits: product, choice: Beside::Choice { label: "router", choice } }
     }
 
     /// (11): the products of the experts that the router chose, and their sum.

@@ -42,6 +42,13 @@ pub(crate) struct PlannedPass {
     shapes: Vec<Vec<Option<Op>>>,
 }
 
+/// What a kernel of a pass is compiled from.
+pub(crate) struct PassKey<'p> {
+    pub key: &'p PipelineKey,
+    /// Whether steps of few rows run it. Heads and choices are theirs.
+    pub decodes: bool,
+}
+
 impl Pass {
     /// From the rows of a step of `n_rows` to their final state.
     pub(crate) fn body(&self, n_rows: usize) -> &[Op<Dispatch>] {
@@ -60,14 +67,14 @@ impl PlannedPass {
         self.shapes[..Body::ALL.len()].iter().flatten().flatten()
     }
 
-    /// What each of its kernels is compiled from, and whether steps of few rows run it. Heads and choices are theirs.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = (&PipelineKey, bool)> {
+    /// What each of its kernels is compiled from.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = PassKey<'_>> {
         let lists = self.shapes.iter().enumerate();
         let decodes = lists.flat_map(|(list, shape)| {
             let dispatches = shape.iter().filter(|op| op.is_none());
             dispatches.map(move |_| list != Body::Chunk as usize)
         });
-        self.planned.iter().map(Planned::key).zip(decodes)
+        self.planned.iter().zip(decodes).map(|(planned, decodes)| PassKey { key: planned.key(), decodes })
     }
 
     /// Compiles and binds it.

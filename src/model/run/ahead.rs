@@ -4,7 +4,7 @@
 use super::exchange::{not_finite, record};
 use super::rank::Rank;
 use super::step::{FEW_ROWS, Row};
-use super::under_way::{Next, Waiting};
+use super::under_way::{Chosen, Next, Waiting};
 use crate::Result;
 use crate::error::Usage;
 use crate::gpu::Recorder;
@@ -97,14 +97,14 @@ impl Gemma4 {
     /// # Errors
     /// [`crate::Error::NotFinite`] where a logit was not finite, [`crate::Error::Run`] where the device fails; the ids of later
     /// steps are lost. [`crate::Error::Usage`] where no step is under way.
-    pub fn next_ids(&mut self) -> Result<Vec<(usize, u32)>> {
+    pub fn next_ids(&mut self) -> Result<Vec<Chosen>> {
         let rank = &mut self.ranks[0];
         let Some(Waiting { number, submission, slots }) = rank.ahead.waiting.pop_front() else {
             return Err(Usage::NothingUnderWay.into());
         };
         let ids = rank.ahead.ids[number].read_after::<u32>(&rank.gpu, &submission, slots.len()).and_then(|ids| {
-            let wanted = slots.into_iter().zip(ids).filter_map(|(slot, id)| Some((slot?, id)));
-            wanted.map(|(slot, id)| if id == argmax::NOT_FINITE { Err(not_finite()) } else { Ok((slot, id)) }).collect()
+            let wanted = slots.into_iter().zip(ids).filter_map(|(slot, token)| Some(Chosen { slot: slot?, token }));
+            wanted.map(|one| if one.token == argmax::NOT_FINITE { Err(not_finite()) } else { Ok(one) }).collect()
         });
         if ids.is_err() {
             rank.ahead.forget_all();

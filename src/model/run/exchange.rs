@@ -9,8 +9,18 @@ use crate::model::pass::op::Op;
 use crate::parallel::Collective;
 use crate::{Error, Result};
 
-/// Inner tensors by name, in the order in which they were computed.
-pub(crate) type Captures = Vec<(String, Activation)>;
+/// An inner tensor by its name.
+pub(crate) struct Captured {
+    pub name: String,
+    pub activation: Activation,
+}
+
+/// A step whose body is recorded, and run up to the last exchange between ranks.
+pub(crate) struct Begun<'a> {
+    pub run: Run<'a>,
+    /// In the order in which they were computed.
+    pub captures: Vec<Captured>,
+}
 
 /// All ranks of a model in the middle of a step.
 pub(crate) struct Run<'a> {
@@ -34,7 +44,7 @@ impl<'a> Run<'a> {
         collective: &'a dyn Collective,
         n_rows: usize,
         keep: bool,
-    ) -> Result<(Self, Captures)> {
+    ) -> Result<Begun<'a>> {
         let bodies = ranks.iter().map(|rank| rank.pass.body(n_rows)).collect();
         Self::over(ranks, collective, bodies, n_rows, keep)
     }
@@ -46,7 +56,7 @@ impl<'a> Run<'a> {
         bodies: Vec<&'a [Op<Dispatch>]>,
         n_rows: usize,
         keep: bool,
-    ) -> Result<(Self, Captures)> {
+    ) -> Result<Begun<'a>> {
         let recorders = ranks.iter().map(|rank| Recorder::paced(&rank.gpu)).collect();
         let mut run = Run { ranks, collective, recorders, n_rows };
         let mut captures = Vec::new();
@@ -82,15 +92,16 @@ impl<'a> Run<'a> {
             at.iter_mut().for_each(|at| *at += count);
         }
         if captures.is_empty() {
-            return Ok((run, Vec::new()));
+            return Ok(Begun { run, captures: Vec::new() });
         }
         run.submit();
         let mut kept = Vec::new();
         for (name, width, readback) in captures {
-            kept.push((name, Activation { width, values: readback.read(&ranks[0].gpu, n_rows)? }));
+            let activation = Activation { width, values: readback.read(&ranks[0].gpu, n_rows)? };
+            kept.push(Captured { name, activation });
             ranks[0].gpu.forget_bytes(readback.size_bytes());
         }
-        Ok((run, kept))
+        Ok(Begun { run, captures: kept })
     }
 
     /// Hands everything that was recorded to the devices.

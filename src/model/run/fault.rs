@@ -1,12 +1,12 @@
 //! Where NaN and infinity come from: a step once more, with a look at what each kernel has made.
 
-use super::exchange::Run;
+use super::exchange::{Begun, Run};
 use super::rank::Rank;
 use super::step::{Row, Want};
 use crate::error::{NotFinite, Usage};
 use crate::gpu::{Dispatch, Label, Recorder, Tensor};
-use crate::kernels::Planned;
 use crate::kernels::rows::not_finite;
+use crate::kernels::{Planned, ShaderName};
 use crate::model::gemma4::Gemma4;
 use crate::model::pass::op::{Body, Op};
 use crate::model::pass::plan::PassPlan;
@@ -17,8 +17,7 @@ use crate::{Error, Result};
 struct Suspect {
     /// As it was planned, `layer.07/o_proj` for instance.
     label: Label,
-    /// Stem and variant of its shader.
-    shader: (&'static str, &'static str),
+    shader: ShaderName,
 }
 
 /// A rank's body with a look behind each kernel.
@@ -67,7 +66,7 @@ impl Gemma4 {
         let watched = self.ranks.iter().map(|rank| Watched::new(rank, Body::of(rows.len())));
         let watched = watched.collect::<Result<Vec<_>>>()?;
         let bodies = watched.iter().map(|watched| watched.ops.as_slice()).collect();
-        let (run, _) = Run::over(&self.ranks, self.collective(), bodies, rows.len(), false)?;
+        let Begun { run, .. } = Run::over(&self.ranks, self.collective(), bodies, rows.len(), false)?;
         let all: Vec<usize> = (0..rows.len()).collect();
         let output = run.outputs(if with_logits { Want::Logits(&all) } else { Want::Nothing })?;
         let found = self.ranks.iter().zip(&watched).find_map(|(rank, watched)| watched.first(rank).transpose());
@@ -92,7 +91,7 @@ impl Gemma4 {
 impl Suspect {
     /// `layer 7, o_proj (kernel matvec, packed)`.
     fn describe(&self) -> String {
-        let (stem, variant) = self.shader;
+        let ShaderName { stem, variant } = self.shader;
         let kernel = if variant.is_empty() { stem.to_owned() } else { format!("{stem}, {variant}") };
         let place = match self.label.layer {
             Some(layer) => format!("layer {layer}, {}", self.label.name),

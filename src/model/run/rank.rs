@@ -1,5 +1,6 @@
 //! One rank: its share of the weights and of the KV cache, on its device.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::step::{FEW_ROWS, Row, step_rows};
@@ -24,6 +25,17 @@ pub struct RankMemory {
     pub kv_cache: u64,
     /// Intermediate values of a step.
     pub activations: u64,
+}
+
+/// A rank on its device.
+#[derive(Debug, Clone)]
+pub struct PlacedRank<'a> {
+    /// The device, which other ranks may share.
+    pub gpu: &'a Gpu,
+    /// Its query heads.
+    pub heads: Range<usize>,
+    /// What it holds there.
+    pub memory: RankMemory,
 }
 
 /// What a rank has before its weights are there.
@@ -60,7 +72,14 @@ pub(crate) struct Rank<P = Pass> {
     /// Where experts that are in host memory come to, if any are.
     pub windows: Option<Windows>,
     /// Where results that ranks combine come to the host, by tensor.
-    partial: Vec<(Tensor, Readback)>,
+    partial: Vec<Partial>,
+}
+
+/// A tensor that ranks combine, and where it comes to the host.
+#[derive(Debug)]
+struct Partial {
+    tensor: Tensor,
+    readback: Readback,
 }
 
 impl Rank<PlannedPass> {
@@ -76,11 +95,12 @@ impl Rank<PlannedPass> {
         let logits = Readback::new(&gpu, &activations.logits, FEW_ROWS)?;
         let ahead = Ahead::new(&gpu, &activations)?;
         let windows = Windows::new(&gpu, &weights, &activations)?;
-        let mut partial: Vec<(Tensor, Readback)> = Vec::new();
+        let mut partial: Vec<Partial> = Vec::new();
         for op in pass.between() {
             let (Op::AllReduce(tensor) | Op::AllGather { from: tensor, .. }) = op else { continue };
-            if partial.iter().all(|(known, _)| known.buffer != tensor.buffer) {
-                partial.push((tensor.clone(), Readback::new(&gpu, tensor, tensor.rows)?));
+            if partial.iter().all(|known| known.tensor.buffer != tensor.buffer) {
+                let readback = Readback::new(&gpu, tensor, tensor.rows)?;
+                partial.push(Partial { tensor: tensor.clone(), readback });
             }
         }
         Ok(Rank {
@@ -137,7 +157,7 @@ impl<P> Rank<P> {
 
     /// Bytes on the device.
     pub(crate) fn memory(&self) -> RankMemory {
-        let partial: u64 = self.partial.iter().map(|(_, readback)| readback.size_bytes()).sum();
+        let partial: u64 = self.partial.iter().map(|partial| partial.readback.size_bytes()).sum();
         RankMemory {
             weights: self.weights.size_bytes(),
             kv_cache: self.cache.size_bytes(),
@@ -164,8 +184,8 @@ impl Rank {
 
     /// Where `tensor`, which ranks combine, comes to the host.
     pub(crate) fn partial(&self, tensor: &Tensor) -> &Readback {
-        let known = self.partial.iter().find(|(known, _)| known.buffer == tensor.buffer);
-        &known.expect("made for every tensor of the pass").1
+        let known = self.partial.iter().find(|known| known.tensor.buffer == tensor.buffer);
+        &known.expect("made for every tensor of the pass").readback
     }
 
     /// Makes room for positions up to `len`, and binds the pass again where buffers were replaced.

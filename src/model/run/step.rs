@@ -1,6 +1,6 @@
 //! A step: its rows, in the form that the shaders read, and what it brings back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Result;
 use crate::error::Usage;
@@ -52,6 +52,15 @@ pub struct Output {
     pub ids: Vec<u32>,
     /// `[rows that wanted logits, vocab_size]`.
     pub logits: Vec<f32>,
+}
+
+/// What a step brought back, with what was computed on the way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traced {
+    /// What was asked for.
+    pub output: Output,
+    /// Inner tensors by name.
+    pub activations: BTreeMap<String, Activation>,
 }
 
 /// An inner tensor of a step, `[rows, width]` without padding.

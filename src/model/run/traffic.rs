@@ -67,9 +67,9 @@ impl Count {
 
     /// A product whose weights are read once for all of `rows`.
     fn linear(&mut self, label: &'static str, w: &Weights, rows: usize) {
-        let operations = 2 * w.out_features * w.in_features * rows;
+        let operations = 2.0 * w.out_features as f64 * w.in_features as f64 * rows as f64;
         let bytes = if rows == 0 { 0 } else { w.matrix_bytes() };
-        self.add(label, bytes as f64, operations as f64);
+        self.add(label, bytes as f64, operations);
     }
 
     /// The products of what a rank holds in one place.
@@ -96,9 +96,11 @@ impl Count {
             LayerKind::Full => self.step.positions,
         };
         let words = layer.num_key_value_heads * self.kv.head_words(layer.head_dim);
-        let bytes = 2 * 4 * words * seen * self.step.slots;
-        let operations = 4 * config.num_attention_heads * layer.head_dim * seen * self.step.rows;
-        self.add("attention", bytes as f64, operations as f64);
+        // Asked for are any numbers; as f64 they do not overflow.
+        let [seen, slots, rows] = [seen, self.step.slots, self.step.rows].map(|number| number as f64);
+        let bytes = (2 * 4 * words) as f64 * seen * slots;
+        let operations = (4 * config.num_attention_heads * layer.head_dim) as f64 * seen * rows;
+        self.add("attention", bytes, operations);
     }
 
     /// Each row chooses `top_k` experts. How many differ is what to expect of rows that choose evenly and on their own.
@@ -108,7 +110,7 @@ impl Count {
         let rows = self.step.rows;
         let (all, top_k) = (config.num_experts as f64, config.top_k_experts as f64);
         let chosen = all * (1.0 - (1.0 - top_k / all).powi(rows as i32));
-        let operations = (2 * w.out_features * w.in_features * rows) as f64 * top_k * held;
+        let operations = 2.0 * w.out_features as f64 * w.in_features as f64 * rows as f64 * top_k * held;
         self.add(label, chosen * held * w.matrix_bytes() as f64, operations);
     }
 }

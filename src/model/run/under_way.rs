@@ -25,6 +25,15 @@ pub struct Next {
     pub draw: Option<Draw>,
 }
 
+/// The id that a step submitted ahead chose for a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chosen {
+    /// The slot.
+    pub slot: usize,
+    /// The id.
+    pub token: u32,
+}
+
 /// A step whose ids are not read yet.
 #[derive(Debug)]
 pub(crate) struct Waiting {

@@ -15,7 +15,7 @@ pub fn matmul(x: &[f32], w: &Matrix) -> Vec<f32> {
     let mut y = vec![0.0; tokens * n_out];
     let mut row = vec![0.0; n_in];
     for n in 0..n_out {
-        w.row(n, &mut row);
+        w.read_row(n, &mut row);
         for (t, x_row) in x.chunks_exact(n_in).enumerate() {
             y[t * n_out + n] = dot(x_row, &row) as f32;
         }

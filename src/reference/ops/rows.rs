@@ -7,7 +7,7 @@ pub fn embed(table: &Matrix, first_token: u32, token: u32, scale: f32) -> Vec<f3
     let mut row = vec![0.0; table.in_features()];
     let held = token.checked_sub(first_token).map(|row| row as usize).filter(|&row| row < table.out_features());
     if let Some(held) = held {
-        table.row(held, &mut row);
+        table.read_row(held, &mut row);
     }
     row.iter_mut().for_each(|v| *v *= scale);
     row
