@@ -17,7 +17,9 @@ use lapidary::gemma4::{Config, Cut};
 use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, KvDtype, Next, Options, Row, StepShape, Want};
 use lapidary::parallel::Shares;
-use lapidary::product::{Beside, Choice, Groups, Planner, Product, Readback, Recorder, Rows, Tensor, Weights, plan};
+use lapidary::product::{
+    Beside, Choice, Gated, Groups, Input, Planner, Product, Readback, Recorder, Rows, Tensor, Weights, plan,
+};
 use lapidary::quant::{
     Codebook, DenseMatrix, Dtype, GroupIndex, Grouped, Matrix, Order, PackedMatrix, Shift, StoredGroups, Values,
 };
@@ -300,7 +302,20 @@ fn products() {
         refused(planned(rows, &tensor(0, 80), &y), "E-SHAPE", &["p: rows of x: found 0"]);
     }
     refused(planned(experts(&ids, 0), &x, &y), "E-SHAPE", &["p: rows of y for one of x: found 0"]);
-    refused(planned(experts(&tensor(1, 2), 1), &x, &y), "E-SHAPE", &["p: stride of the experts' ids"]);
+    let (sparse, wide) = (tensor(1, 2), Tensor { width: 5000, stride: 5000, ..ids.clone() });
+    refused(planned(experts(&sparse, 1), &x, &y), "E-SHAPE", &["p: stride of the experts' ids"]);
+    refused(planned(experts(&wide, 1), &x, &y), "E-SHAPE", &["p: experts of a token: found 5000"]);
+    let mut none = weights.clone();
+    none.n_matrices = usize::MAX;
+    let of_none = Product::new(&none, Rows::Few, &x, &y);
+    refused(plan(&planner, "p", &of_none), "E-SHAPE", &["p: matrices: found"]);
+    let rounded = Input { x: &x, rounded: Some(&y) };
+    let of_rounded = Product::new(&weights, Rows::Few, rounded, &y);
+    refused(plan(&planner, "p", &of_rounded), "E-SHAPE", &["p: width of what is rounded: found 8, expected 36"]);
+    let (half, both) = (tensor(2, 4), Tensor { stride: 4, ..tensor(2, 8) });
+    let gated = |gate_up| Product::gated(&weights, Rows::Many(&ids), &x, Gated { gate_up, y: &half, rounded: None });
+    refused(plan(&planner, "p", &gated(None)), "E-SHAPE", &["p: width of gate and up: found no tensor"]);
+    refused(plan(&planner, "p", &gated(Some(&both))), "E-SHAPE", &["p: stride of gate and up: found 4, expected 8"]);
 
     refused(Tensor::from_rows(gpu, "t", 3, &[0.0; 4]), "E-SHAPE", &["t: values: found 4, expected whole rows of 3"]);
     refused(Tensor::from_rows(gpu, "t", 0, &[]), "E-SHAPE", &["t: values"]);

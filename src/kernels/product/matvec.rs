@@ -59,8 +59,20 @@ impl Beside<'_> {
             }
             Beside::Choice { .. } => gated.is_none(),
         };
-        let buffers = planner.gpu.limits().max_storage_buffers_per_shader_stage;
-        fits && is_one(weights) && buffers >= BUFFERS_BESIDE && x.rounded_for(planner, weights).is_some()
+        let limits = planner.gpu.limits();
+        // All workgroups stand in a row.
+        let groups = weights.out_features + self.most_groups();
+        let has_room = limits.max_storage_buffers_per_shader_stage >= BUFFERS_BESIDE
+            && groups <= limits.max_compute_workgroups_per_dimension as usize;
+        fits && is_one(weights) && has_room && x.rounded_for(planner, weights).is_some()
+    }
+
+    /// Workgroups of its own at most.
+    fn most_groups(&self) -> usize {
+        match self {
+            Beside::Product { weights, .. } => weights.out_features,
+            Beside::Choice { .. } => MAX_ROWS as usize,
+        }
     }
 }
 

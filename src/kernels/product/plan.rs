@@ -11,8 +11,9 @@ use super::operands::{Rows, Target};
 use super::{gelu_mul, matmul, matmul_grouped};
 use crate::error::Usage;
 use crate::gpu::Tensor;
+use crate::kernels::experts::router::MAX_EXPERTS;
 use crate::kernels::experts::{moe_sum, router};
-use crate::kernels::rounding::int8_by_16::Input;
+use crate::kernels::rounding::int8_by_16::{self, Input};
 use crate::kernels::{Planned, Planner, Weights};
 use crate::quant::CHUNK;
 use crate::{Error, Result};
@@ -203,6 +204,7 @@ fn check(planner: &Planner, label: &str, product: &Product) -> Result<()> {
     for weights in &all {
         same("width of x", x.width, weights.in_features)?;
         is("first matrix", weights.first_matrix <= MOST, weights.first_matrix, 0)?;
+        is("matrices", (1..=MOST).contains(&weights.n_matrices), weights.n_matrices, 1)?;
     }
     let padded = format_args!("whole chunks of {CHUNK}, at least {}", x.width);
     let is_padded = (x.width..=MOST).contains(&x.stride) && x.stride.is_multiple_of(CHUNK);
@@ -210,14 +212,23 @@ fn check(planner: &Planner, label: &str, product: &Product) -> Result<()> {
     is("rows of x", (1..=MOST).contains(&x.rows), x.rows, 1)?;
     let room = |what, y: &Tensor| is(what, (y.width..=MOST).contains(&y.stride), y.stride, y.width);
     let compact = |what, tensor: &Tensor| same(what, tensor.stride, tensor.width);
+    let rounded = |tensor: Option<&Tensor>, values: usize| match tensor {
+        Some(tensor) => {
+            same("width of what is rounded", tensor.width, int8_by_16::row_words(values))?;
+            compact("stride of what is rounded", tensor)
+        }
+        None => Ok(()),
+    };
+    rounded(product.x.rounded, x.width)?;
+    let top_k = |top_k: usize| is("experts of a token", (1..=MAX_EXPERTS).contains(&top_k), top_k, 1);
     let repeat = match rows {
         Rows::Experts { ids, repeat, .. } => {
-            is("experts of a token", ids.width > 0, ids.width, 1)?;
+            top_k(ids.width)?;
             compact("stride of the experts' ids", ids)?;
             repeat
         }
         Rows::Grouped { groups, repeat } => {
-            is("experts of a token", groups.pairs.width > 0, groups.pairs.width, 1)?;
+            top_k(groups.pairs.width)?;
             repeat
         }
         Rows::Few | Rows::Two | Rows::Several(_) | Rows::Many(_) => 1,
@@ -233,9 +244,11 @@ fn check(planner: &Planner, label: &str, product: &Product) -> Result<()> {
         Output::Gated { to, .. } => {
             same("width of y", to.y.width.saturating_mul(2), out)?;
             room("stride of y", to.y)?;
+            rounded(to.rounded, to.y.width)?;
             if product.gated_at_once(planner).is_none() {
-                let width = to.gate_up.map_or(0, |both| both.width);
-                is("width of gate and up", width >= out, width, out)?;
+                let both = needed(label, "width of gate and up", to.gate_up)?;
+                is("width of gate and up", both.width >= out, both.width, out)?;
+                room("stride of gate and up", both)?;
             }
         }
         Output::Summed { to, .. } => {
@@ -247,8 +260,9 @@ fn check(planner: &Planner, label: &str, product: &Product) -> Result<()> {
             compact("stride of the factors", to.factors)?;
             compact("stride of the experts' ids", to.ids)?;
             if !rows.are_few() {
-                same("width of the products", to.products.map_or(0, |products| products.width), out)?;
-                same("stride of the products", to.products.map_or(0, |products| products.stride), to.y.stride)?;
+                let products = needed(label, "width of the products", to.products)?;
+                same("width of the products", products.width, out)?;
+                same("stride of the products", products.stride, to.y.stride)?;
             }
         }
     }

@@ -52,12 +52,17 @@ pub(crate) fn suits(weights: &Weights) -> bool {
     weights.has_whole_chunks()
 }
 
+/// Words of a row of `width` activations.
+pub(crate) fn row_words(width: usize) -> usize {
+    width.div_ceil(CHUNK) * CHUNK_WORDS
+}
+
 /// Rounded activations of `rows` rows of `width`: blocks beyond a row's end stay zero.
 ///
 /// # Errors
 /// [`crate::Error::Memory`] where there is no room.
 pub fn tensor(gpu: &Gpu, label: &str, rows: usize, width: usize) -> Result<Tensor> {
-    Tensor::compact(gpu, label, rows, width.div_ceil(CHUNK) * CHUNK_WORDS)
+    Tensor::compact(gpu, label, rows, row_words(width))
 }
 
 crate::kernels::params! {
