@@ -159,6 +159,7 @@ fn options() {
     refused(Gemma4::load_on(two, &dense(), &Options::exact(), &|_| ()), "E-DEVICES", &["at most one"]);
     refused(Shares::equal(0), "E-RANKS", &["0 ranks"]);
     refused(Shares::equal(1000), "E-RANKS", &["1000 ranks"]);
+    refused(Shares::equal(usize::MAX), "E-RANKS", &["expected 1 to 8"]);
     refused("0,1".parse::<Shares>(), "E-RANKS", &["rank 0 has 0"]);
     refused("a".parse::<Shares>(), "E-VALUE", &["shares: found \"a\""]);
 }
