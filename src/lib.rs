@@ -111,7 +111,7 @@
 //! **Precision and tier.** [`model::Precision::Exact`] computes in f32 throughout. [`model::Precision::Fast`] lets the
 //! kernels of a [`gpu::Tier`] round activations: to int8 for integer dot products, in blocks of 16 where rows are few
 //! (`kernels::rounding::int8_by_16`) and of 32 in chunks, to f16 for cooperative matrices; keys and values to f16. Residual stream,
-//! norms, router and sums stay f32; beyond the plain tier lanes add up within subgroups where there are such. Weights that integers do not suit take the exact kernels.
+//! norms, router and sums stay f32; beyond the plain tier lanes add up within subgroups where the device has them. Weights that integers do not suit take the exact kernels.
 //!
 //! **When a device fails.** The first error of a device is what every later call on it gives; a loss is
 //! [`Error::DeviceLost`]. With each result that goes to the host goes a number that was never used for it before, so that

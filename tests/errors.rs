@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lapidary::Error;
+use lapidary::error::{Bound, Fault, Lost, NoRoom, NotFinite, Place, Unfit};
 use literals::{Literal, literals};
 
 fn root() -> &'static Path {
@@ -42,23 +44,52 @@ fn codes(text: &str) -> Vec<&str> {
     literals(code).into_iter().map(|literal| literal.text).filter(|text| is_code(text)).collect()
 }
 
-/// Each code has a line in the page, which says what it means and what helps, and the page has no other.
+/// An error of each type that has codes, with the type's name. All errors of a type have one exit code.
+fn samples() -> Vec<(&'static str, Error)> {
+    let fault = || Fault::new(Place::Checkpoint).found("a fault");
+    vec![
+        ("Usage", Error::usage("a request")),
+        ("Place", fault().into()),
+        ("Fault", fault().unsupported().into()),
+        ("Unfit", Unfit::NoWaiting("in a browser").into()),
+        ("NoRoom", NoRoom::new(None, "a buffer", 2, 1, Bound::Budget).into()),
+        ("Failure", Error::run("a failure")),
+        ("NotFinite", NotFinite::Logits.into()),
+        ("Lost", Lost::new("a GPU", "gone").into()),
+        ("Io", Error::io("a file", std::io::ErrorKind::NotFound.into())),
+    ]
+}
+
+/// The exit code of errors with `code`, a literal of the file `text`.
+fn exit_code(text: &str, code: &str) -> u8 {
+    let samples = samples();
+    let own = samples.iter().find(|(_, error)| error.code() == code);
+    let at = code.as_ptr() as usize - text.as_ptr() as usize;
+    let (_, owner) = text[..at].rsplit_once("\nimpl ").unwrap_or_default();
+    let owner = owner.split(' ').next().unwrap_or_default();
+    let found = own.or_else(|| samples.iter().find(|(name, _)| *name == owner));
+    found.unwrap_or_else(|| panic!("no sample for {code} of {owner}")).1.exit_code()
+}
+
+/// Each code has a line in the page, which says how the program ends, what it means and what helps, and the page has no other.
 #[test]
 fn each_code_is_explained() {
-    let mut made: BTreeMap<String, usize> = BTreeMap::new();
+    let mut made: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (_, text) in sources(&root().join("src/error")) {
-        codes(&text).into_iter().for_each(|code| *made.entry(code.to_owned()).or_default() += 1);
+        for code in codes(&text) {
+            made.entry(code.to_owned()).or_default().push(exit_code(&text, code).to_string());
+        }
     }
     assert!(made.len() > 30, "{made:?}");
-    let twice: Vec<_> = made.iter().filter(|(_, count)| **count > 1).collect();
+    let twice: Vec<_> = made.iter().filter(|(_, exits)| exits.len() > 1).collect();
     assert!(twice.is_empty(), "codes of two kinds: {twice:?}");
 
     let page = fs::read_to_string(root().join("docs/errors.md")).expect("the page");
-    let mut listed: BTreeMap<String, usize> = BTreeMap::new();
+    let mut listed: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in page.lines().filter(|line| line.starts_with("| `E-")) {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
         assert!(cells.len() == 4 && cells.iter().all(|cell| !cell.is_empty()), "{line}");
-        *listed.entry(cells[0].trim_matches('`').to_owned()).or_default() += 1;
+        listed.entry(cells[0].trim_matches('`').to_owned()).or_default().push(cells[1].to_owned());
     }
     assert_eq!(listed, made, "docs/errors.md and src/error");
 }

@@ -52,6 +52,11 @@ impl Tree {
     fn has_name(&self, text: &str) -> bool {
         self.0.iter().any(|(_, file)| has_name(file, text))
     }
+
+    /// The same of the code of files: a name in a comment is no call.
+    fn code_has_name(&self, text: &str) -> bool {
+        self.0.iter().any(|(_, file)| has_name(&code(file), text))
+    }
 }
 
 /// Whether `text` stands in a file as a whole: what comes before it and behind it belongs to no name.
@@ -112,7 +117,7 @@ impl Trees {
             ),
             (has_twin || !needs_twin, format!("twin: no `pub fn {stem}` below src/reference/")),
             (
-                !has_twin || self.tests.has_name(&call) || self.testing.has_name(&call),
+                !has_twin || self.tests.code_has_name(&call) || self.testing.code_has_name(&call),
                 format!("twin: neither tests/kernels/ nor src/testing/ calls `{call}`"),
             ),
             (

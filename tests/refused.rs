@@ -13,6 +13,7 @@ use std::sync::Arc;
 use device::device;
 use lapidary::checkpoint::{Checkpoint, Projection, Source};
 use lapidary::engine::{Generator, Request, Sampler, Sampling};
+use lapidary::error::Unfit;
 use lapidary::gemma4::{Config, Cut};
 use lapidary::gpu::Gpu;
 use lapidary::model::{Gemma4, KvDtype, Next, Options, Row, StepShape, Want};
@@ -161,6 +162,7 @@ fn options() {
     refused(Gemma4::load_on(two, &dense(), &Options::exact(), &|_| ()), "E-DEVICES", &["at most one"]);
     refused(Shares::equal(0), "E-RANKS", &["0 ranks"]);
     refused(Shares::equal(1000), "E-RANKS", &["1000 ranks"]);
+    refused(Shares::equal(usize::MAX), "E-RANKS", &["expected 1 to 8"]);
     refused("0,1".parse::<Shares>(), "E-RANKS", &["rank 0 has 0"]);
     refused("a".parse::<Shares>(), "E-VALUE", &["shares: found \"a\""]);
 }
@@ -377,7 +379,7 @@ fn imagined_devices() {
     let gpu = Gpu::imagined().unwrap();
     let tensor = Tensor::new(&gpu, "t", 1, 32).unwrap();
     let read = Recorder::new(&gpu).read_back(&tensor, 1);
-    assert!(matches!(&read, Err(Error::Run(_))), "{read:?}");
+    assert!(matches!(&read, Err(Error::Device(Unfit::OnlyCounts { .. }))), "{read:?}");
 }
 
 /// The fields of a configuration are public: a model is made of no other than what a file could say.

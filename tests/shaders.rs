@@ -1,5 +1,6 @@
 //! Every shader in every variant and with every set of constants that presets make, without a GPU: valid WGSL, translatable to SPIR-V, MSL
-//! and HLSL, within WebGPU's limits, and with the field offsets that the host writes.
+//! and HLSL, and within WebGPU's limits. Rows and draws have the field offsets that the host writes; the fields of parameters are
+//! compared where kernels are planned, by their names.
 
 #[path = "fleet/keys.rs"]
 mod keys;

@@ -52,6 +52,14 @@ fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
     entries.flat_map(read).collect()
 }
 
+/// The example of a chat is what an embedder reads first: it fits a screen.
+#[test]
+fn the_chat_example_is_short() {
+    let chat = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/chat.rs");
+    let lines = std::fs::read_to_string(chat).expect("the example").lines().count();
+    assert!((20..=60).contains(&lines), "examples/chat.rs has {lines} lines");
+}
+
 #[test]
 fn two_doors_are_hidden() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

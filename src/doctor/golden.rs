@@ -4,11 +4,12 @@ use serde::Deserialize;
 use web_time::Instant;
 
 use super::{Finding, Outcome, of_tier};
+use crate::Result;
 use crate::checkpoint::Checkpoint;
+use crate::error::Usage;
 use crate::gpu::{Gpu, Tier, Tiers};
 use crate::model::{Gemma4, Head, Next, Options, Precision, Row, Want};
 use crate::testing::bounds::Measure;
-use crate::{Error, Result};
 
 /// A model and what it should say.
 #[derive(Debug, Clone, Copy)]
@@ -68,8 +69,11 @@ pub(super) fn check_model(gpu: Gpu, demo: Demo, precision: Precision) -> Finding
     let mut name = EXACT.to_owned();
     let mut tier = Tier::Plain;
     let answer = || -> Result<()> {
-        let golden: Golden =
-            serde_json::from_slice(demo.golden).map_err(|e| Error::run(format!("golden chats: {e}")))?;
+        let golden: Golden = serde_json::from_slice(demo.golden).map_err(|e| Usage::Value {
+            name: "golden chats".into(),
+            found: format!("no such JSON ({e})"),
+            expected: "the form of the demo model's".into(),
+        })?;
         let head = if exact { Head::Keep } else { Head::Int8 };
         let options = Options { precision, head, context: Some(256), ..Options::exact() };
         let mut model = Gemma4::load(gpu, demo.checkpoint, &options, &|_| ())?;

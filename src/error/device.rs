@@ -1,5 +1,7 @@
 //! What devices cannot do, and what fails while a model runs.
 
+use std::ops::RangeInclusive;
+
 use super::remedy::{Remedy, Speller, any_of, plain};
 
 /// No usable adapter, or something that the device lacks.
@@ -25,14 +27,22 @@ pub enum Unfit {
         trouble: Option<String>,
     },
     /// An adapter with too little of something.
-    #[error("adapter \"{device}\" cannot be used{}: {found}", without.as_ref().map_or(String::new(), |off| format!(" without {off}")))]
+    #[error(
+        "adapter \"{device}\" cannot be used{}: {}",
+        without.as_ref().map_or(String::new(), |off| format!(" without {off}")),
+        lack(what, *found, *needed)
+    )]
     Adapter {
         /// Its name.
         device: String,
         /// What was to be left unused.
         without: Option<String>,
-        /// What it has too little of, and what is needed.
-        found: String,
+        /// What it has too little of.
+        what: &'static str,
+        /// How much it has.
+        found: u64,
+        /// How much is needed, where any of it is not enough.
+        needed: Option<u64>,
     },
     /// The driver does not open the adapter.
     #[error("adapter \"{device}\" could not be opened: {why}")]
@@ -66,6 +76,12 @@ pub enum Unfit {
         /// What wgpu says.
         why: String,
     },
+    /// Something was to be read back from a device that only counts bytes.
+    #[error("nothing is read back from a device that only counts")]
+    OnlyCounts {
+        /// Its name.
+        device: String,
+    },
     /// What waits for a device was called where nothing can wait: in a browser.
     #[error("{0}")]
     NoWaiting(&'static str),
@@ -75,6 +91,14 @@ pub enum Unfit {
 fn no_adapter(why: &Option<String>, remedies: &[Remedy], spell: &Speller) -> String {
     let brings = if remedies.is_empty() { String::new() } else { format!("; {}", any_of(remedies, spell)) };
     format!("no GPU adapter found{brings}{}", more(why))
+}
+
+/// That an adapter has `found` of `what`, where `needed` are needed, or any.
+pub(crate) fn lack(what: &str, found: u64, needed: Option<u64>) -> String {
+    match needed {
+        Some(needed) => format!("{what}: it has {found}, needed are {needed}"),
+        None => format!("it has no {what}"),
+    }
 }
 
 fn more(trouble: &Option<String>) -> String {
@@ -92,6 +116,7 @@ impl Unfit {
             Unfit::Shader { .. } => "E-SHADER",
             Unfit::Timestamps { .. } => "E-TIMESTAMPS",
             Unfit::Rehearsal { .. } => "E-REHEARSAL",
+            Unfit::OnlyCounts { .. } => "E-ONLY-COUNTS",
             Unfit::NoWaiting(_) => "E-NO-WAITING",
         }
     }
@@ -105,7 +130,7 @@ impl Unfit {
                 &[Remedy::OtherAdapter]
             }
             Unfit::NotOpened { .. } | Unfit::Shader { .. } => &[Remedy::NewerDriver, Remedy::OtherAdapter],
-            Unfit::Rehearsal { .. } | Unfit::NoWaiting(_) => &[],
+            Unfit::Rehearsal { .. } | Unfit::OnlyCounts { .. } | Unfit::NoWaiting(_) => &[],
         }
     }
 
@@ -190,10 +215,36 @@ pub enum NotFinite {
         found: f32,
     },
     /// What a kernel made, the first of all.
-    #[error("{place}, expected finite numbers: no token is chosen from such logits")]
+    #[error(
+        "{} (kernel {}) made NaN or infinity at {}, expected finite numbers: no token is chosen from such logits",
+        layer.map_or_else(|| label.clone(), |layer| format!("layer {layer}, {label}")),
+        if variant.is_empty() { (*stem).to_owned() } else { format!("{stem}, {variant}") },
+        spanned(positions)
+    )]
     Kernel {
-        /// The kernel, and where in its result.
-        place: String,
+        /// The layer that it belongs to, counted from 0, where it belongs to one.
+        layer: Option<usize>,
+        /// What it is there: `o_proj` for instance.
+        label: String,
+        /// The name of its shader's file.
+        stem: &'static str,
+        /// Which of the texts that are made of it; empty where it is one.
+        variant: &'static str,
+        /// Positions of the step's rows.
+        positions: RangeInclusive<usize>,
+    },
+    /// A logit that the head made of finite numbers, the first of all.
+    #[error(
+        "lm_head made the logit of token {token} at position {position} {found}, expected finite numbers: no token is chosen \
+         from such logits"
+    )]
+    Head {
+        /// The token.
+        token: usize,
+        /// The row's position.
+        position: usize,
+        /// The logit.
+        found: f32,
     },
     /// A logit of a run whose repetition makes finite numbers.
     #[error(
@@ -210,6 +261,14 @@ pub enum NotFinite {
         /// Why.
         why: String,
     },
+}
+
+/// `position 3`, or `positions 0 to 2`.
+fn spanned(positions: &RangeInclusive<usize>) -> String {
+    match (positions.start(), positions.end()) {
+        (first, last) if first == last => format!("position {first}"),
+        (first, last) => format!("positions {first} to {last}"),
+    }
 }
 
 impl NotFinite {
@@ -311,9 +370,30 @@ mod tests {
         assert_eq!(none(Some("Metal offers none"), Vec::new()).to_string(), "no GPU adapter found; Metal offers none");
         let left = |without: Option<&str>| {
             let (device, without) = ("a GPU".into(), without.map(str::to_owned));
-            Unfit::Adapter { device, without, found: "no f16".into() }.remedies().to_vec()
+            Unfit::Adapter { device, without, what: "invocations a workgroup", found: 128, needed: Some(256) }
         };
-        assert_eq!(left(None), [Remedy::OtherAdapter]);
-        assert_eq!(left(Some("f16")), [Remedy::LeaveLessUnused, Remedy::OtherAdapter]);
+        assert_eq!(left(None).remedies(), [Remedy::OtherAdapter]);
+        assert_eq!(left(Some("f16")).remedies(), [Remedy::LeaveLessUnused, Remedy::OtherAdapter]);
+        let said = "cannot be used without f16: invocations a workgroup: it has 128, needed are 256";
+        assert_eq!(left(Some("f16")).to_string(), format!("adapter \"a GPU\" {said}"));
+        assert_eq!(lack("compute shaders", 0, None), "it has no compute shaders");
+    }
+
+    #[test]
+    fn where_numbers_end_is_said_in_words() {
+        let kernel = |layer, variant, positions| {
+            let label = "o_proj".to_owned();
+            NotFinite::Kernel { layer, label, stem: "matvec", variant, positions }.to_string()
+        };
+        let expected = ", expected finite numbers: no token is chosen from such logits";
+        let said =
+            format!("layer 7, o_proj (kernel matvec, packed) made NaN or infinity at positions 0 to 2{expected}");
+        assert_eq!(kernel(Some(7), "packed", 0..=2), said);
+        assert_eq!(
+            kernel(None, "", 3..=3),
+            format!("o_proj (kernel matvec) made NaN or infinity at position 3{expected}")
+        );
+        let head = NotFinite::Head { token: 5, position: 0, found: f32::NAN }.to_string();
+        assert_eq!(head, format!("lm_head made the logit of token 5 at position 0 NaN{expected}"));
     }
 }

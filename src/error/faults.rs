@@ -60,8 +60,12 @@ impl Faults {
 
     /// What would allow what is a fault without it.
     pub(super) fn remedies(&self) -> Vec<Remedy> {
-        let mut remedies: Vec<Remedy> = self.list.iter().filter_map(|fault| fault.remedy.clone()).collect();
-        remedies.dedup();
+        let mut remedies = Vec::new();
+        for remedy in self.list.iter().filter_map(|fault| fault.remedy.as_ref()) {
+            if !remedies.contains(remedy) {
+                remedies.push(remedy.clone());
+            }
+        }
         remedies
     }
 
@@ -94,6 +98,14 @@ impl fmt::Display for Faults {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_remedy_of_several_faults_is_one_remedy() {
+        let all = [Remedy::FollowLinks, Remedy::RawText, Remedy::FollowLinks];
+        let mut faults = Faults::from(Fault::checkpoint().found("a fault without a remedy"));
+        all.into_iter().for_each(|remedy| faults.push(Fault::checkpoint().found("a fault").remedy(remedy)));
+        assert_eq!(faults.remedies(), [Remedy::FollowLinks, Remedy::RawText]);
+    }
 
     #[test]
     fn a_million_faults_are_a_short_text() {

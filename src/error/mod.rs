@@ -11,6 +11,7 @@ mod place;
 mod remedy;
 mod usage;
 
+pub(crate) use device::lack;
 pub use device::{Failure, Lost, NotFinite, Unfit};
 pub use fault::{Defect, Fault};
 pub use faults::Faults;

@@ -5,7 +5,7 @@ use wgpu::{Backend, DeviceType};
 use super::blocking::block_on;
 use super::compiler::{self, Compiler};
 use super::mask::Mask;
-use crate::error::{Remedy, Unfit};
+use crate::error::{Remedy, Unfit, lack};
 use crate::{Error, Result};
 
 /// A limit's name, how to read it, and what is needed of it.
@@ -144,12 +144,20 @@ impl AdapterReport {
     }
 }
 
-fn missing(limits: &wgpu::Limits, flags: wgpu::DownlevelFlags) -> Option<String> {
+/// What an adapter has too little of.
+struct Missing {
+    what: &'static str,
+    found: u64,
+    /// `None` where any would do.
+    needed: Option<u64>,
+}
+
+fn missing(limits: &wgpu::Limits, flags: wgpu::DownlevelFlags) -> Option<Missing> {
     if !flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
-        return Some("it has no compute shaders".to_string());
+        return Some(Missing { what: "compute shaders", found: 0, needed: None });
     }
     let short = NEEDED.iter().find(|need| (need.read)(limits) < need.least)?;
-    Some(format!("{}: it has {}, needed are {}", short.name, (short.read)(limits), short.least))
+    Some(Missing { what: short.name, found: (short.read)(limits), needed: Some(short.least) })
 }
 
 /// All adapters of this machine, the default first, then in order of preference. OpenGL is looked at only where nothing
@@ -216,7 +224,7 @@ fn listed(backends: wgpu::Backends, compiler: Option<Compiler>) -> Vec<AdapterRe
     let report = |adapter: wgpu::Adapter| {
         let limits = adapter.limits();
         let verdict = match missing(&limits, adapter.get_downlevel_capabilities().flags) {
-            Some(what) => Verdict::Unusable(what),
+            Some(Missing { what, found, needed }) => Verdict::Unusable(lack(what, found, needed)),
             None => Verdict::Available(String::new()),
         };
         let (info, features) = (adapter.get_info(), adapter.features());
@@ -283,16 +291,16 @@ pub(super) fn choose(wanted: Option<&str>, nth: usize, mask: &Mask) -> Result<Ad
     })?;
     let names: Vec<_> = reports.iter().map(|r| (&r.info.name, r.api())).collect();
     let chosen = &reports[nth_alike(&names, first, nth)];
-    let device = chosen.info.name.clone();
-    if let Verdict::Unusable(found) = &chosen.verdict {
-        return Err(Unfit::Adapter { device, without: None, found: found.clone() }.into());
-    }
+    let check = |chosen: &AdapterReport, without: Option<String>| {
+        let flags = chosen.adapter.get_downlevel_capabilities().flags;
+        let Some(Missing { what, found, needed }) = missing(&chosen.limits, flags) else { return Ok(()) };
+        Err(Unfit::Adapter { device: chosen.info.name.clone(), without, what, found, needed })
+    };
+    check(chosen, None)?;
     let mut chosen = chosen.clone();
     chosen.leave(mask);
-    match missing(&chosen.limits, chosen.adapter.get_downlevel_capabilities().flags) {
-        Some(found) => Err(Unfit::Adapter { device, without: Some(mask.to_string()), found }.into()),
-        None => Ok(chosen),
-    }
+    check(&chosen, Some(mask.to_string()))?;
+    Ok(chosen)
 }
 
 #[cfg(test)]

@@ -334,10 +334,10 @@ impl Gpu {
     /// A new ticket.
     ///
     /// # Errors
-    /// [`Error::Run`] on a device that only counts: nothing comes back from it.
+    /// [`Error::Device`] on a device that only counts: nothing comes back from it.
     pub(super) fn ticket(&self) -> Result<Ticket<'_>> {
-        let tickets =
-            self.tickets.get().ok_or_else(|| Error::run("nothing is read back from a device that only counts"))?;
+        let only_counts = || Unfit::OnlyCounts { device: self.adapter().info.name.clone() };
+        let tickets = self.tickets.get().ok_or_else(only_counts)?;
         let number = self.last_ticket.fetch_add(1, Ordering::Relaxed) % TICKETS;
         let place = Place { buffer: tickets, offset: u64::from(number) * 4 };
         Ok(Ticket { place, number: number + 1 })

@@ -236,7 +236,8 @@ impl<'a> Recorder<'a> {
     /// Keeps the first `rows` rows of `tensor` as they are at this point of the recording.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where there is no room for the copy; [`crate::Error::Usage`] for more rows than there are.
+    /// [`crate::Error::Memory`] where there is no room for the copy; [`crate::Error::Usage`] for more rows than there are;
+    /// [`crate::Error::Device`] on a device that only counts.
     pub fn read_back(&mut self, tensor: &Tensor, rows: usize) -> Result<Readback> {
         let (is_there, most) = (rows <= tensor.rows && tensor.width <= tensor.stride, tensor.rows);
         Error::check_shape("a readback", "rows", is_there, &rows, &format_args!("at most {most}"))?;
@@ -248,7 +249,7 @@ impl<'a> Recorder<'a> {
     /// Copies the first `rows` rows of `tensor` into a readback made by [`Readback::new`].
     ///
     /// # Errors
-    /// [`crate::Error::Usage`] for more rows than that has, or others.
+    /// [`crate::Error::Usage`] for more rows than that has, or others; [`crate::Error::Device`] on a device that only counts.
     pub fn read_into(&mut self, tensor: &Tensor, rows: usize, readback: &Readback) -> Result<()> {
         let (is_there, most) = (rows <= readback.rows, readback.rows);
         Error::check_shape("a readback", "rows", is_there, &rows, &format_args!("at most {most}"))?;

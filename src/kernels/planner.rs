@@ -178,7 +178,7 @@ impl<'a> Planner<'a> {
         Planned { label: label.into(), key, buffers, immediates: Vec::new(), grid }
     }
 
-    /// `key` with the shader's parts for subgroups, where it has such and they may be used.
+    /// `key` with the shader's parts for subgroups, where it has some and the device may use them.
     fn with_subgroups(&self, mut key: PipelineKey) -> PipelineKey {
         let threads = key.constants.iter().find(|(name, _)| *name == "THREADS").map_or(0, |(_, threads)| *threads);
         let lanes = self.gpu.summing_lanes().filter(|_| self.tier >= Tier::Dot && self.tuning.subgroups);

@@ -22,6 +22,7 @@ use crate::error::{Fault, Usage};
 use crate::gemma4::Config;
 use crate::gpu::{Gpu, TARGET_SECONDS, Tiers};
 use crate::kernels::attention::head_norm_rope::{HEAD_DIM_STEP, MAX_HEAD_DIM};
+use crate::kernels::experts::router::{MAX_EXPERTS, MAX_TOP_K};
 use crate::parallel::{Collective, HostMemory};
 use crate::quant::requantize::Deviation;
 use crate::{Error, Result, kernels, threads};
@@ -389,5 +390,14 @@ pub(super) fn supported(config: &Config) -> Result<()> {
         let fault = fault.found(format!("of layer {l} is {}", config.layers[l].head_dim));
         return Err(fault.expected(format!("a multiple of {HEAD_DIM_STEP} up to {MAX_HEAD_DIM}")).unsupported().into());
     }
-    Ok(())
+    at_most("num_experts", config.num_experts, MAX_EXPERTS)?;
+    at_most("top_k_experts", config.top_k_experts, MAX_TOP_K)
+}
+
+fn at_most(key: &str, found: usize, most: usize) -> Result<()> {
+    if found <= most {
+        return Ok(());
+    }
+    let fault = Fault::key("config.json", key).found(format!("is {found}"));
+    Err(fault.expected(format!("at most {most}")).unsupported().into())
 }

@@ -26,6 +26,8 @@ impl Shares {
     /// # Errors
     /// [`Error::Usage`] for none or more than [`MAX_RANKS`].
     pub fn equal(ranks: usize) -> Result<Self> {
+        // Before memory is taken for that many.
+        Self::check_ranks(ranks)?;
         Self::new(vec![1; ranks])
     }
 
@@ -34,12 +36,17 @@ impl Shares {
     /// # Errors
     /// [`Error::Usage`] for none or more than [`MAX_RANKS`], or where a rank gets nothing.
     pub fn new(weights: Vec<u32>) -> Result<Self> {
-        if !(1..=MAX_RANKS).contains(&weights.len()) {
-            return Err(Usage::Ranks { found: weights.len(), most: MAX_RANKS }.into());
-        }
+        Self::check_ranks(weights.len())?;
         match weights.iter().position(|&weight| weight == 0) {
             Some(rank) => Err(Usage::EmptyShare { rank }.into()),
             None => Ok(Shares(weights)),
+        }
+    }
+
+    fn check_ranks(found: usize) -> Result<()> {
+        match found {
+            1..=MAX_RANKS => Ok(()),
+            _ => Err(Usage::Ranks { found, most: MAX_RANKS }.into()),
         }
     }
 

@@ -4,6 +4,8 @@ use std::fs;
 
 use lapidary::checkpoint::{Configuration, GenerationConfig};
 use lapidary::gemma4::Config;
+use lapidary::gpu::Gpu;
+use lapidary::model::{Gemma4, Options};
 use serde_json::{Value, json};
 
 use super::{Model, PREFIX, Tensor, expect, open, refused};
@@ -135,6 +137,21 @@ fn configurations_that_cannot_be() {
     }
     let error = Config::parse(vast.to_string().as_bytes()).unwrap_err();
     expect("vast", &error, &["sizes add up to"]);
+}
+
+/// What a file may say and no kernel here has room for is refused before anything is made.
+#[test]
+fn experts_that_no_kernel_chooses_among() {
+    let made = |experts: usize, top_k: usize| {
+        let config = changed(&Model::base().config, "text_config.num_experts", json!(experts));
+        let config = changed(&config, "text_config.top_k_experts", json!(top_k));
+        let config = Config::parse(config.to_string().as_bytes()).unwrap();
+        let error = Gemma4::synthetic(Gpu::imagined().unwrap(), config, &Options::exact(), &|_| ()).unwrap_err();
+        assert_eq!((error.code(), error.exit_code()), ("E-UNSUPPORTED", 3), "{error}");
+        error.to_string()
+    };
+    assert!(made(1025, 4).starts_with("config.json: num_experts is 1025, expected at most 1024"));
+    assert!(made(128, 65).starts_with("config.json: top_k_experts is 65, expected at most 64"));
 }
 
 #[test]

@@ -169,7 +169,8 @@ fn different_kinds_are_refused() {
     let mut builder = WeightsBuilder::new(gpu(), "stack", 2, 3, 80);
     builder.add(0, 0, &Matrix::Packed(a)).expect("memory");
     let error = builder.add(1, 0, &Matrix::Packed(b)).expect_err("another group size");
-    assert!(error.to_string().contains("stack 1"), "{error}");
+    let (found, first) = ("int4 g40 sym with f16 scales in 2 groups", "int4 g16 sym with f16 scales in 5 groups");
+    assert_eq!(error.to_string(), format!("stack 1: {found}, expected {first} as of the first of the stack"));
 }
 
 /// A stack whose single matrices exceed a binding cannot be cut.

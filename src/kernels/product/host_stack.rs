@@ -3,10 +3,11 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::weights::Spot;
+use crate::Result;
+use crate::error::Usage;
 use crate::gpu::{Gpu, Upload};
 use crate::kernels::Weights;
 use crate::quant::{CHUNK, Matrix, PackedMatrix};
-use crate::{Error, Result};
 
 /// The matrices of a stack in host memory. Its **window** is a stack of the same shapes on the device, which several such
 /// stacks may share: each matrix has one place there, and whoever runs products brings those that they read.
@@ -72,7 +73,7 @@ impl HostStack {
     /// Brings matrix number `index`, counted from the first of the stack, to its place in the window.
     ///
     /// # Errors
-    /// [`Error::Run`] where the device has failed.
+    /// [`crate::Error::Run`] where the device has failed.
     pub(crate) fn bring(&self, gpu: &Gpu, index: usize) -> Result<()> {
         assert!(index < self.window.n_matrices, "matrix {index} of {}", self.window.n_matrices);
         let holds = |image: &&Image| (image.first_matrix..image.first_matrix + image.n_matrices).contains(&index);
@@ -87,7 +88,12 @@ impl HostStack {
 impl Upload for &HostStack {
     fn upload(&mut self, buffer: &wgpu::Buffer, offset_bytes: u64, words: &[u32]) -> Result<()> {
         let image = self.images.iter().find(|image| image.buffer == *buffer);
-        let image = image.ok_or_else(|| Error::run("a buffer that is none of the window's, expected one"))?;
+        let image = image.ok_or_else(|| Usage::Shape {
+            name: "a stack in host memory".into(),
+            what: "a buffer",
+            found: format!("one of {} bytes", buffer.size()),
+            expected: "one of its window's".into(),
+        })?;
         let first = offset_bytes as usize / 4;
         let mut all = image.words.lock().unwrap_or_else(PoisonError::into_inner);
         all[first..first + words.len()].copy_from_slice(words);

@@ -129,6 +129,17 @@ impl Extent {
         Extent { groups: m.groups, first_row: first.row, first_group: first.group }
     }
 
+    /// Weights of `format` with this extent, in words: `int4 g32 sym with f16 scales in 4 groups`; where it is
+    /// a shard's, `... in 2 groups from group 2 and input row 64 on`.
+    pub(crate) fn describe(&self, format: &Format, in_features: usize) -> String {
+        let (format, groups) = (format.describe_stack(in_features), self.groups);
+        match (groups, self.first_group, self.first_row) {
+            (0, ..) => format,
+            (_, 0, 0) => format!("{format} in {groups} groups"),
+            (_, first, row) => format!("{format} in {groups} groups from group {first} and input row {row} on"),
+        }
+    }
+
     /// Whether a stack of `format` with this extent can hold a matrix with `other`.
     pub(crate) fn holds(&self, format: &Format, other: &Extent) -> bool {
         let by_tables = format.grouped().is_some_and(|grouped| grouped.order == Order::PerRow);
@@ -141,4 +152,21 @@ impl Extent {
 pub(crate) fn run(first_row: usize, group_size: usize) -> u32 {
     let cuts_at = |length| group_size.is_multiple_of(length) && first_row.is_multiple_of(length);
     [32, 8].into_iter().find(|&length| cuts_at(length)).unwrap_or(1) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Extent, Format};
+    use crate::quant::Dtype;
+
+    #[test]
+    fn an_extent_is_told_in_words() {
+        let said = |format: Format, groups, first_row, first_group| {
+            Extent { groups, first_row, first_group }.describe(&format, 128)
+        };
+        assert_eq!(said(Format::Dense(Dtype::BF16), 0, 0, 0), "bf16");
+        assert_eq!(said(Format::int(4, 32), 4, 0, 0), "int4 g32 sym with f16 scales in 4 groups");
+        let shard = "int4 g32 sym with f16 scales in 2 groups from group 2 and input row 64 on";
+        assert_eq!(said(Format::int(4, 32), 2, 64, 2), shard);
+    }
 }

@@ -85,13 +85,11 @@ impl<'a> WeightsBuilder<'a> {
             Some(first) => {
                 let both = first.stacked(&format).filter(|both| self.extent.holds(both, &extent));
                 let both = both.ok_or_else(|| {
-                    let (found, first) = ((format, extent), (first, self.extent));
+                    let found = extent.describe(&format, self.in_features);
+                    let first = self.extent.describe(&first, self.in_features);
                     let place = Place::Stacked { stack: self.label.clone(), number: index };
-                    Error::from(
-                        Fault::new(place)
-                            .found(format!("{found:?}"))
-                            .but(format!("the first of the stack is {first:?}")),
-                    )
+                    let fault = Fault::new(place).found(found);
+                    Error::from(fault.expected(format!("{first} as of the first of the stack")))
                 })?;
                 (self.format, self.extent) = (Some(both), self.extent.of_format(&both));
             }
@@ -311,9 +309,10 @@ impl Weights {
         let (format, extent) = (matrix.format(), Extent::of(matrix));
         let is_expected = self.format.stacked(&format) == Some(self.format) && self.extent.holds(&self.format, &extent);
         if !is_expected {
-            let (found, expected) = ((format, extent), (self.format, self.extent));
-            let fault = Fault::checkpoint().found(format!("holds {found:?}"));
-            return Err(fault.expected(format!("{expected:?} as when it was verified")).into());
+            let found = extent.describe(&format, self.in_features);
+            let expected = self.extent.describe(&self.format, self.in_features);
+            let fault = Fault::checkpoint().found(format!("holds weights in {found}"));
+            return Err(fault.expected(format!("{expected} as when it was verified")).into());
         }
         write(&self.parts, to, spot, matrix)
     }

@@ -35,8 +35,8 @@ impl<'a> From<&'a Tensor> for Input<'a> {
 }
 
 impl Input<'_> {
-    /// What `weights` are multiplied with in the planner's tier: rounded activations where there are such, and the
-    /// weights' groups do not cut a chunk.
+    /// What `weights` are multiplied with in the planner's tier: rounded activations where the step has them and
+    /// the weights' groups do not cut a chunk.
     pub(crate) fn rounded_for(&self, planner: &Planner, weights: &Weights) -> Option<&Tensor> {
         self.rounded.filter(|_| is_read_in(planner.few_tier) && suits(weights))
     }

@@ -217,7 +217,7 @@ impl Search<'_> {
         Some(with(most))
     }
 
-    /// `change` with the fewest layers' experts in host memory with which it fits, where there are such.
+    /// `change` with the fewest layers' experts in host memory with which it fits, if any number of layers does.
     fn fewest_host_experts(&self, change: Change) -> Option<Change> {
         let with = |layers| Change { host_experts: Some(layers), ..change };
         let (first, end) = (self.options.host_experts + 1, self.layers + 1);

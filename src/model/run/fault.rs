@@ -35,21 +35,21 @@ impl Gemma4 {
         let found = self.find(slot, ids, last);
         self.truncate(slot, 0);
         Error::NotFinite(match found {
-            Ok(Some(place)) => NotFinite::Kernel { place },
+            Ok(Some(found)) => found,
             Ok(None) => NotFinite::Unsteady { device: self.gpu().adapter().info.name.clone() },
             Err(error) => NotFinite::Unknown { why: error.to_string() },
         })
     }
 
-    fn find(&mut self, slot: usize, ids: &[u32], last: usize) -> Result<Option<String>> {
+    fn find(&mut self, slot: usize, ids: &[u32], last: usize) -> Result<Option<NotFinite>> {
         self.truncate(slot, 0);
         if last == 0 || last > ids.len() {
             return Err(Usage::Rows { found: last, most: ids.len() }.into());
         }
         let (before, step) = ids.split_at(ids.len() - last);
         for part in before.chunks(self.chunk_rows()) {
-            if let Some(place) = self.watch(&self.rows(slot, part), false)? {
-                return Ok(Some(place));
+            if let Some(found) = self.watch(&self.rows(slot, part), false)? {
+                return Ok(Some(found));
             }
         }
         self.watch(&self.rows(slot, step), true)
@@ -61,7 +61,7 @@ impl Gemma4 {
     }
 
     /// Runs a step; what made a value that is not finite, also a logit where these are wanted, and where.
-    fn watch(&mut self, rows: &[Row], with_logits: bool) -> Result<Option<String>> {
+    fn watch(&mut self, rows: &[Row], with_logits: bool) -> Result<Option<NotFinite>> {
         self.make_ready(rows)?;
         let watched = self.ranks.iter().map(|rank| Watched::new(rank, Body::of(rows.len())));
         let watched = watched.collect::<Result<Vec<_>>>()?;
@@ -75,29 +75,16 @@ impl Gemma4 {
         }
         self.extend(rows);
         let (first, last) = (rows[0].position, rows[rows.len() - 1].position);
-        let at = if first == last { format!("position {first}") } else { format!("positions {first} to {last}") };
-        if let Some(suspect) = found.transpose()? {
-            return Ok(Some(format!("{} made NaN or infinity at {at}", suspect.describe())));
+        if let Some(Suspect { label, shader }) = found.transpose()? {
+            let (ShaderName { stem, variant }, Label { layer, name: label }) = (shader, label);
+            return Ok(Some(NotFinite::Kernel { layer, label, stem, variant, positions: first..=last }));
         }
         let vocab = self.config().vocab_size;
         let bad = output.logits.iter().position(|logit| !logit.is_finite());
         Ok(bad.map(|i| {
-            let (position, logit) = (first + i / vocab, output.logits[i]);
-            format!("lm_head made the logit of token {} at position {position} {logit}", i % vocab)
+            let (token, position) = (i % vocab, first + i / vocab);
+            NotFinite::Head { token, position, found: output.logits[i] }
         }))
-    }
-}
-
-impl Suspect {
-    /// `layer 7, o_proj (kernel matvec, packed)`.
-    fn describe(&self) -> String {
-        let ShaderName { stem, variant } = self.shader;
-        let kernel = if variant.is_empty() { stem.to_owned() } else { format!("{stem}, {variant}") };
-        let place = match self.label.layer {
-            Some(layer) => format!("layer {layer}, {}", self.label.name),
-            None => self.label.name.clone(),
-        };
-        format!("{place} (kernel {kernel})")
     }
 }
 

@@ -109,7 +109,7 @@ impl Count {
         let held = share.experts.len() as f64 / config.num_experts as f64;
         let rows = self.step.rows;
         let (all, top_k) = (config.num_experts as f64, config.top_k_experts as f64);
-        let chosen = all * (1.0 - (1.0 - top_k / all).powi(rows as i32));
+        let chosen = all * (1.0 - (1.0 - top_k / all).powf(rows as f64));
         let operations = 2.0 * w.out_features as f64 * w.in_features as f64 * rows as f64 * top_k * held;
         self.add(label, chosen * held * w.matrix_bytes() as f64, operations);
     }
