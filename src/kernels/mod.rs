@@ -1,7 +1,7 @@
 //! The kernels in families: for each `shaders/FAMILY/NAME.wgsl` a `FAMILY/NAME.rs`, its host, with its parameters and `plan`, which
 //! checks shapes and gives a buffer for each variable that the shader binds. A plan is compiled and bound once ([`Planner::bind`]);
-//! running it only records. What kernels share is in files without a shader: `planner` and `params`; `operands` and `tile_size` of
-//! products, `heads` of attention.
+//! running it only records. What kernels share is in files without a shader: `planner` and `params`; `operands`, `many` (rows
+//! in tiles) and `tile_size` of products, `heads` of attention.
 //!
 //! A shader's text is its own file behind the snippets in `shaders/common/` that it needs. Which these are depends on the variant:
 //! how weights are stored, what is rounded, what multiplies, what else the dispatch does ([`Shader::variant`]). Each file's first
@@ -9,7 +9,7 @@
 //!
 //! Hosts name buffers after the shader's variables; the planner finds their numbers. A name too many or too few ends planning
 //! with a message that names shader, variant and variable. Parameters are the variable `params` at binding 0, which the
-//! planner binds, or come with the commands.
+//! planner binds, or come with the commands; it compares names and types of the host's with those of the shader's struct.
 //!
 //! A new kernel is a shader with its head, a host, a twin in `reference::ops` and a test, all under one name: CONTRIBUTING.md
 //! says where.
